@@ -1,0 +1,82 @@
+# Everything from a clean clone; needs make, git and Python 3.11 or later. `make` lists the targets.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+R_LIBRARY := $(CURDIR)/build/r-library
+R_SOURCES := $(shell find r-package -type f 2>/dev/null)
+
+export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
+export R_LIBS := $(R_LIBRARY)
+export MPLBACKEND := Agg
+
+.PHONY: help setup setup-python setup-r demo test lint lint-python lint-r test-python test-r check-r \
+	install-r vignettes document-r format hooks constraints clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+setup: setup-python setup-r ## Install everything: .venv, R and its packages
+
+setup-python: .venv/.setup-python ## Create .venv with the engine and the development tools
+
+.venv/.setup-python: pyproject.toml constraints.txt scripts/setup-python.sh
+	@scripts/setup-python.sh
+
+setup-r: ## Install R (with apt, as root) and the R packages that are missing
+	@mkdir -p $(R_LIBRARY)
+	@R_LIBS_USER=$(R_LIBRARY) scripts/setup-r.sh
+
+demo: setup-python ## Simulate a cohort, fit it, compare groups; writes the report into demo/
+	$(BIN)/spicestat demo --out demo/
+
+test: lint-python test-python lint-r test-r check-r ## Run all checks and tests, cheap ones first
+
+lint: lint-python lint-r ## Check style, types and import directions
+
+lint-python: setup-python ## ruff, mypy and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+lint-r: setup-r ## lintr on the R package
+	@Rscript --vanilla -e 'found <- lintr::lint_dir("r-package"); print(found); quit(status = length(found) > 0)'
+
+test-python: setup-python ## pytest, with the examples in the docstrings
+	$(BIN)/pytest --durations=10
+
+test-r: install-r ## testthat on the installed R package
+	@NOT_CRAN=true Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
+
+check-r: setup-python setup-r ## R CMD build and R CMD check --as-cran; any finding fails
+	@scripts/check-r-package.sh
+
+install-r: setup-python setup-r $(R_LIBRARY)/.installed ## Install the R package into build/r-library
+
+$(R_LIBRARY)/.installed: $(R_SOURCES)
+	@mkdir -p $(R_LIBRARY)
+	R CMD INSTALL --no-multiarch --library=$(R_LIBRARY) r-package
+	@touch $@
+
+document-r: setup-r ## Write NAMESPACE and man/ from the roxygen comments
+	@cd r-package && Rscript --vanilla -e 'roxygen2::roxygenise()'
+
+vignettes: install-r ## Run and render vignettes/*.Rmd into build/vignettes
+	@scripts/render-vignettes.sh
+
+format: setup-python ## Format the Python code and mend what ruff can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+hooks: setup-python ## Install the pre-commit hooks
+	$(BIN)/pre-commit install
+
+constraints: setup-python ## Renew constraints.txt from .venv, for the packages that are in it
+	@scripts/renew-constraints.sh
+
+clean: ## Remove everything that these targets made, .venv too
+	rm -rf .venv build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis *.Rcheck
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

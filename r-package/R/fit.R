@@ -1,0 +1,155 @@
+#' Discover and estimate each participant's learning equations
+#'
+#' Trains a recurrent network with one embedding per participant, replaces its
+#' modules by sparse equations, and re-estimates the coefficients of these
+#' equations on the choices by maximum likelihood, which gives standard errors.
+#'
+#' @param trials A data frame with one row per trial, or the path of a `.csv`,
+#'   `.csv.gz`, `.tsv` or `.parquet` file.
+#' @param participant,choice Columns with the participant's id and the chosen
+#'   action: a bare name or text. Actions are numbered in the order of the
+#'   levels if `choice` is a factor, else in sorted order.
+#' @param reward Column with the reward of the chosen action, or `c()` of one
+#'   column per action if the rewards of the others were shown, too.
+#' @param block,trial,experiment Columns with the block, the trial number and
+#'   the experiment, where there are any. Learning starts anew in each block.
+#'   Without `trial`, rows are taken in their order.
+#' @param covariates Columns of `trials` that describe participants, such as
+#'   `c(age, diagnosis)`. `NULL` takes all other columns that are constant
+#'   within participants.
+#' @param people A data frame (or the path of one) with one row per
+#'   participant, in which the id has the same column name as in `trials`.
+#' @param ... Further settings of the engine, by name: `inputs` and `actions`
+#'   (character), `reward_scaling`, `learning_rate`, `hidden_size`,
+#'   `embedding_size`, `structure`, `device`, and so on.
+#' @param model Name of the model to start from, such as `"rescorla_wagner"`.
+#' @param epochs Number of training epochs of the network; `NULL` for the
+#'   engine's default.
+#' @param seed Whole number. The same seed gives the same fit.
+#' @param progress Show progress bars?
+#' @return An object of class `spice_fit`: a list of tibbles.
+#'   * `coefficients`: one row per participant, module and term.
+#'   * `covariance`: sampling covariance of each participant's estimates, with
+#'     0-based positions of terms.
+#'   * `equations`: each participant's equations as text.
+#'   * `people`: covariates, one row per participant.
+#'   * `scores`: negative log likelihood of network, equations and refit.
+#'   * `glance`: one row about the whole fit.
+#'   * `files`: the fit folder, as raw vectors; see [spice_save()].
+#' @seealso [spice_group()] to relate coefficients to covariates,
+#'   [tidy.spice_fit()] for the coefficients as one table.
+#' @export
+#' @examples
+#' \donttest{
+#' if (spicestat_available()) {
+#'   set.seed(1)
+#'   trials <- data.frame(
+#'     subject = rep(c("a", "b", "c"), each = 60),
+#'     choice = rbinom(180, 1, 0.5),
+#'     reward = rbinom(180, 1, 0.5)
+#'   )
+#'   fit <- spice_fit(trials, subject, choice, reward, epochs = 5)
+#'   tidy(fit)
+#' }
+#' }
+spice_fit <- function(trials, participant, choice, reward, block = NULL, trial = NULL,
+                      experiment = NULL, covariates = NULL, people = NULL, ...,
+                      model = "participant_embedding", epochs = NULL, seed = 0,
+                      progress = interactive()) {
+  call <- rlang::current_env()
+  check_table(trials, "trials", call)
+  roles <- Filter(Negate(is.null), list(
+    participant = column_name(rlang::enquo(participant), names(trials_of(trials)), "participant", call),
+    choice = column_name(rlang::enquo(choice), names(trials_of(trials)), "choice", call),
+    reward = column_names(rlang::enquo(reward), names(trials_of(trials)), "reward", call),
+    block = column_name(rlang::enquo(block), names(trials_of(trials)), "block", call),
+    trial = column_name(rlang::enquo(trial), names(trials_of(trials)), "trial", call),
+    experiment = column_name(rlang::enquo(experiment), names(trials_of(trials)), "experiment", call)
+  ))
+  offered <- if (is.data.frame(trials)) union(names(trials), names(trials_of(people)))
+  covariates <- column_names(rlang::enquo(covariates), offered, "covariates", call)
+  settings <- c(list(model = model, epochs = epochs, seed = seed, covariates = covariates), list(...))
+  folder <- tempfile("spice_fit_")
+  on.exit(unlink(folder, recursive = TRUE))
+  options <- c(
+    roles,
+    engine_options(settings, call),
+    if (!is.null(people)) list(people = sent_table(people, roles$participant, "people", call)),
+    list(folder = folder)
+  )
+  table <- sent_table(trials, c(unlist(roles), settings$inputs, covariates), "trials", call)
+  callback <- new_progress(progress)
+  tables <- call_bridge("fit", table, options, if (!is.null(callback)) as_callback(callback), call = call)
+  new_spice_fit(tables, read_folder(folder))
+}
+
+#' A data frame as it is; nothing is known about the columns of a file
+#' @noRd
+trials_of <- function(source) {
+  if (is.data.frame(source)) source
+}
+
+check_table <- function(source, arg, call) {
+  if (!is.data.frame(source) && !rlang::is_string(source)) {
+    abort_spicestat(
+      "column",
+      paste0("`", arg, "` must be a data frame or the path of one, not ", class(source)[[1]], "."),
+      call = call
+    )
+  }
+}
+
+#' A table in protocol form, or the absolute path of its file
+#' @noRd
+sent_table <- function(source, needed, arg, call) {
+  check_table(source, arg, call)
+  if (is.character(source)) {
+    return(normalizePath(source, mustWork = FALSE))
+  }
+  encode_table(source, optional = setdiff(names(source), needed), call = call)
+}
+
+new_spice_fit <- function(tables, files) {
+  tables <- lapply(tables, decode_table)
+  structure(c(tables, list(files = files)), class = "spice_fit")
+}
+
+# arguments of the engine that are lists even if there is only one entry
+list_options <- c("inputs", "covariates", "actions", "modules", "terms")
+
+#' Settings in a form that Python takes: no NULL, no whole number as a float
+#' @noRd
+engine_options <- function(settings, call) {
+  settings <- Filter(Negate(is.null), settings)
+  if (length(settings) > 0 && (is.null(names(settings)) || any(names(settings) == ""))) {
+    abort_spicestat("config", "settings in `...` must be named.", call = call)
+  }
+  for (name in names(settings)) {
+    settings[[name]] <- engine_option(settings[[name]], name, call)
+  }
+  settings
+}
+
+engine_option <- function(value, name, call) {
+  if (is.factor(value)) value <- as.character(value)
+  if (is.list(value)) {
+    return(lapply(value, engine_option, name = name, call = call))
+  }
+  if (!is.atomic(value) || is.object(value) || anyNA(value)) {
+    abort_spicestat(
+      "config",
+      paste0("setting `", name, "` must be numbers, text, TRUE or FALSE, and not missing."),
+      call = call
+    )
+  }
+  value <- plain_scalar_type(value)
+  if (length(value) != 1 || name %in% list_options) as.list(value) else unname(value)
+}
+
+# 10 is a double in R, and 10.0 is no number of epochs in Python
+plain_scalar_type <- function(value) {
+  if (is.double(value) && all(value == round(value) & abs(value) < 2^31)) {
+    return(as.integer(value))
+  }
+  if (is.character(value)) enc2utf8(value) else value
+}

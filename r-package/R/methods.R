@@ -1,0 +1,163 @@
+#' Summarise a fit by term
+#'
+#' @param object A [spice_fit()] or [spice_group()].
+#' @param ... Not used.
+#' @return For a fit, a tibble with one row per module and term: `component`,
+#'   `term`, `n.present` (participants whose equation has it), and among these
+#'   `mean` and `sd` of the estimates and `median.std.error`. For a group model
+#'   the same as [tidy.spice_group()] with intervals.
+#' @export
+#' @examples
+#' summary(example_fit)
+summary.spice_fit <- function(object, ...) {
+  table <- object$coefficients
+  key <- paste(table$module, table$term, sep = "\r")
+  parts <- split(table, factor(key, levels = unique(key)))
+  number <- function(f) vapply(parts, f, 0, USE.NAMES = FALSE)
+  present <- function(part, name) part[[name]][part$selected]
+  text <- function(name) vapply(parts, function(part) part[[name]][[1]], "", USE.NAMES = FALSE)
+  tibble::tibble(
+    component = text("module"),
+    term = text("term"),
+    n.present = as.integer(number(function(part) sum(part$selected))),
+    mean = number(function(part) mean_or_na(present(part, "estimate"))),
+    sd = number(function(part) stats::sd(present(part, "estimate"))),
+    median.std.error = number(function(part) stats::median(present(part, "std_error"), na.rm = TRUE))
+  )
+}
+
+mean_or_na <- function(x) {
+  if (length(x) > 0) mean(x) else NA_real_
+}
+
+#' @rdname summary.spice_fit
+#' @export
+summary.spice_group <- function(object, ...) {
+  tidy(object, conf.int = TRUE)
+}
+
+#' Coefficients, covariances and intervals
+#'
+#' @param object A [spice_fit()] or [spice_group()].
+#' @param parm Names of the coefficients to show; all by default.
+#' @param level Level of the intervals.
+#' @param participant Id of one participant.
+#' @param ... Not used.
+#' @return For a fit, `coef()` returns a tibble with one row per participant and
+#'   one column `<module>:<term>` per term, `vcov()` the sampling covariance
+#'   matrix of one participant's estimates, and `nobs()` the number of trials.
+#'   For a group model, `coef()` returns a vector with names
+#'   `<module>:<term>:<covariate>`, `vcov()` their covariance matrix (`NA`
+#'   between effects on different coefficients), `confint()` a matrix of
+#'   intervals, and `nobs()` the number of participants.
+#' @export
+#' @examples
+#' coef(example_fit)
+#' vcov(example_fit, participant = "p01")
+#' confint(example_group)
+coef.spice_fit <- function(object, ...) {
+  table <- object$coefficients
+  people <- unique(table$participant)
+  terms <- term_names(table)
+  values <- matrix(table$estimate, nrow = length(people), byrow = TRUE)
+  columns <- stats::setNames(lapply(seq_along(terms), function(i) values[, i]), terms)
+  tibble::new_tibble(c(list(participant = people), columns), nrow = length(people))
+}
+
+# the engine orders rows by participant, with the same terms in the same order
+term_names <- function(table) {
+  unique(paste(table$module, table$term, sep = ":"))
+}
+
+#' @rdname coef.spice_fit
+#' @export
+vcov.spice_fit <- function(object, participant, ...) {
+  ids <- as.character(unique(object$coefficients$participant))
+  if (missing(participant) || length(participant) != 1 || !as.character(participant) %in% ids) {
+    abort_spicestat(
+      "config", c("`participant` must be the id of one participant.", i = paste0("There are: ", some(ids), "."))
+    )
+  }
+  names <- term_names(object$coefficients)
+  rows <- object$covariance[as.character(object$covariance$participant) == as.character(participant), ]
+  result <- matrix(NA_real_, length(names), length(names), dimnames = list(names, names))
+  result[cbind(rows$row + 1, rows$column + 1)] <- rows$value
+  result
+}
+
+#' @rdname coef.spice_fit
+#' @importFrom stats nobs
+#' @export
+nobs.spice_fit <- function(object, ...) {
+  first <- !duplicated(object$coefficients$participant)
+  sum(object$coefficients$n_trials[first])
+}
+
+#' @rdname coef.spice_fit
+#' @export
+coef.spice_group <- function(object, ...) {
+  table <- tidy(object)
+  stats::setNames(table$estimate, effect_names(table))
+}
+
+effect_names <- function(table) {
+  paste(table$component, table$sparse.term, table$term, sep = ":")
+}
+
+#' @rdname coef.spice_fit
+#' @export
+vcov.spice_group <- function(object, ...) {
+  names <- names(stats::coef(object))
+  rows <- object$covariance
+  label <- function(term) match(paste(rows$module, rows$sparse_term, term, sep = ":"), names)
+  result <- matrix(NA_real_, length(names), length(names), dimnames = list(names, names))
+  result[cbind(label(rows$row), label(rows$column))] <- rows$value
+  result
+}
+
+#' @rdname coef.spice_fit
+#' @export
+confint.spice_group <- function(object, parm, level = 0.95, ...) {
+  table <- tidy(object, conf.int = TRUE, conf.level = level)
+  ends <- paste(format(100 * c(1 - level, 1 + level) / 2, trim = TRUE, digits = 3), "%")
+  result <- cbind(table$conf.low, table$conf.high)
+  dimnames(result) <- list(effect_names(table), ends)
+  if (missing(parm)) result else result[parm, , drop = FALSE]
+}
+
+#' @rdname coef.spice_fit
+#' @export
+nobs.spice_group <- function(object, ...) {
+  max(object$glance$nobs)
+}
+
+#' Fits and group models as tables
+#'
+#' @param x A [spice_fit()] or [spice_group()].
+#' @param ... Passed on to [tidy()].
+#' @return What [tidy()] returns, as a tibble or a data frame.
+#' @export
+#' @examples
+#' as_tibble(example_fit)
+as_tibble.spice_fit <- function(x, ...) {
+  tidy(x, ...)
+}
+
+#' @rdname as_tibble.spice_fit
+#' @export
+as_tibble.spice_group <- function(x, ...) {
+  tidy(x, ...)
+}
+
+#' @rdname as_tibble.spice_fit
+#' @param row.names,optional Not used.
+#' @export
+as.data.frame.spice_fit <- function(x, row.names = NULL, optional = FALSE, ...) { # nolint: object_name_linter.
+  as.data.frame(tidy(x, ...))
+}
+
+#' @rdname as_tibble.spice_fit
+#' @export
+as.data.frame.spice_group <- function(x, row.names = NULL, optional = FALSE, ...) { # nolint: object_name_linter.
+  as.data.frame(tidy(x, ...))
+}

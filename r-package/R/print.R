@@ -1,0 +1,115 @@
+#' Print a fit or a group model
+#'
+#' @param x A [spice_fit()] or [spice_group()].
+#' @param ... Not used.
+#' @return `format()` returns lines of text; `print()` returns `x`, invisibly.
+#' @export
+#' @examples
+#' example_fit
+#' example_group
+print.spice_fit <- function(x, ...) {
+  cat(format(x, ...), sep = "\n")
+  invisible(x)
+}
+
+#' @rdname print.spice_fit
+#' @export
+format.spice_fit <- function(x, ...) {
+  table <- x$coefficients
+  bad <- unidentified(table)
+  c(
+    paste0(
+      "<spice_fit> ", count(length(unique(table$participant)), "participant"), ", ",
+      count(stats::nobs(x), "trial")
+    ),
+    score_line(x$scores),
+    if (length(bad) > 0) {
+      paste0("No identified estimate for ", count(length(bad), "participant"), ": ", some(bad))
+    },
+    "",
+    "Terms of the equations (mean and sd over the participants that have them):",
+    text_table(summary(x))
+  )
+}
+
+score_line <- function(scores) {
+  per_trial <- scores$nll / scores$n_trials
+  paste0(
+    "Negative log likelihood per trial: ",
+    paste0(scores$model, " ", format(per_trial, digits = 3, trim = TRUE), collapse = ", ")
+  )
+}
+
+unidentified <- function(table) {
+  unique(as.character(table$participant[table$at_bound | !table$converged]))
+}
+
+count <- function(n, what) {
+  paste0(format(n, big.mark = ","), " ", what, if (n != 1) "s")
+}
+
+some <- function(labels, most = 5) {
+  shown <- paste(utils::head(labels, most), collapse = ", ")
+  if (length(labels) > most) paste0(shown, ", ...") else shown
+}
+
+#' @rdname print.spice_fit
+#' @export
+print.spice_group <- function(x, ...) {
+  cat(format(x, ...), sep = "\n")
+  invisible(x)
+}
+
+#' @rdname print.spice_fit
+#' @export
+format.spice_group <- function(x, ...) {
+  table <- tidy(x, conf.int = TRUE)
+  withheld <- !is.na(table$std.error) & is.na(table$p.value)
+  c(
+    paste0("<spice_group> coefficient ", x$formula, ", method \"", x$method, "\""),
+    if (any(withheld)) {
+      c(
+        "p-values and intervals are withheld where they are NA: too few participants have an",
+        "identified estimate. More trials per participant or fewer terms would help."
+      )
+    },
+    if (nrow(x$skipped) > 0) {
+      paste0("Not analysed: ", count(nrow(x$skipped), "coefficient"), "; see $skipped")
+    },
+    effect_lines(table)
+  )
+}
+
+#' One paragraph per coefficient of the equations
+#' @noRd
+effect_lines <- function(table) {
+  shown <- c(
+    "term", "estimate", "std.error", "conf.low", "conf.high", "p.value", "p.adjusted"
+  )
+  lines <- text_table(table[shown])
+  key <- paste0(table$component, ", ", table$sparse.term)
+  paragraphs <- lapply(unique(key), function(one) {
+    c("", paste0(one, ":"), lines[1], lines[-1][key == one])
+  })
+  unlist(paragraphs)
+}
+
+#' Lines of an aligned table: text to the left, numbers to the right
+#' @noRd
+text_table <- function(table) {
+  cells <- lapply(names(table), function(name) {
+    column <- table[[name]]
+    text <- if (name %in% c("p.value", "p.adjusted")) {
+      ifelse(is.na(column), "NA", format.pval(column, digits = 2, eps = 0.001))
+    } else if (is.double(column)) {
+      formatC(column, digits = 3, format = "fg", flag = "#")
+    } else {
+      as.character(column)
+    }
+    text <- trimws(sub("\\.$", "", text))
+    formatted <- format(c(name, text), justify = if (is.numeric(column)) "right" else "left")
+    if (is.numeric(column)) formatC(trimws(formatted), width = max(nchar(formatted))) else formatted
+  })
+  lines <- do.call(paste, c(cells, sep = "  "))
+  paste0("  ", sub("\\s+$", "", lines))
+}

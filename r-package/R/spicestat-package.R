@@ -1,0 +1,21 @@
+#' spicestat: discover learning equations and compare people
+#'
+#' Start with [spice_fit()], which turns trial-by-trial choices into one
+#' equation per participant, and go on with [spice_group()], which relates the
+#' coefficients of these equations to a table about the participants. Both
+#' return objects with [tidy()], [glance()] and `autoplot()` methods.
+#'
+#' Fitting runs in Python. [install_spicestat()] sets it up and
+#' [spicestat_sitrep()] says what is found and what is missing. Results are
+#' plain R objects: they survive [saveRDS()], and printing, tidying and
+#' plotting them needs no Python.
+#'
+#' Errors have class `spicestat_error_<code>` and warnings
+#' `spicestat_warning_<code>`, so that `tryCatch(spicestat_error_column = )`
+#' works. Codes of errors: `column`, `data`, `covariate`, `formula`, `config`,
+#' `shape`, `storage`, `numerical`, `install` (Python or the Python package is
+#' missing) and `internal` (a bug). Codes of warnings: `exclusion`,
+#' `convergence`, `identifiability` and `python`.
+#'
+#' @keywords internal
+"_PACKAGE"

@@ -1,0 +1,9 @@
+.onLoad <- function(libname, pkgname) {
+  # Python is not started here: that would take the choice of Python from the
+  # user, and CRAN's machines have stray ones
+  python <- Sys.getenv("SPICESTAT_PYTHON")
+  if (nzchar(python) && !nzchar(Sys.getenv("RETICULATE_PYTHON"))) {
+    Sys.setenv(RETICULATE_PYTHON = python)
+  }
+  declare_python()
+}

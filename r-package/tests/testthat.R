@@ -1,0 +1,4 @@
+library(testthat)
+library(spicestat)
+
+test_check("spicestat")

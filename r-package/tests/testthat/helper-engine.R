@@ -1,0 +1,41 @@
+skip_if_no_engine <- function() {
+  testthat::skip_on_cran()
+  testthat::skip_if_not(spicestat_available(), "Python package spicestat")
+}
+
+#' A Python module, unconverted; one test file may stand in for a slow engine
+python_module <- function(name) {
+  reticulate::import(name, convert = FALSE)
+}
+
+#' Run code in a fresh R in which there is no Python to be found
+run_without_python <- function(code) {
+  script <- tempfile(fileext = ".R")
+  writeLines(c("library(spicestat)", code), script)
+  on.exit(unlink(script))
+  suppressWarnings(system2(
+    file.path(R.home("bin"), "Rscript"), c("--vanilla", script),
+    stdout = TRUE, stderr = TRUE,
+    env = c(
+      "RETICULATE_PYTHON=/nowhere/python", "SPICESTAT_PYTHON=",
+      paste0("R_LIBS=", paste(.libPaths(), collapse = .Platform$path.sep))
+    )
+  ))
+}
+
+# tests of an installed package only: under load_all() a new R would not find it
+skip_if_not_installed_here <- function() {
+  testthat::skip_if(identical(Sys.getenv("DEVTOOLS_LOAD"), "spicestat"), "spicestat is not installed")
+}
+
+little_trials <- function(n_people = 3, n_trials = 20) {
+  set.seed(1)
+  n <- n_people * n_trials
+  data.frame(
+    subject = rep(letters[seq_len(n_people)], each = n_trials),
+    block = 1L,
+    pick = rbinom(n, 1, 0.5),
+    points = rbinom(n, 1, 0.5),
+    age = rep(20 + seq_len(n_people), each = n_trials)
+  )
+}

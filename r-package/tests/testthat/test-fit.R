@@ -1,0 +1,86 @@
+fit_to <- function(data, ...) {
+  spice_fit(data, subject, pick, points, ..., epochs = 2, progress = FALSE)
+}
+
+test_that("arguments are checked before Python is asked", {
+  data <- little_trials()
+  expect_error(spice_fit(data, subject, pick, rewards), "no column 'rewards'", class = "spicestat_error_column")
+  expect_error(spice_fit(data, subject, pick), "`reward` must name a column", class = "spicestat_error_column")
+  expect_error(spice_fit(1:3, a, b, c), "data frame or the path", class = "spicestat_error_column")
+  expect_error(fit_to(data, epochs_per = NA), class = "spicestat_error_config")
+  expect_error(engine_options(list(1), NULL), "must be named", class = "spicestat_error_config")
+  expect_error(fit_to(data, optimizer = mean), class = "spicestat_error_config")
+})
+
+test_that("settings cross as Python types", {
+  settings <- engine_options(
+    list(seed = 1, rate = 0.5, none = NULL, inputs = "x", reward = c("a", "b"), on = TRUE), NULL
+  )
+  expect_identical(
+    settings,
+    list(seed = 1L, rate = 0.5, inputs = list("x"), reward = list("a", "b"), on = TRUE)
+  )
+})
+
+test_that("bad data is refused with the class of its code", {
+  skip_if_no_engine()
+  data <- little_trials()
+  text_reward <- transform(data, points = as.character(ifelse(points == 1, "win", "loss")))
+  expect_error(fit_to(text_reward), "must be numeric", class = "spicestat_error_column")
+  constant <- transform(data, pick = 1)
+  expect_error(fit_to(constant), class = "spicestat_error_data")
+  varying <- transform(data, age = seq_along(age))
+  expect_error(fit_to(varying, covariates = age), "varies within", class = "spicestat_error_covariate")
+  expect_error(fit_to(data, model = "no such model"), class = "spicestat_error_config")
+  expect_error(
+    spice_fit("/no/such/file.csv", subject, pick, points, progress = FALSE),
+    class = "spicestat_error_storage"
+  )
+})
+
+test_that("a participant with one trial is counted in a warning", {
+  skip_if_no_engine()
+  data <- little_trials()
+  data <- rbind(data, transform(data[1, ], subject = "short"))
+  expect_warning(fit_to(data), class = "spicestat_warning")
+})
+
+test_that("a data frame and its file give the same fit, which Python can load", {
+  skip_if_no_engine()
+  data <- little_trials()
+  file <- tempfile(fileext = ".csv")
+  utils::write.csv(data, file, row.names = FALSE)
+  fit <- suppressWarnings(fit_to(data, covariates = "age"))
+  from_file <- suppressWarnings(fit_to(file, covariates = "age"))
+  expect_s3_class(fit, "spice_fit")
+  expect_equal(from_file$coefficients, fit$coefficients)
+  expect_equal(fit$people$age, 21:23)
+  expect_gt(length(fit$files), 0)
+  folder <- tempfile()
+  spice_save(fit, folder)
+  again <- spice_load(folder)
+  expect_equal(again$coefficients, fit$coefficients)
+  expect_equal(again$files, fit$files)
+})
+
+test_that("progress calls reach the callback as plain values", {
+  skip_if_no_engine()
+  seen <- list()
+  callback <- as_callback(function(...) seen <<- c(seen, list(list(...))))
+  code <- "def call(f):\n    f('rnn', 1, 10, 'loss {x}')"
+  reticulate::py_run_string(code, convert = FALSE)$call(callback)
+  expect_equal(seen, list(list("rnn", 1L, 10L, "loss {x}")))
+})
+
+test_that("progress bars take any message and change of stage", {
+  show <- new_progress(TRUE)
+  expect_no_error_here <- function() {
+    show("rnn", 1, 10, "loss {0.5}")
+    show("rnn", 10, 10, "")
+    show("equations", 0, 0, "")
+    show("another", 1, 2, "x")
+    TRUE
+  }
+  expect_true(expect_no_error_here())
+  expect_null(new_progress(FALSE))
+})

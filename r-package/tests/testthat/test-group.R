@@ -1,0 +1,95 @@
+coefficients_table <- function(n = 12) {
+  set.seed(2)
+  data.frame(
+    participant = sprintf("s%02d", seq_len(n)), module = "x_learning_rate", term = "1",
+    estimate = 0.4 + stats::rnorm(n, sd = 0.1), std_error = 0.05
+  )
+}
+
+people_table <- function(n = 12) {
+  data.frame(
+    id = sprintf("s%02d", seq_len(n)),
+    group = factor(rep(c("patient", "control"), length.out = n), levels = c("patient", "control")),
+    age = 20 + seq_len(n)
+  )
+}
+
+grouped <- function(formula = ~ group + age, people = people_table(), ...) {
+  spice_group(coefficients_table(), formula, data = people, participant = id, ...)
+}
+
+test_that("names with dots and with underscores are one table", {
+  dotted <- tidy(example_fit, conf.int = TRUE)
+  call <- rlang::current_env()
+  wanted <- as.data.frame(example_fit$coefficients)
+  wanted$participant <- as.character(wanted$participant)
+  given <- coefficients_of(dotted, call)
+  shared <- setdiff(names(wanted), c("conf_low", "conf_high"))
+  expect_equal(given[shared], wanted[shared])
+  expect_identical(coefficients_of(example_fit$coefficients, call), wanted[names(wanted)])
+})
+
+test_that("a factor's first level is the reference", {
+  skip_if_no_engine()
+  group <- grouped()
+  expect_equal(tidy(group)$term, c("(Intercept)", "groupcontrol", "age"))
+})
+
+test_that("all methods give the contract's columns", {
+  skip_if_no_engine()
+  for (method in c("meta", "mixed", "ols")) {
+    group <- suppressWarnings(spice_group(example_fit, ~diagnosis, method = method))
+    expect_s3_class(group, "spice_group")
+    expect_equal(names(group$coefficients), names(example_group$coefficients))
+    expect_gte(nrow(glance(group)), 1)
+  }
+})
+
+test_that("meta-regression with equal errors has the estimates of lm", {
+  skip_if_no_engine()
+  group <- grouped()
+  data <- cbind(coefficients_table(), people_table())
+  expected <- stats::coef(stats::lm(estimate ~ group + age, data))
+  expect_equal(stats::setNames(coef(group), names(expected)), expected, tolerance = 1e-6)
+})
+
+test_that("a fit brings its own covariates", {
+  skip_if_no_engine()
+  own <- spice_group(example_fit, ~ diagnosis + age)
+  given <- spice_group(example_fit, ~ diagnosis + age, data = example_fit$people)
+  expect_equal(tidy(own), tidy(given))
+  expect_equal(tidy(own), tidy(example_group), tolerance = 1e-6)
+})
+
+test_that("names with dots and R's functions work in formulas", {
+  skip_if_no_engine()
+  people <- stats::setNames(people_table(), c("id", "dx.group", "age.years"))
+  group <- grouped(~ dx.group + log(age.years) + I(age.years^2), people)
+  expect_equal(tidy(group)$term, c("(Intercept)", "dx.groupcontrol", "log(age.years)", "I(age.years^2)"))
+  expect_false(anyNA(vcov(group)))
+  by_dotted_id <- stats::setNames(people_table(), c("my.id", "group", "age"))
+  again <- spice_group(coefficients_table(), ~age, by_dotted_id, participant = my.id)
+  expect_equal(nobs(again), 12)
+})
+
+test_that("bad input is refused with the class of its code", {
+  skip_if_no_engine()
+  expect_error(grouped(~height), "height", class = "spicestat_error_formula")
+  expect_error(grouped(estimate ~ age), class = "spicestat_error_formula")
+  twice <- rbind(people_table(), people_table())
+  expect_error(grouped(~age, twice), class = "spicestat_error_covariate")
+  expect_error(grouped(~age, transform(people_table(), id = "x")), class = "spicestat_error")
+  expect_error(grouped(~age, conf_level = 2), class = "spicestat_error_config")
+  expect_error(grouped(~age, method = "magic"))
+  expect_error(spice_group(1, ~age), class = "spicestat_error_column")
+  expect_error(spice_group(data.frame(x = 1), ~age), class = "spicestat_error_column")
+  expect_error(spice_group(coefficients_table(), ~age, 1, participant = "id"), class = "spicestat_error_column")
+})
+
+test_that("a missing covariate leaves its participant out, with a warning", {
+  skip_if_no_engine()
+  people <- people_table()
+  people$age[3] <- NA
+  expect_warning(group <- grouped(~age, people), class = "spicestat_warning_exclusion")
+  expect_equal(nobs(group), 11)
+})

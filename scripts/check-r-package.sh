@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Build the R package and run R CMD check; any ERROR, WARNING or NOTE fails, bar the two that no package can avoid.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mkdir -p build/check
+rm -rf build/check/*
+cd build/check
+export _R_CHECK_CRAN_INCOMING_=FALSE _R_CHECK_CRAN_INCOMING_REMOTE_=FALSE _R_CHECK_FORCE_SUGGESTS_=FALSE
+export _R_CHECK_SYSTEM_CLOCK_=FALSE LC_ALL=C.UTF-8
+
+R CMD build ../../r-package
+R CMD check --no-manual --as-cran spicestat_*.tar.gz || true
+
+log=spicestat.Rcheck/00check.log
+grep -q '^Status:' "$log" || { echo "check-r: R CMD check did not finish; see build/check/$log" >&2; exit 1; }
+allowed='^\* checking (CRAN incoming feasibility|for future file timestamps) \.\.\. NOTE'
+if grep -E '^\* .* (ERROR|WARNING|NOTE)$' "$log" | grep -vE "$allowed"; then
+  echo "check-r: R CMD check has findings; see build/check/$log" >&2
+  exit 1
+fi
+echo "check-r: no findings"

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Install R and the R packages that the tests, the checks and the vignettes need; only what is missing.
+set -euo pipefail
+
+packages=(reticulate generics tibble rlang cli ggplot2 testthat knitr rmarkdown roxygen2 lintr metafor lme4 lmerTest jsonlite)
+
+missing_packages() {
+  Rscript --vanilla -e 'wanted <- commandArgs(TRUE)
+    cat(wanted[!nzchar(vapply(wanted, function(p) system.file(package = p), ""))])' "${packages[@]}"
+}
+
+have() { command -v "$1" >/dev/null; }
+
+missing=${packages[*]}
+if have Rscript; then missing=$(missing_packages); fi
+if have Rscript && have pandoc && [ -z "$missing" ]; then exit 0; fi
+
+if have apt-get && [ "$(id -u)" = 0 ]; then
+  debs=()
+  have Rscript || debs+=(r-base-core r-base-dev)
+  have pandoc || debs+=(pandoc)
+  for package in $missing; do debs+=("r-cran-${package,,}"); done
+  echo "setup: apt-get install ${debs[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${debs[@]}" >/dev/null
+elif have Rscript; then
+  have pandoc || echo "setup: pandoc is missing; the vignettes cannot be rendered without it" >&2
+  if [ -n "$missing" ]; then
+    echo "setup: installing R packages from CRAN: $missing"
+    Rscript --vanilla -e 'target <- Sys.getenv("R_LIBS_USER")
+      dir.create(target, recursive = TRUE, showWarnings = FALSE)
+      install.packages(commandArgs(TRUE), lib = target, repos = "https://cloud.r-project.org")' $missing
+  fi
+else
+  cat >&2 <<MESSAGE
+setup: R is missing, and this script can install it only as root on Debian or Ubuntu.
+  Install R 4.2 or later (https://cran.r-project.org) and pandoc, then run 'make setup-r' again:
+  it installs the R packages itself (${packages[*]}).
+  The Python engine needs no R: 'make demo' and 'make test-python' work as they are.
+MESSAGE
+  exit 1
+fi
+
+missing=$(missing_packages)
+if [ -n "$missing" ]; then
+  echo "setup: these R packages could not be installed: $missing" >&2
+  exit 1
+fi
+echo "setup: R is ready"

@@ -1,0 +1,47 @@
+"""spicestat: discover learning equations, estimate them by likelihood, and compare people.
+
+Names are imported when they are first used, so that a group analysis of a CSV needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "CoefficientTable": "spicestat.equations.coefficients",
+    "GroupResult": "spicestat.group",
+    "SpiceConfig": "spicestat.models.config",
+    "SpiceEstimator": "spicestat.estimator",
+    "SpiceFit": "spicestat.fit",
+    "TrialTable": "spicestat.trials",
+    "load_fit": "spicestat.fit",
+    "read_coefficients": "spicestat.equations.coefficients",
+    "read_trials": "spicestat.trials",
+    "simulate_cohort": "spicestat.simulate",
+    "spice_fit": "spicestat.fit",
+    "spice_group": "spicestat.group",
+}
+
+__all__ = ["__version__", *_HOME]
+
+if TYPE_CHECKING:
+    from spicestat.equations.coefficients import CoefficientTable, read_coefficients
+    from spicestat.estimator import SpiceEstimator
+    from spicestat.fit import SpiceFit, load_fit, spice_fit
+    from spicestat.group import GroupResult, spice_group
+    from spicestat.models.config import SpiceConfig
+    from spicestat.simulate import simulate_cohort
+    from spicestat.trials import TrialTable, read_trials
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'spicestat' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,288 @@
+"""CoefficientTable: the contract between estimation and group analysis (needs neither torch nor pysindy)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spicestat.errors import ColumnError, DataError, ShapeError, StorageError
+from spicestat.tables import TableSource, check_numeric, first_rows, read_table, require_columns
+
+__all__ = ["COLUMNS", "CoefficientTable", "read_coefficients"]
+
+COLUMNS = (
+    "participant",
+    "module",
+    "term",
+    "estimate",
+    "std_error",
+    "conf_low",
+    "conf_high",
+    "selected",
+    "inclusion_prob",
+    "n_trials",
+    "converged",
+    "at_bound",
+)
+_REQUIRED = ("participant", "module", "term", "estimate", "std_error")
+_KEY = ["participant", "module", "term"]
+_TABLE_FILE = "coefficients.parquet"
+_MANIFEST_FILE = "coefficients.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class CoefficientTable:
+    """Estimated equation coefficients: one row per participant, module and term.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Columns `COLUMNS`, ``P * K`` rows: participants in their first order of
+        appearance, and within each the same ``K`` (module, term) pairs in the same
+        order. Terms that are not in the equation have ``estimate`` 0,
+        ``std_error`` NaN and ``selected`` False. A term that the structure fixes (an
+        own state that is simply kept, coefficient 1) has ``selected`` True and
+        ``std_error`` NaN. Inverse temperatures have module ``beta`` and the state as term.
+    covariance : ndarray of shape (P, K, K) or None
+        Sampling covariance of each participant's estimates, NaN where there is none.
+    people : DataFrame or None
+        One row per participant: column ``participant`` and the covariates.
+    info : mapping
+        Where the table came from (JSON-serialisable).
+
+    Examples
+    --------
+    >>> table = CoefficientTable.from_frame(pd.DataFrame({
+    ...     "participant": ["a", "b"], "module": "x_learning_rate_reward", "term": "1",
+    ...     "estimate": [0.3, 0.5], "std_error": [0.1, 0.1]}))
+    >>> table.participants, table.terms
+    (('a', 'b'), (('x_learning_rate_reward', '1'),))
+    >>> table.share_unidentified
+    0.0
+    """
+
+    frame: pd.DataFrame
+    covariance: np.ndarray | None = None
+    people: pd.DataFrame | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        covariance: np.ndarray | None = None,
+        people: pd.DataFrame | None = None,
+        info: Mapping[str, Any] | None = None,
+    ) -> CoefficientTable:
+        """Check and complete a coefficient table.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            At least ``participant, module, term, estimate, std_error``. A (module, term)
+            pair that a participant lacks is added as not selected.
+        covariance : ndarray of shape (P, K, K), optional
+            Per-participant covariance in the order of the completed table.
+        people : DataFrame, optional
+            Covariates, one row per participant.
+
+        Raises
+        ------
+        ColumnError
+            A required column is missing or not numeric.
+        DataError
+            Duplicate rows, a selected term without an estimate, or a negative standard error.
+        ShapeError
+            ``covariance`` does not match the table.
+        """
+        require_columns(frame, _REQUIRED, "the coefficient table")
+        if frame.empty:
+            raise DataError("the coefficient table has no rows")
+        completed = _complete(_typed(frame))
+        n_participants = completed["participant"].nunique()
+        n_terms = len(completed) // n_participants
+        if covariance is not None and covariance.shape != (n_participants, n_terms, n_terms):
+            raise ShapeError(
+                "the covariance does not match the table",
+                got=covariance.shape,
+                allowed=(n_participants, n_terms, n_terms),
+            )
+        return cls(completed, covariance, people, dict(info or {}))
+
+    @property
+    def participants(self) -> tuple[Any, ...]:
+        """Participant labels, length P, in table order."""
+        return tuple(self.frame["participant"].drop_duplicates())
+
+    @property
+    def terms(self) -> tuple[tuple[str, str], ...]:
+        """The K (module, term) pairs, in table order."""
+        first = self.frame.iloc[: len(self.frame) // len(self.participants)]
+        return tuple(zip(first["module"], first["term"], strict=True))
+
+    @property
+    def share_unidentified(self) -> float:
+        """Share of participants, in [0, 1], with a bound hit, a bad Hessian or no convergence."""
+        bad = self.frame["at_bound"] | ~self.frame["converged"]
+        return float(bad.groupby(self.frame["participant"], sort=False).any().mean())
+
+    def wide(self, column: str = "estimate") -> pd.DataFrame:
+        """Return one column as a participants x (module, term) table, in table order."""
+        require_columns(self.frame, [column], "the coefficient table")
+        values = self.frame[column].to_numpy().reshape(len(self.participants), -1)
+        index = pd.Index(self.participants, name="participant")
+        return pd.DataFrame(values, index=index, columns=pd.MultiIndex.from_tuples(self.terms))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``coefficients.parquet``, its JSON manifest, covariance and covariates into a folder.
+
+        Raises
+        ------
+        StorageError
+            The folder cannot be written.
+        """
+        target = Path(folder)
+        manifest = {"format": _FORMAT, "columns": list(COLUMNS), "info": dict(self.info)}
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            self.frame.to_parquet(target / _TABLE_FILE, index=False)
+            (target / _MANIFEST_FILE).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+            if self.covariance is not None:
+                self.covariance_frame().to_parquet(target / "covariance.parquet", index=False)
+            if self.people is not None:
+                self.people.to_parquet(target / "people.parquet", index=False)
+        except OSError as error:
+            raise StorageError(f"cannot write the coefficient table to '{target}': {error}") from error
+        return target
+
+    def covariance_frame(self) -> pd.DataFrame:
+        """Return the covariance as a long table ``participant, row, column, value`` (0-based term positions).
+
+        Only finite entries are listed.
+        """
+        blocks = np.full((0, 0, 0), np.nan) if self.covariance is None else self.covariance
+        who, row, column = np.nonzero(np.isfinite(blocks))
+        labels = pd.Series(self.participants, name="participant")
+        return pd.DataFrame(
+            {
+                "participant": labels.iloc[who].to_numpy(),
+                "row": row.astype("int64"),
+                "column": column.astype("int64"),
+                "value": blocks[who, row, column],
+            }
+        )
+
+    def with_covariance_frame(self, frame: pd.DataFrame) -> CoefficientTable:
+        """Return the table with the covariance read from a long table as `covariance_frame` gives it."""
+        require_columns(frame, ("participant", "row", "column", "value"), "the covariance table")
+        position = {label: index for index, label in enumerate(self.participants)}
+        unknown = ~frame["participant"].isin(list(position)).to_numpy()
+        if unknown.any():
+            raise DataError(
+                "the covariance names unknown participants", got=first_rows(frame, unknown, ["participant"])
+            )
+        n_terms = len(self.terms)
+        blocks = np.full((len(position), n_terms, n_terms), np.nan)
+        who = frame["participant"].map(position).to_numpy(dtype="int64")
+        row, column = (frame[name].to_numpy(dtype="int64") for name in ("row", "column"))
+        if len(frame) and (min(row.min(), column.min()) < 0 or max(row.max(), column.max()) >= n_terms):
+            raise DataError("the covariance has term positions outside the table", allowed=f"0 to {n_terms - 1}")
+        blocks[who, row, column] = frame["value"].to_numpy(dtype="float64")
+        return CoefficientTable(self.frame, blocks, self.people, self.info)
+
+
+def read_coefficients(source: TableSource) -> CoefficientTable:
+    """Read a coefficient table from a fit folder, a CSV or Parquet file, or a data frame.
+
+    Parameters
+    ----------
+    source : DataFrame or path
+        A folder written by `CoefficientTable.save` (or ``spicestat fit``), or a table with at
+        least ``participant, module, term, estimate, std_error``.
+
+    Raises
+    ------
+    StorageError
+        Nothing readable is there.
+    """
+    if isinstance(source, pd.DataFrame) or not Path(source).is_dir():
+        return CoefficientTable.from_frame(read_table(source))
+    folder = Path(source)
+    manifest = _read_manifest(folder)
+    people_file, covariance_file = folder / "people.parquet", folder / "covariance.parquet"
+    people = read_table(people_file) if people_file.is_file() else None
+    table = CoefficientTable.from_frame(read_table(folder / _TABLE_FILE), None, people, manifest.get("info", {}))
+    if covariance_file.is_file():
+        table = table.with_covariance_frame(read_table(covariance_file))
+    return table
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / _MANIFEST_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"'{folder}' is not a fit folder: {error}", do="pass the folder that `spicestat fit --out` wrote"
+        ) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
+        raise StorageError(f"'{folder}' has an unknown format", allowed=f"format {_FORMAT}")
+    return manifest
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the contract's columns with the contract's types, absent ones filled in."""
+    what = "the coefficient table"
+    typed = pd.DataFrame({"participant": frame["participant"]}).reset_index(drop=True)
+    if typed["participant"].isna().any():
+        raise DataError(f"{what} has rows without a participant")
+    for name in ("module", "term"):
+        typed[name] = frame[name].astype(str).to_numpy()
+    for name in ("estimate", "std_error"):
+        typed[name] = check_numeric(frame, name, what).to_numpy()
+    negative = (typed["std_error"] < 0).to_numpy()
+    if negative.any():
+        raise DataError(f"{what} has negative standard errors", got=first_rows(typed, negative, _KEY))
+    for name in ("conf_low", "conf_high", "inclusion_prob"):
+        typed[name] = check_numeric(frame, name, what).to_numpy() if name in frame else np.nan
+    typed["n_trials"] = check_numeric(frame, "n_trials", what).to_numpy() if "n_trials" in frame else np.nan
+    defaults = {"selected": typed["estimate"].notna().to_numpy(), "converged": True, "at_bound": False}
+    for name, default in defaults.items():
+        typed[name] = _as_bool(frame, name) if name in frame else default
+    lost = (typed["selected"] & typed["estimate"].isna()).to_numpy()
+    if lost.any():
+        raise DataError(f"{what} has selected terms without an estimate", got=first_rows(typed, lost, _KEY))
+    twice = typed.duplicated(_KEY).to_numpy()
+    if twice.any():
+        raise DataError(f"{what} has duplicate rows", got=first_rows(typed, twice, _KEY))
+    return typed[list(COLUMNS)]
+
+
+def _as_bool(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Read a column of booleans, 0/1, or the words TRUE/FALSE that R and CSV files use."""
+    words = frame[name].astype(str).str.lower().map({"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False})
+    bad = words.isna().to_numpy()
+    if bad.any():
+        raise ColumnError(f"column '{name}' must be true or false", got=first_rows(frame, bad, [name]))
+    return words.to_numpy(dtype=bool)
+
+
+def _complete(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give every participant every (module, term) pair, ordered by first appearance."""
+    participants = frame["participant"].drop_duplicates()
+    pairs = frame[["module", "term"]].drop_duplicates()
+    # beta rows last, as they scale the states that the modules produce
+    pairs = pairs.iloc[np.argsort((pairs["module"] == "beta").to_numpy(), kind="stable")]
+    grid = participants.to_frame().merge(pairs, how="cross")
+    completed = grid.merge(frame, on=_KEY, how="left", sort=False)
+    absent = completed["selected"].isna()
+    completed["estimate"] = completed["estimate"].where(~absent, 0.0)
+    for name, default in {"selected": False, "converged": True, "at_bound": False}.items():
+        completed[name] = completed[name].where(~absent, default).astype(bool)
+    return completed[list(COLUMNS)]

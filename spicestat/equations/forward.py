@@ -1,0 +1,83 @@
+"""The model's own forward pass with equations in place of networks: batched, differentiable, float64."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.equation_set import EXCLUDED, EquationSet
+from spicestat.models.base import BaseRNN
+from spicestat.models.equation import ModuleEquation
+from spicestat.training.loop import one_thread
+
+__all__ = ["EquationModel", "equation_logits"]
+
+
+class EquationModel:
+    """A model and its data, ready to be run with any coefficients of a given structure.
+
+    Parameters
+    ----------
+    model : BaseRNN
+        Trained or not: its networks are not used. It is copied and left as it is.
+    data : SequenceDataset
+        S sequences of P participants.
+    equations : EquationSet
+        Structure; terms that are excluded for everybody cost nothing.
+    """
+
+    def __init__(self, model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> None:
+        self.model = copy.deepcopy(model).double().eval()
+        self.data = data.to(dtype=torch.float64)
+        self.features = self.data.xs
+        self.equations = equations
+        self.used = (equations.status != EXCLUDED).any(axis=0)
+
+    def logits(self, coefficients: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Run the equations.
+
+        Parameters
+        ----------
+        coefficients : Tensor of shape (C, P, K)
+            C copies of all coefficients, excluded ones 0 and kept ones 1.
+        rows : int Tensor of shape (R,), optional
+            Sequences to run; default: all S.
+
+        Returns
+        -------
+        Tensor of shape (C, R, T, A)
+        """
+        features = self.features if rows is None else self.features[rows]
+        who = self.data.participant if rows is None else self.data.participant[rows]
+        n_copies, n_rows = coefficients.shape[0], features.shape[0]
+        per_row = coefficients[:, who].reshape(n_copies * n_rows, -1)
+        modules = {
+            library.module: self._equation(library.module, library.factors, self.equations.positions(library), per_row)
+            for library in self.equations.libraries
+        }
+        first_beta = per_row.shape[1] - len(self.equations.states)
+        betas = {
+            state: per_row[:, first_beta + offset, None] for offset, state in enumerate(self.equations.states)
+        }
+        with self.model.equations(modules, betas):
+            logits, _ = self.model(features.repeat(n_copies, 1, 1), batch_first=True)
+        return logits.reshape(n_copies, n_rows, *logits.shape[1:])
+
+    def _equation(
+        self, module: str, factors: tuple[tuple[int, ...], ...], positions: slice, per_row: Tensor
+    ) -> ModuleEquation:
+        used = [offset for offset in range(len(factors)) if self.used[positions.start + offset]]
+        return ModuleEquation(
+            factors=[factors[offset] for offset in used],
+            coefficients=[per_row[:, positions.start + offset, None] for offset in used],
+        )
+
+
+def equation_logits(model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> Tensor:
+    """Logits (S, T, A), float64, of a model run with its equations instead of its networks."""
+    with torch.no_grad(), one_thread():
+        coefficients = torch.from_numpy(equations.coefficients).unsqueeze(0)
+        return EquationModel(model, data, equations).logits(coefficients)[0]

@@ -1,0 +1,292 @@
+"""Refit: maximum-likelihood estimates of the equations' coefficients, per participant, with covariances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.equation_set import FREE, EquationSet
+from spicestat.equations.forward import EquationModel
+from spicestat.models.base import BaseRNN
+from spicestat.training.loop import Progress, one_thread
+from spicestat.training.loss import choice_log_likelihood
+
+__all__ = ["Curvature", "RefitResult", "local_curvature", "refit"]
+
+_BETA_LIMIT = 50.0
+_TERM_LIMIT = 10.0
+_MAX_ITER = 60
+_TOLERANCE = 1e-8
+_ROWS_AT_ONCE = 4000
+_EDGE = 1e-6
+_FLAT = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class RefitResult:
+    """Maximum-likelihood estimates of P participants' K coefficients.
+
+    Attributes
+    ----------
+    equations : EquationSet
+        The structure with the estimates.
+    covariance : ndarray of shape (P, K, K)
+        Inverse of the observed information over the free coefficients that are not at a bound;
+        NaN elsewhere, and everywhere for a participant whose information is not positive definite.
+    log_likelihood : ndarray of shape (P,)
+        At the estimates, in nats.
+    n_trials : int ndarray of shape (P,)
+        Number of predicted choices; with none, a participant keeps its start and has not converged.
+    converged : bool ndarray of shape (P,)
+        The Newton decrement is below tolerance and the information is positive definite.
+    at_bound : bool ndarray of shape (P, K)
+        The estimate lies on its bound.
+    """
+
+    equations: EquationSet
+    covariance: np.ndarray
+    log_likelihood: np.ndarray
+    n_trials: np.ndarray
+    converged: np.ndarray
+    at_bound: np.ndarray
+
+    @property
+    def nll(self) -> float:
+        """Mean negative log-likelihood per choice."""
+        return float(-self.log_likelihood.sum() / self.n_trials.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """Gradient (P, K) and observed information (P, K, K) of the log-likelihood over all K coefficients."""
+
+    gradient: np.ndarray
+    information: np.ndarray
+
+
+@dataclass
+class _Point:
+    """Likelihood (P,), gradient (P, F) and observed information (P, F, F) at coefficients (P, K)."""
+
+    coefficients: Tensor
+    log_likelihood: Tensor
+    gradient: Tensor
+    information: Tensor
+
+    def update(self, other: _Point, better: Tensor) -> None:
+        """Take the participants where ``better`` (P,) from another point."""
+        for name in ("coefficients", "log_likelihood", "gradient", "information"):
+            mine, new = getattr(self, name), getattr(other, name)
+            setattr(self, name, torch.where(better.reshape(-1, *[1] * (mine.ndim - 1)), new, mine))
+
+
+def refit(
+    model: BaseRNN,
+    data: SequenceDataset,
+    equations: EquationSet,
+    starts: list[np.ndarray] | None = None,
+    progress: Progress | None = None,
+) -> RefitResult:
+    r"""Estimate every participant's free coefficients from the choices.
+
+    Maximises :math:`\sum_t \log p(a_t \mid \theta_i)` by Newton's method with Levenberg damping,
+    all participants at once, within bounds: inverse temperatures in [0, 50 / max|r|], other
+    coefficients within 10 max(1, max|r|). The best of several starts counts. Standard errors are
+    from the observed information.
+
+    Parameters
+    ----------
+    model : BaseRNN
+        Gives the forward pass.
+    data : SequenceDataset
+        Choices of P participants.
+    equations : EquationSet
+        Structure, and the first start.
+    starts : list of ndarrays of shape (P, K), optional
+        Further starts. Default: the median over participants.
+    progress : callable, optional
+        Called with ("refit", start, starts, message).
+
+    Returns
+    -------
+    RefitResult
+    """
+    problem = _Problem(model, data, equations)
+    if starts is None:
+        starts = [np.broadcast_to(np.median(equations.coefficients, axis=0), equations.coefficients.shape)]
+    best: _Point | None = None
+    with one_thread():
+        for number, start in enumerate([equations.coefficients, *starts], start=1):
+            point = problem.maximise(problem.inside(equations.with_coefficients(start).coefficients))
+            if best is None:
+                best = point
+            else:
+                best.update(point, point.log_likelihood > best.log_likelihood + _TOLERANCE)
+            if progress is not None:
+                progress("refit", number, 1 + len(starts), f"log-likelihood {float(best.log_likelihood.sum()):.1f}")
+        assert best is not None
+        return problem.result(best)
+
+
+def local_curvature(model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> Curvature:
+    """Gradient and information at the current coefficients as if every term were free."""
+    everything = EquationSet(
+        equations.libraries, equations.states, equations.coefficients, np.full_like(equations.status, FREE)
+    )
+    problem = _Problem(model, data, everything)
+    with one_thread():
+        everybody = torch.ones(equations.n_participants, dtype=torch.bool)
+        point = problem.evaluate(torch.from_numpy(equations.coefficients), everybody)
+    return Curvature(point.gradient.numpy(), point.information.numpy())
+
+
+class _Problem:
+    """The likelihood of all participants as a function of their free coefficients."""
+
+    def __init__(self, model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> None:
+        self.run = EquationModel(model, data, equations)
+        self.data, self.equations = self.run.data, equations
+        self.free_anywhere = np.flatnonzero((equations.status == FREE).any(axis=0))
+        self.free = torch.from_numpy((equations.status == FREE)[:, self.free_anywhere])
+        self.low, self.high = self._bounds()
+        self.edge = _EDGE * (self.high - self.low)
+
+    def _bounds(self) -> tuple[Tensor, Tensor]:
+        """Bounds of the free coefficients, each of shape (F,)."""
+        observed = torch.nan_to_num(self.data.rewards[self.data.valid])
+        scale = max(float(observed.abs().max()), 1e-12)
+        is_beta = torch.tensor([self.equations.terms[position][0] == "beta" for position in self.free_anywhere])
+        term_limit = torch.tensor(_TERM_LIMIT * max(1.0, scale), dtype=torch.float64)
+        high = torch.where(is_beta, _BETA_LIMIT / scale, term_limit)
+        return torch.where(is_beta, 0.0, -term_limit), high
+
+    def inside(self, coefficients: np.ndarray) -> Tensor:
+        """Return coefficients (P, K) moved inside the bounds."""
+        moved = torch.from_numpy(np.nan_to_num(coefficients))
+        free = moved[:, self.free_anywhere].clamp(self.low + 10 * self.edge, self.high - 10 * self.edge)
+        moved[:, self.free_anywhere] = torch.where(self.free, free, moved[:, self.free_anywhere])
+        return moved
+
+    def _moved(self, coefficients: Tensor, step: Tensor) -> Tensor:
+        free = (coefficients[:, self.free_anywhere] + step).clamp(self.low, self.high)
+        moved = coefficients.clone()
+        moved[:, self.free_anywhere] = torch.where(self.free, free, moved[:, self.free_anywhere])
+        return moved
+
+    def _chunks(self, active: Tensor, n_copies: int) -> list[Tensor]:
+        """Sequences of the active participants, in pieces that keep memory small."""
+        rows = torch.nonzero(active[self.data.participant]).squeeze(1)
+        return list(rows.split(max(1, _ROWS_AT_ONCE // max(n_copies, 1))))
+
+    def evaluate(self, coefficients: Tensor, active: Tensor) -> _Point:
+        """Likelihood, gradient and observed information of the active participants.
+
+        The batch holds one copy per free coefficient, so that a single second derivative gives all
+        columns of the Hessian.
+        """
+        n_participants, n_free = self.free.shape
+        log_likelihood = torch.zeros(n_participants, dtype=torch.float64)
+        gradient = torch.zeros(n_participants, n_free, dtype=torch.float64)
+        information = torch.zeros(n_participants, n_free, n_free, dtype=torch.float64)
+        index = torch.arange(n_free)
+        for rows in self._chunks(active, n_free):
+            copies = coefficients.repeat(n_free, 1, 1).requires_grad_()
+            logits = self.run.logits(copies, rows).flatten(0, 1)
+            targets, mask = (part[rows].repeat(n_free, 1) for part in (self.data.targets, self.data.mask))
+            per_row = choice_log_likelihood(logits, targets, mask)
+            (first,) = torch.autograd.grad(per_row.sum(), copies, create_graph=True)
+            # participants and copies do not mix: copy c gives column c of every participant
+            (second,) = torch.autograd.grad(first[index, :, self.free_anywhere].sum(), copies)
+            log_likelihood.index_add_(0, self.data.participant[rows], per_row.detach()[: len(rows)])
+            gradient += first.detach()[0][:, self.free_anywhere]
+            information -= second[:, :, self.free_anywhere].transpose(0, 1)
+        both = self.free[:, :, None] & self.free[:, None, :]
+        symmetric = (information + information.transpose(1, 2)) / 2
+        return _Point(
+            coefficients,
+            log_likelihood,
+            torch.where(self.free, gradient, 0.0),
+            torch.where(both, symmetric, 0.0),
+        )
+
+    def _step(self, point: _Point, damping: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the damped Newton step (P, F) and the Newton decrement (P,).
+
+        Eigenvalues of the information (scaled to a unit diagonal) are taken by size, so that every
+        step goes uphill, also where the likelihood is not concave.
+        """
+        movable = self._movable(point)
+        both = movable[:, :, None] & movable[:, None, :]
+        gradient = torch.where(movable, point.gradient, 0.0)
+        matrix = torch.nan_to_num(torch.where(both, point.information, 0.0))
+        size = torch.diagonal(matrix, dim1=1, dim2=2).abs().clamp(min=1e-8).sqrt()
+        values, vectors = torch.linalg.eigh(matrix / (size[:, :, None] * size[:, None, :]))
+        curvature = values.abs().clamp(min=_FLAT) + damping[:, None]
+        along = (vectors.transpose(1, 2) @ torch.nan_to_num(gradient / size).unsqueeze(-1)).squeeze(-1)
+        step = (vectors @ (along / curvature).unsqueeze(-1)).squeeze(-1) / size
+        return torch.where(movable, step, 0.0), (gradient * step).sum(dim=1)
+
+    def _movable(self, point: _Point) -> Tensor:
+        """Free coefficients (P, F) that do not push against their bound."""
+        value = point.coefficients[:, self.free_anywhere]
+        low = (value <= self.low + self.edge) & (point.gradient < 0)
+        high = (value >= self.high - self.edge) & (point.gradient > 0)
+        return self.free & ~low & ~high
+
+    def maximise(self, start: Tensor) -> _Point:
+        """Newton's method with Levenberg damping per participant."""
+        n_participants = start.shape[0]
+        active = self.data.trials_per_participant > 0
+        damping = torch.full((n_participants,), 1e-2, dtype=torch.float64)
+        point = self.evaluate(start, active)
+        for _ in range(_MAX_ITER):
+            step, decrement = self._step(point, damping)
+            active = active & (decrement > _TOLERANCE) & (damping < 1e12)
+            if not bool(active.any()):
+                break
+            trial = self.evaluate(self._moved(point.coefficients, step), active)
+            better = active & (trial.log_likelihood >= point.log_likelihood) & torch.isfinite(trial.log_likelihood)
+            point.update(trial, better)
+            damping = torch.where(better, damping / 5, torch.where(active, damping * 4, damping)).clamp(min=1e-9)
+        return point
+
+    def result(self, point: _Point) -> RefitResult:
+        """Add covariances and flags to the estimates."""
+        point = self.evaluate(point.coefficients, torch.ones(len(point.coefficients), dtype=torch.bool))
+        _, decrement = self._step(point, torch.zeros(len(point.coefficients), dtype=torch.float64))
+        movable = self._movable(point)
+        covariance, positive = _inverse(point.information, movable)
+        n_terms = len(self.equations.terms)
+        full = np.full((len(covariance), n_terms, n_terms), np.nan)
+        full[np.ix_(range(len(full)), self.free_anywhere, self.free_anywhere)] = covariance
+        at_bound = np.zeros(self.equations.status.shape, dtype=bool)
+        at_bound[:, self.free_anywhere] = (self.free & ~movable).numpy()
+        return RefitResult(
+            equations=self.equations.with_coefficients(point.coefficients.numpy()),
+            covariance=full,
+            log_likelihood=point.log_likelihood.numpy(),
+            n_trials=self.data.trials_per_participant.numpy(),
+            converged=(decrement < 1e-4).numpy() & positive,
+            at_bound=at_bound,
+        )
+
+
+def _inverse(information: Tensor, movable: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Invert (P, F, F) over the movable coefficients; NaN elsewhere and where not positive definite."""
+    both = (movable[:, :, None] & movable[:, None, :]).numpy()
+    matrix = np.where(both, information.numpy(), 0.0)
+    index = np.arange(matrix.shape[1])
+    matrix[:, index, index] = np.where(movable.numpy(), matrix[:, index, index], 1.0)
+    scale = np.sqrt(np.maximum(matrix[:, index, index], np.finfo(float).tiny))
+    scaled = matrix / (scale[:, :, None] * scale[:, None, :])
+    finite = np.isfinite(scaled).all(axis=(1, 2))
+    smallest = np.full(len(matrix), -np.inf)
+    smallest[finite] = np.linalg.eigvalsh(scaled[finite])[:, 0]
+    positive = (matrix[:, index, index] > 0).all(axis=1) & (smallest > 1e-10)
+    inverse = np.full_like(matrix, np.nan)
+    inverse[positive] = np.linalg.inv(scaled[positive]) / (scale[:, :, None] * scale[:, None, :])[positive]
+    return np.where(both, inverse, np.nan), positive

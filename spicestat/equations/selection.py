@@ -1,0 +1,190 @@
+"""Selection of equation structures, with the choices' likelihood as arbiter."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from scipy.stats import chi2
+
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.equation_set import EquationSet
+from spicestat.equations.moves import Move, apply_moves, predict_moves
+from spicestat.equations.refit import RefitResult, local_curvature, refit
+from spicestat.errors import ConfigError
+from spicestat.models.base import BaseRNN
+from spicestat.training.loop import Progress
+
+__all__ = ["Criterion", "required_gain", "select_structure"]
+
+Criterion = Literal["aic", "bic"]
+
+_TRIES = 3
+"""Moves that are refitted per round, the most promising first."""
+
+
+def required_gain(n_participants: int, n_trials: float, criterion: Criterion, significance: float) -> float:
+    r"""Log-likelihood that one more coefficient per participant must gain.
+
+    The larger of an information criterion's penalty (AIC: 1 per participant; BIC: half the log of
+    the participant's number of trials) and the likelihood-ratio test's
+    :math:`\chi^2_{P, 1 - significance} / 2`, which guards small samples.
+
+    Parameters
+    ----------
+    n_participants : int
+        Participants P that share the decision.
+    n_trials : float
+        Mean number of trials per participant.
+    criterion : {"aic", "bic"}
+        Akaike (1974), doi:10.1109/TAC.1974.1100705; Schwarz (1978), doi:10.1214/aos/1176344136.
+    significance : float
+        Level of the test, in (0, 1).
+
+    Raises
+    ------
+    ConfigError
+        The criterion is unknown or the level out of range.
+
+    Examples
+    --------
+    >>> required_gain(40, 200, "aic", 0.001)
+    40.0
+    >>> round(required_gain(1, 200, "aic", 0.001), 2)
+    5.41
+    """
+    if criterion not in ("aic", "bic"):
+        raise ConfigError("unknown criterion", got=criterion, allowed="'aic' or 'bic'")
+    if not 0 < significance < 1:
+        raise ConfigError("significance must lie between 0 and 1", got=significance)
+    penalty = 1.0 if criterion == "aic" else 0.5 * np.log(max(n_trials, 1.0))
+    return float(max(n_participants * penalty, chi2.isf(significance, n_participants) / 2))
+
+
+def select_structure(
+    model: BaseRNN,
+    data: SequenceDataset,
+    start: EquationSet,
+    allowed: np.ndarray,
+    *,
+    shared: bool = True,
+    criterion: Criterion = "aic",
+    significance: float = 0.001,
+    progress: Progress | None = None,
+) -> RefitResult:
+    """Grow the equations from a simple start while the choices demand it, then drop what they do not need.
+
+    Each round refits the few single changes that the local quadratic of the likelihood predicts to
+    be best. Growing from below keeps every fit identified, also with few trials; a full library
+    fitted to 200 choices finds a use for every term.
+
+    Parameters
+    ----------
+    model : BaseRNN
+        Gives the forward pass.
+    data : SequenceDataset
+        Choices of P participants.
+    start : EquationSet
+        Structure, the same for everybody, and starting values.
+    allowed : bool ndarray of shape (K,)
+        Candidate terms.
+    shared : bool
+        One structure for the population (True) or one per participant.
+    criterion, significance
+        See `required_gain`.
+    progress : callable, optional
+        Called with ("equations", round, rounds, message).
+
+    Returns
+    -------
+    RefitResult
+        The refit of the final structure.
+    """
+    search = _Search(model, data, allowed, start.n_participants, shared)
+    current = refit(model, data, start)
+    present = current.n_trials > 0
+    n_trials = float(current.n_trials[present].mean())
+    gain = required_gain(int(present.sum()) if shared else 1, n_trials, criterion, significance)
+    n_rounds = 2 * int(allowed.sum())
+    done = 0
+    for growing in (True, False):
+        search.reopen()
+        for _ in range(int(allowed.sum())):
+            if progress is not None:
+                progress("equations", done, n_rounds, "adding terms" if growing else "dropping terms")
+            done += 1
+            changed = search.round(current, gain, growing)
+            if changed is None:
+                break
+            current = changed
+    final = refit(model, data, current.equations)
+    if progress is not None:
+        progress("equations", n_rounds, n_rounds, "structure found")
+    return final
+
+
+class _Search:
+    """Groups of participants that share a structure, and which of them still change."""
+
+    def __init__(
+        self, model: BaseRNN, data: SequenceDataset, allowed: np.ndarray, n_participants: int, shared: bool
+    ) -> None:
+        self.model, self.data, self.allowed = model, data, allowed
+        self.group = np.zeros(n_participants, dtype="int64") if shared else np.arange(n_participants)
+        self.open = np.ones(self.group.max() + 1, dtype=bool)
+
+    def reopen(self) -> None:
+        """Let every group change again."""
+        self.open[:] = True
+
+    def round(self, current: RefitResult, gain: float, growing: bool) -> RefitResult | None:
+        """Make each open group's best change, if it pays; None when no group changed."""
+        curvature = local_curvature(self.model, self.data, current.equations)
+        moves = {
+            int(group): self._promising(current, predict_moves(
+                current.equations, self.allowed, curvature, np.flatnonzero(self.group == group)
+            ), growing)
+            for group in np.flatnonzero(self.open)
+        }
+        best, best_margin = current, np.zeros(len(self.open))
+        for attempt in range(_TRIES):
+            chosen = {group: ranked[attempt] for group, ranked in moves.items() if attempt < len(ranked)}
+            if not chosen:
+                break
+            per_participant = {who: chosen[group] for who, group in enumerate(self.group) if group in chosen}
+            trial = refit(self.model, self.data, apply_moves(current.equations, curvature, per_participant), starts=[])
+            gained = np.bincount(self.group, trial.log_likelihood - current.log_likelihood, len(self.open))
+            price = np.array([gain * chosen[g].n_coefficients if g in chosen else np.inf for g in range(len(self.open))])
+            margin = gained - price
+            better = margin > best_margin + 1e-6
+            best = _merged(best, trial, better[self.group])
+            best_margin = np.where(better, margin, best_margin)
+        self.open &= best_margin > 0
+        return best if self.open.any() else None
+
+    def _promising(self, current: RefitResult, moves: list[Move], growing: bool) -> list[Move]:
+        """Growing allows additions and exchanges, pruning allows removals and exchanges."""
+        unwanted = -1 if growing else 1
+        return [move for move in moves if move.n_coefficients != unwanted][:_TRIES]
+
+
+def _merged(first: RefitResult, second: RefitResult, take_second: np.ndarray) -> RefitResult:
+    """Take each participant's result from one of two refits."""
+
+    def pick(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return np.where(take_second.reshape(-1, *[1] * (one.ndim - 1)), other, one)
+
+    equations = EquationSet(
+        first.equations.libraries,
+        first.equations.states,
+        pick(first.equations.coefficients, second.equations.coefficients),
+        pick(first.equations.status, second.equations.status),
+    )
+    return RefitResult(
+        equations,
+        pick(first.covariance, second.covariance),
+        pick(first.log_likelihood, second.log_likelihood),
+        first.n_trials,
+        pick(first.converged, second.converged),
+        pick(first.at_bound, second.at_bound),
+    )

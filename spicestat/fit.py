@@ -1,0 +1,340 @@
+"""spice_fit: from a table of trials to every participant's coefficients, in one call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+import spicestat
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.coefficients import CoefficientTable
+from spicestat.equations.discover import Structure
+from spicestat.equations.equation_set import BETA, EXCLUDED, EquationSet
+from spicestat.equations.forward import equation_logits
+from spicestat.equations.refit import RefitResult
+from spicestat.equations.selection import Criterion
+from spicestat.errors import ConfigError, DataError
+from spicestat.estimator import SpiceEstimator
+from spicestat.models.base import BaseRNN
+from spicestat.models.config import SpiceConfig
+from spicestat.precoded import PRECODED
+from spicestat.storage import load_estimator, save_estimator, write_folder
+from spicestat.tables import TableSource
+from spicestat.training.loop import Progress, rnn_logits
+from spicestat.training.loss import mean_nll
+from spicestat.trials import TrialTable, load_trials, read_trials
+
+__all__ = ["SpiceFit", "load_fit", "spice_fit"]
+
+_CONF_LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class SpiceFit:
+    """A fitted model: equations, coefficients with uncertainty, and what they came from.
+
+    Attributes
+    ----------
+    trials : TrialTable
+        The checked trials.
+    estimator : SpiceEstimator
+        RNN, equations and refit.
+    coefficients : CoefficientTable
+        One row per participant, module and term.
+    scores : DataFrame
+        ``model`` (rnn, equations, refit), ``nll`` (mean negative log-likelihood per choice, nats) and
+        ``n_trials``: the RNN, the sparse equations read off it, and the refitted equations.
+    """
+
+    trials: TrialTable
+    estimator: SpiceEstimator
+    coefficients: CoefficientTable
+    scores: pd.DataFrame
+
+    @property
+    def people(self) -> pd.DataFrame:
+        """Covariates, one row per participant."""
+        return self.trials.people
+
+    def tidy(self) -> pd.DataFrame:
+        """Return the coefficient table (a copy)."""
+        return self.coefficients.frame.copy()
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row about the whole fit."""
+        refit = self.estimator.refit_
+        n_trials = int(refit.n_trials.sum())
+        n_free = int((self.estimator.equations_.status == 1).sum())
+        log_lik = float(refit.log_likelihood.sum())
+        nll = self.scores.set_index("model")["nll"]
+        row = {
+            "model": self.coefficients.info["model"],
+            "n_participants": self.trials.n_participants,
+            "n_excluded": len(self.trials.record["excluded"]),
+            "n_actions": self.trials.n_actions,
+            "nobs": n_trials,
+            "n_coefficients": n_free,
+            "log_lik": log_lik,
+            "aic": 2 * n_free - 2 * log_lik,
+            "bic": n_free * math.log(n_trials) - 2 * log_lik,
+            "nll_rnn": nll["rnn"],
+            "nll_equations": nll["equations"],
+            "nll_refit": nll["refit"],
+            "share_unidentified": self.coefficients.share_unidentified,
+            "epochs": len(self.estimator.training_.train_nll),
+            "stopped": self.estimator.training_.stopped,
+        }
+        return pd.DataFrame([row])
+
+    def equations_frame(self) -> pd.DataFrame:
+        """Return the equations as text: ``participant, module, equation``."""
+        rows = [
+            {"participant": label, "module": module, "equation": text}
+            for code, label in enumerate(self.trials.participants)
+            for module, text in self.estimator.equations_.text(code).items()
+        ]
+        return pd.DataFrame(rows)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the fit into a folder (replacing an older fit there); `load_fit` reads it.
+
+        Raises
+        ------
+        StorageError
+            The folder holds something else or cannot be written.
+        """
+
+        def write(target: Path) -> None:
+            self.trials.save(target / "trials")
+            extra = {"scores": self.scores.to_dict("list"), "model": self.coefficients.info["model"]}
+            save_estimator(self.estimator, target, extra)
+            self.coefficients.save(target)
+
+        return write_folder(folder, write)
+
+    def __repr__(self) -> str:
+        glance = self.glance().iloc[0]
+        terms = self.coefficients.frame.groupby(["module", "term"], sort=False)["selected"].any()
+        structure = "; ".join(
+            f"{module} ~ {' + '.join(term for (owner, term), used in terms.items() if owner == module and used) or '0'}"
+            for module in dict.fromkeys(module for module, _ in terms.index)
+            if module != BETA
+        )
+        return (
+            f"SpiceFit: {glance['model']}, {glance['n_participants']} participants, {glance['nobs']} choices\n"
+            f"equations: {structure}\n"
+            f"NLL per choice: RNN {glance['nll_rnn']:.4f}, equations {glance['nll_equations']:.4f}, "
+            f"refit {glance['nll_refit']:.4f}"
+        )
+
+
+def spice_fit(
+    trials: TableSource | TrialTable,
+    *,
+    participant: str = "participant",
+    choice: str = "choice",
+    reward: str | Sequence[str] = "reward",
+    block: str | None = None,
+    trial: str | None = None,
+    experiment: str | None = None,
+    inputs: Sequence[str] = (),
+    covariates: Sequence[str] | None = None,
+    people: TableSource | None = None,
+    actions: Sequence[Hashable] | None = None,
+    reward_scaling: Literal["minmax"] | None = None,
+    model: str | tuple[type[BaseRNN], SpiceConfig] = "participant_embedding",
+    structure: Structure = "population",
+    criterion: Criterion = "aic",
+    degree: int = 1,
+    threshold: float = 0.03,
+    epochs: int = 300,
+    learning_rate: float = 1e-2,
+    hidden_size: int = 8,
+    embedding_size: int | None = None,
+    dropout: float = 0.1,
+    n_members: int = 1,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> SpiceFit:
+    """Fit an RNN to trials, find the equations behind it, and estimate every participant's coefficients.
+
+    Parameters
+    ----------
+    trials : DataFrame, path or TrialTable
+        One row per trial; see `read_trials`, which also explains ``participant`` to ``reward_scaling``.
+    model : str or (rnn class, config), default "participant_embedding"
+        A name in `spicestat.precoded.PRECODED`, or a custom model.
+    structure : {"population", "participant"}, default "population"
+        One equation structure for everybody, so that coefficients can be compared over people, or
+        one per participant.
+    criterion : {"aic", "bic"}, default "aic"
+        What a term must gain in likelihood; see `required_gain`.
+    degree : int, default 1
+        Polynomial degree of the candidate terms.
+    threshold : float, default 0.03
+        Of the sparse regression that proposes candidate terms.
+    epochs, learning_rate, hidden_size, embedding_size, dropout, n_members, device
+        RNN training; see `SpiceEstimator`.
+    seed : int, default 0
+        The same seed, data and machine give the same numbers.
+    progress : callable, optional
+        Called with (stage, done, total, message); stages are rnn, equations, refit.
+
+    Returns
+    -------
+    SpiceFit
+
+    Raises
+    ------
+    ConfigError
+        A setting is out of range.
+    InputError
+        The trials cannot be used; the message names column and rows.
+
+    Examples
+    --------
+    >>> from spicestat.simulate import simulate_cohort
+    >>> cohort = simulate_cohort(4, 80, n_blocks=2)
+    >>> fit = spice_fit(cohort.trials, block="block", people=cohort.people, epochs=20)
+    >>> fit.coefficients.participants
+    ('p1', 'p2', 'p3', 'p4')
+    """
+    table = trials
+    if not isinstance(table, TrialTable):
+        table = read_trials(
+            trials,
+            participant=participant,
+            choice=choice,
+            reward=reward,
+            block=block,
+            trial=trial,
+            experiment=experiment,
+            inputs=inputs,
+            covariates=covariates,
+            people=people,
+            actions=actions,
+            reward_scaling=reward_scaling,
+        )
+    data = _dataset(table)
+    name, (rnn_class, config) = _model(model)
+    estimator = SpiceEstimator(
+        rnn_class,
+        config,
+        hidden_size=hidden_size,
+        dropout=dropout,
+        embedding_size=embedding_size,
+        n_actions=table.n_actions,
+        n_participants=table.n_participants,
+        n_experiments=len(table.experiments),
+        epochs=epochs,
+        learning_rate=learning_rate,
+        n_members=n_members,
+        spice_library_polynomial_degree=degree,
+        spice_optim_threshold=threshold,
+        spice_structure=structure,
+        spice_criterion=criterion,
+        device=device,
+        random_state=seed,
+        progress=progress,
+    )
+    estimator.fit_dataset(data)
+    return _assemble(table, data, estimator, name)
+
+
+def load_fit(
+    folder: str | Path, rnn_class: type[BaseRNN] | None = None, spice_config: SpiceConfig | None = None
+) -> SpiceFit:
+    """Read a fit that `SpiceFit.save` or ``spicestat fit`` wrote; nothing in it is executed.
+
+    Parameters
+    ----------
+    folder : path
+        Fit folder.
+    rnn_class, spice_config : optional
+        Needed for a custom model.
+
+    Raises
+    ------
+    StorageError
+        The folder is no fit folder or damaged.
+    """
+    estimator, extra = load_estimator(folder, rnn_class, spice_config)
+    table = load_trials(Path(folder) / "trials")
+    fit = _assemble_coefficients(table, estimator, str(extra.get("model", "custom")))
+    return SpiceFit(table, estimator, fit, pd.DataFrame(extra["scores"]))
+
+
+def _model(model: str | tuple[type[BaseRNN], SpiceConfig]) -> tuple[str, tuple[type[BaseRNN], SpiceConfig]]:
+    if isinstance(model, tuple):
+        return model[0].__name__, model
+    if model not in PRECODED:
+        raise ConfigError("unknown model", got=model, allowed=", ".join(PRECODED))
+    return model, PRECODED[model]
+
+
+def _dataset(table: TrialTable) -> SequenceDataset:
+    data = SequenceDataset.from_trials(table)
+    empty = [table.participants[code] for code in np.flatnonzero(data.trials_per_participant.numpy() == 0)]
+    if empty:
+        raise DataError(
+            f"{len(empty)} participants have no block with two successive trials, so no choice to predict",
+            got=", ".join(map(str, empty[:5])),
+            do="check the block column, or leave these participants out",
+        )
+    return data
+
+
+def _assemble(table: TrialTable, data: SequenceDataset, estimator: SpiceEstimator, model: str) -> SpiceFit:
+    nll = {
+        "rnn": mean_nll(rnn_logits(estimator.rnn_model_, data), data),
+        "equations": mean_nll(equation_logits(estimator.rnn_model_, data, estimator.sparse_), data),
+        "refit": estimator.refit_.nll,
+    }
+    scores = pd.DataFrame({"model": list(nll), "nll": list(nll.values()), "n_trials": int(data.mask.sum())})
+    return SpiceFit(table, estimator, _assemble_coefficients(table, estimator, model), scores)
+
+
+def _assemble_coefficients(table: TrialTable, estimator: SpiceEstimator, model: str) -> CoefficientTable:
+    info: dict[str, Any] = {
+        "model": model,
+        "spicestat": spicestat.__version__,
+        "seed": estimator.random_state,
+        "structure": estimator.spice_structure,
+        "varying": list(table.record.get("varying", [])),
+    }
+    return _coefficient_table(table, estimator.refit_, info)
+
+
+def _coefficient_table(table: TrialTable, refit: RefitResult, info: dict[str, Any]) -> CoefficientTable:
+    """Lay the refit out as the long table of DESIGN section 3."""
+    equations: EquationSet = refit.equations
+    n_participants, n_terms = equations.coefficients.shape
+    std_error = np.sqrt(np.diagonal(refit.covariance, axis1=1, axis2=2))
+    margin = norm.ppf(0.5 + _CONF_LEVEL / 2) * std_error
+    modules, terms = zip(*equations.terms, strict=True)
+    labels = pd.Series(table.participants).to_numpy()
+    frame = pd.DataFrame(
+        {
+            "participant": np.repeat(labels, n_terms),
+            "module": np.tile(modules, n_participants),
+            "term": np.tile(terms, n_participants),
+            "estimate": equations.coefficients.ravel(),
+            "std_error": std_error.ravel(),
+            "conf_low": (equations.coefficients - margin).ravel(),
+            "conf_high": (equations.coefficients + margin).ravel(),
+            "selected": (equations.status != EXCLUDED).ravel(),
+            "inclusion_prob": np.nan,
+            "n_trials": np.repeat(refit.n_trials, n_terms).astype("float64"),
+            "converged": np.repeat(refit.converged, n_terms),
+            "at_bound": refit.at_bound.ravel(),
+        }
+    )
+    return CoefficientTable.from_frame(frame, refit.covariance, table.people, info)

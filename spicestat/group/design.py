@@ -1,0 +1,296 @@
+"""Design matrices: a Wilkinson formula on a participant table, with R's coefficient names."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from formulaic import Formula, SimpleFormula
+from formulaic.errors import FormulaicError
+from formulaic.transforms import TRANSFORMS
+from formulaic.utils.variables import get_expression_variables
+
+from spicestat.errors import CovariateError, DataError, ExclusionWarning, FormulaError
+
+__all__ = ["Design", "build_design", "design_rank", "formula_variables", "name_some"]
+
+_EXAMPLE = "a one-sided formula such as '~ diagnosis + age', '~ diagnosis * age' or '~ 1'"
+# R's names for what formulaic lacks; formulaic 1.2 computes exp10(x) as x**10
+_FUNCTIONS = {"factor": TRANSFORMS["C"], "sqrt": np.sqrt, "abs": np.abs, "exp10": lambda x: np.power(10.0, x)}
+_LEVEL = re.compile(r"\[(?:[TS]\.)?([^\[\]]*)\]")
+_TERMINAL_CODES = re.compile("\x1b\\[[0-9;]*m|[⧛⧚]")
+
+
+@dataclass(frozen=True)
+class Design:
+    """Design matrix of a group model.
+
+    Attributes
+    ----------
+    formula : str
+        The formula as given.
+    names : tuple of str, length p
+        Coefficient names in R's convention: ``(Intercept)``, ``age``, ``diagnosishealthy``.
+    matrix : ndarray of shape (n, p)
+        One row per participant that has all covariates.
+    rows : ndarray of int, shape (n,)
+        Positions of these participants in the table the design was built from.
+    """
+
+    formula: str
+    names: tuple[str, ...]
+    matrix: np.ndarray
+    rows: np.ndarray
+
+
+def build_design(
+    formula: str, people: pd.DataFrame, *, participant: str = "participant", varying: Iterable[str] = ()
+) -> Design:
+    """Turn a one-sided formula and a participant table into a design matrix.
+
+    Text, boolean and categorical covariates get treatment contrasts. The reference is the first
+    level: the first category of a pandas Categorical, otherwise the first in sorted order
+    (by code point; R sorts by locale). Boolean levels are called ``FALSE`` and ``TRUE`` as in R.
+    ``^`` means a power inside ``I()`` too, and ``factor(x)`` is the same as ``C(x)``.
+
+    Parameters
+    ----------
+    formula : str
+        Right-hand side of a Wilkinson formula, read by formulaic.
+    people : DataFrame
+        One row per participant.
+    participant : str, default "participant"
+        Column that labels the participants in messages.
+    varying : iterable of str
+        Variables known to vary within participants; naming one gives an error that says so.
+
+    Returns
+    -------
+    Design
+        Participants with a missing covariate that the formula uses are left out.
+
+    Raises
+    ------
+    FormulaError
+        The formula cannot be read, names an unknown variable, or its columns are linearly dependent.
+    CovariateError
+        A covariate is infinite, of an unusable type, or a factor with a single level.
+    DataError
+        Not more participants than coefficients.
+
+    Warns
+    -----
+    ExclusionWarning
+        Participants with a missing covariate are left out.
+
+    Examples
+    --------
+    >>> people = pd.DataFrame({"participant": [1, 2, 3, 4, 5], "age": [20.0, 30, 40, 50, 35],
+    ...                        "diagnosis": ["healthy", "bipolar", "healthy", "bipolar", "healthy"]})
+    >>> build_design("~ diagnosis + age", people).names
+    ('(Intercept)', 'diagnosishealthy', 'age')
+    """
+    parsed = _parse(formula)
+    variables = formula_variables(parsed, formula)
+    _check_known(variables, people, participant, set(varying))
+    labels = people[participant]
+    used = people[list(variables)].reset_index(drop=True)
+    rows = np.flatnonzero(~used.isna().any(axis=1).to_numpy())
+    if len(rows) == 0:
+        raise DataError("no participant has all the covariates of the formula", got=formula)
+    kept = labels.iloc[rows].tolist()
+    if len(rows) < len(people):
+        _warn_missing(used, variables, labels)
+    prepared = pd.DataFrame({name: _prepare(used[name].iloc[rows], name, kept) for name in variables}, index=rows)
+    matrix, names = _materialise(parsed, prepared, formula)
+    _check_matrix(matrix, names, kept)
+    return Design(formula, names, matrix, rows)
+
+
+def formula_variables(parsed: Any, formula: str) -> tuple[str, ...]:
+    """Return the variables that a parsed formula uses, in order of appearance."""
+    found: dict[str, None] = {}
+    for term in parsed:
+        for factor in term.factors:
+            method = str(factor.eval_method.value)
+            if method == "lookup":
+                found[str(factor.expr)] = None
+            elif method == "python":
+                found.update(dict.fromkeys(_expression_variables(str(factor.expr), formula)))
+    return tuple(found)
+
+
+def design_rank(matrix: np.ndarray) -> int:
+    """Return the numerical rank of a design matrix of shape (n, p), whatever its columns' units."""
+    length = np.linalg.norm(matrix, axis=0)
+    return int(np.linalg.matrix_rank(matrix / np.where(length > 0, length, 1.0), tol=1e-9))
+
+
+def name_some(labels: Sequence[object], limit: int = 5) -> str:
+    """Name the first few participants and count the others.
+
+    Examples
+    --------
+    >>> name_some(["a", "b", "c"], limit=2)
+    "'a', 'b' and 1 more"
+    """
+    more = f" and {len(labels) - limit} more" if len(labels) > limit else ""
+    plain = [label.item() if isinstance(label, np.generic) else label for label in labels[:limit]]
+    return ", ".join(map(repr, plain)) + more
+
+
+def _warn_missing(used: pd.DataFrame, variables: Sequence[str], labels: pd.Series[Any]) -> None:
+    missing = used.isna()
+    columns = [name for name in variables if missing[name].any()]
+    who = labels[missing.any(axis=1).to_numpy()].tolist()
+    lacking = " or ".join(map(repr, columns))
+    warnings.warn(
+        f"{len(who)} of {len(used)} participants lack {lacking} and are left out: {name_some(who)}.",
+        ExclusionWarning,
+        stacklevel=5,
+    )
+
+
+def _parse(formula: str) -> Any:
+    if not isinstance(formula, str):
+        raise FormulaError("the formula must be text", got=type(formula).__name__, allowed=_EXAMPLE)
+    try:
+        parsed = Formula(formula.replace("^", "**"))
+    except (FormulaicError, SyntaxError, ValueError) as error:
+        reason = " ".join(_TERMINAL_CODES.sub("", str(error)).split())
+        raise FormulaError(f"the formula '{formula}' cannot be read: {reason}", allowed=_EXAMPLE) from error
+    if hasattr(parsed, "lhs"):
+        raise FormulaError(
+            f"the formula '{formula}' has a left-hand side",
+            allowed=_EXAMPLE,
+            do="write nothing before '~'; the outcome is each coefficient of the equations in turn",
+        )
+    if not isinstance(parsed, SimpleFormula):
+        raise FormulaError(
+            f"the formula '{formula}' has more than one part",
+            allowed=_EXAMPLE,
+            do="leave out '|'; the random effect of participants is always in the model",
+        )
+    return parsed
+
+
+def _expression_variables(expression: str, formula: str) -> list[str]:
+    try:
+        variables = sorted(
+            get_expression_variables(expression, {}), key=lambda variable: expression.find(str(variable))
+        )
+    except SyntaxError as error:
+        raise FormulaError(f"'{expression}' in the formula '{formula}' cannot be read", allowed=_EXAMPLE) from error
+    values = [variable for variable in variables if "value" in {role.value for role in variable.roles}]
+    return [str(variable) for variable in values if str(variable).partition(".")[0] not in TRANSFORMS]
+
+
+def _check_known(variables: Sequence[str], people: pd.DataFrame, participant: str, varying: set[str]) -> None:
+    for name in variables:
+        if name in people.columns:
+            continue
+        if name in varying:
+            raise CovariateError(
+                f"'{name}' varies within participants, so it cannot be a covariate of participants",
+                do=f"aggregate '{name}' to one value per participant and pass that table as `data`",
+            )
+        available = [str(column) for column in people.columns if column != participant]
+        raise FormulaError(
+            f"the formula names the unknown variable '{name}'",
+            allowed=", ".join(available) or "(no covariates were given)",
+            do="correct the name, or pass the table that holds it as `data`",
+        )
+
+
+def _prepare(column: pd.Series[Any], name: str, labels: Sequence[object]) -> pd.Series[Any]:
+    """Return a numeric (float or int) or a categorical column without unused levels."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.rename_categories(
+            [str(level) for level in column.cat.categories]
+        ).cat.remove_unused_categories()
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind == "boolean":
+        words = np.where(column.to_numpy(dtype=bool), "TRUE", "FALSE")
+        return pd.Series(pd.Categorical(words, ["FALSE", "TRUE"]), index=column.index).cat.remove_unused_categories()
+    if kind in {"integer", "floating", "mixed-integer-float", "decimal"}:
+        values = column.to_numpy(dtype="float64")
+        if not np.isfinite(values).all():
+            bad = [label for label, value in zip(labels, values, strict=True) if not np.isfinite(value)]
+            raise CovariateError(f"covariate '{name}' is infinite for participants {name_some(bad)}")
+        return pd.Series(values, index=column.index)
+    if kind in {"string", "mixed", "mixed-integer"}:
+        text = column.astype(str).to_numpy(dtype=object)
+        return pd.Series(pd.Categorical(text, sorted(set(text))), index=column.index)
+    raise CovariateError(
+        f"covariate '{name}' has an unusable type", got=kind, allowed="numbers, text, booleans, categories"
+    )
+
+
+def _materialise(parsed: Any, prepared: pd.DataFrame, formula: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    if not len(parsed):
+        raise FormulaError(f"the formula '{formula}' has no coefficients", allowed=_EXAMPLE)
+    frame = prepared if len(prepared.columns) else pd.DataFrame({"_row": np.zeros(len(prepared))}, index=prepared.index)
+    try:
+        with np.errstate(all="ignore"):
+            made = parsed.get_model_matrix(frame, na_action="ignore", context=_FUNCTIONS)
+    except (FormulaicError, ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(_TERMINAL_CODES.sub("", str(error)).split())
+        raise FormulaError(f"the formula '{formula}' cannot be evaluated: {reason}") from error
+    for factor, state in made.model_spec.factor_contrasts.items():
+        if len(state.levels) < 2:
+            raise CovariateError(
+                f"the factor '{factor}' has a single level",
+                got=", ".join(map(repr, state.levels)),
+                do=f"leave '{factor}' out of the formula, or add participants of another level",
+            )
+    matrix = np.asarray(made, dtype="float64")
+    names = tuple(_r_name(str(name)) for name in made.columns)
+    if len(set(names)) < len(names):
+        names = tuple(str(name) for name in made.columns)
+    return matrix, names
+
+
+def _r_name(name: str) -> str:
+    """Translate a formulaic column name to R's.
+
+    Examples
+    --------
+    >>> [_r_name(name) for name in ("Intercept", "age:diagnosis[T.healthy]", "C(k)[T.2.0]", "I(age ** 2)")]
+    ['(Intercept)', 'age:diagnosishealthy', 'C(k)2', 'I(age^2)']
+    """
+    if name == "Intercept":
+        return "(Intercept)"
+    plain = _LEVEL.sub(lambda match: re.sub(r"^(-?\d+)\.0$", r"\1", match.group(1)), name)
+    return plain.replace(" ** ", "^")
+
+
+def _check_matrix(matrix: np.ndarray, names: tuple[str, ...], labels: Sequence[object]) -> None:
+    n, p = matrix.shape
+    for column, name in enumerate(names):
+        bad = [label for label, value in zip(labels, matrix[:, column], strict=True) if not np.isfinite(value)]
+        if bad:
+            raise CovariateError(
+                f"the formula's '{name}' is missing or infinite for participants {name_some(bad)}",
+                do="check the transformation, for example the logarithm of zero",
+            )
+    if n <= p:
+        raise DataError(
+            f"{n} participants are too few for {p} coefficients ({', '.join(names[:8])}{', ...' if p > 8 else ''})",
+            allowed=f"at least {p + 1} participants",
+            do="use a simpler formula",
+        )
+    if design_rank(matrix) < p:
+        kept = [0] if design_rank(matrix[:, :1]) else []
+        for column in range(1, p):
+            if design_rank(matrix[:, [*kept, column]]) > len(kept):
+                kept.append(column)
+        redundant = [names[column] for column in range(p) if column not in kept]
+        raise FormulaError(
+            f"the columns of the formula are linearly dependent: {', '.join(redundant)}",
+            do="leave out covariates that are constant or follow from the others",
+        )

@@ -1,0 +1,204 @@
+"""spice_group: relate the coefficients of the discovered equations to covariates of the participants."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from spicestat.equations.coefficients import CoefficientTable, read_coefficients
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, IdentifiabilityWarning
+from spicestat.group.design import build_design
+from spicestat.group.inference import coefficient_table, glance_table
+from spicestat.group.methods import find_method
+from spicestat.group.multiplicity import ADJUSTMENTS
+from spicestat.group.participants import align_people
+from spicestat.group.problem import GroupEstimates, GroupProblem, Skipped
+from spicestat.group.results import GroupResult, check_level
+from spicestat.group.selection import select_equations
+from spicestat.tables import TableSource, read_table
+
+__all__ = ["HasCoefficients", "spice_group"]
+
+
+@runtime_checkable
+class HasCoefficients(Protocol):
+    """Anything that carries a coefficient table, such as a fit."""
+
+    @property
+    def coefficients(self) -> CoefficientTable:
+        """The coefficient table."""
+
+
+def spice_group(
+    coefficients: CoefficientTable | HasCoefficients | TableSource,
+    formula: str,
+    *,
+    data: TableSource | None = None,
+    method: str = "meta",
+    modules: str | Sequence[str] | None = None,
+    terms: str | Sequence[str] | None = None,
+    participant: str = "participant",
+    adjust: str = "BH",
+    conf_level: float = 0.95,
+    max_unidentified: float = 0.2,
+) -> GroupResult:
+    """Regress the coefficients of the participants' equations on covariates.
+
+    Parameters
+    ----------
+    coefficients : CoefficientTable, fit, DataFrame or path
+        Estimates per participant, module and term; anything
+        `spicestat.equations.coefficients.read_coefficients` reads, or an object whose
+        ``.coefficients`` is such a table. A CSV file needs the columns ``participant, module,
+        term, estimate, std_error``.
+    formula : str
+        Right-hand side of a Wilkinson formula: ``"~ diagnosis + age"``.
+    data : DataFrame or path, optional
+        Covariates, one row per participant. Default: the table's own ``people``.
+    method : {"meta", "mixed", "ols"}, default "meta"
+        ``"meta"``: random-effects meta-regression with known variances, REML and Knapp-Hartung, for
+        each equation term. ``"mixed"``: one mixed model of all terms, random intercept per participant.
+        ``"ols"``: least squares with HC3 standard errors, the naive baseline.
+    modules, terms : str or sequence of str, optional
+        Restrict to these modules and equation terms. Default: all.
+    participant : str, default "participant"
+        Column of ``data`` with the participants' labels.
+    adjust : {"BH", "BY", "holm", "bonferroni", "none"}, default "BH"
+        Adjustment of p-values. A family is one covariate ``term`` over all equations; the
+        intercepts are a family of their own.
+    conf_level : float, default 0.95
+        Level of the intervals, in (0, 1).
+    max_unidentified : float, default 0.2
+        Above this share of participants without an identified estimate, in [0, 1], p-values and
+        intervals are withheld (NaN), as they are not calibrated.
+
+    Raises
+    ------
+    FormulaError, CovariateError
+        The formula or a covariate cannot be used.
+    DataError
+        No participant or no coefficient can be analysed.
+    ConfigError
+        A setting is unknown or out of range.
+
+    Warns
+    -----
+    ExclusionWarning
+        Participants or coefficients are left out.
+    IdentifiabilityWarning
+        Inference is withheld.
+    ConvergenceWarning
+        A fit did not converge; see ``converged`` in `GroupResult.glance`.
+
+    Examples
+    --------
+    >>> ids = [f"s{i}" for i in range(8)]
+    >>> table = pd.DataFrame({"participant": ids, "module": "x_value", "term": "reward",
+    ...     "estimate": [0.31, 0.42, 0.28, 0.55, 0.47, 0.61, 0.38, 0.52], "std_error": 0.05})
+    >>> people = pd.DataFrame({"participant": ids, "age": [20, 30, 22, 45, 38, 50, 29, 41]})
+    >>> group = spice_group(table, "~ age", data=people)
+    >>> group.tidy()[["term", "estimate", "df"]].round(3).to_dict("list")
+    {'term': ['(Intercept)', 'age'], 'estimate': [0.078, 0.011], 'df': [6.0, 6.0]}
+    """
+    chosen = find_method(method)
+    _check_settings(adjust, max_unidentified)
+    level = check_level(conf_level)
+    table = _as_table(coefficients)
+    problem, skipped = _prepare(table, formula, data, participant, modules, terms, chosen.needs_std_error)
+    estimates = chosen.load()(problem)
+    skipped += estimates.skipped
+    if estimates.fixed.empty:
+        raise DataError("no coefficient can be analysed", got="; ".join(entry.reason for entry in skipped))
+    glance = glance_table(estimates, max_unidentified=max_unidentified, method=chosen.label, formula=formula)
+    withheld = _withheld(problem, glance)
+    _warn(glance, max_unidentified)
+    return GroupResult(
+        coefficients=coefficient_table(estimates, withheld, adjust=adjust, conf_level=level),
+        glance_frame=glance,
+        skipped=pd.DataFrame(skipped, columns=list(Skipped._fields)),
+        formula=formula,
+        method=method,
+        adjust=adjust,
+        conf_level=level,
+        covariance=_labelled(estimates, problem.design.names),
+        messages=estimates.messages,
+    )
+
+
+def _check_settings(adjust: str, max_unidentified: float) -> None:
+    if adjust.lower() not in {name.lower() for name in ADJUSTMENTS}:
+        raise ConfigError("unknown adjustment of p-values", got=adjust, allowed=", ".join(ADJUSTMENTS))
+    if not 0.0 <= max_unidentified <= 1.0:
+        raise ConfigError("`max_unidentified` is out of range", got=max_unidentified, allowed="a share in [0, 1]")
+
+
+def _as_table(coefficients: Any) -> CoefficientTable:
+    if isinstance(coefficients, CoefficientTable):
+        return coefficients
+    if isinstance(coefficients, pd.DataFrame | str | Path):
+        return read_coefficients(coefficients)
+    if isinstance(coefficients, HasCoefficients) and isinstance(coefficients.coefficients, CoefficientTable):
+        return coefficients.coefficients
+    raise ConfigError(
+        "`coefficients` is not a coefficient table",
+        got=type(coefficients).__name__,
+        allowed="a fit, a CoefficientTable, a data frame, or the path of a fit folder, .csv or .parquet file",
+    )
+
+
+def _prepare(
+    table: CoefficientTable,
+    formula: str,
+    data: TableSource | None,
+    participant: str,
+    modules: Sequence[str] | None,
+    terms: Sequence[str] | None,
+    needs_std_error: bool,
+) -> tuple[GroupProblem, tuple[Skipped, ...]]:
+    people = table.people if data is None else read_table(data)
+    column = participant if data is not None else "participant"
+    varying = {*table.info.get("varying", ()), *(() if people is None else people.attrs.get("varying", ()))}
+    aligned, positions = align_people(table.participants, people, column)
+    design = build_design(formula, aligned, varying=varying)
+    design = replace(design, rows=positions[design.rows])
+    equations, skipped = select_equations(table, design, modules=modules, terms=terms, needs_std_error=needs_std_error)
+    return GroupProblem(table, design, equations), skipped
+
+
+def _withheld(problem: GroupProblem, glance: pd.DataFrame) -> dict[tuple[str, str], bool]:
+    """Return which equations' inference is withheld; a joint model withholds all or none."""
+    if glance["module"].isna().any():
+        return {equation.key: bool(glance["withheld"].any()) for equation in problem.equations}
+    return dict(zip(zip(glance["module"], glance["sparse_term"], strict=True), glance["withheld"], strict=True))
+
+
+def _warn(glance: pd.DataFrame, max_unidentified: float) -> None:
+    hidden = glance[glance["withheld"]]
+    if len(hidden):
+        warnings.warn(
+            f"p-values and intervals are withheld: {100 * hidden['share_unidentified'].max():.0f} % of the "
+            "participants have an estimate at a bound, without convergence or without a standard error "
+            f"(limit {100 * max_unidentified:g} %), and inference is not calibrated then. More trials per participant, "
+            "a simpler equation or a hierarchical model would help.",
+            IdentifiabilityWarning,
+            stacklevel=3,
+        )
+    stuck = glance[~glance["converged"]]
+    if len(stuck):
+        pairs = [(module, term) for module, term in zip(stuck["module"], stuck["sparse_term"], strict=True) if module]
+        names = ", ".join(" / ".join(map(str, pair)) for pair in pairs) or "all terms"
+        warnings.warn(f"the group model did not converge for {names}.", ConvergenceWarning, stacklevel=3)
+
+
+def _labelled(estimates: GroupEstimates, names: tuple[str, ...]) -> dict[tuple[str, str], pd.DataFrame]:
+    labels = list(names)
+    return {
+        key: pd.DataFrame(np.asarray(block), index=labels, columns=labels)
+        for key, block in estimates.covariance.items()
+    }

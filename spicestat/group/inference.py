@@ -1,0 +1,127 @@
+"""From a method's estimates to the rows of a group result: tests, adjustment, intervals, the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from spicestat.group.multiplicity import adjust_families
+from spicestat.group.problem import GroupEstimates
+
+__all__ = ["COLUMNS", "GLANCE", "coefficient_table", "glance_table", "intervals"]
+
+COLUMNS = (
+    "module",
+    "sparse_term",
+    "effect",
+    "group",
+    "level",
+    "term",
+    "estimate",
+    "std_error",
+    "statistic",
+    "df",
+    "p_value",
+    "p_adjusted",
+    "conf_low",
+    "conf_high",
+    "conf_level",
+)
+GLANCE = (
+    "module",
+    "sparse_term",
+    "nobs",
+    "tau_squared",
+    "tau_squared_se",
+    "i_squared",
+    "h_squared",
+    "cochran_qe",
+    "p_value_cochran_qe",
+    "cochran_qm",
+    "p_value_cochran_qm",
+    "df_residual",
+    "log_lik",
+    "aic",
+    "bic",
+    "n_excluded",
+    "share_unidentified",
+    "withheld",
+    "converged",
+    "method",
+    "formula",
+)
+_KINDS = {"nobs": "int64", "n_excluded": "int64", "withheld": "bool", "converged": "bool"}
+_TEXT = ("module", "sparse_term", "effect", "group", "level", "term")
+
+
+def coefficient_table(
+    estimates: GroupEstimates, withheld: Mapping[tuple[str, str], bool], *, adjust: str, conf_level: float
+) -> pd.DataFrame:
+    """Return the rows of a group result, with exactly the columns `COLUMNS`.
+
+    Parameters
+    ----------
+    estimates : GroupEstimates
+    withheld : mapping of (module, sparse_term) to bool
+        Equations whose p-values and intervals are NaN. They do not count as tests
+        when p-values are adjusted.
+    adjust : str
+        See `spicestat.group.multiplicity.adjust_p_values`.
+    conf_level : float
+        In (0, 1).
+    """
+    fixed = estimates.fixed.assign(effect="fixed")
+    error = fixed["std_error"].to_numpy()
+    tested = np.isfinite(error) & (error > 0)
+    fixed["statistic"] = np.divide(fixed["estimate"], error, out=np.full(len(fixed), np.nan), where=tested)
+    hidden = np.array([withheld[key] for key in zip(fixed["module"], fixed["sparse_term"], strict=True)])
+    p_value = 2.0 * student.sf(np.abs(fixed["statistic"].to_numpy()), fixed["df"].to_numpy())
+    fixed["p_value"] = np.where(hidden, np.nan, p_value)
+    fixed["p_adjusted"] = adjust_families(fixed["p_value"].to_numpy(), fixed["term"].tolist(), adjust)
+    fixed["conf_low"], fixed["conf_high"] = intervals(fixed, conf_level)
+    spread = estimates.ran_pars.assign(effect="ran_pars")
+    frame = pd.concat([fixed.reindex(columns=COLUMNS), spread.reindex(columns=COLUMNS)], ignore_index=True)
+    frame["conf_level"] = conf_level
+    return _typed(frame)
+
+
+def intervals(fixed: pd.DataFrame, conf_level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return lower and upper limits of t intervals, NaN where the p-value is withheld.
+
+    Parameters
+    ----------
+    fixed : DataFrame
+        Columns ``estimate, std_error, df, p_value``.
+    conf_level : float
+        In (0, 1).
+    """
+    half = student.ppf(0.5 + conf_level / 2.0, fixed["df"].to_numpy(dtype="float64")) * fixed["std_error"].to_numpy()
+    half = np.where(fixed["p_value"].isna().to_numpy(), np.nan, half)
+    centre = fixed["estimate"].to_numpy()
+    return centre - half, centre + half
+
+
+def glance_table(estimates: GroupEstimates, *, max_unidentified: float, method: str, formula: str) -> pd.DataFrame:
+    """Return the one-row-per-equation summary, with exactly the columns `GLANCE`."""
+    glance = estimates.glance.reindex(columns=GLANCE)
+    glance["withheld"] = estimates.glance["share_unidentified"] > max_unidentified
+    glance.loc[glance["withheld"], ["p_value_cochran_qe", "p_value_cochran_qm"]] = np.nan
+    glance["method"], glance["formula"] = method, formula
+    for name in GLANCE[2:-2]:
+        values = glance[name].to_numpy()
+        glance[name] = values.astype(_KINDS.get(name, "float64"))
+    return glance
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    typed = frame.copy()
+    for name in COLUMNS:
+        if name in _TEXT:
+            column = frame[name].astype(object)
+            typed[name] = column.where(column.notna(), None)
+        else:
+            typed[name] = frame[name].astype("float64")
+    return typed

@@ -1,0 +1,186 @@
+"""What a group method receives and returns: the contract that every method file implements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from spicestat.equations.coefficients import CoefficientTable
+from spicestat.errors import DataError, NumericalError
+from spicestat.group.design import Design
+
+__all__ = ["Equation", "GroupEstimates", "EquationFit", "GroupProblem", "Skipped", "collect_equations"]
+
+
+class Skipped(NamedTuple):
+    """An equation that is left out of the results, and why."""
+
+    module: str
+    sparse_term: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """The estimates of one (module, sparse_term) that can enter a group model.
+
+    Attributes
+    ----------
+    module, sparse_term : str
+        Which coefficient of the equations it is.
+    rows : ndarray of int, shape (n,)
+        Participants, as row numbers of the design matrix.
+    estimate, variance : ndarray of shape (n,)
+        Estimates and their sampling variances (NaN where a method does not need them).
+    n_excluded : int
+        Participants of the coefficient table that are left out, for whatever reason.
+    share_unidentified : float
+        Share of participants, in [0, 1], without an identified estimate.
+    """
+
+    module: str
+    sparse_term: str
+    rows: np.ndarray
+    estimate: np.ndarray
+    variance: np.ndarray
+    n_excluded: int
+    share_unidentified: float
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The pair (module, sparse_term)."""
+        return self.module, self.sparse_term
+
+
+@dataclass(frozen=True)
+class GroupProblem:
+    """A coefficient table, a design matrix, and the equations that can be analysed.
+
+    Attributes
+    ----------
+    table : CoefficientTable
+        All coefficients, for methods that need more than one equation's estimates.
+    design : Design
+        Design matrix; ``design.rows`` are positions in ``table.participants``.
+    equations : tuple of Equation
+        At least one, each with more participants than coefficients.
+    """
+
+    table: CoefficientTable
+    design: Design
+    equations: tuple[Equation, ...]
+
+
+@dataclass(frozen=True)
+class GroupEstimates:
+    """What a group method found, before tests, adjustment and intervals.
+
+    Attributes
+    ----------
+    fixed : DataFrame
+        ``module, sparse_term, term, estimate, std_error, df`` (``df`` infinite for normal tests).
+    ran_pars : DataFrame
+        ``module, sparse_term, group, term, estimate``: standard deviations as in broom.mixed.
+    glance : DataFrame
+        ``module, sparse_term, nobs, n_excluded, share_unidentified, df_residual, converged`` and
+        whatever else the method knows: one row per equation, or one for a joint model.
+    covariance : mapping of (module, sparse_term) to ndarray of shape (p, p)
+        Covariance of the fixed effects within each equation.
+    messages : tuple of str
+        What a reader of the result should know.
+    skipped : tuple of Skipped
+        Equations that could not be fitted.
+    """
+
+    fixed: pd.DataFrame
+    ran_pars: pd.DataFrame
+    glance: pd.DataFrame
+    covariance: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    messages: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True)
+class EquationFit:
+    """What a method that fits one equation at a time returns for it.
+
+    Attributes
+    ----------
+    beta : ndarray of shape (p,)
+    covariance : ndarray of shape (p, p)
+    spread : tuple of (group, term, value)
+        A standard deviation as in broom.mixed, for example ``("participant", "sd__(Intercept)", 0.2)``.
+    glance : mapping
+        Entries of the `glance` row; must have ``converged``.
+    """
+
+    beta: np.ndarray
+    covariance: np.ndarray
+    spread: tuple[str, str, float]
+    glance: Mapping[str, object]
+
+
+def collect_equations(
+    problem: GroupProblem, fit: Callable[[Equation, np.ndarray], EquationFit], messages: tuple[str, ...] = ()
+) -> GroupEstimates:
+    """Fit each equation on its own and collect the results.
+
+    An equation that raises `DataError` or `NumericalError` is skipped with that reason.
+
+    Parameters
+    ----------
+    problem : GroupProblem
+    fit : callable
+        Takes an equation and its design matrix of shape (n, p), gives an `EquationFit`.
+    messages : tuple of str, optional
+        Passed on.
+    """
+    fits: dict[Equation, EquationFit] = {}
+    skipped = []
+    for equation in problem.equations:
+        try:
+            fits[equation] = fit(equation, problem.design.matrix[equation.rows])
+        except (DataError, NumericalError) as error:
+            skipped.append(Skipped(equation.module, equation.sparse_term, str(error)))
+    names = problem.design.names
+    fixed = [row for equation, found in fits.items() for row in _fixed_rows(equation, found, names)]
+    spread = [
+        {**_where(equation), "group": found.spread[0], "term": found.spread[1], "estimate": found.spread[2]}
+        for equation, found in fits.items()
+    ]
+    glance = [
+        {
+            **_where(equation),
+            "nobs": len(equation.rows),
+            "n_excluded": equation.n_excluded,
+            "share_unidentified": equation.share_unidentified,
+            "df_residual": float(len(equation.rows) - len(names)),
+            **found.glance,
+        }
+        for equation, found in fits.items()
+    ]
+    return GroupEstimates(
+        pd.DataFrame(fixed),
+        pd.DataFrame(spread),
+        pd.DataFrame(glance),
+        {equation.key: found.covariance for equation, found in fits.items()},
+        messages,
+        tuple(skipped),
+    )
+
+
+def _fixed_rows(equation: Equation, fit: EquationFit, names: tuple[str, ...]) -> list[dict[str, object]]:
+    df = float(len(equation.rows) - len(names))
+    errors = np.sqrt(np.diag(fit.covariance))
+    return [
+        {**_where(equation), "term": name, "estimate": value, "std_error": error, "df": df}
+        for name, value, error in zip(names, fit.beta, errors, strict=True)
+    ]
+
+
+def _where(equation: Equation) -> dict[str, object]:
+    return {"module": equation.module, "sparse_term": equation.sparse_term}

@@ -1,0 +1,172 @@
+"""GroupResult: what a group model found, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from spicestat.errors import ConfigError
+from spicestat.group.inference import COLUMNS, GLANCE, intervals
+from spicestat.tables import write_table
+
+__all__ = ["GroupResult", "check_level"]
+
+_EFFECTS = ("fixed", "ran_pars")
+_SHOWN = [
+    "module",
+    "sparse_term",
+    "term",
+    "estimate",
+    "std_error",
+    "df",
+    "p_value",
+    "p_adjusted",
+    "conf_low",
+    "conf_high",
+]
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """Result of `spicestat.group.spice_group`.
+
+    Attributes
+    ----------
+    coefficients : DataFrame
+        Columns ``module, sparse_term, effect, group, level, term, estimate, std_error, statistic, df,
+        p_value, p_adjusted, conf_low, conf_high, conf_level``. ``term`` is the covariate,
+        ``sparse_term`` the equation's term. ``effect`` is "fixed" for the covariates, "ran_pars" for
+        standard deviations (term ``sd__(Intercept)``: between participants).
+    glance_frame : DataFrame
+        What `glance` gives.
+    skipped : DataFrame
+        ``module, sparse_term, reason``: equations left out of the table.
+    formula, method : str
+        As asked for.
+    adjust : str
+        How ``p_adjusted`` was made; a family is one covariate over all equations.
+    conf_level : float
+        In (0, 1).
+    covariance : mapping of (module, sparse_term) to DataFrame of shape (p, p)
+        Covariance of an equation's fixed effects, labelled by term.
+    messages : tuple of str
+        What to know when reading the result.
+    """
+
+    coefficients: pd.DataFrame
+    glance_frame: pd.DataFrame
+    skipped: pd.DataFrame
+    formula: str
+    method: str
+    adjust: str
+    conf_level: float
+    covariance: Mapping[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
+    messages: tuple[str, ...] = ()
+
+    def tidy(
+        self,
+        effects: str | Sequence[str] = ("fixed",),
+        conf_int: bool = True,
+        conf_level: float | None = None,
+    ) -> pd.DataFrame:
+        """Return the coefficients as a table.
+
+        Parameters
+        ----------
+        effects : {"fixed", "ran_pars"} or both, default ("fixed",)
+            Covariate effects, standard deviations between participants.
+        conf_int : bool, default True
+            Whether to keep ``conf_low``, ``conf_high`` and ``conf_level``.
+        conf_level : float, optional
+            In (0, 1); recomputes the intervals. Default: that of the fit.
+
+        Raises
+        ------
+        ConfigError
+            Unknown effects, or a level outside (0, 1).
+        """
+        chosen = [effects] if isinstance(effects, str) else list(effects)
+        if not chosen or not set(chosen) <= set(_EFFECTS):
+            raise ConfigError("unknown effects", got=chosen, allowed=", ".join(map(repr, _EFFECTS)))
+        frame = self.coefficients[self.coefficients["effect"].isin(chosen)].reset_index(drop=True)
+        if not conf_int:
+            return frame[[name for name in COLUMNS if not name.startswith("conf_")]]
+        if conf_level is not None:
+            frame["conf_low"], frame["conf_high"] = intervals(frame, check_level(conf_level))
+            frame["conf_level"] = float(conf_level)
+        return frame
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row per equation (one in all for ``method="mixed"``) of fit statistics.
+
+        Columns ``module, sparse_term, nobs, tau_squared, tau_squared_se, i_squared, h_squared,
+        cochran_qe, p_value_cochran_qe, cochran_qm, p_value_cochran_qm, df_residual, log_lik, aic, bic,
+        n_excluded, share_unidentified, withheld, converged, method, formula``. ``i_squared`` is in
+        percent, as in metafor; what a method does not know is NaN.
+        """
+        return self.glance_frame[list(GLANCE)].copy()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a copy of all coefficients, fixed and random."""
+        return self.coefficients.copy()
+
+    def save(self, path: str | Path) -> Path:
+        """Write all coefficients to a ``.csv``, ``.tsv`` or ``.parquet`` file.
+
+        Raises
+        ------
+        StorageError
+            The file cannot be written or has another ending.
+        """
+        return write_table(self.coefficients, path)
+
+    def summary(self) -> str:
+        """Return the result as text: the model, the coefficients, and what to know about them."""
+        glance = self.glance_frame
+        lines = [
+            f"Group model {self.formula}, method {self.glance_frame['method'].iloc[0]}",
+            f"{len(self._equations())} equation terms, {_span(glance['nobs'])} observations, "
+            f"p-values adjusted by {self.adjust} within each covariate, {100 * self.conf_level:g} % intervals",
+            "",
+            self.tidy()[_SHOWN].to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="-"),
+            "",
+            self._spread_text(),
+        ]
+        if glance["withheld"].any():
+            lines.append(
+                f"Withheld p-values and intervals: up to {100 * glance['share_unidentified'].max():.0f} % of the "
+                "participants have no identified estimate."
+            )
+        if not glance["converged"].all():
+            lines.append("Not converged: see the column `converged` of glance().")
+        lines += [f"Left out: {row.module} / {row.sparse_term}: {row.reason}" for row in self.skipped.itertuples()]
+        lines += [f"Note: {message}" for message in self.messages]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        shown = f"GroupResult({self.method}, {self.formula!r}: {len(self._equations())} equation terms"
+        return shown + (", inference withheld)" if self.glance_frame["withheld"].any() else ")")
+
+    def _equations(self) -> pd.DataFrame:
+        return self.coefficients[["module", "sparse_term"]].drop_duplicates()
+
+    def _spread_text(self) -> str:
+        spread = self.tidy("ran_pars", conf_int=False)
+        shown = spread[["module", "sparse_term", "group", "term", "estimate"]]
+        return str(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+
+
+def check_level(conf_level: float) -> float:
+    """Return a confidence level as float, or raise `ConfigError` if it is not in (0, 1)."""
+    if isinstance(conf_level, bool | str) or not np.isreal(conf_level) or not 0.0 < float(conf_level) < 1.0:
+        raise ConfigError("`conf_level` is out of range", got=conf_level, allowed="a number in (0, 1), such as 0.95")
+    return float(conf_level)
+
+
+def _span(values: pd.Series[int]) -> str:
+    low, high = int(values.min()), int(values.max())
+    return str(low) if low == high else f"{low} to {high}"

@@ -1,0 +1,72 @@
+"""Rescorla-Wagner learning with forgetting of the actions that are not chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from spicestat.models.config import SpiceConfig
+from spicestat.precoded.participants import ParticipantModel
+
+__all__ = ["FORGETTING_RNN_CONFIG", "ForgettingRNN"]
+
+FORGETTING_RNN_CONFIG = SpiceConfig(
+    rnn_modules=["x_value_reward_chosen", "x_value_reward_not_chosen"],
+    control_parameters=["c_action", "c_reward"],
+    library_setup={"x_value_reward_chosen": ["c_reward"], "x_value_reward_not_chosen": []},
+    filter_setup={
+        "x_value_reward_chosen": ["c_action", 1, True],
+        "x_value_reward_not_chosen": ["c_action", 0, True],
+    },
+)
+
+
+class ForgettingRNN(ParticipantModel):
+    r"""Learned updates of the chosen and of the other actions' values.
+
+    Truth that it can express: :math:`V_c \leftarrow (1-\alpha) V_c + \alpha r` and
+    :math:`V_u \leftarrow (1-f) V_u + f V_0`, with choice probabilities softmax(beta V).
+    Source: Ito & Doya (2009), doi:10.1523/JNEUROSCI.6157-08.2009.
+
+    Parameters
+    ----------
+    n_actions : int
+        Number of actions.
+    n_participants : int, default 0
+        With 0, one network for everybody; else a participant embedding.
+
+    Examples
+    --------
+    >>> sorted(ForgettingRNN(n_actions=2).submodules_rnn)
+    ['x_value_reward_chosen', 'x_value_reward_not_chosen']
+    """
+
+    init_values: ClassVar[Mapping[str, float]] = {"x_value_reward": 0.5}
+
+    def __init__(self, n_actions: int, n_participants: int = 0, **options: Any) -> None:
+        super().__init__(n_actions=n_actions, n_participants=n_participants, **options)
+        self.setup_network("x_value_reward_chosen", n_inputs=1)
+        self.setup_network("x_value_reward_not_chosen", n_inputs=0)
+        self.betas["x_value_reward"] = self.setup_constant(self.embedding_size)
+
+    def forward(
+        self, inputs: Tensor, prev_state: Mapping[str, Tensor] | None = None, batch_first: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Map features (R, T, F) to logits (R, T, A) and the last states; see `BaseRNN`."""
+        signals, ids, logits, timesteps = self.init_forward_pass(inputs, prev_state, batch_first)
+        embedding = self.embed(ids[0])
+        beta = self.betas["x_value_reward"](embedding)
+        for timestep, action, reward in zip(timesteps, signals[0], signals[1], strict=True):
+            self.record_signal("c_action", action)
+            self.record_signal("c_reward", reward)
+            chosen = self.call_module(
+                "x_value_reward_chosen", "x_value_reward", action, (reward,), participant_embedding=embedding
+            )
+            not_chosen = self.call_module(
+                "x_value_reward_not_chosen", "x_value_reward", 1 - action, participant_embedding=embedding
+            )
+            self.state["x_value_reward"] = chosen + not_chosen
+            logits[timestep] = self.state["x_value_reward"] * beta
+        return self.post_forward_pass(logits, batch_first), self.get_state()

@@ -1,0 +1,91 @@
+"""A learned learning rate inside a hard-coded reward prediction error, with forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from spicestat.models.config import SpiceConfig
+from spicestat.precoded.participants import ParticipantModel
+
+__all__ = ["LEARNING_RATE_RNN_CONFIG", "LearningRateRNN"]
+
+LEARNING_RATE_RNN_CONFIG = SpiceConfig(
+    rnn_modules=["x_learning_rate_reward", "x_value_reward_not_chosen"],
+    control_parameters=["c_action", "c_reward", "c_value_reward"],
+    library_setup={
+        "x_learning_rate_reward": ["c_reward", "c_value_reward"],
+        "x_value_reward_not_chosen": [],
+    },
+    filter_setup={
+        "x_learning_rate_reward": ["c_action", 1, True],
+        "x_value_reward_not_chosen": ["c_action", 0, True],
+    },
+)
+
+
+class LearningRateRNN(ParticipantModel):
+    r"""Learning rate from a network (sigmoid), value of the chosen action by the delta rule.
+
+    :math:`V_c \leftarrow V_c + \alpha[k] (r - V_c)`, where the equation of
+    ``x_learning_rate_reward`` gives :math:`\alpha[k]`, and ``x_value_reward_not_chosen`` updates the
+    other actions. A constant learning rate is the term ``1`` of ``x_learning_rate_reward``.
+
+    Parameters
+    ----------
+    n_actions : int
+        Number of actions.
+    n_participants : int, default 0
+        With 0, one network for everybody; else a participant embedding.
+
+    Examples
+    --------
+    >>> sorted(LearningRateRNN(n_actions=2).submodules_rnn)
+    ['x_learning_rate_reward', 'x_value_reward_not_chosen']
+    """
+
+    init_values: ClassVar[Mapping[str, float]] = {"x_value_reward": 0.5, "x_learning_rate_reward": 0.0}
+
+    def __init__(self, n_actions: int, n_participants: int = 0, **options: Any) -> None:
+        super().__init__(n_actions=n_actions, n_participants=n_participants, **options)
+        self.setup_network("x_learning_rate_reward", n_inputs=2)
+        self.setup_network("x_value_reward_not_chosen", n_inputs=0)
+        self.betas["x_value_reward"] = self.setup_constant(self.embedding_size)
+        self.submodules_eq["x_value_reward_chosen"] = _delta_rule
+
+    def forward(
+        self, inputs: Tensor, prev_state: Mapping[str, Tensor] | None = None, batch_first: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Map features (R, T, F) to logits (R, T, A) and the last states; see `BaseRNN`."""
+        signals, ids, logits, timesteps = self.init_forward_pass(inputs, prev_state, batch_first)
+        embedding = self.embed(ids[0])
+        beta = self.betas["x_value_reward"](embedding)
+        for timestep, action, reward in zip(timesteps, signals[0], signals[1], strict=True):
+            value = self.state["x_value_reward"]
+            self.record_signal("c_action", action)
+            self.record_signal("c_reward", reward)
+            self.record_signal("c_value_reward", value)
+            learning_rate = self.call_module(
+                "x_learning_rate_reward",
+                "x_learning_rate_reward",
+                action,
+                (reward, value),
+                participant_embedding=embedding,
+                activation_rnn=torch.sigmoid,
+            )
+            chosen = self.call_module("x_value_reward_chosen", "x_value_reward", action, (reward, learning_rate))
+            not_chosen = self.call_module(
+                "x_value_reward_not_chosen", "x_value_reward", 1 - action, participant_embedding=embedding
+            )
+            self.state["x_value_reward"] = chosen + not_chosen
+            self.state["x_learning_rate_reward"] = learning_rate
+            logits[timestep] = self.state["x_value_reward"] * beta
+        return self.post_forward_pass(logits, batch_first), self.get_state()
+
+
+def _delta_rule(value: Tensor, inputs: Tensor) -> Tensor:
+    """Return ``value + learning_rate * (reward - value)`` with inputs (reward, learning_rate)."""
+    return value + inputs[..., 1] * (inputs[..., 0] - value)

@@ -1,0 +1,37 @@
+"""ParticipantModel: what all precoded models share, an optional participant embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from spicestat.errors import ConfigError
+from spicestat.models.base import BaseRNN
+
+__all__ = ["ParticipantModel"]
+
+
+class ParticipantModel(BaseRNN):
+    """A `BaseRNN` with a participant embedding of size 4 (or the estimator's) when ``n_participants > 0``."""
+
+    def __init__(self, n_actions: int, n_participants: int = 0, embedding_size: int = 4, **options: Any) -> None:
+        if n_participants < 0:
+            raise ConfigError("n_participants must be 0 or more", got=n_participants)
+        super().__init__(n_actions=n_actions, embedding_size=embedding_size, **options)
+        if not n_participants:
+            self.embedding_size = 0
+        self.n_participants = n_participants
+        if self.embedding_size:
+            self.participant_embedding = self.setup_embedding(n_participants, self.embedding_size)
+
+    def setup_network(self, name: str, n_inputs: int) -> None:
+        """Add an RNN module with ``n_inputs`` control signals and the embedding."""
+        self.submodules_rnn[name] = self.setup_module(input_size=n_inputs + self.embedding_size)
+
+    def embed(self, participant_id: Tensor) -> Tensor | None:
+        """Map participant codes (R, 1) to embeddings (R, E), or None without an embedding."""
+        if not self.embedding_size:
+            return None
+        embedding: Tensor = self.participant_embedding(participant_id[:, 0])
+        return embedding

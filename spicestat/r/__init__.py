@@ -1,0 +1,1 @@
+"""The Python side of the R package: tables and results cross as plain Python objects."""

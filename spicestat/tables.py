@@ -1,0 +1,130 @@
+"""Tables at the boundary: read and write CSV or Parquet, and check columns."""
+
+from __future__ import annotations
+
+import difflib
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from spicestat.errors import ColumnError, StorageError
+
+__all__ = ["TableSource", "check_numeric", "require_columns", "first_rows", "read_table", "write_table"]
+
+TableSource = pd.DataFrame | str | Path
+"""A data frame, or the path of a ``.csv``, ``.csv.gz``, ``.tsv`` or ``.parquet`` file."""
+
+_READABLE = ".csv, .csv.gz, .tsv, .tsv.gz or .parquet"
+
+
+def read_table(source: TableSource) -> pd.DataFrame:
+    """Return a copy of a data frame, or read it from a file chosen by its ending.
+
+    Parameters
+    ----------
+    source : DataFrame or path
+        A data frame (copied) or a file ending in ``.csv``, ``.csv.gz``, ``.tsv``,
+        ``.tsv.gz`` or ``.parquet``.
+
+    Raises
+    ------
+    StorageError
+        The file does not exist, has another ending or cannot be parsed.
+
+    Examples
+    --------
+    >>> read_table(pd.DataFrame({"a": [1, 2]})).shape
+    (2, 1)
+    """
+    if isinstance(source, pd.DataFrame):
+        return source.copy()
+    if not isinstance(source, str | Path):
+        raise StorageError("a table must be a data frame or a path", got=type(source).__name__, allowed=_READABLE)
+    path = Path(source)
+    if not path.is_file():
+        raise StorageError(f"no file '{path}'", do="check the path; it is relative to the working folder")
+    name = path.name.lower().removesuffix(".gz")
+    try:
+        if name.endswith(".parquet"):
+            return pd.read_parquet(path)
+        if name.endswith((".csv", ".tsv")):
+            # keep_default_na=False would turn blanks into strings; pandas' defaults match R's read.csv
+            # low_memory=False: one type per column, not one per chunk of rows
+            return pd.read_csv(path, sep="\t" if name.endswith(".tsv") else ",", low_memory=False)
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise StorageError(f"cannot read '{path}' as a table: {error}", do="check that it is complete") from error
+    raise StorageError(f"unknown kind of table file '{path.name}'", allowed=_READABLE)
+
+
+def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
+    """Write a data frame as CSV, TSV or Parquet, chosen by the file's ending.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     read_table(write_table(pd.DataFrame({"a": [1, 2]}), f"{folder}/t.csv")).shape
+    (2, 1)
+    """
+    target = Path(path)
+    name = target.name.lower().removesuffix(".gz")
+    try:
+        if name.endswith(".parquet"):
+            frame.to_parquet(target, index=False)
+        elif name.endswith((".csv", ".tsv")):
+            frame.to_csv(target, index=False, sep="\t" if name.endswith(".tsv") else ",")
+        else:
+            raise StorageError(f"unknown kind of table file '{target.name}'", allowed=_READABLE)
+    except (OSError, TypeError, ValueError) as error:  # pyarrow: a column of mixed types is a TypeError or ValueError
+        raise StorageError(f"cannot write '{target}': {error}", do="check folder, rights and free space") from error
+    return target
+
+
+def require_columns(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
+    """Raise `ColumnError` naming every column of ``columns`` that ``frame`` lacks."""
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        similar = difflib.get_close_matches(str(missing[0]), list(map(str, frame.columns)), n=1)
+        raise ColumnError(
+            f"{what} has no column {', '.join(map(repr, missing))}",
+            allowed=", ".join(map(str, frame.columns)) or "(the table has no columns)",
+            do=f"did you mean '{similar[0]}'?" if similar else "name the column that holds it",
+        )
+
+
+def check_numeric(frame: pd.DataFrame, column: str, what: str) -> pd.Series[Any]:
+    """Return a column as float64 (missing values as NaN); name the first rows that are not numbers."""
+    series = frame[column]
+    # to_numeric would turn dates and durations into nanoseconds
+    if isinstance(series.dtype, pd.CategoricalDtype) or series.dtype.kind in "mMc":
+        raise ColumnError(f"{what} column '{column}' must be numeric", got=str(series.dtype), do="recode it as numbers")
+    numbers = pd.to_numeric(series, errors="coerce")
+    bad = numbers.isna() & series.notna()
+    if bad.any():
+        raise ColumnError(
+            f"{what} column '{column}' must be numeric",
+            got=first_rows(frame, bad.to_numpy(), [column]),
+            do="recode it as numbers, and missing values as empty cells",
+        )
+    values = numbers.astype("float64")
+    infinite = np.isinf(values.to_numpy())
+    if infinite.any():
+        raise ColumnError(f"{what} column '{column}' must be finite", got=first_rows(frame, infinite, [column]))
+    return values
+
+
+def first_rows(frame: pd.DataFrame, where: npt.NDArray[np.bool_], columns: Sequence[str], limit: int = 3) -> str:
+    """Describe the first offending rows, numbered from 1 as R and spreadsheets count them."""
+    positions = np.flatnonzero(where)
+    shown = []
+    for position in positions[:limit]:
+        values = {name: frame[name].iloc[position] for name in columns}
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        shown.append(f"row {position + 1} ({', '.join(f'{name}={value!r}' for name, value in plain.items())})")
+    more = f" and {len(positions) - limit} more" if len(positions) > limit else ""
+    return "; ".join(shown) + more

@@ -1,0 +1,246 @@
+"""The training loop: AdamW on the masked choice likelihood, with ensembles riding in the batch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spicestat.dataset import SequenceDataset
+from spicestat.models.base import BaseRNN
+from spicestat.training.config import TrainingConfig
+from spicestat.training.loss import choice_log_likelihood
+
+__all__ = ["Progress", "TrainingResult", "one_thread", "rnn_logits", "train"]
+
+Progress = Callable[[str, int, int, str], None]
+"""Called with (stage, done, total, message)."""
+
+_CLIP_NORM = 1.0
+_SMOOTHING = 0.95
+_EVALUATE_EVERY = 8
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What training did.
+
+    Attributes
+    ----------
+    train_nll : tuple of float
+        Mean training NLL per epoch.
+    validation_nll : tuple of (int, float)
+        Epoch (from 1) and validation NLL where it was evaluated.
+    stopped : str
+        ``"converged"``, ``"epochs"``, ``"patience"`` or ``"interrupted"``.
+    best_epoch : int
+        Epoch (from 1) whose weights the model has.
+    """
+
+    train_nll: tuple[float, ...]
+    validation_nll: tuple[tuple[int, float], ...]
+    stopped: str
+    best_epoch: int
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Use one thread inside the block: small tensors only lose by more, and sums stay reproducible."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def rnn_logits(model: BaseRNN, data: SequenceDataset) -> Tensor:
+    """Logits (S, T, A) of the networks, averaged as probabilities over ensemble members (then logged)."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), one_thread():
+            logits, _ = model(_repeat(data.xs, model.n_members), batch_first=True)
+    finally:
+        model.train(was_training)
+    if model.n_members == 1:
+        return logits
+    log_probability = torch.log_softmax(logits, dim=-1).reshape(model.n_members, *data.mask.shape, -1)
+    return torch.logsumexp(log_probability, dim=0)
+
+
+def train(
+    model: BaseRNN,
+    data: SequenceDataset,
+    config: TrainingConfig,
+    validation: SequenceDataset | None = None,
+    progress: Progress | None = None,
+) -> TrainingResult:
+    """Fit a model's networks in place.
+
+    Ctrl-C ends training and keeps the best weights so far. The global random state is left as it was.
+
+    Parameters
+    ----------
+    model : BaseRNN
+        With M ensemble members; it is moved to no other device.
+    data : SequenceDataset
+        Training sequences; targets outside its mask do not count.
+    config : TrainingConfig
+        Settings.
+    validation : SequenceDataset, optional
+        With it, the weights of the best validation loss are kept, else the last ones.
+    progress : callable, optional
+        Called after each epoch with ("rnn", epoch, epochs, message).
+
+    Returns
+    -------
+    TrainingResult
+    """
+    run = _Run(model, data, config, validation)
+    stopped = "epochs"
+    with torch.random.fork_rng(devices=[]), one_thread():
+        torch.manual_seed(config.seed)
+        model.train()
+        try:
+            for epoch in range(1, config.epochs + 1):
+                loss = run.epoch(epoch)
+                if progress is not None:
+                    progress("rnn", epoch, config.epochs, f"training NLL {loss:.4f}")
+                reason = run.reason_to_stop(epoch)
+                if reason:
+                    stopped = reason
+                    break
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+        finally:
+            model.eval()
+    run.restore_best()
+    return TrainingResult(tuple(run.train_nll), tuple(run.validation_nll), stopped, run.best_epoch)
+
+
+class _Run:
+    """The state of one training run."""
+
+    def __init__(
+        self, model: BaseRNN, data: SequenceDataset, config: TrainingConfig, validation: SequenceDataset | None
+    ) -> None:
+        self.model, self.data, self.config, self.validation = model, data, config, validation
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.features = data.xs
+        self.weights = self._sequence_weights()
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.l2_weight_decay
+        )
+        self.schedule = (
+            torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(self.optimizer, T_0=64, T_mult=2)
+            if config.scheduler
+            else None
+        )
+        self.train_nll: list[float] = []
+        self.validation_nll: list[tuple[int, float]] = []
+        self.best_epoch = 0
+        self._smooth = float("nan")
+        self._change = float("inf")
+        self._best: dict[str, Tensor] | None = None
+
+    def _sequence_weights(self) -> Tensor:
+        """Weight of each sequence for each member, shape (M, S)."""
+        n_members, participant = self.model.n_members, self.data.participant.cpu()
+        weights = torch.ones(n_members, self.data.n_sequences)
+        if self.config.bagging:
+            weights.zero_()
+            for code in participant.unique():
+                own = torch.nonzero(participant == code).squeeze(1)
+                drawn = own[torch.randint(len(own), (n_members, len(own)), generator=self.generator)]
+                weights.scatter_add_(1, drawn, torch.ones(n_members, len(own)))
+        return weights.to(self.data.mask.device)
+
+    def epoch(self, epoch: int) -> float:
+        """Train one epoch and return its mean NLL."""
+        order = torch.randperm(self.data.n_sequences, generator=self.generator)
+        size = self.config.batch_size or self.data.n_sequences
+        total, count = 0.0, 0.0
+        for rows in order.split(size) if size < self.data.n_sequences else [None]:
+            batch_total, batch_count = self._batch(rows)
+            total, count = total + batch_total, count + batch_count
+        if self.schedule is not None:
+            self.schedule.step()
+        loss = total / max(count, 1.0)
+        self._follow(loss)
+        if self.validation is not None and (epoch % _EVALUATE_EVERY == 0 or epoch == self.config.epochs):
+            self._evaluate(epoch)
+        return loss
+
+    def _batch(self, rows: Tensor | None) -> tuple[float, float]:
+        """One pass over sequences (all if None), with a step of the optimizer per chunk of time."""
+        n_members = self.model.n_members
+        pick = slice(None) if rows is None else rows
+        features = _repeat(self.features[pick], n_members)
+        targets, mask = (_repeat(part[pick], n_members) for part in (self.data.targets, self.data.mask))
+        weights = self.weights[:, pick].reshape(-1)
+        chunk = self.config.n_steps_per_call or self.data.n_steps
+        state, total, count = None, 0.0, 0.0
+        for start in range(0, self.data.n_steps, chunk):
+            steps = slice(start, start + chunk)
+            logits, state = self.model(features[:, steps], prev_state=state, batch_first=True)
+            state = {name: value.detach() for name, value in state.items()}
+            log_likelihood = choice_log_likelihood(logits, targets[:, steps], mask[:, steps]) * weights
+            n_choices = (mask[:, steps].sum(dim=1) * weights).sum()
+            if n_choices == 0:
+                continue
+            # members are independent, so each gets the gradient of its own mean
+            self._step(-log_likelihood.sum() / n_choices * n_members)
+            total, count = total - float(log_likelihood.detach().sum()), count + float(n_choices)
+        return total, count
+
+    def _step(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM)
+        self.optimizer.step()
+
+    def _follow(self, loss: float) -> None:
+        """Smooth the training loss and remember how fast it still changes."""
+        self.train_nll.append(loss)
+        if len(self.train_nll) == 1:
+            self._smooth = loss
+            return
+        before = self._smooth
+        self._smooth = _SMOOTHING * before + (1 - _SMOOTHING) * loss
+        self._change = abs(self._smooth - before)
+
+    def _evaluate(self, epoch: int) -> None:
+        assert self.validation is not None
+        logits = rnn_logits(self.model, self.validation)
+        total = choice_log_likelihood(logits, self.validation.targets, self.validation.mask).sum()
+        loss = float(-total / self.validation.mask.sum().clamp(min=1))
+        if not self.validation_nll or loss < min(value for _, value in self.validation_nll):
+            self.best_epoch = epoch
+            self._best = copy.deepcopy(self.model.state_dict())
+        self.validation_nll.append((epoch, loss))
+        self.model.train()
+
+    def reason_to_stop(self, epoch: int) -> str | None:
+        """Say whether and why to stop after this epoch."""
+        if self._change < self.config.convergence_threshold:
+            return "converged"
+        if self.config.patience is not None and self._best is not None and epoch - self.best_epoch >= self.config.patience:
+            return "patience"
+        return None
+
+    def restore_best(self) -> None:
+        """Load the weights of the best validation loss; without validation, keep the last ones."""
+        if self._best is None:
+            self.best_epoch = len(self.train_nll)
+        else:
+            self.model.load_state_dict(self._best)
+
+
+def _repeat(tensor: Tensor, n_members: int) -> Tensor:
+    """Repeat rows for each ensemble member, member by member."""
+    return tensor if n_members == 1 else tensor.repeat(n_members, *([1] * (tensor.ndim - 1)))

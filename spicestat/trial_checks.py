@@ -1,0 +1,196 @@
+"""Checks of a trial table before it is coded: columns and roles, order of trials, usable participants."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from spicestat.errors import ColumnError, ConfigError, DataError
+from spicestat.labels import as_label, code_labels
+from spicestat.tables import check_numeric, first_rows, require_columns
+
+__all__ = ["check_roles", "code_choices", "code_complete", "code_rewards", "order_trials", "unusable_participants"]
+
+Codes = npt.NDArray[np.int64]
+
+_RESERVED = {"participant", "experiment", "block", "trial", "choice"}
+
+
+def check_roles(frame: pd.DataFrame, roles: Mapping[str, Sequence[str]]) -> None:
+    """Raise unless every role's columns exist and no column has two roles.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The trials as read.
+    roles : mapping of str to sequence of str
+        Columns by role, such as ``{"choice": ["choice"], "inputs": []}``.
+    """
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ColumnError(f"the trials have two columns called '{twice}'", do="rename one of them")
+    role_of: dict[str, str] = {}
+    for role, columns in roles.items():
+        for name in columns:
+            if name in role_of:
+                raise ConfigError(
+                    f"column '{name}' is used twice, as {role_of[name]} and as {role}",
+                    do="give each role its own column (copy the column if it has two jobs)",
+                )
+            role_of[name] = role
+    for role, columns in roles.items():
+        if role != "covariates":
+            require_columns(frame, columns, f"{role}: the trials")
+    for name in roles.get("inputs", ()):
+        if name in _RESERVED or name.removeprefix("reward_").isdigit():
+            raise ConfigError(f"an input cannot be called '{name}': spicestat uses that name", do="rename the column")
+    if frame.empty:
+        raise DataError("the trials have no rows", do="check the file or the filter that made the table")
+
+
+def code_complete(frame: pd.DataFrame, column: str, what: str) -> tuple[Codes, tuple[Hashable, ...]]:
+    """Code a column of ids that may have no missing value; see `spicestat.labels.code_labels`."""
+    codes, labels = code_labels(frame[column], what)
+    if (codes < 0).any():
+        raise DataError(
+            f"{what} column '{column}' has missing values",
+            got=first_rows(frame, codes < 0, [column]),
+            do="fill in the labels or drop these rows",
+        )
+    return codes, labels
+
+
+def code_choices(
+    frame: pd.DataFrame, column: str, actions: Sequence[Hashable] | None
+) -> tuple[Codes, tuple[Hashable, ...]]:
+    """Code the choices as positions in the actions, -1 for a missed trial.
+
+    Examples
+    --------
+    >>> code_choices(pd.DataFrame({"key": ["f", None, "j"]}), "key", actions=["j", "f"])[0].tolist()
+    [1, -1, 0]
+    """
+    codes, found = code_labels(frame[column], "choice")
+    if actions is None:
+        if len(found) < 2:
+            raise DataError(
+                f"choice column '{column}' must have at least 2 different choices",
+                got=", ".join(map(repr, found)) or "no choice at all",
+                do="check the column, or list all options in actions=[...]",
+            )
+        if len(found) > 20 and any(isinstance(label, float) for label in found):
+            raise ColumnError(
+                f"choice column '{column}' looks continuous ({len(found)} different fractional numbers)",
+                do="name the column of chosen options, or list them in actions=[...]",
+            )
+        return codes, found
+    wanted = tuple(as_label(label) for label in actions)
+    if len(wanted) < 2 or len(set(wanted)) < len(wanted):
+        raise ConfigError("actions must be at least 2 different labels", got=list(actions))
+    position = {label: code for code, label in enumerate(wanted)}
+    unknown = [code for code, label in enumerate(found) if label not in position]
+    if unknown:
+        raise DataError(
+            f"choice column '{column}' has labels that are not in actions",
+            got=first_rows(frame, np.isin(codes, unknown), [column]),
+            allowed=", ".join(map(repr, wanted)),
+            do="add them to actions, or set these choices to missing",
+        )
+    recode = np.array([position[label] for label in found] + [-1], dtype=np.int64)
+    return recode[codes], wanted
+
+
+def code_rewards(
+    frame: pd.DataFrame, reward: str | Sequence[str], choice: Codes, actions: Sequence[Hashable]
+) -> npt.NDArray[np.float64]:
+    """Return the observed reward of every action, shape (n_rows, n_actions), NaN where not observed."""
+    rewards = np.full((len(frame), len(actions)), np.nan)
+    if isinstance(reward, str):
+        values = check_numeric(frame, reward, "reward").to_numpy()
+        made = choice >= 0
+        rewards[made, choice[made]] = values[made]
+        columns = [reward]
+    else:
+        columns = list(reward)
+        if len(columns) != len(actions):
+            raise ConfigError(
+                "reward must be one column, or one column per action in the order of the actions",
+                got=f"{len(columns)} columns for {len(actions)} actions ({', '.join(map(str, actions))})",
+                do="name one reward column per action, or pass actions=[...] to set their order",
+            )
+        for action, name in enumerate(columns):
+            rewards[:, action] = check_numeric(frame, name, "reward").to_numpy()
+    if np.isnan(rewards).all():
+        raise DataError(
+            f"no trial with a choice has a reward in column {', '.join(map(repr, columns))}",
+            do="name the column that holds the outcomes",
+        )
+    return rewards
+
+
+def order_trials(frame: pd.DataFrame, block: Codes, trial: str | None, block_columns: Sequence[str]) -> Codes:
+    """Return the row positions sorted by block and, within a block, by trial or by file order.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The trials in file order.
+    block : ndarray of int64, shape (n_rows,)
+        Block code of each row.
+    trial : str, optional
+        Column that orders the trials of a block.
+    block_columns : sequence of str
+        Columns that identify a block, for the messages.
+    """
+    if trial is None:
+        starts = np.flatnonzero(np.r_[True, block[1:] != block[:-1]])
+        resumed = starts[pd.Series(block[starts]).duplicated().to_numpy()]
+        if resumed.size:
+            where = np.zeros(len(frame), dtype=bool)
+            where[resumed] = True
+            raise DataError(
+                "the order of the trials is ambiguous: the rows of a block are not next to each other",
+                got=first_rows(frame, where, block_columns),
+                do="name the column that numbers the trials with trial=..., or the block column with block=...",
+            )
+        return np.argsort(block, kind="stable")
+    number = check_numeric(frame, trial, "trial").to_numpy()
+    if np.isnan(number).any():
+        raise ColumnError(
+            f"trial column '{trial}' has missing values",
+            got=first_rows(frame, np.isnan(number), [trial]),
+            do="number these trials or drop the rows",
+        )
+    order = np.lexsort((number, block))
+    same = (np.diff(block[order]) == 0) & (np.diff(number[order]) == 0)
+    if same.any():
+        where = np.zeros(len(frame), dtype=bool)
+        where[order[:-1][same]] = where[order[1:][same]] = True
+        raise DataError(
+            f"trial column '{trial}' numbers two trials of one block the same",
+            got=first_rows(frame, where, [*block_columns, trial]),
+            do="drop the repeated rows, or name the block column with block=... if trials restart in each block",
+        )
+    return order
+
+
+def unusable_participants(participant: Codes, choice: Codes, n_participants: int, n_actions: int) -> dict[int, str]:
+    """Return the participants whose choices carry no information, with the reason.
+
+    Examples
+    --------
+    >>> unusable_participants(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2, 2)
+    {1: 'made the same choice throughout'}
+    """
+    made = choice >= 0
+    pairs = participant[made] * n_actions + choice[made]
+    table = np.bincount(pairs, minlength=n_participants * n_actions).reshape(n_participants, n_actions)
+    total, distinct = table.sum(axis=1), (table > 0).sum(axis=1)
+    reasons: dict[int, str] = {}
+    for code in np.flatnonzero((total < 2) | (distinct < 2)):
+        few = total[code] < 2
+        reasons[int(code)] = "has fewer than 2 choices" if few else "made the same choice throughout"
+    return reasons

@@ -1,0 +1,199 @@
+"""Coded trials of all participants with the labels behind the codes, and how they are stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from spicestat.errors import StorageError
+from spicestat.labels import labels_to_series
+from spicestat.tables import read_table, write_table
+
+__all__ = ["TrialTable", "describe_blocks", "load_trials"]
+
+_FORMAT = "spicestat trials 1"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrialTable:
+    """Coded trials of all participants, the labels behind the codes, and a record of what was done.
+
+    Attributes
+    ----------
+    frame : DataFrame, one row per trial
+        Sorted by participant, block and trial. ``participant`` (0..P-1), ``experiment``, ``block``
+        (0..S-1, unique over the table), ``trial`` (0.. within the block) and ``choice`` (0..A-1, -1
+        for a missed trial) are int64; ``reward_0`` .. ``reward_{A-1}`` are float64, NaN where not
+        observed; then the inputs, float64, under their own names.
+    participants, experiments, actions : tuple
+        Labels by code: ``participants[0]`` is the label of participant 0.
+    inputs : tuple of str
+        Names of the extra input columns.
+    blocks : DataFrame, one row per block
+        ``block``, ``participant`` and ``experiment`` codes, the original ``label``, ``n_trials``.
+    people : DataFrame, one row per participant
+        ``participant`` (original labels in code order), then the covariates.
+    rows : ndarray of int64, one per trial
+        Position of each trial in the table that was read, from 0.
+    record : dict
+        What was counted, left out and rescaled; JSON-serialisable. See `read_trials`.
+    """
+
+    frame: pd.DataFrame
+    participants: tuple[Hashable, ...]
+    experiments: tuple[Hashable, ...]
+    actions: tuple[Hashable, ...]
+    inputs: tuple[str, ...]
+    blocks: pd.DataFrame
+    people: pd.DataFrame
+    rows: npt.NDArray[np.int64]
+    record: dict[str, Any]
+
+    @property
+    def n_participants(self) -> int:
+        """Number of participants, P."""
+        return len(self.participants)
+
+    @property
+    def n_actions(self) -> int:
+        """Number of actions, A."""
+        return len(self.actions)
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Names of the participant covariates."""
+        return tuple(self.people.columns[1:])
+
+    def __repr__(self) -> str:
+        return (
+            f"<TrialTable: {self.n_participants} participants, {len(self.blocks)} blocks, {len(self.frame)} trials, "
+            f"{self.n_actions} actions, covariates: {', '.join(self.covariates) or 'none'}>"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the trials under their original column names and labels, with the covariates.
+
+        Rows are in coded order, trials are numbered from 0 within a block, and rewards are on the
+        scale that the models see.
+
+        Examples
+        --------
+        >>> from spicestat.trials import read_trials
+        >>> table = pd.DataFrame({"id": ["x", "x"], "key": ["f", "j"], "points": [0, 1]})
+        >>> read_trials(table, participant="id", choice="key", reward="points").to_frame()
+          id  trial key  points
+        0  x      0   f     0.0
+        1  x      1   j     1.0
+        """
+        columns: dict[str, Any] = self.record["columns"]
+        frame = self.frame
+        result = {columns["participant"]: labels_to_series(self.participants, frame["participant"].to_numpy())}
+        if columns["experiment"] is not None:
+            result[columns["experiment"]] = labels_to_series(self.experiments, frame["experiment"].to_numpy())
+        if columns["block"] is not None:
+            result[columns["block"]] = labels_to_series(self.blocks["label"], frame["block"].to_numpy())
+        if columns["trial"] is not None or "trial" not in self._source_columns():
+            result[columns["trial"] or "trial"] = frame["trial"]
+        choice = frame["choice"].to_numpy()
+        result[columns["choice"]] = labels_to_series(self.actions, choice)
+        rewards = frame[[f"reward_{action}" for action in range(self.n_actions)]].to_numpy()
+        if isinstance(columns["reward"], str):
+            chosen = rewards[np.arange(len(frame)), choice]
+            result[columns["reward"]] = pd.Series(np.where(choice >= 0, chosen, np.nan))
+        else:
+            result |= {name: pd.Series(rewards[:, action]) for action, name in enumerate(columns["reward"])}
+        result |= {name: frame[name] for name in self.inputs}
+        people = self.people.iloc[frame["participant"].to_numpy()].reset_index(drop=True)
+        result |= {name: people[name] for name in self.covariates}
+        return pd.DataFrame(result)
+
+    def _source_columns(self) -> set[str]:
+        columns = self.record["columns"]
+        rewards: list[str] = [columns["reward"]] if isinstance(columns["reward"], str) else columns["reward"]
+        single = [columns[role] for role in ("participant", "choice", "block", "experiment")]
+        return {*single, *rewards, *self.inputs, *self.covariates}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``trials.parquet``, ``people.parquet`` and ``trials.json`` into a folder; see `load_trials`.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from spicestat.trials import read_trials
+        >>> table = pd.DataFrame({"participant": [7, 7], "choice": [0, 1], "reward": [0, 1]})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     load_trials(read_trials(table).save(folder)).participants
+        (7,)
+        """
+        labels: dict[str, list[Any]] = {
+            "participants": list(self.participants),
+            "experiments": list(self.experiments),
+            "actions": list(self.actions),
+            "inputs": list(self.inputs),
+            "blocks": self.blocks["label"].tolist(),
+        }
+        for name, values in labels.items():
+            odd = [value for value in values if not isinstance(value, str | bool | int | float)]
+            if odd:
+                raise StorageError(
+                    f"{name} cannot be saved", got=repr(odd[0]), allowed="numbers, strings and booleans as labels"
+                )
+        target = Path(folder)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            manifest = {"format": _FORMAT, **labels, "record": self.record}
+            (target / "trials.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"cannot write into '{target}': {error}") from error
+        write_table(self.frame.assign(source_row=self.rows), target / "trials.parquet")
+        write_table(self.people.drop(columns="participant"), target / "people.parquet")
+        return target
+
+
+def load_trials(folder: str | Path) -> TrialTable:
+    """Load trials that `TrialTable.save` wrote; labels keep their types.
+
+    Raises
+    ------
+    StorageError
+        A file is missing, damaged or of another version.
+    """
+    path = Path(folder) / "trials.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot read trials from '{folder}': {error}", do="check the folder") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
+        raise StorageError(f"'{path}' is not a manifest of trials that this version reads", allowed=_FORMAT)
+    frame = read_table(Path(folder) / "trials.parquet")
+    people = read_table(Path(folder) / "people.parquet")
+    participants = tuple(manifest["participants"])
+    people.index = pd.RangeIndex(len(participants))  # a table without columns forgets its length
+    people.insert(0, "participant", labels_to_series(participants))
+    rows = frame.pop("source_row").to_numpy()
+    return TrialTable(
+        frame=frame,
+        participants=participants,
+        experiments=tuple(manifest["experiments"]),
+        actions=tuple(manifest["actions"]),
+        inputs=tuple(manifest["inputs"]),
+        blocks=describe_blocks(frame, manifest["blocks"]),
+        people=people,
+        rows=rows,
+        record=manifest["record"],
+    )
+
+
+def describe_blocks(frame: pd.DataFrame, labels: list[Hashable]) -> pd.DataFrame:
+    """Return one row per block of coded trials: its codes, original label and number of trials."""
+    blocks = frame.drop_duplicates("block")[["block", "participant", "experiment"]].reset_index(drop=True)
+    blocks["label"] = labels_to_series(labels)
+    blocks["n_trials"] = np.bincount(frame["block"]).astype(np.int64)
+    return blocks

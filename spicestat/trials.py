@@ -1,0 +1,301 @@
+"""Trials: read a tidy table of choices and rewards, check it once, and code it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from spicestat.errors import ConfigError, DataError, ExclusionWarning, ScaleWarning
+from spicestat.people import collect_covariates
+from spicestat.tables import TableSource, check_numeric, read_table
+from spicestat.trial_checks import (
+    check_roles,
+    code_choices,
+    code_complete,
+    code_rewards,
+    order_trials,
+    unusable_participants,
+)
+from spicestat.trial_table import TrialTable, describe_blocks, load_trials
+
+__all__ = ["TrialTable", "load_trials", "read_trials"]
+
+Codes = npt.NDArray[np.int64]
+
+_LARGE_REWARD = 10.0
+
+
+def read_trials(
+    source: TableSource,
+    *,
+    participant: str = "participant",
+    choice: str = "choice",
+    reward: str | Sequence[str] = "reward",
+    block: str | None = None,
+    trial: str | None = None,
+    experiment: str | None = None,
+    inputs: Sequence[str] = (),
+    covariates: Sequence[str] | None = None,
+    people: TableSource | None = None,
+    actions: Sequence[Hashable] | None = None,
+    reward_scaling: Literal["minmax"] | None = None,
+    unusable: Literal["exclude", "error"] = "exclude",
+) -> TrialTable:
+    """Read a table with one row per trial, check it, and code it.
+
+    Parameters
+    ----------
+    source : DataFrame or path
+        The trials; a path ends in ``.csv``, ``.csv.gz``, ``.tsv`` or ``.parquet``.
+    participant : str, default "participant"
+        Column of participant ids, of any type.
+    choice : str, default "choice"
+        Column of chosen actions, any labels; a missing value is a missed trial and is kept.
+    reward : str or sequence of str, default "reward"
+        One column with the reward of the chosen action, or one column per action, in action order,
+        if the rewards of actions not chosen were shown too. Missing means not observed.
+    block : str, optional
+        Column of blocks within a participant; learning starts afresh in each. Default: one block
+        per participant and experiment.
+    trial : str, optional
+        Numeric column that orders the trials of a block. Default: the order of the rows, which must
+        then have the rows of a block next to each other.
+    experiment : str, optional
+        Column of experiments or tasks.
+    inputs : sequence of str, default ()
+        Numeric columns that the model receives besides choices and rewards.
+    covariates : sequence of str, optional
+        Columns that describe participants, from ``source`` or ``people``. Default: every column of
+        ``people`` and every unused column of ``source`` that is constant within participants.
+    people : DataFrame or path, optional
+        A second table with the participant column and one row per participant.
+    actions : sequence, optional
+        Labels of all actions in the wanted order. Default: the sorted labels that occur.
+    reward_scaling : {"minmax"}, optional
+        ``"minmax"`` maps the range of all observed rewards to 0..1. Default: rewards as they are.
+    unusable : {"exclude", "error"}, default "exclude"
+        What to do with participants who made fewer than 2 choices or the same choice throughout:
+        leave them out with an `~spicestat.errors.ExclusionWarning`, or raise.
+
+    Returns
+    -------
+    TrialTable
+        Its ``record`` has ``n_rows_read``, ``n_rows`` (kept), ``n_missing_choices``,
+        ``n_missing_rewards`` (a choice without its reward), ``n_rewards_without_choice``,
+        ``n_missing_inputs``, ``excluded`` (participant and reason), ``reward_range`` (as read),
+        ``reward_scaling``, ``reward_note``, ``feedback``, ``without_people_row``,
+        ``n_people_unused``, ``varying`` (unused columns that vary within participants) and
+        ``columns`` (the column of each role).
+
+    Raises
+    ------
+    ColumnError, DataError, CovariateError, ConfigError
+        The table does not hold what it should; the message names the column and the first rows,
+        numbered from 1.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({
+    ...     "subject": ["b", "b", "b", "a", "a"],
+    ...     "choice": ["left", None, "right", "right", "left"],
+    ...     "reward": [1, None, 0, 0, 1],
+    ...     "age": [31, 31, 31, 24, 24],
+    ... })
+    >>> trials = read_trials(table, participant="subject")
+    >>> trials
+    <TrialTable: 2 participants, 2 blocks, 5 trials, 2 actions, covariates: age>
+    >>> trials.participants, trials.actions
+    (('a', 'b'), ('left', 'right'))
+    >>> trials.frame[["participant", "block", "trial", "choice", "reward_0", "reward_1"]]
+       participant  block  trial  choice  reward_0  reward_1
+    0            0      0      0       1       NaN       0.0
+    1            0      0      1       0       1.0       NaN
+    2            1      1      0       0       1.0       NaN
+    3            1      1      1      -1       NaN       NaN
+    4            1      1      2       1       NaN       0.0
+    """
+    _check_settings(reward_scaling, unusable, inputs, covariates)
+    table = read_table(source).reset_index(drop=True)
+    table.columns = table.columns.map(str)
+    roles: dict[str, list[str]] = {
+        "participant": [participant],
+        "choice": [choice],
+        "reward": [reward] if isinstance(reward, str) else list(reward),
+        "block": _listed(block),
+        "trial": _listed(trial),
+        "experiment": _listed(experiment),
+        "inputs": list(inputs),
+        "covariates": list(covariates or ()),
+    }
+    check_roles(table, roles)
+    used = [name for role, names in roles.items() if role != "covariates" for name in names]
+
+    person, participants = code_complete(table, participant, "participant")
+    action, action_labels = code_choices(table, choice, actions)
+    rewards = code_rewards(table, reward, action, action_labels)
+    extra = {name: check_numeric(table, name, "input").to_numpy() for name in inputs}
+    task, experiments, label_code, block_labels = _code_tasks(table, experiment, block)
+    key = (person * len(experiments) + task) * len(block_labels) + label_code
+    sequence = np.unique(key, return_inverse=True)[1].astype(np.int64)
+    order = order_trials(table, sequence, trial, [name for name in (participant, experiment, block) if name])
+    found = collect_covariates(
+        table,
+        person,
+        participants,
+        roles=used,
+        id_column=participant,
+        covariates=covariates,
+        people=people,
+    )
+
+    reasons = unusable_participants(person, action, len(participants), len(action_labels))
+    _report_unusable(reasons, participants, unusable)
+    order = order[~np.isin(person[order], list(reasons))]
+    frame = pd.DataFrame(
+        {
+            "participant": _recode(person[order]),
+            "experiment": _recode(task[order]),
+            "block": _recode(sequence[order]),
+        }
+    )
+    frame["trial"] = frame.groupby("block").cumcount().astype("int64")
+    frame["choice"] = action[order]
+    unscaled = rewards[order]
+    scaled, reward_record = _scale_rewards(unscaled, reward_scaling)
+    for code in range(len(action_labels)):
+        frame[f"reward_{code}"] = scaled[:, code]
+    for name, values in extra.items():
+        frame[name] = values[order]
+
+    kept = [code for code in range(len(participants)) if code not in reasons]
+    record = {
+        "n_rows_read": len(table),
+        "n_rows": len(frame),
+        **_count_missing(frame, unscaled, inputs),
+        "n_rewards_without_choice": _rewards_without_choice(table, reward, action),
+        "excluded": [{"participant": _plain(participants[code]), "reason": why} for code, why in reasons.items()],
+        **reward_record,
+        "feedback": "partial" if isinstance(reward, str) else "counterfactual",
+        "without_people_row": [_plain(label) for label in found.without_row],
+        "n_people_unused": found.n_unused_rows,
+        "varying": list(found.varying),
+        "columns": {
+            "participant": participant,
+            "choice": choice,
+            "reward": reward if isinstance(reward, str) else list(reward),
+            "block": block,
+            "trial": trial,
+            "experiment": experiment,
+            "inputs": list(inputs),
+            "covariates": list(found.people.columns[1:]),
+        },
+    }
+    first = order[np.flatnonzero(frame["trial"].to_numpy() == 0)]
+    return TrialTable(
+        frame=frame,
+        participants=tuple(participants[code] for code in kept),
+        experiments=tuple(experiments[code] for code in np.unique(task[order])),
+        actions=action_labels,
+        inputs=tuple(inputs),
+        blocks=describe_blocks(frame, [block_labels[code] for code in label_code[first]]),
+        people=found.people.iloc[kept].reset_index(drop=True),
+        rows=order,
+        record=record,
+    )
+
+
+def _check_settings(reward_scaling: object, unusable: object, *lists: object) -> None:
+    if reward_scaling not in (None, "minmax"):
+        raise ConfigError("reward_scaling is unknown", got=repr(reward_scaling), allowed="None or 'minmax'")
+    if unusable not in ("exclude", "error"):
+        raise ConfigError("unusable is unknown", got=repr(unusable), allowed="'exclude' or 'error'")
+    for names in lists:
+        if isinstance(names, str):
+            raise ConfigError("inputs and covariates are lists of columns", got=repr(names), do=f"pass [{names!r}]")
+
+
+def _listed(name: str | None) -> list[str]:
+    return [] if name is None else [name]
+
+
+def _code_tasks(
+    table: pd.DataFrame, experiment: str | None, block: str | None
+) -> tuple[Codes, tuple[Hashable, ...], Codes, tuple[Hashable, ...]]:
+    """Code experiments and block labels; a column not given is one experiment, or one block, called 0."""
+    nothing: tuple[Codes, tuple[Hashable, ...]] = (np.zeros(len(table), dtype=np.int64), (0,))
+    task, experiments = nothing if experiment is None else code_complete(table, experiment, "experiment")
+    label_code, block_labels = nothing if block is None else code_complete(table, block, "block")
+    return task, experiments, label_code, block_labels
+
+
+def _report_unusable(reasons: Mapping[int, str], participants: Sequence[Hashable], unusable: str) -> None:
+    if not reasons:
+        return
+    shown = "; ".join(f"{participants[code]!s} {why}" for code, why in list(reasons.items())[:10])
+    shown += "; ..." if len(reasons) > 10 else ""
+    count = f"{len(reasons)} of {len(participants)} participants cannot be fitted"
+    if unusable == "error" or len(reasons) == len(participants):
+        raise DataError(
+            count,
+            got=shown,
+            allowed="at least 2 choices and 2 different actions per participant",
+            do="drop these participants, or check the participant and choice columns",
+        )
+    warnings.warn(f"{count} and are left out: {shown}", ExclusionWarning, stacklevel=3)
+
+
+def _recode(codes: Codes) -> Codes:
+    """Close the gaps that left-out participants leave in the codes."""
+    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+
+
+def _scale_rewards(
+    rewards: npt.NDArray[np.float64], scaling: str | None
+) -> tuple[npt.NDArray[np.float64], dict[str, Any]]:
+    if np.isnan(rewards).all():
+        raise DataError("the participants who are left have no rewards", do="check the reward column")
+    low, high = float(np.nanmin(rewards)), float(np.nanmax(rewards))
+    record: dict[str, Any] = {"reward_range": [low, high]}
+    if scaling is None:
+        record["reward_scaling"] = {"method": "none"}
+        record["reward_note"] = f"rewards were used as they are ({low:g} to {high:g})"
+        if max(abs(low), abs(high)) > _LARGE_REWARD:
+            record["reward_note"] += "; they are large, which makes learning-rate and value terms hard to compare"
+            warnings.warn(
+                f"rewards range from {low:g} to {high:g} and were not rescaled; models are built for rewards of "
+                "about 1. To mend it: divide them by a round number, or pass reward_scaling='minmax'",
+                ScaleWarning,
+                stacklevel=3,
+            )
+        return rewards, record
+    if low == high:
+        raise DataError(
+            "rewards cannot be scaled to 0..1 because they are all equal", got=low, do="drop reward_scaling='minmax'"
+        )
+    record["reward_scaling"] = {"method": "minmax", "min": low, "max": high}
+    record["reward_note"] = f"rewards were mapped from {low:g}..{high:g} to 0..1, one range for all participants"
+    return (rewards - low) / (high - low), record
+
+
+def _count_missing(frame: pd.DataFrame, rewards: npt.NDArray[np.float64], inputs: Sequence[str]) -> dict[str, Any]:
+    choice = frame["choice"].to_numpy()
+    unseen = np.isnan(rewards[np.arange(len(frame)), choice]) & (choice >= 0)
+    return {
+        "n_missing_choices": int((choice < 0).sum()),
+        "n_missing_rewards": int(unseen.sum()),
+        "n_missing_inputs": {name: int(frame[name].isna().sum()) for name in inputs},
+    }
+
+
+def _rewards_without_choice(table: pd.DataFrame, reward: str | Sequence[str], choice: Codes) -> int:
+    """Count the rewards that are dropped because nobody knows which action they belong to."""
+    return int(table.loc[choice < 0, reward].notna().sum()) if isinstance(reward, str) else 0
+
+
+def _plain(label: Hashable) -> str | bool | int | float:
+    return label if isinstance(label, str | bool | int | float) else str(label)

@@ -1,0 +1,137 @@
+"""The bridge returns errors and warnings as data and lets interrupts through."""
+
+from __future__ import annotations
+
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from spicestat.equations.coefficients import CoefficientTable
+from spicestat.errors import ColumnError, ExclusionWarning
+from spicestat.r import bridge
+from spicestat.r.columns import decode_table, encode_table
+
+TRIALS = pd.DataFrame({"who": ["a", "b"], "pick": [0, 1]})
+COEFFICIENTS = pd.DataFrame(
+    {"participant": ["a", "b"], "module": "m", "term": "1", "estimate": [0.1, 0.2], "std_error": 0.1}
+)
+
+
+def returning(value: Any) -> Any:
+    return lambda: value
+
+
+class FakeFit:
+    """Stands in for SpiceFit: a real fit takes minutes, and this file is about what crosses."""
+
+    coefficients = CoefficientTable.from_frame(COEFFICIENTS)
+    people = pd.DataFrame({"participant": ["a", "b"]})
+    scores = pd.DataFrame({"model": ["rnn"], "nll": [1.0], "n_trials": [2]})
+    equations_frame = staticmethod(returning(COEFFICIENTS[["participant", "module", "term"]]))
+    glance = staticmethod(returning(pd.DataFrame({"nll": [1.0]})))
+
+    def save(self, folder: str) -> None:
+        self.folder = folder
+
+
+def engine(monkeypatch: pytest.MonkeyPatch, **functions: Any) -> None:
+    monkeypatch.setattr(bridge.importlib, "import_module", lambda name: SimpleNamespace(**functions))
+
+
+def test_fit_passes_settings_and_returns_all_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    result = FakeFit()
+
+    def spice_fit(trials: pd.DataFrame, *, progress: Any, **settings: Any) -> FakeFit:
+        seen.update(settings, trials=trials)
+        for done in range(1, 1001):
+            progress("rnn", done, 1000, "loss")
+        return result
+
+    engine(monkeypatch, spice_fit=spice_fit)
+    calls: list[tuple[str, int, int, str]] = []
+    options = {"participant": "who", "people": encode_table(TRIALS), "folder": "there"}
+    envelope = bridge.fit(encode_table(TRIALS), options, lambda *call: calls.append(call))
+    assert envelope["ok"]
+    assert envelope["warnings"] == []
+    assert seen["participant"] == "who"
+    assert seen["trials"].equals(seen["people"])
+    assert result.folder == "there"
+    assert set(envelope["value"]) == {"coefficients", "covariance", "equations", "people", "scores", "glance"}
+    assert decode_table(envelope["value"]["coefficients"])["estimate"].tolist() == [0.1, 0.2]
+    assert calls[-1] == ("rnn", 1000, 1000, "loss")
+    assert len(calls) < 100
+
+
+def test_a_path_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    engine(monkeypatch, spice_fit=lambda trials, **_: seen.append(trials) or FakeFit())
+    assert bridge.fit("trials.csv", {"folder": "there"})["ok"]
+    assert seen == ["trials.csv"]
+
+
+def test_group_restores_the_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    empty = pd.DataFrame({"module": [], "reason": []})
+
+    def spice_group(table: CoefficientTable, formula: str, **settings: Any) -> SimpleNamespace:
+        seen.update(settings, table=table, formula=formula)
+        return SimpleNamespace(
+            coefficients=COEFFICIENTS, glance=returning(COEFFICIENTS[:1]), skipped=empty, covariance={}
+        )
+
+    engine(monkeypatch, spice_group=spice_group)
+    covariance = pd.DataFrame({"participant": ["a", "b"], "row": 0, "column": 0, "value": 0.01})
+    envelope = bridge.group(
+        encode_table(COEFFICIENTS),
+        encode_table(covariance),
+        encode_table(TRIALS),
+        {"formula": "~ pick", "method": "ols"},
+    )
+    assert envelope["ok"]
+    assert seen["formula"] == "~ pick"
+    assert seen["method"] == "ols"
+    assert seen["table"].covariance.ravel().tolist() == [0.01, 0.01]
+    assert set(envelope["value"]) == {"coefficients", "covariance", "glance", "skipped"}
+
+
+def test_errors_and_warnings_are_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_fit(_: str) -> None:
+        for _ in range(2):
+            warnings.warn("2 rows left out.", ExclusionWarning, stacklevel=1)
+        warnings.warn("numpy says", RuntimeWarning, stacklevel=1)
+        warnings.warn("not for users", DeprecationWarning, stacklevel=1)
+        raise ColumnError("no column 'rt'")
+
+    engine(monkeypatch, load_fit=load_fit)
+    envelope = bridge.load("folder")
+    assert not envelope["ok"]
+    assert (envelope["code"], envelope["message"]) == ("column", "no column 'rt'.")
+    assert "load_fit" in envelope["traceback"]
+    assert envelope["warnings"] == [
+        {"code": "exclusion", "message": "2 rows left out."},
+        {"code": "python", "message": "numpy says"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyError("x"), "internal"), (ModuleNotFoundError("no torch", name="torch"), "install")]
+)
+def test_unplanned_errors_have_a_code(monkeypatch: pytest.MonkeyPatch, error: Exception, code: str) -> None:
+    def load_fit(_: str) -> None:
+        raise error
+
+    engine(monkeypatch, load_fit=load_fit)
+    assert bridge.load("folder")["code"] == code
+
+
+def test_interrupts_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_fit(_: str) -> None:
+        raise KeyboardInterrupt
+
+    engine(monkeypatch, load_fit=load_fit)
+    with pytest.raises(KeyboardInterrupt):
+        bridge.load("folder")
