@@ -27,14 +27,19 @@ _HOME = {
 
 __all__ = ["__version__", *_HOME]
 
-if TYPE_CHECKING:
-    from spicestat.equations.coefficients import CoefficientTable, read_coefficients
-    from spicestat.estimator import SpiceEstimator
-    from spicestat.fit import SpiceFit, load_fit, spice_fit
-    from spicestat.group import GroupResult, spice_group
-    from spicestat.models.config import SpiceConfig
-    from spicestat.simulate import simulate_cohort
-    from spicestat.trials import TrialTable, read_trials
+if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
+    from spicestat.equations.coefficients import CoefficientTable as CoefficientTable
+    from spicestat.equations.coefficients import read_coefficients as read_coefficients
+    from spicestat.estimator import SpiceEstimator as SpiceEstimator
+    from spicestat.fit import SpiceFit as SpiceFit
+    from spicestat.fit import load_fit as load_fit
+    from spicestat.fit import spice_fit as spice_fit
+    from spicestat.group import GroupResult as GroupResult
+    from spicestat.group import spice_group as spice_group
+    from spicestat.models.config import SpiceConfig as SpiceConfig
+    from spicestat.simulate import simulate_cohort as simulate_cohort
+    from spicestat.trials import TrialTable as TrialTable
+    from spicestat.trials import read_trials as read_trials
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -120,18 +121,16 @@ class SequenceDataset:
 
     def with_mask(self, mask: Tensor) -> SequenceDataset:
         """Return the dataset with only those targets counted where ``mask`` (S, T) is also True."""
-        fields = {**self.__dict__, "mask": self.mask & mask}
-        return SequenceDataset(**fields)
+        return replace(self, mask=self.mask & mask)
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> SequenceDataset:
         """Move to a device; floating-point tensors also take ``dtype``."""
-        moved = {
+        tensors = {name: value for name, value in self.__dict__.items() if isinstance(value, Tensor)}
+        moved: dict[str, Any] = {
             name: value.to(device=device, dtype=dtype if value.is_floating_point() else None)
-            if isinstance(value, Tensor)
-            else value
-            for name, value in self.__dict__.items()
+            for name, value in tensors.items()
         }
-        return SequenceDataset(**moved)
+        return replace(self, **moved)
 
     @classmethod
     def from_trials(cls, trials: TrialTable) -> SequenceDataset:
@@ -252,6 +251,6 @@ def _codes(column: Tensor, valid: Tensor, what: str) -> Tensor:
     integer = torch.isfinite(first) & (first == first.round()) & (first >= 0)
     if bool(varies) or not bool(integer.all()):
         raise DataError(
-            f"each sequence needs one {what} code, an integer from 0", got=column.unique()[:8].tolist()
+            f"each sequence needs one {what} code, an integer from 0", got=sorted(set(column.flatten().tolist()))[:8]
         )
     return first.to(torch.int64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import torch
@@ -309,7 +308,8 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             raise NotFittedError("this SpiceEstimator is not fitted", do="call fit(conditions, targets) first")
 
     def _one_participant(self, data: SequenceDataset) -> SequenceDataset:
-        rows = torch.nonzero(data.participant == self.spice_participant_id).squeeze(1)
+        wanted = torch.tensor(self.spice_participant_id)
+        rows = torch.nonzero(data.participant == wanted).squeeze(1)
         if not len(rows):
             raise ConfigError(
                 "spice_participant_id names no participant of the data",

@@ -121,12 +121,12 @@ class SpiceFit:
 
     def __repr__(self) -> str:
         glance = self.glance().iloc[0]
-        terms = self.coefficients.frame.groupby(["module", "term"], sort=False)["selected"].any()
-        structure = "; ".join(
-            f"{module} ~ {' + '.join(term for (owner, term), used in terms.items() if owner == module and used) or '0'}"
-            for module in dict.fromkeys(module for module, _ in terms.index)
-            if module != BETA
-        )
+        used = self.coefficients.wide("selected").any(axis=0)
+        terms: dict[str, list[str]] = {}
+        for (module, term), kept in zip(self.coefficients.terms, used, strict=True):
+            if module != BETA:
+                terms.setdefault(module, []).extend([term] if kept else [])
+        structure = "; ".join(f"{module} ~ {' + '.join(names) or '0'}" for module, names in terms.items())
         return (
             f"SpiceFit: {glance['model']}, {glance['n_participants']} participants, {glance['nobs']} choices\n"
             f"equations: {structure}\n"
@@ -207,8 +207,9 @@ def spice_fit(
     >>> fit.coefficients.participants
     ('p1', 'p2', 'p3', 'p4')
     """
-    table = trials
-    if not isinstance(table, TrialTable):
+    if isinstance(trials, TrialTable):
+        table = trials
+    else:
         table = read_trials(
             trials,
             participant=participant,

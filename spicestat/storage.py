@@ -93,9 +93,7 @@ def save_estimator(estimator: SpiceEstimator, folder: Path, extra: dict[str, Any
         "n_trials": estimator.refit_.n_trials.tolist(),
         "converged": estimator.refit_.converged.tolist(),
         "at_bound": estimator.refit_.at_bound.tolist(),
-        "covariance": np.where(
-            np.isfinite(estimator.refit_.covariance), estimator.refit_.covariance, None
-        ).tolist(),
+        "covariance": _without_nan(estimator.refit_.covariance),
     }
     save_file(estimator.rnn_model_.state_dict(), folder / _WEIGHTS)
     (folder / _EQUATIONS).write_text(json.dumps(equations, allow_nan=False), encoding="utf-8")
@@ -169,6 +167,13 @@ def _restore_equations(estimator: SpiceEstimator, stored: dict[str, Any]) -> Non
         converged=np.array(stored["converged"], dtype=bool),
         at_bound=np.array(stored["at_bound"], dtype=bool),
     )
+
+
+def _without_nan(values: np.ndarray) -> Any:
+    """Return nested lists with None for NaN, which JSON does not know."""
+    boxed = values.astype(object)
+    boxed[~np.isfinite(values)] = None
+    return boxed.tolist()
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -45,7 +45,8 @@ summary.spice_group <- function(object, ...) {
 #' @param ... Not used.
 #' @return For a fit, `coef()` returns a tibble with one row per participant and
 #'   one column `<module>:<term>` per term, `vcov()` the sampling covariance
-#'   matrix of one participant's estimates, and `nobs()` the number of trials.
+#'   matrix of one participant's estimates, `logLik()` the log likelihood of
+#'   all choices, and `nobs()` their number.
 #'   For a group model, `coef()` returns a vector with names
 #'   `<module>:<term>:<covariate>`, `vcov()` their covariance matrix (`NA`
 #'   between effects on different coefficients), `confint()` a matrix of
@@ -89,8 +90,15 @@ vcov.spice_fit <- function(object, participant, ...) {
 #' @importFrom stats nobs
 #' @export
 nobs.spice_fit <- function(object, ...) {
-  first <- !duplicated(object$coefficients$participant)
-  sum(object$coefficients$n_trials[first])
+  object$glance$nobs
+}
+
+#' @rdname coef.spice_fit
+#' @importFrom stats logLik
+#' @export
+logLik.spice_fit <- function(object, ...) { # nolint: object_name_linter.
+  row <- object$glance
+  structure(row$log_lik, df = row$n_coefficients, nobs = row$nobs, class = "logLik")
 }
 
 #' @rdname coef.spice_fit

@@ -33,10 +33,9 @@ format.spice_fit <- function(x, ...) {
 }
 
 score_line <- function(scores) {
-  per_trial <- scores$nll / scores$n_trials
   paste0(
-    "Negative log likelihood per trial: ",
-    paste0(scores$model, " ", format(per_trial, digits = 3, trim = TRUE), collapse = ", ")
+    "Negative log likelihood per choice: ",
+    paste0(scores$model, " ", format(scores$nll, digits = 3, trim = TRUE), collapse = ", ")
   )
 }
 

@@ -66,8 +66,7 @@ tidy.spice_group <- function(x, effects = c("fixed", "ran_pars"), conf.int = FAL
   table <- x$coefficients
   table <- table[table$effect == effects, ]
   if (!is.null(conf.level)) table <- with_level(table, check_level(conf.level))
-  names(table) <- chartr("_", ".", names(table))
-  names(table)[names(table) == "module"] <- "component"
+  table <- with_broom_names(table)
   first <- c("effect", "component", "sparse.term", "group", "level", "term")
   rest <- setdiff(names(table), c(first, "conf.low", "conf.high", "conf.level"))
   table[c(intersect(first, names(table)), rest, if (conf.int) c("conf.low", "conf.high"))]
@@ -97,17 +96,25 @@ check_level <- function(level, call = rlang::caller_env()) {
 #' @param ... Not used.
 #' @return For a fit, a tibble with one row. For a group model, one row per
 #'   coefficient of the equations, or one in all for `method = "mixed"`. Names
-#'   have dots instead of underscores.
+#'   are broom's: `nobs`, `logLik`, `AIC`, `i.squared` and so on.
 #' @export
 #' @examples
 #' glance(example_fit)
 #' glance(example_group)
 glance.spice_fit <- function(x, ...) {
-  stats::setNames(x$glance, chartr("_", ".", names(x$glance)))
+  with_broom_names(x$glance)
 }
 
 #' @rdname glance.spice_fit
 #' @export
 glance.spice_group <- function(x, ...) {
-  stats::setNames(x$glance, chartr("_", ".", names(x$glance)))
+  with_broom_names(x$glance)
+}
+
+with_broom_names <- function(table) {
+  known <- c(log_lik = "logLik", aic = "AIC", bic = "BIC", module = "component")
+  names(table) <- ifelse(
+    names(table) %in% names(known), known[names(table)], chartr("_", ".", names(table))
+  )
+  table
 }

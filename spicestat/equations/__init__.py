@@ -1,0 +1,1 @@
+"""Sparse equations: candidate terms, selection, likelihood estimates, and the coefficient table."""

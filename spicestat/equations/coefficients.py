@@ -254,7 +254,7 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     typed["n_trials"] = check_numeric(frame, "n_trials", what).to_numpy() if "n_trials" in frame else np.nan
     defaults = {"selected": typed["estimate"].notna().to_numpy(), "converged": True, "at_bound": False}
     for name, default in defaults.items():
-        typed[name] = _as_bool(frame, name) if name in frame else default
+        typed[name] = _as_bool(frame, name) if name in frame else np.broadcast_to(default, len(typed))
     lost = (typed["selected"] & typed["estimate"].isna()).to_numpy()
     if lost.any():
         raise DataError(f"{what} has selected terms without an estimate", got=first_rows(typed, lost, _KEY))
@@ -266,7 +266,12 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _as_bool(frame: pd.DataFrame, name: str) -> np.ndarray:
     """Read a column of booleans, 0/1, or the words TRUE/FALSE that R and CSV files use."""
-    words = frame[name].astype(str).str.lower().map({"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False})
+    words = (
+        frame[name]
+        .astype(str)
+        .str.lower()
+        .map({"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False})
+    )
     bad = words.isna().to_numpy()
     if bad.any():
         raise ColumnError(f"column '{name}' must be true or false", got=first_rows(frame, bad, [name]))

@@ -172,7 +172,9 @@ def _rnn_betas(model: BaseRNN, data: SequenceDataset) -> np.ndarray:
     counts = torch.bincount(data.participant, minlength=data.n_participants).clamp(min=1)
     columns = []
     for name in model.betas:
-        rows = seen[name].double().expand(model.n_members * data.n_sequences, 1).reshape(model.n_members, -1).mean(dim=0)
+        rows = (
+            seen[name].double().expand(model.n_members * data.n_sequences, 1).reshape(model.n_members, -1).mean(dim=0)
+        )
         total = torch.zeros(data.n_participants, dtype=torch.float64).index_add_(0, data.participant.cpu(), rows.cpu())
         columns.append((total / counts.cpu()).numpy())
     return np.stack(columns, axis=1) if columns else np.zeros((data.n_participants, 0))

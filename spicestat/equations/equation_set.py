@@ -89,7 +89,9 @@ class EquationSet:
         lines = {library.module: self._module_text(library, participant) for library in self.libraries}
         n_module_terms = len(self.terms) - len(self.states)
         for offset, state in enumerate(self.states):
-            lines[f"{BETA}({state})"] = f"{BETA}({state}) = {self.coefficients[participant, n_module_terms + offset]:.3f}"
+            lines[f"{BETA}({state})"] = (
+                f"{BETA}({state}) = {self.coefficients[participant, n_module_terms + offset]:.3f}"
+            )
         return lines
 
     def _module_text(self, library: ModuleLibrary, participant: int) -> str:

@@ -59,11 +59,9 @@ class EquationModel:
             for library in self.equations.libraries
         }
         first_beta = per_row.shape[1] - len(self.equations.states)
-        betas = {
-            state: per_row[:, first_beta + offset, None] for offset, state in enumerate(self.equations.states)
-        }
+        betas = {state: per_row[:, first_beta + offset, None] for offset, state in enumerate(self.equations.states)}
         with self.model.equations(modules, betas):
-            logits, _ = self.model(features.repeat(n_copies, 1, 1), batch_first=True)
+            logits: Tensor = self.model(features.repeat(n_copies, 1, 1), batch_first=True)[0]
         return logits.reshape(n_copies, n_rows, *logits.shape[1:])
 
     def _equation(

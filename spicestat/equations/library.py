@@ -64,7 +64,5 @@ class ModuleLibrary:
 
 
 def _name(variables: Sequence[str], powers: Sequence[int]) -> str:
-    parts = [
-        name if power == 1 else f"{name}^{power}" for name, power in zip(variables, powers, strict=True) if power
-    ]
+    parts = [name if power == 1 else f"{name}^{power}" for name, power in zip(variables, powers, strict=True) if power]
     return " ".join(parts) or "1"

@@ -40,9 +40,7 @@ class Move:
     gain: float
 
 
-def predict_moves(
-    equations: EquationSet, allowed: np.ndarray, curvature: Curvature, members: np.ndarray
-) -> list[Move]:
+def predict_moves(equations: EquationSet, allowed: np.ndarray, curvature: Curvature, members: np.ndarray) -> list[Move]:
     """All single changes of a group's structure, the best prediction first.
 
     The prediction is the peak of the local quadratic over the changed and the free coefficients.
@@ -86,15 +84,16 @@ def apply_moves(equations: EquationSet, curvature: Curvature, chosen: dict[int, 
 
 
 def _others(equations: EquationSet, who: int, position: int) -> np.ndarray:
-    free = np.flatnonzero(equations.status[who] == FREE)
-    return free[free != position]
+    free = equations.status[who] == FREE
+    free[position] = False
+    return np.flatnonzero(free)
 
 
 def _given(curvature: Curvature, who: int, position: int, others: np.ndarray) -> tuple[np.ndarray, float]:
     """How the other free coefficients follow one coefficient, and its information given them."""
     information = curvature.information[who]
     block, column = information[np.ix_(others, others)], information[others, position]
-    follow = -np.linalg.pinv(block, rcond=1e-8, hermitian=True) @ column
+    follow: np.ndarray = -np.linalg.pinv(block, rcond=1e-8, hermitian=True) @ column
     return follow, float(information[position, position] + column @ follow)
 
 

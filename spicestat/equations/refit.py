@@ -180,7 +180,7 @@ class _Problem:
     def _chunks(self, active: Tensor, n_copies: int) -> list[Tensor]:
         """Sequences of the active participants, in pieces that keep memory small."""
         rows = torch.nonzero(active[self.data.participant]).squeeze(1)
-        return list(rows.split(max(1, _ROWS_AT_ONCE // max(n_copies, 1))))
+        return list(torch.split(rows, max(1, _ROWS_AT_ONCE // max(n_copies, 1))))
 
     def evaluate(self, coefficients: Tensor, active: Tensor) -> _Point:
         """Likelihood, gradient and observed information of the active participants.
@@ -262,7 +262,7 @@ class _Problem:
         covariance, positive = _inverse(point.information, movable)
         n_terms = len(self.equations.terms)
         full = np.full((len(covariance), n_terms, n_terms), np.nan)
-        full[np.ix_(range(len(full)), self.free_anywhere, self.free_anywhere)] = covariance
+        full[:, self.free_anywhere[:, None], self.free_anywhere] = covariance
         at_bound = np.zeros(self.equations.status.shape, dtype=bool)
         at_bound[:, self.free_anywhere] = (self.free & ~movable).numpy()
         return RefitResult(

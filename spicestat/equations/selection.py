@@ -141,9 +141,11 @@ class _Search:
         """Make each open group's best change, if it pays; None when no group changed."""
         curvature = local_curvature(self.model, self.data, current.equations)
         moves = {
-            int(group): self._promising(current, predict_moves(
-                current.equations, self.allowed, curvature, np.flatnonzero(self.group == group)
-            ), growing)
+            int(group): self._promising(
+                current,
+                predict_moves(current.equations, self.allowed, curvature, np.flatnonzero(self.group == group)),
+                growing,
+            )
             for group in np.flatnonzero(self.open)
         }
         best, best_margin = current, np.zeros(len(self.open))
@@ -154,7 +156,9 @@ class _Search:
             per_participant = {who: chosen[group] for who, group in enumerate(self.group) if group in chosen}
             trial = refit(self.model, self.data, apply_moves(current.equations, curvature, per_participant), starts=[])
             gained = np.bincount(self.group, trial.log_likelihood - current.log_likelihood, len(self.open))
-            price = np.array([gain * chosen[g].n_coefficients if g in chosen else np.inf for g in range(len(self.open))])
+            price = np.array(
+                [gain * chosen[g].n_coefficients if g in chosen else np.inf for g in range(len(self.open))]
+            )
             margin = gained - price
             better = margin > best_margin + 1e-6
             best = _merged(best, trial, better[self.group])

@@ -104,4 +104,5 @@ def _trajectory(
 
 
 def _members_mean(tensor: Tensor, n_members: int) -> Tensor:
-    return tensor.unflatten(0, (n_members, tensor.shape[0] // n_members)).mean(dim=0)
+    grouped = tensor.reshape(n_members, tensor.shape[0] // n_members, *tensor.shape[1:])
+    return grouped.mean(dim=0)

@@ -162,7 +162,7 @@ def _parse(formula: str) -> Any:
     try:
         parsed = Formula(formula.replace("^", "**"))
     except (FormulaicError, SyntaxError, ValueError) as error:
-        reason = " ".join(_TERMINAL_CODES.sub("", str(error)).split())
+        reason = _plain(error) if "`.` operator" not in str(error) else "'.' is not known here; name the covariates"
         raise FormulaError(f"the formula '{formula}' cannot be read: {reason}", allowed=_EXAMPLE) from error
     if hasattr(parsed, "lhs"):
         raise FormulaError(
@@ -177,6 +177,10 @@ def _parse(formula: str) -> Any:
             do="leave out '|'; the random effect of participants is always in the model",
         )
     return parsed
+
+
+def _plain(error: Exception) -> str:
+    return " ".join(_TERMINAL_CODES.sub("", str(error)).split())
 
 
 def _expression_variables(expression: str, formula: str) -> list[str]:
@@ -239,8 +243,7 @@ def _materialise(parsed: Any, prepared: pd.DataFrame, formula: str) -> tuple[np.
         with np.errstate(all="ignore"):
             made = parsed.get_model_matrix(frame, na_action="ignore", context=_FUNCTIONS)
     except (FormulaicError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(_TERMINAL_CODES.sub("", str(error)).split())
-        raise FormulaError(f"the formula '{formula}' cannot be evaluated: {reason}") from error
+        raise FormulaError(f"the formula '{formula}' cannot be evaluated: {_plain(error)}") from error
     for factor, state in made.model_spec.factor_contrasts.items():
         if len(state.levels) < 2:
             raise CovariateError(

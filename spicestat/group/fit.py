@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from spicestat.equations.coefficients import CoefficientTable, read_coefficients
-from spicestat.errors import ConfigError, ConvergenceWarning, DataError, IdentifiabilityWarning
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, IdentifiabilityWarning, NumericalError
 from spicestat.group.design import build_design
 from spicestat.group.inference import coefficient_table, glance_table
-from spicestat.group.methods import find_method
+from spicestat.group.methods import Method, find_method
 from spicestat.group.multiplicity import ADJUSTMENTS
 from spicestat.group.participants import align_people
-from spicestat.group.problem import GroupEstimates, GroupProblem, Skipped
+from spicestat.group.problem import RESCALE, GroupEstimates, GroupProblem, Skipped
 from spicestat.group.results import GroupResult, check_level
 from spicestat.group.selection import select_equations
 from spicestat.tables import TableSource, read_table
@@ -111,7 +111,7 @@ def spice_group(
     level = check_level(conf_level)
     table = _as_table(coefficients)
     problem, skipped = _prepare(table, formula, data, participant, modules, terms, chosen.needs_std_error)
-    estimates = chosen.load()(problem)
+    estimates = _estimate(chosen, problem)
     skipped += estimates.skipped
     if estimates.fixed.empty:
         raise DataError("no coefficient can be analysed", got="; ".join(entry.reason for entry in skipped))
@@ -132,9 +132,9 @@ def spice_group(
 
 
 def _check_settings(adjust: str, max_unidentified: float) -> None:
-    if adjust.lower() not in {name.lower() for name in ADJUSTMENTS}:
+    if str(adjust).lower() not in {name.lower() for name in ADJUSTMENTS}:
         raise ConfigError("unknown adjustment of p-values", got=adjust, allowed=", ".join(ADJUSTMENTS))
-    if not 0.0 <= max_unidentified <= 1.0:
+    if isinstance(max_unidentified, str) or not 0.0 <= max_unidentified <= 1.0:
         raise ConfigError("`max_unidentified` is out of range", got=max_unidentified, allowed="a share in [0, 1]")
 
 
@@ -169,6 +169,15 @@ def _prepare(
     design = replace(design, rows=positions[design.rows])
     equations, skipped = select_equations(table, design, modules=modules, terms=terms, needs_std_error=needs_std_error)
     return GroupProblem(table, design, equations), skipped
+
+
+def _estimate(method: Method, problem: GroupProblem) -> GroupEstimates:
+    """Run a method; an overflow is an error, never a NaN in the table."""
+    try:
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            return method.load()(problem)
+    except FloatingPointError as error:
+        raise NumericalError(f"the group model cannot be computed: {error}", do=RESCALE) from error
 
 
 def _withheld(problem: GroupProblem, glance: pd.DataFrame) -> dict[tuple[str, str], bool]:

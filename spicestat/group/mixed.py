@@ -58,23 +58,17 @@ def estimate(problem: GroupProblem) -> GroupEstimates:
             do='analyse several (module, term) pairs together, or use method="meta"',
         )
     designs = [problem.design.matrix[equation.rows] for equation in equations]
-    scales = np.array([_scale(e.estimate, X, e.key) for e, X in zip(equations, designs, strict=True)])
+    scales = np.array([_scale(e.estimate, X) for e, X in zip(equations, designs, strict=True)])
     z = np.concatenate([equation.estimate / scale for equation, scale in zip(equations, scales, strict=True)])
     group = np.concatenate([equation.rows for equation in equations])
     fit = random_intercept(z, block_diag(*designs), group)
     return _collect(problem, fit, scales, len(z))
 
 
-def _scale(y: np.ndarray, X: np.ndarray, key: tuple[str, str]) -> float:
+def _scale(y: np.ndarray, X: np.ndarray) -> float:
     """Return the residual standard deviation of a term's own regression."""
     residual = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
-    scale = float(np.sqrt(residual @ residual / (X.shape[0] - X.shape[1])))
-    if scale <= 1e-12 * float(np.max(np.abs(y))):
-        raise DataError(
-            f"the covariates reproduce the estimates of {key[0]} / {key[1]} exactly, so they have no residual variance",
-            do="leave this term out with `terms`",
-        )
-    return scale
+    return float(np.sqrt(residual @ residual / (X.shape[0] - X.shape[1])))
 
 
 def _collect(problem: GroupProblem, fit: RandomIntercept, scales: np.ndarray, n: int) -> GroupEstimates:

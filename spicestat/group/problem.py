@@ -13,7 +13,11 @@ from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import DataError, NumericalError
 from spicestat.group.design import Design
 
-__all__ = ["Equation", "GroupEstimates", "EquationFit", "GroupProblem", "Skipped", "collect_equations"]
+__all__ = ["RESCALE", "Equation", "GroupEstimates", "EquationFit", "GroupProblem", "Skipped", "collect_equations"]
+
+
+RESCALE = "leave out participants with extreme estimates or standard errors"
+"""Advice where numbers overflow."""
 
 
 class Skipped(NamedTuple):
@@ -146,6 +150,8 @@ def collect_equations(
             fits[equation] = fit(equation, problem.design.matrix[equation.rows])
         except (DataError, NumericalError) as error:
             skipped.append(Skipped(equation.module, equation.sparse_term, str(error)))
+        except FloatingPointError as error:
+            skipped.append(Skipped(equation.module, equation.sparse_term, f"{error}: {RESCALE}"))
     names = problem.design.names
     fixed = [row for equation, found in fits.items() for row in _fixed_rows(equation, found, names)]
     spread = [

@@ -178,6 +178,10 @@ def _unfit(equation: Equation, design: Design) -> str | None:
         return f"the {n} usable participants do not cover all levels of the covariates"
     if np.ptp(equation.estimate) == 0:
         return f"all usable participants have the same estimate, {equation.estimate[0]:g}"
+    X = design.matrix[equation.rows]
+    residual = equation.estimate - X @ np.linalg.lstsq(X, equation.estimate, rcond=None)[0]
+    if np.max(np.abs(residual)) <= 1e-12 * np.max(np.abs(equation.estimate)):
+        return "the covariates reproduce the estimates exactly, which leaves nothing to test with"
     return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class BuildSettings:
     n_members: int = 1
 
 
-_settings: ContextVar[BuildSettings] = ContextVar("spicestat_build_settings", default=BuildSettings())
+_settings: ContextVar[BuildSettings | None] = ContextVar("spicestat_build_settings", default=None)
 
 
 @contextmanager
@@ -132,7 +132,7 @@ class BaseRNN(nn.Module):
         super().__init__()
         if n_actions < 2:
             raise ConfigError("a model needs at least two actions", got=n_actions)
-        settings = _settings.get()
+        settings = _settings.get() or BuildSettings()
         self.n_actions = n_actions
         self.hidden_size = settings.hidden_size
         self.dropout = settings.dropout
@@ -327,7 +327,7 @@ class BaseRNN(nn.Module):
     @contextmanager
     def equations(self, equations: Mapping[str, ModuleEquation], betas: Mapping[str, Tensor]) -> Iterator[None]:
         """Run these equations and inverse temperatures (R, 1) instead of the networks inside the ``with`` block."""
-        constants = {name: self.betas[name] for name in betas}
+        constants = {name: cast(ScalingConstant, self.betas[name]) for name in betas}
         self._equations = equations
         try:
             for name, constant in constants.items():

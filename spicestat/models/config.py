@@ -72,7 +72,7 @@ class SpiceConfig:
         return tuple(self.library_setup.get(module, ()))
 
     def filters(self, module: str) -> tuple[Filter, ...]:
-        """Filters of a module as (signal, value, keep) triples; one triple or a list of them is accepted."""
+        """Return a module's filters as (signal, value, keep) triples; one triple or a list of them is accepted."""
         given = self.filter_setup.get(module, ())
         if not given:
             return ()

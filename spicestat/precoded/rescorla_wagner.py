@@ -67,5 +67,3 @@ class RescorlaWagnerRNN(ParticipantModel):
             self.state["x_value_reward"] = chosen + (1 - action) * value
             logits[timestep] = self.state["x_value_reward"] * beta
         return self.post_forward_pass(logits, batch_first), self.get_state()
-
-

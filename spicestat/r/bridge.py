@@ -118,10 +118,24 @@ def version() -> Envelope:
     """
 
     def work() -> dict[str, Any]:
-        found = {name: metadata.version(name) for name in ("spicestat", "numpy", "pandas", "torch", "pysindy")}
+        found = {name: _installed(name) for name in ("spicestat", "numpy", "pandas", "torch", "pysindy")}
         return {"protocol": PROTOCOL, "python": platform.python_version(), **found}
 
     return _envelope(work)
+
+
+def _installed(package: str) -> str:
+    """Return a package's version; a missing one is what `spicestat_sitrep` is there to find.
+
+    Examples
+    --------
+    >>> _installed("no-such-package")
+    'missing'
+    """
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
 
 
 # What is sent ----------------------------------------------------------------------------

@@ -121,9 +121,7 @@ def simulate_cohort(
     people = _draw_people(rng, n_participants)
     truth = _draw_truth(rng, people, parameters)
     per_sequence = {name: np.repeat(truth[name].to_numpy(), n_blocks) for name in ("alpha", "forget", "beta")}
-    reward_probability = drifting_probabilities(
-        rng, n_participants * n_blocks, n_trials // n_blocks, n_actions, sigma
-    )
+    reward_probability = drifting_probabilities(rng, n_participants * n_blocks, n_trials // n_blocks, n_actions, sigma)
     choice, reward, probability = _play(rng, reward_probability, **per_sequence)
     trials = _long_table(people["participant"], choice, reward, n_blocks)
     return Cohort(trials, people, truth, parameters, probability.ravel())
@@ -142,9 +140,7 @@ def _draw_people(rng: np.random.Generator, n_participants: int) -> pd.DataFrame:
     )
 
 
-def _draw_truth(
-    rng: np.random.Generator, people: pd.DataFrame, parameters: Mapping[str, Parameter]
-) -> pd.DataFrame:
+def _draw_truth(rng: np.random.Generator, people: pd.DataFrame, parameters: Mapping[str, Parameter]) -> pd.DataFrame:
     if set(parameters) != set(DEFAULT_PARAMETERS):
         raise ConfigError("unknown or missing parameters", got=sorted(parameters), allowed=sorted(DEFAULT_PARAMETERS))
     covariates = {

@@ -1,0 +1,1 @@
+"""RNN training: settings, loss and loop."""

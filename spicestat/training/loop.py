@@ -68,7 +68,8 @@ def rnn_logits(model: BaseRNN, data: SequenceDataset) -> Tensor:
     finally:
         model.train(was_training)
     if model.n_members == 1:
-        return logits
+        only: Tensor = logits
+        return only
     log_probability = torch.log_softmax(logits, dim=-1).reshape(model.n_members, *data.mask.shape, -1)
     return torch.logsumexp(log_probability, dim=0)
 
@@ -154,7 +155,7 @@ class _Run:
         weights = torch.ones(n_members, self.data.n_sequences)
         if self.config.bagging:
             weights.zero_()
-            for code in participant.unique():
+            for code in sorted(set(participant.tolist())):
                 own = torch.nonzero(participant == code).squeeze(1)
                 drawn = own[torch.randint(len(own), (n_members, len(own)), generator=self.generator)]
                 weights.scatter_add_(1, drawn, torch.ones(n_members, len(own)))
@@ -165,7 +166,7 @@ class _Run:
         order = torch.randperm(self.data.n_sequences, generator=self.generator)
         size = self.config.batch_size or self.data.n_sequences
         total, count = 0.0, 0.0
-        for rows in order.split(size) if size < self.data.n_sequences else [None]:
+        for rows in torch.split(order, size) if size < self.data.n_sequences else [None]:
             batch_total, batch_count = self._batch(rows)
             total, count = total + batch_total, count + batch_count
         if self.schedule is not None:
@@ -229,7 +230,11 @@ class _Run:
         """Say whether and why to stop after this epoch."""
         if self._change < self.config.convergence_threshold:
             return "converged"
-        if self.config.patience is not None and self._best is not None and epoch - self.best_epoch >= self.config.patience:
+        if (
+            self.config.patience is not None
+            and self._best is not None
+            and epoch - self.best_epoch >= self.config.patience
+        ):
             return "patience"
         return None
 

@@ -17,6 +17,7 @@ from spicestat.errors import (
     ExclusionWarning,
     FormulaError,
     IdentifiabilityWarning,
+    NumericalError,
     StorageError,
 )
 from spicestat.group import GroupResult, spice_group
@@ -164,6 +165,9 @@ def test_modules_and_terms_restrict(cohort):
         ({"adjust": "fdr"}, ["adjustment", "BH"]),
         ({"conf_level": 95}, ["conf_level"]),
         ({"max_unidentified": 20}, ["max_unidentified"]),
+        ({"max_unidentified": "a"}, ["max_unidentified"]),
+        ({"adjust": None}, ["adjustment"]),
+        ({"method": None}, ["unknown group method"]),
     ],
 )
 def test_bad_settings_are_named(cohort, settings_, words):
@@ -272,6 +276,30 @@ def test_terms_without_estimates_are_skipped_with_the_reason(cohort):
     assert "the same estimate, 0.5" in reasons["constant"]
     assert "3 usable participants are too few for 3" in reasons["rare"]
     assert "do not cover all levels" in reasons["narrow"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_overflow_is_an_error_not_a_nan(cohort, method):
+    frame, people = cohort(terms=("1", "reward"))
+    with pytest.raises((DataError, NumericalError), match="extreme"):
+        spice_group(frame.assign(estimate=frame["estimate"] * 1e200), "~ age", data=people, method=method)
+
+
+def test_one_extreme_standard_error_skips_that_term_only(cohort):
+    frame, people = cohort(terms=("1", "reward"))
+    frame.loc[0, "std_error"] = 1e-150
+    result = spice_group(frame, "~ age", data=people)
+    assert result.tidy()["sparse_term"].unique().tolist() == ["reward"]
+    assert "extreme" in result.skipped["reason"].item()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_estimates_that_the_covariates_reproduce_are_skipped(cohort, method):
+    frame, people = cohort(terms=("1", "reward", "x_value"))
+    exact = frame["term"] == "1"
+    frame.loc[exact, "estimate"] = 1.0 + 2.0 * people["age"].to_numpy()
+    result = spice_group(frame, "~ age", data=people, method=method)
+    assert "reproduce the estimates exactly" in result.skipped["reason"].item()
 
 
 def test_nothing_left_is_an_error_with_the_reasons(cohort):

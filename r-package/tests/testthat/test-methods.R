@@ -26,6 +26,12 @@ test_that("summary counts who has a term", {
   expect_equal(sum(table$n.present), sum(long$present))
 })
 
+test_that("logLik knows its degrees of freedom", {
+  row <- glance(example_fit)
+  expect_equal(AIC(logLik(example_fit)), row$AIC)
+  expect_equal(BIC(logLik(example_fit)), row$BIC)
+})
+
 test_that("nobs, confint and tables agree with tidy", {
   expect_equal(nobs(example_fit), sum(tidy(example_fit)$n.trials[!duplicated(tidy(example_fit)$level)]))
   expect_equal(nobs(example_group), 24)
@@ -41,7 +47,7 @@ test_that("nobs, confint and tables agree with tidy", {
 test_that("printing shows what was fitted, in lines that fit a terminal", {
   lines <- format(example_fit)
   expect_match(lines[1], "24 participants")
-  expect_match(lines, "per trial", all = FALSE)
+  expect_match(lines, "per choice", all = FALSE)
   expect_lte(max(nchar(c(lines, format(example_group)))), 100)
   expect_output(expect_identical(print(example_group), example_group), "diagnosis")
 })
