@@ -41,7 +41,8 @@ autoplot.spice_fit <- function(object, conf.level = 0.95, ...) { # nolint: objec
       x = paste0("Estimate with ", 100 * conf.level, "% interval; dashed: mean"),
       y = "Participants, ordered by estimate"
     ) +
-    plot_theme()
+    plot_theme() +
+    ggplot2::theme(legend.position = if (length(unique(table$state)) > 1) "bottom" else "none")
 }
 
 state_colours <- c(

@@ -4,6 +4,9 @@
 #' modules by sparse equations, and re-estimates the coefficients of these
 #' equations on the choices by maximum likelihood, which gives standard errors.
 #'
+#' Ctrl-C (Esc in RStudio) during the training of the network ends the training
+#' and goes on with the best network so far; later it stops the whole fit.
+#'
 #' @param trials A data frame with one row per trial, or the path of a `.csv`,
 #'   `.csv.gz`, `.tsv` or `.parquet` file.
 #' @param participant,choice Columns with the participant's id and the chosen
@@ -42,13 +45,8 @@
 #' @examples
 #' \donttest{
 #' if (spicestat_available()) {
-#'   set.seed(1)
-#'   trials <- data.frame(
-#'     subject = rep(c("a", "b", "c"), each = 60),
-#'     choice = rbinom(180, 1, 0.5),
-#'     reward = rbinom(180, 1, 0.5)
-#'   )
-#'   fit <- spice_fit(trials, subject, choice, reward, epochs = 5)
+#'   few <- subset(example_trials, participant %in% c("p01", "p02", "p03", "p04"))
+#'   fit <- spice_fit(few, participant, choice, reward, block = block, epochs = 50)
 #'   tidy(fit)
 #' }
 #' }

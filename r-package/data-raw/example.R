@@ -1,4 +1,4 @@
-# Makes data/example_fit.rda and data/example_group.rda. Takes a minute or two.
+# Makes the data sets in data/. Takes half a minute.
 # Run in r-package/: RETICULATE_PYTHON=../.venv/bin/python Rscript data-raw/example.R
 
 pkgload::load_all(".", quiet = TRUE)
@@ -35,14 +35,16 @@ simulate_block <- function(person, block) {
 
 design <- expand.grid(block = seq_len(n_blocks), person = seq_len(n_people))
 trials <- do.call(rbind, Map(simulate_block, design$person, design$block))
+example_trials <- tibble::as_tibble(merge(trials, people, sort = FALSE))
 
 example_fit <- spice_fit(
-  trials, participant, choice, reward,
-  block = block, trial = trial, people = people, model = "rescorla_wagner", seed = 1
+  example_trials, participant, choice, reward,
+  block = block, trial = trial, seed = 1
 )
 example_group <- spice_group(example_fit, ~ diagnosis + age)
 print(example_fit)
 print(example_group)
 
+save(example_trials, file = "data/example_trials.rda", compress = "xz", version = 2)
 save(example_fit, file = "data/example_fit.rda", compress = "xz", version = 2)
 save(example_group, file = "data/example_group.rda", compress = "xz", version = 2)

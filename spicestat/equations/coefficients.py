@@ -252,9 +252,9 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     for name in ("conf_low", "conf_high", "inclusion_prob"):
         typed[name] = check_numeric(frame, name, what).to_numpy() if name in frame else np.nan
     typed["n_trials"] = check_numeric(frame, "n_trials", what).to_numpy() if "n_trials" in frame else np.nan
-    defaults = {"selected": typed["estimate"].notna().to_numpy(), "converged": True, "at_bound": False}
+    defaults: dict[str, Any] = {"selected": typed["estimate"].notna().to_numpy(), "converged": True, "at_bound": False}
     for name, default in defaults.items():
-        typed[name] = _as_bool(frame, name) if name in frame else np.broadcast_to(default, len(typed))
+        typed[name] = _as_bool(frame, name) if name in frame else default
     lost = (typed["selected"] & typed["estimate"].isna()).to_numpy()
     if lost.any():
         raise DataError(f"{what} has selected terms without an estimate", got=first_rows(typed, lost, _KEY))

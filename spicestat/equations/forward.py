@@ -36,7 +36,7 @@ class EquationModel:
         self.equations = equations
         self.used = (equations.status != EXCLUDED).any(axis=0)
 
-    def logits(self, coefficients: Tensor, rows: Tensor | None = None) -> Tensor:
+    def logits(self, coefficients: Tensor, rows: Tensor | None = None, n_steps: int | None = None) -> Tensor:
         """Run the equations.
 
         Parameters
@@ -46,11 +46,14 @@ class EquationModel:
         rows : int Tensor of shape (R,), optional
             Sequences to run; default: all S.
 
+        n_steps : int, optional
+            Steps to run; default: all T.
+
         Returns
         -------
-        Tensor of shape (C, R, T, A)
+        Tensor of shape (C, R, n_steps, A)
         """
-        features = self.features if rows is None else self.features[rows]
+        features = self.features[:, :n_steps] if rows is None else self.features[rows, :n_steps]
         who = self.data.participant if rows is None else self.data.participant[rows]
         n_copies, n_rows = coefficients.shape[0], features.shape[0]
         per_row = coefficients[:, who].reshape(n_copies * n_rows, -1)

@@ -19,8 +19,6 @@ __all__ = ["Curvature", "RefitResult", "local_curvature", "refit"]
 
 _BETA_LIMIT = 50.0
 _TERM_LIMIT = 10.0
-_MAX_ITER = 60
-_TOLERANCE = 1e-8
 _ROWS_AT_ONCE = 4000
 _EDGE = 1e-6
 _FLAT = 1e-6
@@ -89,6 +87,9 @@ def refit(
     data: SequenceDataset,
     equations: EquationSet,
     starts: list[np.ndarray] | None = None,
+    *,
+    tolerance: float = 1e-8,
+    max_iter: int = 60,
     progress: Progress | None = None,
 ) -> RefitResult:
     r"""Estimate every participant's free coefficients from the choices.
@@ -108,6 +109,10 @@ def refit(
         Structure, and the first start.
     starts : list of ndarrays of shape (P, K), optional
         Further starts. Default: the median over participants.
+    tolerance : float
+        Log-likelihood that the last Newton step may still promise.
+    max_iter : int
+        Newton steps per start.
     progress : callable, optional
         Called with ("refit", start, starts, message).
 
@@ -121,11 +126,13 @@ def refit(
     best: _Point | None = None
     with one_thread():
         for number, start in enumerate([equations.coefficients, *starts], start=1):
-            point = problem.maximise(problem.inside(equations.with_coefficients(start).coefficients))
+            point = problem.maximise(
+                problem.inside(equations.with_coefficients(start).coefficients), tolerance, max_iter
+            )
             if best is None:
                 best = point
             else:
-                best.update(point, point.log_likelihood > best.log_likelihood + _TOLERANCE)
+                best.update(point, point.log_likelihood > best.log_likelihood + tolerance)
             if progress is not None:
                 progress("refit", number, 1 + len(starts), f"log-likelihood {float(best.log_likelihood.sum()):.1f}")
         assert best is not None
@@ -152,6 +159,7 @@ class _Problem:
         self.data, self.equations = self.run.data, equations
         self.free_anywhere = np.flatnonzero((equations.status == FREE).any(axis=0))
         self.free = torch.from_numpy((equations.status == FREE)[:, self.free_anywhere])
+        self.length = self.data.valid.sum(dim=1)
         self.low, self.high = self._bounds()
         self.edge = _EDGE * (self.high - self.low)
 
@@ -177,10 +185,12 @@ class _Problem:
         moved[:, self.free_anywhere] = torch.where(self.free, free, moved[:, self.free_anywhere])
         return moved
 
-    def _chunks(self, active: Tensor, n_copies: int) -> list[Tensor]:
-        """Sequences of the active participants, in pieces that keep memory small."""
+    def _chunks(self, active: Tensor, n_copies: int) -> list[tuple[Tensor, int]]:
+        """Sequences of the active participants by length, in pieces that keep memory small, with their steps."""
         rows = torch.nonzero(active[self.data.participant]).squeeze(1)
-        return list(torch.split(rows, max(1, _ROWS_AT_ONCE // max(n_copies, 1))))
+        rows = rows[torch.argsort(self.length[rows], stable=True)]
+        pieces = torch.split(rows, max(1, _ROWS_AT_ONCE // max(n_copies, 1)))
+        return [(piece, int(self.length[piece[-1]])) for piece in pieces if len(piece)]
 
     def evaluate(self, coefficients: Tensor, active: Tensor) -> _Point:
         """Likelihood, gradient and observed information of the active participants.
@@ -193,10 +203,10 @@ class _Problem:
         gradient = torch.zeros(n_participants, n_free, dtype=torch.float64)
         information = torch.zeros(n_participants, n_free, n_free, dtype=torch.float64)
         index = torch.arange(n_free)
-        for rows in self._chunks(active, n_free):
+        for rows, n_steps in self._chunks(active, n_free):
             copies = coefficients.repeat(n_free, 1, 1).requires_grad_()
-            logits = self.run.logits(copies, rows).flatten(0, 1)
-            targets, mask = (part[rows].repeat(n_free, 1) for part in (self.data.targets, self.data.mask))
+            logits = self.run.logits(copies, rows, n_steps).flatten(0, 1)
+            targets, mask = (part[rows, :n_steps].repeat(n_free, 1) for part in (self.data.targets, self.data.mask))
             per_row = choice_log_likelihood(logits, targets, mask)
             (first,) = torch.autograd.grad(per_row.sum(), copies, create_graph=True)
             # participants and copies do not mix: copy c gives column c of every participant
@@ -237,15 +247,15 @@ class _Problem:
         high = (value >= self.high - self.edge) & (point.gradient > 0)
         return self.free & ~low & ~high
 
-    def maximise(self, start: Tensor) -> _Point:
+    def maximise(self, start: Tensor, tolerance: float, max_iter: int) -> _Point:
         """Newton's method with Levenberg damping per participant."""
         n_participants = start.shape[0]
         active = self.data.trials_per_participant > 0
         damping = torch.full((n_participants,), 1e-2, dtype=torch.float64)
         point = self.evaluate(start, active)
-        for _ in range(_MAX_ITER):
+        for _ in range(max_iter):
             step, decrement = self._step(point, damping)
-            active = active & (decrement > _TOLERANCE) & (damping < 1e12)
+            active = active & (decrement > tolerance) & (damping < 1e12)
             if not bool(active.any()):
                 break
             trial = self.evaluate(self._moved(point.coefficients, step), active)

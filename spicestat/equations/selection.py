@@ -20,7 +20,10 @@ __all__ = ["Criterion", "required_gain", "select_structure"]
 Criterion = Literal["aic", "bic"]
 
 _TRIES = 3
-"""Moves that are refitted per round, the most promising first."""
+"""Moves that are refitted per round, the most promising first, until one pays."""
+
+_TOLERANCE, _MAX_ITER = 0.01, 20
+"""Precision of these refits: enough to compare likelihoods with what a term must gain."""
 
 
 def required_gain(n_participants: int, n_trials: float, criterion: Criterion, significance: float) -> float:
@@ -138,7 +141,7 @@ class _Search:
         self.open[:] = True
 
     def round(self, current: RefitResult, gain: float, growing: bool) -> RefitResult | None:
-        """Make each open group's best change, if it pays; None when no group changed."""
+        """Make each open group's most promising change that pays; None when no group changed."""
         curvature = local_curvature(self.model, self.data, current.equations)
         moves = {
             int(group): self._promising(
@@ -148,23 +151,26 @@ class _Search:
             )
             for group in np.flatnonzero(self.open)
         }
-        best, best_margin = current, np.zeros(len(self.open))
+        best, changed = current, np.zeros(len(self.open), dtype=bool)
         for attempt in range(_TRIES):
-            chosen = {group: ranked[attempt] for group, ranked in moves.items() if attempt < len(ranked)}
+            chosen = {
+                group: ranked[attempt]
+                for group, ranked in moves.items()
+                if attempt < len(ranked) and not changed[group]
+            }
             if not chosen:
                 break
-            per_participant = {who: chosen[group] for who, group in enumerate(self.group) if group in chosen}
-            trial = refit(self.model, self.data, apply_moves(current.equations, curvature, per_participant), starts=[])
+            per_participant = {who: chosen[group] for who, group in enumerate(self.group.tolist()) if group in chosen}
+            moved = apply_moves(current.equations, curvature, per_participant)
+            trial = refit(self.model, self.data, moved, starts=[], tolerance=_TOLERANCE, max_iter=_MAX_ITER)
             gained = np.bincount(self.group, trial.log_likelihood - current.log_likelihood, len(self.open))
-            price = np.array(
-                [gain * chosen[g].n_coefficients if g in chosen else np.inf for g in range(len(self.open))]
-            )
-            margin = gained - price
-            better = margin > best_margin + 1e-6
-            best = _merged(best, trial, better[self.group])
-            best_margin = np.where(better, margin, best_margin)
-        self.open &= best_margin > 0
-        return best if self.open.any() else None
+            pays = np.zeros_like(changed)
+            for group, move in chosen.items():
+                pays[group] = gained[group] > gain * move.n_coefficients + _TOLERANCE
+            best = _merged(best, trial, pays[self.group])
+            changed |= pays
+        self.open &= changed
+        return best if changed.any() else None
 
     def _promising(self, current: RefitResult, moves: list[Move], growing: bool) -> list[Move]:
         """Growing allows additions and exchanges, pruning allows removals and exchanges."""

@@ -13,7 +13,7 @@ import pandas as pd
 from formulaic import Formula, SimpleFormula
 from formulaic.errors import FormulaicError
 from formulaic.transforms import TRANSFORMS
-from formulaic.utils.variables import get_expression_variables
+from formulaic.utils.variables import get_required_variables
 
 from spicestat.errors import CovariateError, DataError, ExclusionWarning, FormulaError
 
@@ -185,9 +185,7 @@ def _plain(error: Exception) -> str:
 
 def _expression_variables(expression: str, formula: str) -> list[str]:
     try:
-        variables = sorted(
-            get_expression_variables(expression, {}), key=lambda variable: expression.find(str(variable))
-        )
+        variables = sorted(get_required_variables(expression, {}), key=lambda variable: expression.find(str(variable)))
     except SyntaxError as error:
         raise FormulaError(f"'{expression}' in the formula '{formula}' cannot be read", allowed=_EXAMPLE) from error
     values = [variable for variable in variables if "value" in {role.value for role in variable.roles}]

@@ -131,10 +131,10 @@ def spice_group(
     )
 
 
-def _check_settings(adjust: str, max_unidentified: float) -> None:
-    if str(adjust).lower() not in {name.lower() for name in ADJUSTMENTS}:
-        raise ConfigError("unknown adjustment of p-values", got=adjust, allowed=", ".join(ADJUSTMENTS))
-    if isinstance(max_unidentified, str) or not 0.0 <= max_unidentified <= 1.0:
+def _check_settings(adjust: object, max_unidentified: object) -> None:
+    if not isinstance(adjust, str) or adjust.lower() not in {name.lower() for name in ADJUSTMENTS}:
+        raise ConfigError("unknown adjustment of p-values", got=repr(adjust), allowed=", ".join(ADJUSTMENTS))
+    if not isinstance(max_unidentified, int | float) or not 0.0 <= max_unidentified <= 1.0:
         raise ConfigError("`max_unidentified` is out of range", got=max_unidentified, allowed="a share in [0, 1]")
 
 

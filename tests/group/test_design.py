@@ -12,6 +12,7 @@ PEOPLE = pd.DataFrame(
         "diagnosis": ["healthy", "bipolar", "healthy", "bipolar", "depression", "depression", "healthy", "bipolar"],
         "smokes": [True, False, True, True, False, False, True, False],
         "visit": [1, 2, 1, 2, 1, 2, 1, 2],
+        "years old": [20.0, 31, 42, 53, 64, 25, 36, 47],
     }
 )
 
@@ -28,6 +29,7 @@ PEOPLE = pd.DataFrame(
         ("~ age^2", ["(Intercept)", "age"]),
         ("~ I(age^2)", ["(Intercept)", "I(age^2)"]),
         ("~ np.log(age)", ["(Intercept)", "np.log(age)"]),
+        ("~ `years old` + log(`years old`)", None),
         ("~ C(diagnosis, contr.treatment('healthy'))", None),
         ("~ scale(age) * smokes", ["(Intercept)", "scale(age)", "smokesTRUE", "scale(age):smokesTRUE"]),
     ],
@@ -83,12 +85,13 @@ def test_missing_covariates_exclude_with_count_and_names():
     ("formula", "error", "words"),
     [
         ("y ~ age", FormulaError, ["left-hand side", "write nothing before '~'"]),
-        ("~ ages", FormulaError, ["'ages'", "age, diagnosis, smokes, visit"]),
+        ("~ ages", FormulaError, ["'ages'", "age, diagnosis, smokes, visit, years old"]),
         ("~ log(agee)", FormulaError, ["'agee'"]),
         ("~ age + (diagnosis", FormulaError, ["~ age + (diagnosis", "cannot be read"]),
         ("~ age ++", FormulaError, ["cannot be read"]),
         ("~ (1 | participant)", FormulaError, ["|"]),
         ("~ nothere(age)", FormulaError, ["nothere"]),
+        ("~ .", FormulaError, ["name the covariates"]),
         ("~ 0", FormulaError, ["no coefficients"]),
         (3, FormulaError, ["must be text", "int"]),
         ("~ age + I(2*age)", FormulaError, ["linearly dependent", "I(2 * age)"]),

@@ -166,7 +166,7 @@ def test_modules_and_terms_restrict(cohort):
         ({"conf_level": 95}, ["conf_level"]),
         ({"max_unidentified": 20}, ["max_unidentified"]),
         ({"max_unidentified": "a"}, ["max_unidentified"]),
-        ({"adjust": None}, ["adjustment"]),
+        ({"adjust": None}, ["adjustment", "None", "BH"]),
         ({"method": None}, ["unknown group method"]),
     ],
 )

@@ -25,7 +25,8 @@ run_without_python <- function(code) {
 
 # tests of an installed package only: under load_all() a new R would not find it
 skip_if_not_installed_here <- function() {
-  testthat::skip_if(nzchar(Sys.getenv("DEVTOOLS_LOAD")), "spicestat is not installed")
+  description <- file.path(getNamespaceInfo("spicestat", "path"), "Meta", "package.rds")
+  testthat::skip_if_not(file.exists(description), "an installed spicestat")
 }
 
 little_trials <- function(n_people = 3, n_trials = 20) {

@@ -1,0 +1,234 @@
+"""The command line: spicestat fit, group, coefficients, demo."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import spicestat
+from spicestat.errors import InputError, SpicestatError, SpicestatWarning
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["app", "main"]
+
+_BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
+_STAGES = {"rnn": "Training the RNN", "equations": "Finding equations", "refit": "Estimating coefficients"}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Discover learning equations with RNNs, estimate them by likelihood, compare people.",
+    epilog="Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.",
+)
+_errors = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def _reporting() -> Iterator[None]:
+    """Turn our errors and warnings into one line each on stderr, and errors into exit codes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", SpicestatWarning)
+        warnings.showwarning = lambda message, *_: _errors.print(f"warning: {message}", style="yellow", markup=False)
+        try:
+            yield
+        except InputError as error:
+            _errors.print(f"error: {error}", style="red", markup=False)
+            raise typer.Exit(_BAD_INPUT) from error
+        except SpicestatError as error:
+            _errors.print(f"error: {error}", style="red", markup=False)
+            raise typer.Exit(_FAILED) from error
+        except KeyboardInterrupt as error:
+            _errors.print("interrupted")
+            raise typer.Exit(_INTERRUPTED) from error
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int, str], None] | None]:
+    """Show progress bars on stderr."""
+    if quiet:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=_errors) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int, message: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), total=total, note="")
+            bars.update(tasks[stage], completed=done, total=total, note=message)
+
+        yield report
+
+
+def _show(frame: pd.DataFrame, title: str) -> None:
+    """Print a data frame as a table."""
+    table = Table(box=None, pad_edge=False)
+    for name in frame.columns:
+        table.add_column(name, justify="right" if frame[name].dtype.kind == "f" else "left", no_wrap=True)
+    for row in frame.itertuples(index=False):
+        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+    typer.echo(f"\n{title}")
+    # a narrow terminal or a pipe wraps long lines, but must not cut numbers off
+    Console(highlight=False, width=max(_errors.width, 160)).print(table)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(spicestat.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog="Example: `spicestat fit trials.csv --participant subject --block block --choice choice "
+    "--reward reward --out fit/`"
+)
+def fit(
+    trials: Annotated[Path, typer.Argument(help="Table with one row per trial (.csv, .csv.gz, .tsv, .parquet).")],
+    out: Annotated[Path, typer.Option(help="Folder to write the fit to.")] = Path("fit"),
+    participant: Annotated[str, typer.Option(help="Column of participant ids.")] = "participant",
+    choice: Annotated[str, typer.Option(help="Column of choices.")] = "choice",
+    reward: Annotated[
+        list[str] | None, typer.Option(help="Column of rewards; give one per action for counterfactual feedback.")
+    ] = None,
+    block: Annotated[str | None, typer.Option(help="Column of blocks; values start anew in each.")] = None,
+    trial: Annotated[str | None, typer.Option(help="Column that orders the trials; default: as in the file.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Column of experiments.")] = None,
+    people: Annotated[Path | None, typer.Option(help="Table with one row of covariates per participant.")] = None,
+    model: Annotated[str, typer.Option(help="Precoded model.")] = "participant_embedding",
+    structure: Annotated[str, typer.Option(help="One structure per 'population' or per 'participant'.")] = "population",
+    criterion: Annotated[str, typer.Option(help="What a term must gain: 'aic' or 'bic'.")] = "aic",
+    scale_rewards: Annotated[bool, typer.Option(help="Scale rewards to 0-1 over all trials.")] = False,
+    epochs: Annotated[int, typer.Option(help="Training epochs.")] = 300,
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.")] = 0,
+    quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+) -> None:
+    """Fit an RNN, find the equations behind it, and estimate each participant's coefficients."""
+    with _reporting():
+        from spicestat.fit import spice_fit
+
+        rewards = reward or ["reward"]
+        with _progress(quiet) as progress:
+            fitted = spice_fit(
+                trials,
+                participant=participant,
+                choice=choice,
+                reward=rewards[0] if len(rewards) == 1 else rewards,
+                block=block,
+                trial=trial,
+                experiment=experiment,
+                people=people,
+                model=model,
+                structure=structure,  # type: ignore[arg-type]
+                criterion=criterion,  # type: ignore[arg-type]
+                reward_scaling="minmax" if scale_rewards else None,
+                epochs=epochs,
+                seed=seed,
+                progress=progress,
+            )
+        fitted.save(out)
+        typer.echo(f"{fitted}\nsaved to {out}")
+
+
+@app.command(epilog='Example: `spicestat group fit/ "~ diagnosis + age" --covariates people.csv --out table.csv`')
+def group(
+    coefficients: Annotated[Path, typer.Argument(help="Fit folder, or a CSV or Parquet coefficient table.")],
+    formula: Annotated[str, typer.Argument(help='Right-hand side of the model, such as "~ diagnosis + age".')],
+    covariates: Annotated[Path | None, typer.Option(help="Table with one row per participant.")] = None,
+    participant: Annotated[str, typer.Option(help="Column of ids in the covariates.")] = "participant",
+    method: Annotated[str, typer.Option(help="meta, mixed or ols.")] = "meta",
+    adjust: Annotated[str, typer.Option(help="BH, BY, holm, bonferroni or none.")] = "BH",
+    conf_level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
+    out: Annotated[Path | None, typer.Option(help="Also write the full table to this .csv or .parquet file.")] = None,
+) -> None:
+    """Relate coefficients to covariates; reads a fit or any table of coefficients."""
+    with _reporting():
+        from spicestat.group import spice_group
+
+        result = spice_group(
+            coefficients,
+            formula,
+            data=covariates,
+            participant=participant,
+            method=method,
+            adjust=adjust,
+            conf_level=conf_level,
+        )
+        if out is not None:
+            result.save(out)
+        _show(result.tidy().drop(columns=["effect", "group", "level", "conf_level"]), f"{formula} ({method})")
+        for message in result.messages:
+            typer.echo(message)
+
+
+@app.command(epilog="Example: `spicestat coefficients fit/ --out table.csv`")
+def coefficients(
+    source: Annotated[Path, typer.Argument(help="Fit folder.")],
+    out: Annotated[Path | None, typer.Option(help="File to write (.csv, .tsv, .parquet); default: print CSV.")] = None,
+) -> None:
+    """Write the tidy table of every participant's coefficients."""
+    with _reporting():
+        from spicestat.equations.coefficients import read_coefficients
+        from spicestat.tables import write_table
+
+        table = read_coefficients(source).frame
+        if out is None:
+            typer.echo(table.to_csv(index=False), nl=False)
+        else:
+            write_table(table, out)
+            typer.echo(f"{len(table)} rows written to {out}")
+
+
+@app.command(epilog="Example: `spicestat demo --out demo/`")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for tables and report.")] = Path("demo"),
+    participants: Annotated[int, typer.Option(help="Number of simulated participants.")] = 40,
+    trials: Annotated[int, typer.Option(help="Trials per participant, a multiple of 4.")] = 200,
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.")] = 1,
+    quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+) -> None:
+    """Simulate a cohort with a known effect, fit it, and write tables and an HTML report."""
+    with _reporting():
+        from spicestat.demo import run_demo
+
+        with _progress(quiet) as progress:
+            done = run_demo(out, n_participants=participants, n_trials=trials, seed=seed, progress=progress)
+        typer.echo(str(done.fit))
+        _show(done.scores, "Negative log-likelihood per choice (oracle: the true parameters)")
+        _show(done.group.tidy().drop(columns=["effect", "group", "level", "conf_level"]), done.group.formula)
+        _show(done.recovery, "Effects on the learning rate: truth and estimate")
+        typer.echo(f"\nreport: {done.report}")
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
