@@ -41,14 +41,16 @@ def _reporting() -> Iterator[None]:
     """Turn our errors and warnings into one line each on stderr, and errors into exit codes."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", SpicestatWarning)
-        warnings.showwarning = lambda message, *_: _errors.print(f"warning: {message}", style="yellow", markup=False)
+        warnings.showwarning = lambda message, *_: _errors.print(
+            f"warning: {message}", style="yellow", markup=False, soft_wrap=True
+        )
         try:
             yield
         except InputError as error:
-            _errors.print(f"error: {error}", style="red", markup=False)
+            _errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(_BAD_INPUT) from error
         except SpicestatError as error:
-            _errors.print(f"error: {error}", style="red", markup=False)
+            _errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(_FAILED) from error
         except KeyboardInterrupt as error:
             _errors.print("interrupted")
@@ -121,7 +123,7 @@ def fit(
     trial: Annotated[str | None, typer.Option(help="Column that orders the trials; default: as in the file.")] = None,
     experiment: Annotated[str | None, typer.Option(help="Column of experiments.")] = None,
     people: Annotated[Path | None, typer.Option(help="Table with one row of covariates per participant.")] = None,
-    model: Annotated[str, typer.Option(help="Precoded model.")] = "participant_embedding",
+    model: Annotated[str, typer.Option(help="Precoded model.")] = "choice",
     structure: Annotated[str, typer.Option(help="One structure per 'population' or per 'participant'.")] = "population",
     criterion: Annotated[str, typer.Option(help="What a term must gain: 'aic' or 'bic'.")] = "aic",
     scale_rewards: Annotated[bool, typer.Option(help="Scale rewards to 0-1 over all trials.")] = False,

@@ -149,7 +149,7 @@ def spice_fit(
     people: TableSource | None = None,
     actions: Sequence[Hashable] | None = None,
     reward_scaling: Literal["minmax"] | None = None,
-    model: str | tuple[type[BaseRNN], SpiceConfig] = "participant_embedding",
+    model: str | tuple[type[BaseRNN], SpiceConfig] = "choice",
     structure: Structure = "population",
     criterion: Criterion = "aic",
     degree: int = 1,
@@ -170,7 +170,7 @@ def spice_fit(
     ----------
     trials : DataFrame, path or TrialTable
         One row per trial; see `read_trials`, which also explains ``participant`` to ``reward_scaling``.
-    model : str or (rnn class, config), default "participant_embedding"
+    model : str or (rnn class, config), default "choice"
         A name in `spicestat.precoded.PRECODED`, or a custom model.
     structure : {"population", "participant"}, default "population"
         One equation structure for everybody, so that coefficients can be compared over people, or

@@ -88,7 +88,7 @@ def plot_caterpillar(coefficients: CoefficientTable) -> tuple[Figure, np.ndarray
         margin = 0.5 * (high - low) + 1e-3
         axis.set_xlim(low - margin, high + margin)
         axis.set_yticks([])
-        axis.set_title(_label(module, term), fontsize=10, loc="left")
+        axis.set_title(_label(module, term).replace(": ", "\n").replace("(", "\n("), fontsize=9, loc="left")
         axis.set_xlabel("estimate and 95 % interval")
     axes[0].set_ylabel(f"{len(coefficients.participants)} participants")
     return figure, axes

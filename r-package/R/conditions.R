@@ -25,6 +25,9 @@ open_envelope <- function(envelope, call) {
   if (isTRUE(envelope$ok)) {
     return(envelope$value)
   }
+  if (envelope$code == "interrupt") {
+    rlang::interrupt()
+  }
   advice <- switch(envelope$code,
     install = c(i = "Run install_spicestat(), then restart R. spicestat_sitrep() shows what is there."),
     internal = c(i = "This is a bug in spicestat. rlang::last_error()$traceback says where.")

@@ -79,7 +79,8 @@ sent_people <- function(data, used, id, call) {
     abort_spicestat("column", "`data` must be a data frame.", call = call)
   }
   wanted <- if ("." %in% used) names(data) else intersect(names(data), c(id, used))
-  people <- data[wanted]
+  # a data.table would take [ for a join
+  people <- as.data.frame(data)[wanted]
   names(people) <- hide_dots(names(people))
   encode_table(people, call = call)
 }

@@ -5,17 +5,19 @@ the <- new.env(parent = emptyenv())
 environment_name <- "r-spicestat"
 protocol <- 1
 
-has_reticulate <- function(name) {
-  exists(name, envir = asNamespace("reticulate"), inherits = FALSE)
+#' A function of reticulate, or NULL if the installed version lacks it
+#' @noRd
+newer_reticulate <- function(name) {
+  get0(name, envir = asNamespace("reticulate"), inherits = FALSE)
 }
 
-#' Tell newer versions of reticulate what we need, without starting Python
+#' Tell versions of reticulate that have `py_require()` what we need, without
+#' starting Python
 #' @noRd
-declare_python <- function() {
-  if (!has_reticulate("py_require") || python_chosen() || reticulate::py_available()) {
+declare_python <- function(declare = newer_reticulate("py_require")) {
+  if (is.null(declare) || python_chosen() || reticulate::py_available()) {
     return(invisible())
   }
-  declare <- get("py_require", envir = asNamespace("reticulate"))
   requirement <- Sys.getenv("SPICESTAT_REQUIREMENT", "spicestat")
   tryCatch(
     suppressWarnings(declare(requirement, python_version = ">=3.11")),
@@ -91,12 +93,18 @@ call_bridge <- function(name, ..., call = rlang::caller_env()) {
 }
 
 #' An R function that Python can call with plain values
+#'
+#' An interrupt must not jump over Python's frames, so that it is returned.
 #' @noRd
 as_callback <- function(f) {
   function(...) {
-    do.call(f, lapply(list(...), plain_value))
-    # a NULL would be fine, but an R object would be kept alive by Python
-    invisible(NULL)
+    tryCatch(
+      {
+        do.call(f, lapply(list(...), plain_value))
+        "done"
+      },
+      interrupt = function(condition) "interrupt"
+    )
   }
 }
 
@@ -205,7 +213,12 @@ print_sitrep <- function(state) {
   ))
   versions <- unlist(state$versions[setdiff(names(state$versions), "protocol")])
   if (length(versions) > 0) {
-    cli::cli_bullets(c(v = paste(names(versions), versions, collapse = ", ")))
+    listed <- paste(names(versions), versions)
+    missing <- versions == "missing"
+    cli::cli_bullets(c(
+      v = paste(listed[!missing], collapse = ", "),
+      if (any(missing)) c(x = paste0(paste(listed[missing], collapse = ", "), ": run install_spicestat()"))
+    ))
   } else {
     cli::cli_verbatim(state$problem)
   }

@@ -10,6 +10,10 @@
 #' plain R objects: they survive [saveRDS()], and printing, tidying and
 #' plotting them needs no Python.
 #'
+#' With reticulate 1.41 or newer and no Python chosen, reticulate itself fetches
+#' a Python with what the environment variable `SPICESTAT_REQUIREMENT` names
+#' (by default the package `spicestat`) when it is first needed.
+#'
 #' Errors have class `spicestat_error_<code>` and warnings
 #' `spicestat_warning_<code>`, so that `tryCatch(spicestat_error_column = )`
 #' works. Codes of errors: `column`, `data`, `covariate`, `formula`, `config`,

@@ -5,8 +5,8 @@
 #' [saveRDS()] does as well.
 #'
 #' @param fit A [spice_fit()].
-#' @param path Path of the folder. It may exist; files of the same names are
-#'   replaced.
+#' @param path Path of the folder. An existing one is replaced only if it is
+#'   empty or a fit folder.
 #' @return `spice_save()` returns `path`, invisibly, and `spice_load()` a
 #'   [spice_fit()]. Loading needs Python, saving does not.
 #' @export
@@ -19,22 +19,48 @@
 #' if (spicestat_available()) spice_load(folder)
 #' }
 spice_save <- function(fit, path) {
-  check_fit(fit, rlang::current_env())
-  for (name in names(fit$files)) {
-    file <- file.path(path, name)
-    dir.create(dirname(file), recursive = TRUE, showWarnings = FALSE)
-    written <- tryCatch(
-      {
-        writeBin(fit$files[[name]], file)
-        TRUE
-      },
-      error = function(error) FALSE, warning = function(warning) FALSE
-    )
-    if (!written) {
-      abort_spicestat("storage", paste0("cannot write '", file, "'."))
-    }
+  call <- rlang::current_env()
+  check_fit(fit, call)
+  check_replaceable(path, call)
+  # all or nothing: a full disk leaves what was there before
+  partial <- paste0(sub("[/\\\\]+$", "", path), ".partial")
+  on.exit(unlink(partial, recursive = TRUE))
+  written <- tryCatch(
+    {
+      write_files(fit$files, partial)
+      unlink(path, recursive = TRUE)
+      file.rename(partial, path)
+    },
+    error = function(error) FALSE, warning = function(warning) FALSE
+  )
+  if (!written) {
+    abort_spicestat("storage", paste0("cannot write '", path, "'. Check rights and free space."))
   }
   invisible(path)
+}
+
+manifest_file <- "fit.json"
+
+check_replaceable <- function(path, call) {
+  if (!rlang::is_string(path)) {
+    abort_spicestat("storage", "`path` must be the path of a folder.", call = call)
+  }
+  fit_folder <- file.exists(file.path(path, manifest_file))
+  if (file.exists(path) && !fit_folder && (!dir.exists(path) || length(dir(path)) > 0)) {
+    abort_spicestat(
+      "storage", paste0("'", path, "' exists and is no fit folder. Choose another or empty it."),
+      call = call
+    )
+  }
+}
+
+write_files <- function(files, folder) {
+  unlink(folder, recursive = TRUE)
+  for (name in names(files)) {
+    file <- file.path(folder, name)
+    if (!dir.exists(dirname(file))) dir.create(dirname(file), recursive = TRUE)
+    writeBin(files[[name]], file)
+  }
 }
 
 #' @rdname spice_save

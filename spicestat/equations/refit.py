@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import FREE, EquationSet
-from spicestat.equations.forward import EquationModel
+from spicestat.equations.forward import EquationModel, EquationPool
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import Progress, one_thread
 from spicestat.training.loss import choice_log_likelihood
@@ -19,9 +19,10 @@ __all__ = ["Curvature", "RefitResult", "local_curvature", "refit"]
 
 _BETA_LIMIT = 50.0
 _TERM_LIMIT = 10.0
-_ROWS_AT_ONCE = 4000
+_ROWS_AT_ONCE = 2000
 _EDGE = 1e-6
 _FLAT = 1e-6
+_SINGULAR = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +96,8 @@ def refit(
     r"""Estimate every participant's free coefficients from the choices.
 
     Maximises :math:`\sum_t \log p(a_t \mid \theta_i)` by Newton's method with Levenberg damping,
-    all participants at once, within bounds: inverse temperatures in [0, 50 / max|r|], other
-    coefficients within 10 max(1, max|r|). The best of several starts counts. Standard errors are
+    all participants at once, within bounds: inverse temperatures within 50 / max|r|, other
+    coefficients within 10 max(1, max|r|) of zero. The best of several starts counts. Standard errors are
     from the observed information.
 
     Parameters
@@ -155,8 +156,8 @@ class _Problem:
     """The likelihood of all participants as a function of their free coefficients."""
 
     def __init__(self, model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> None:
-        self.run = EquationModel(model, data, equations)
-        self.data, self.equations = self.run.data, equations
+        self.pool = EquationPool(model, data, equations)
+        self.data, self.equations = data.to(dtype=torch.float64), equations
         self.free_anywhere = np.flatnonzero((equations.status == FREE).any(axis=0))
         self.free = torch.from_numpy((equations.status == FREE)[:, self.free_anywhere])
         self.length = self.data.valid.sum(dim=1)
@@ -170,7 +171,7 @@ class _Problem:
         is_beta = torch.tensor([self.equations.terms[position][0] == "beta" for position in self.free_anywhere])
         term_limit = torch.tensor(_TERM_LIMIT * max(1.0, scale), dtype=torch.float64)
         high = torch.where(is_beta, _BETA_LIMIT / scale, term_limit)
-        return torch.where(is_beta, 0.0, -term_limit), high
+        return -high, high
 
     def inside(self, coefficients: np.ndarray) -> Tensor:
         """Return coefficients (P, K) moved inside the bounds."""
@@ -185,7 +186,7 @@ class _Problem:
         moved[:, self.free_anywhere] = torch.where(self.free, free, moved[:, self.free_anywhere])
         return moved
 
-    def _chunks(self, active: Tensor, n_copies: int) -> list[tuple[Tensor, int]]:
+    def _pieces(self, active: Tensor, n_copies: int) -> list[tuple[Tensor, int]]:
         """Sequences of the active participants by length, in pieces that keep memory small, with their steps."""
         rows = torch.nonzero(active[self.data.participant]).squeeze(1)
         rows = rows[torch.argsort(self.length[rows], stable=True)]
@@ -202,18 +203,15 @@ class _Problem:
         log_likelihood = torch.zeros(n_participants, dtype=torch.float64)
         gradient = torch.zeros(n_participants, n_free, dtype=torch.float64)
         information = torch.zeros(n_participants, n_free, n_free, dtype=torch.float64)
-        index = torch.arange(n_free)
-        for rows, n_steps in self._chunks(active, n_free):
-            copies = coefficients.repeat(n_free, 1, 1).requires_grad_()
-            logits = self.run.logits(copies, rows, n_steps).flatten(0, 1)
-            targets, mask = (part[rows, :n_steps].repeat(n_free, 1) for part in (self.data.targets, self.data.mask))
-            per_row = choice_log_likelihood(logits, targets, mask)
-            (first,) = torch.autograd.grad(per_row.sum(), copies, create_graph=True)
-            # participants and copies do not mix: copy c gives column c of every participant
-            (second,) = torch.autograd.grad(first[index, :, self.free_anywhere].sum(), copies)
-            log_likelihood.index_add_(0, self.data.participant[rows], per_row.detach()[: len(rows)])
-            gradient += first.detach()[0][:, self.free_anywhere]
-            information -= second[:, :, self.free_anywhere].transpose(0, 1)
+
+        def derivatives(run: EquationModel, piece: tuple[Tensor, int]) -> tuple[Tensor, Tensor, Tensor]:
+            return self._derivatives(run, coefficients, *piece)
+
+        pieces = self._pieces(active, n_free)
+        for (rows, _), (likelihood, first, second) in zip(pieces, self.pool.map(derivatives, pieces), strict=True):
+            log_likelihood.index_add_(0, self.data.participant[rows], likelihood)
+            gradient += first
+            information -= second
         both = self.free[:, :, None] & self.free[:, None, :]
         symmetric = (information + information.transpose(1, 2)) / 2
         return _Point(
@@ -222,6 +220,22 @@ class _Problem:
             torch.where(self.free, gradient, 0.0),
             torch.where(both, symmetric, 0.0),
         )
+
+    def _derivatives(
+        self, run: EquationModel, coefficients: Tensor, rows: Tensor, n_steps: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-likelihood (R,) of some sequences, with its gradient (P, F) and Hessian (P, F, F)."""
+        n_free = len(self.free_anywhere)
+        copies = coefficients.repeat(n_free, 1, 1).requires_grad_()
+        logits = run.logits(copies, rows, n_steps).flatten(0, 1)
+        targets, mask = (part[rows, :n_steps].repeat(n_free, 1) for part in (self.data.targets, self.data.mask))
+        likelihood = choice_log_likelihood(logits, targets, mask)
+        (first,) = torch.autograd.grad(likelihood.sum(), copies, create_graph=True)
+        # participants and copies do not mix: copy c gives column c of every participant
+        own = first[torch.arange(n_free), :, self.free_anywhere].sum()
+        (second,) = torch.autograd.grad(own, copies)
+        free = self.free_anywhere
+        return likelihood.detach()[: len(rows)], first.detach()[0][:, free], second[:, :, free].transpose(0, 1)
 
     def _step(self, point: _Point, damping: Tensor) -> tuple[Tensor, Tensor]:
         """Return the damped Newton step (P, F) and the Newton decrement (P,).
@@ -289,14 +303,15 @@ def _inverse(information: Tensor, movable: Tensor) -> tuple[np.ndarray, np.ndarr
     """Invert (P, F, F) over the movable coefficients; NaN elsewhere and where not positive definite."""
     both = (movable[:, :, None] & movable[:, None, :]).numpy()
     matrix = np.where(both, information.numpy(), 0.0)
+    finite = np.isfinite(matrix).all(axis=(1, 2))
+    matrix[~finite] = 0.0
     index = np.arange(matrix.shape[1])
     matrix[:, index, index] = np.where(movable.numpy(), matrix[:, index, index], 1.0)
-    scale = np.sqrt(np.maximum(matrix[:, index, index], np.finfo(float).tiny))
+    diagonal = matrix[:, index, index]
+    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     scaled = matrix / (scale[:, :, None] * scale[:, None, :])
-    finite = np.isfinite(scaled).all(axis=(1, 2))
-    smallest = np.full(len(matrix), -np.inf)
-    smallest[finite] = np.linalg.eigvalsh(scaled[finite])[:, 0]
-    positive = (matrix[:, index, index] > 0).all(axis=1) & (smallest > 1e-10)
+    positive = np.asarray(finite & (diagonal > 0).all(axis=1))
+    positive[positive] = np.linalg.eigvalsh(scaled[positive])[:, 0] > _SINGULAR
     inverse = np.full_like(matrix, np.nan)
     inverse[positive] = np.linalg.inv(scaled[positive]) / (scale[:, :, None] * scale[:, None, :])[positive]
     return np.where(both, inverse, np.nan), positive

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from statsmodels.regression.linear_model import OLS
 
 from spicestat.errors import DataError, ShapeError
 from spicestat.group.problem import Equation, EquationFit, GroupEstimates, GroupProblem, collect_equations
@@ -73,25 +74,21 @@ def least_squares_hc3(y: np.ndarray, X: np.ndarray) -> LeastSquares:
     if X.ndim != 2 or y.shape != (len(X),) or len(X) <= X.shape[1]:
         raise ShapeError("y and X do not match", got=(y.shape, X.shape), allowed="(n,), (n, p) with n > p")
     n, p = X.shape
-    q, r = np.linalg.qr(X)
-    leverage = np.sum(q * q, axis=1)
+    leverage = np.sum(np.linalg.qr(X)[0] ** 2, axis=1)
     if (leverage > 1.0 - 1e-10).any():
         raise DataError(
             "a participant alone determines a coefficient, so HC3 standard errors do not exist",
             got=f"leverage 1 in rows {np.flatnonzero(leverage > 1.0 - 1e-10)[:5].tolist()}",
             do="merge small groups or leave the covariate out",
         )
-    beta = np.linalg.solve(r, q.T @ y)
-    residual = y - X @ beta
-    root = np.linalg.solve(r, (q * (residual / (1.0 - leverage))[:, None]).T)
-    rss = float(residual @ residual)
-    log_likelihood = -0.5 * n * (np.log(2.0 * np.pi * rss / n) + 1.0) if rss > 0 else np.inf
+    fitted = OLS(y, X).fit(cov_type="HC3", use_t=True)
+    rss, log_likelihood = float(fitted.ssr), float(fitted.llf) if fitted.ssr > 0 else np.inf
     return LeastSquares(
-        beta=beta,
-        covariance=root @ root.T,
+        beta=np.asarray(fitted.params),
+        covariance=np.asarray(fitted.cov_params()),
         df=n - p,
         sigma=float(np.sqrt(rss / (n - p))),
-        log_likelihood=float(log_likelihood),
+        log_likelihood=log_likelihood,
         aic=float(-2.0 * log_likelihood + 2.0 * (p + 1)),
         bic=float(-2.0 * log_likelihood + np.log(n) * (p + 1)),
     )

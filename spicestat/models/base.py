@@ -163,7 +163,7 @@ class BaseRNN(nn.Module):
         )
 
     def setup_constant(self, embedding_size: int = 0) -> nn.Module:
-        """Return a positive scaling constant, per participant where ``embedding_size`` is given."""
+        """Return a scaling constant, per participant where ``embedding_size`` is given."""
         return ScalingConstant(embedding_size, self.n_members)
 
     def init_forward_pass(
@@ -295,7 +295,7 @@ class BaseRNN(nn.Module):
             return self._equations[key](value, signals).clamp(-_STATE_LIMIT, _STATE_LIMIT)
         if key in self.submodules_eq:
             stacked = torch.stack(list(signals), dim=-1) if signals else value.new_zeros((*value.shape, 0))
-            return self.submodules_eq[key](value, stacked)
+            return self.submodules_eq[key](value, stacked).clamp(-_STATE_LIMIT, _STATE_LIMIT)
         if key not in self.submodules_rnn:
             known = sorted({*self.submodules_rnn, *self.submodules_eq})
             raise ConfigError(f"no module '{key}'", allowed=known, do="set it up in __init__")

@@ -104,9 +104,10 @@ class EnsembleEmbedding(nn.Module):
 
 
 class ScalingConstant(nn.Module):
-    """Positive constant (inverse temperature) per row: softplus of a parameter, or of a map of the embedding.
+    """Constant (inverse temperature) per row: a parameter, or a linear map of the embedding.
 
-    In equation mode `row_values` (R, 1) replaces it.
+    It starts near 1 and may become negative, for people who avoid what was rewarded. In equation
+    mode `row_values` (R, 1) replaces it.
     """
 
     def __init__(self, embedding_size: int = 0, n_members: int = 1) -> None:
@@ -126,8 +127,8 @@ class ScalingConstant(nn.Module):
             return self.row_values
         if not self.embedding_size:
             rows_per_member = self.n_rows // self.value.shape[0]
-            return nn.functional.softplus(self.value).expand(-1, rows_per_member, -1).reshape(-1, 1)
+            return self.value.expand(-1, rows_per_member, -1).reshape(-1, 1)
         if embedding is None:
             raise ConfigError("this constant was set up with an embedding", do="call it with the participant embedding")
-        raw: Tensor = self.linear(embedding)
-        return nn.functional.softplus(raw)
+        constant: Tensor = self.linear(embedding)
+        return constant

@@ -64,26 +64,34 @@ class LearningRateRNN(ParticipantModel):
         embedding = self.embed(ids[0])
         beta = self.betas["x_value_reward"](embedding)
         for timestep, action, reward in zip(timesteps, signals[0], signals[1], strict=True):
-            value = self.state["x_value_reward"]
-            self.record_signal("c_action", action)
-            self.record_signal("c_reward", reward)
-            self.record_signal("c_value_reward", value)
-            learning_rate = self.call_module(
-                "x_learning_rate_reward",
-                "x_learning_rate_reward",
-                action,
-                (reward, value),
-                participant_embedding=embedding,
-                activation_rnn=torch.sigmoid,
-            )
-            chosen = self.call_module("x_value_reward_chosen", "x_value_reward", action, (reward, learning_rate))
-            not_chosen = self.call_module(
-                "x_value_reward_not_chosen", "x_value_reward", 1 - action, participant_embedding=embedding
-            )
-            self.state["x_value_reward"] = chosen + not_chosen
-            self.state["x_learning_rate_reward"] = learning_rate
-            logits[timestep] = self.state["x_value_reward"] * beta
+            self.update(action, reward, embedding)
+            logits[timestep] = self.logits(beta)
         return self.post_forward_pass(logits, batch_first), self.get_state()
+
+    def update(self, action: Tensor, reward: Tensor, embedding: Tensor | None) -> None:
+        """Advance the states by one trial."""
+        value = self.state["x_value_reward"]
+        self.record_signal("c_action", action)
+        self.record_signal("c_reward", reward)
+        self.record_signal("c_value_reward", value)
+        learning_rate = self.call_module(
+            "x_learning_rate_reward",
+            "x_learning_rate_reward",
+            action,
+            (reward, value),
+            participant_embedding=embedding,
+            activation_rnn=torch.sigmoid,
+        )
+        chosen = self.call_module("x_value_reward_chosen", "x_value_reward", action, (reward, learning_rate))
+        not_chosen = self.call_module(
+            "x_value_reward_not_chosen", "x_value_reward", 1 - action, participant_embedding=embedding
+        )
+        self.state["x_value_reward"] = chosen + not_chosen
+        self.state["x_learning_rate_reward"] = learning_rate
+
+    def logits(self, beta: Tensor) -> Tensor:
+        """Logits (R, A) of the next choice."""
+        return self.state["x_value_reward"] * beta
 
 
 def _delta_rule(value: Tensor, inputs: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from spicestat.errors import SpicestatError
 from spicestat.r.columns import Table, decode_table, encode_table
+from spicestat.r.interrupts import plain_interrupts
 
 __all__ = ["PROTOCOL", "fit", "group", "load", "version"]
 
@@ -29,6 +30,8 @@ Envelope = dict[str, Any]
 """``{"ok": True, "value", "warnings"}`` or ``{"ok": False, "code", "message", "traceback", "warnings"}``."""
 
 _PROGRESS_SECONDS = 0.1
+# the code of Ctrl-C, and what the callback returns if R found an interrupt, as RStudio's stop button leaves one
+_INTERRUPT = "interrupt"
 _NOT_FOR_USERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning)
 
 
@@ -191,7 +194,7 @@ def _table(source: Table | str) -> pd.DataFrame | str:
 def _envelope(work: Callable[[], Any]) -> Envelope:
     """Run ``work`` and return its value, or what went wrong, and the warnings.
 
-    KeyboardInterrupt is let through: reticulate turns it into an R interrupt.
+    Ctrl-C is the error with code ``interrupt``, which R signals as an interrupt of its own.
 
     Examples
     --------
@@ -200,19 +203,21 @@ def _envelope(work: Callable[[], Any]) -> Envelope:
     >>> _envelope(lambda: {}["x"])["code"]
     'internal'
     """
-    with warnings.catch_warnings(record=True) as caught:
+    with plain_interrupts(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         for category in _NOT_FOR_USERS:
             warnings.simplefilter("ignore", category)
         try:
             outcome: Envelope = {"ok": True, "value": work()}
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             outcome = {"ok": False, **_described(error)}
     return {**outcome, "warnings": _listed(caught)}
 
 
-def _described(error: Exception) -> dict[str, str]:
+def _described(error: BaseException) -> dict[str, str]:
     trace = "".join(traceback.format_exception(error))
+    if isinstance(error, KeyboardInterrupt):
+        return {"code": _INTERRUPT, "message": "interrupted", "traceback": trace}
     if isinstance(error, SpicestatError):
         return {"code": error.code, "message": str(error), "traceback": trace}
     if isinstance(error, ModuleNotFoundError):
@@ -237,6 +242,8 @@ def _throttled(progress: Callable[[str, int, int, str], object] | None) -> Calla
         now = time.monotonic()
         if now - sent >= _PROGRESS_SECONDS or done >= total:
             sent = now
-            progress(str(stage), int(done), int(total), str(message))
+            answer = progress(str(stage), int(done), int(total), str(message))
+            if answer == _INTERRUPT:
+                raise KeyboardInterrupt
 
     return call

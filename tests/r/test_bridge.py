@@ -1,4 +1,4 @@
-"""The bridge returns errors and warnings as data and lets interrupts through."""
+"""The bridge returns errors, warnings and interrupts as data."""
 
 from __future__ import annotations
 
@@ -128,10 +128,18 @@ def test_unplanned_errors_have_a_code(monkeypatch: pytest.MonkeyPatch, error: Ex
     assert bridge.load("folder")["code"] == code
 
 
-def test_interrupts_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupts_are_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_fit(_: str) -> None:
         raise KeyboardInterrupt
 
     engine(monkeypatch, load_fit=load_fit)
-    with pytest.raises(KeyboardInterrupt):
-        bridge.load("folder")
+    assert bridge.load("folder")["code"] == "interrupt"
+
+
+def test_an_interrupt_that_r_found_stops_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spice_fit(trials: pd.DataFrame, *, progress: Any, **_: Any) -> None:
+        progress("rnn", 1, 10, "loss")
+
+    engine(monkeypatch, spice_fit=spice_fit)
+    envelope = bridge.fit(encode_table(TRIALS), {"folder": "there"}, lambda *_: "interrupt")
+    assert envelope["code"] == "interrupt"

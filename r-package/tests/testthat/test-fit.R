@@ -84,3 +84,15 @@ test_that("progress bars take any message and change of stage", {
   expect_true(expect_no_error_here())
   expect_null(new_progress(FALSE))
 })
+
+test_that("ids keep their type, factors their levels, and missing covariates stay missing", {
+  skip_if_no_engine()
+  data <- little_trials()
+  data$subject <- match(data$subject, letters)
+  data$pick <- factor(ifelse(data$pick == 1, "right", "left"), levels = c("right", "left"))
+  people <- data.frame(subject = c("1", "2", "3"), sex = factor(c("m", NA, "f"), levels = c("m", "f")))
+  fit <- suppressWarnings(fit_to(data, people = people))
+  expect_type(fit$coefficients$participant, "integer")
+  expect_equal(fit$people$participant, 1:3)
+  expect_equal(fit$people$sex, people$sex)
+})

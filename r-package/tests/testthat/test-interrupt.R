@@ -1,4 +1,19 @@
-test_that("Ctrl-C ends the engine and is an interrupt in R", {
+interrupt_after <- function(seconds) {
+  system(sprintf("(sleep %s; kill -INT %d) &", seconds, Sys.getpid()))
+}
+
+outcome_of <- function(expr) {
+  tryCatch(
+    {
+      expr
+      "finished"
+    },
+    interrupt = function(condition) "interrupt",
+    error = function(error) conditionMessage(error)
+  )
+}
+
+test_that("Ctrl-C ends the engine and is an interrupt in R, again and again", {
   skip_if_no_engine()
   skip_on_os("windows")
   code <- paste(
@@ -9,16 +24,27 @@ test_that("Ctrl-C ends the engine and is an interrupt in R", {
     sep = "\n"
   )
   module <- reticulate::py_run_string(code, convert = FALSE)
-  system(sprintf("(sleep 1; kill -INT %d) &", Sys.getpid()))
-  started <- Sys.time()
-  outcome <- tryCatch(
-    {
-      module$wait()
-      "finished"
-    },
-    interrupt = function(condition) "interrupt",
-    error = function(error) conditionMessage(error)
-  )
-  expect_equal(outcome, "interrupt")
-  expect_lt(as.numeric(difftime(Sys.time(), started, units = "secs")), 10)
+  for (i in 1:3) {
+    started <- Sys.time()
+    interrupt_after(0.5)
+    expect_equal(outcome_of(open_envelope(convert(module$wait()), NULL)), "interrupt")
+    expect_lt(as.numeric(difftime(Sys.time(), started, units = "secs")), 10)
+  }
+  expect_type(call_bridge("version"), "list")
+})
+
+test_that("R itself can be interrupted after the engine ran", {
+  skip_if_no_engine()
+  skip_on_os("windows")
+  call_bridge("version")
+  interrupt_after(0.5)
+  expect_equal(outcome_of(Sys.sleep(10)), "interrupt")
+})
+
+test_that("an interrupt in the progress callback is passed on as a value", {
+  expect_equal(as_callback(function(...) NULL)(1), "done")
+  stopped <- as_callback(function(...) {
+    signalCondition(structure(class = c("interrupt", "condition"), list()))
+  })
+  expect_equal(stopped(1), "interrupt")
 })

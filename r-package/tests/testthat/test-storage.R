@@ -5,11 +5,26 @@ test_that("the fit folder has the bytes that the fit carries", {
   unlink(folder, recursive = TRUE)
 })
 
+test_that("an older fit in the folder is replaced as a whole, anything else is kept", {
+  folder <- tempfile()
+  spice_save(example_fit, folder)
+  file.create(file.path(folder, "of_an_older_fit.parquet"))
+  spice_save(example_fit, folder)
+  expect_setequal(list.files(folder, recursive = TRUE), names(example_fit$files))
+  other <- tempfile()
+  dir.create(other)
+  file.create(file.path(other, "thesis.docx"))
+  expect_error(spice_save(example_fit, other), "no fit folder", class = "spicestat_error_storage")
+  expect_equal(list.files(other), "thesis.docx")
+})
+
 test_that("what cannot be saved or loaded is refused", {
   expect_error(spice_save(1, tempfile()), class = "spicestat_error_config")
   file <- tempfile()
   file.create(file)
   expect_error(spice_save(example_fit, file), class = "spicestat_error_storage")
+  expect_error(spice_save(example_fit, file.path(file, "below")), class = "spicestat_error_storage")
+  expect_error(spice_save(example_fit, 3), class = "spicestat_error_storage")
   expect_error(spice_load(tempfile()), class = "spicestat_error_storage")
   expect_error(spice_load(NULL), class = "spicestat_error_storage")
 })

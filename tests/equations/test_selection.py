@@ -1,0 +1,159 @@
+"""Selection finds the structure that made the choices."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
+from spicestat.equations.selection import required_gain, select_structure
+from spicestat.errors import ConfigError
+from spicestat.simulate import DEFAULT_PARAMETERS, Parameter, simulate_cohort
+from spicestat.trials import read_trials
+
+RATE, NOT_CHOSEN = "x_learning_rate_reward", "x_value_reward_not_chosen"
+BETA = ("beta", "x_value_reward")
+SIMPLE = {(RATE, "1"): 0.4, (NOT_CHOSEN, NOT_CHOSEN): "keep", BETA: 3.0}
+CONSTANT = {(RATE, "c_reward"): 0.4, (NOT_CHOSEN, "1"): 0.4, BETA: 3.0}
+EVERYTHING = {
+    (RATE, "1"): 0.4,
+    (RATE, RATE): 0.0,
+    (RATE, "c_reward"): 0.0,
+    (RATE, "c_value_reward"): 0.0,
+    (NOT_CHOSEN, "1"): 0.1,
+    (NOT_CHOSEN, NOT_CHOSEN): 0.8,
+    BETA: 3.0,
+}
+
+
+def cohort_data(forget, n_participants=12, seed=3):
+    parameters = dict(DEFAULT_PARAMETERS) | {"forget": forget}
+    cohort = simulate_cohort(n_participants, 240, n_blocks=2, parameters=parameters, seed=seed)
+    return SequenceDataset.from_trials(read_trials(cohort.trials, block="block"))
+
+
+def structure(result, who=0):
+    return {
+        term: {FREE: "free", KEPT: "kept"}[int(status)]
+        for term, status in zip(result.equations.terms, result.equations.status[who], strict=True)
+        if status != EXCLUDED
+    }
+
+
+WITHOUT_FORGETTING = {(RATE, "1"): "free", (NOT_CHOSEN, NOT_CHOSEN): "kept", BETA: "free"}
+WITH_FORGETTING = {(RATE, "1"): "free", (NOT_CHOSEN, "1"): "free", (NOT_CHOSEN, NOT_CHOSEN): "free", BETA: "free"}
+
+
+@pytest.mark.parametrize("first", [SIMPLE, CONSTANT], ids=["simple", "constant"])
+@pytest.mark.parametrize(
+    ("forget", "truth"),
+    [(Parameter(0.0, 0.0), WITHOUT_FORGETTING), (Parameter(0.3, 0.05), WITH_FORGETTING)],
+    ids=["rescorla-wagner", "forgetting"],
+)
+def test_true_structure_is_found(forget, truth, first, build, equations_of):
+    """Seed fixed; the likelihood-ratio test behind each decision errs in 1 of 1000 decisions."""
+    data = cohort_data(forget)
+    start = equations_of("learning_rate", 12, first)
+    result = select_structure(build("learning_rate"), data, start, np.ones(len(start.terms), dtype=bool))
+    assert structure(result) == truth
+    assert (result.equations.status == result.equations.status[0]).all()
+    kept = result.equations.coefficients[result.equations.status == KEPT]
+    assert (kept == 1).all()
+
+
+def test_a_structure_that_is_too_large_is_pruned(build, equations_of):
+    data = cohort_data(Parameter(0.3, 0.05), n_participants=8)
+    start = equations_of("learning_rate", 8, EVERYTHING)
+    result = select_structure(build("learning_rate"), data, start, np.ones(len(start.terms), dtype=bool))
+    assert structure(result) == WITH_FORGETTING
+
+
+def test_only_allowed_terms_come_in(build, equations_of):
+    data = cohort_data(Parameter(0.3, 0.05), n_participants=4)
+    start = equations_of("learning_rate", 4, SIMPLE)
+    allowed = np.array([term != (NOT_CHOSEN, "1") for term in start.terms])
+    result = select_structure(build("learning_rate"), data, start, allowed)
+    assert (NOT_CHOSEN, "1") not in structure(result)
+
+
+def test_each_participant_may_have_a_structure_of_its_own(build, equations_of):
+    """As in tutorial 4: one forgets, the other does not."""
+    tables = []
+    for who, forget in enumerate([0.4, 0.0]):
+        parameters = {"alpha": Parameter(0.5), "forget": Parameter(forget), "beta": Parameter(5.0, high=20)}
+        trials = simulate_cohort(2, 1000, n_blocks=10, parameters=parameters, seed=who).trials
+        tables.append(trials[trials["participant"] == "p1"].assign(participant=who))
+    data = SequenceDataset.from_trials(read_trials(pd.concat(tables), block="block"))
+    start = equations_of("learning_rate", 2, SIMPLE)
+    allowed = np.ones(len(start.terms), dtype=bool)
+    result = select_structure(build("learning_rate"), data, start, allowed, shared=False)
+    assert structure(result, 0) == WITH_FORGETTING
+    assert structure(result, 1) == WITHOUT_FORGETTING
+
+
+def test_participants_without_choices_do_not_disturb_the_others(build, equations_of):
+    from dataclasses import replace
+
+    data = cohort_data(Parameter(0.3, 0.05), n_participants=4)
+    allowed = np.ones(7, dtype=bool)
+    for shared in (True, False):
+        alone = select_structure(
+            build("learning_rate"), data, equations_of("learning_rate", 4, SIMPLE), allowed, shared=shared
+        )
+        more = select_structure(
+            build("learning_rate"),
+            replace(data, n_participants=5),
+            equations_of("learning_rate", 5, SIMPLE),
+            allowed,
+            shared=shared,
+        )
+        assert [structure(more, who) for who in range(4)] == [structure(alone, who) for who in range(4)]
+        assert not more.converged[4]
+
+
+def test_a_larger_price_gives_no_larger_equations(build, equations_of):
+    data = cohort_data(Parameter(0.3, 0.05), n_participants=6)
+    start = equations_of("learning_rate", 6, SIMPLE)
+    allowed = np.ones(len(start.terms), dtype=bool)
+    sizes = [
+        len(structure(select_structure(build("learning_rate"), data, start, allowed, significance=level)))
+        for level in (0.5, 1e-3, 1e-200)
+    ]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 3
+
+
+def test_progress_counts_rounds(build, equations_of):
+    data = cohort_data(Parameter(0.3, 0.05), n_participants=3)
+    start = equations_of("learning_rate", 3, SIMPLE)
+    seen = []
+    select_structure(
+        build("learning_rate"), data, start, np.ones(7, dtype=bool), progress=lambda *call: seen.append(call)
+    )
+    assert {call[0] for call in seen} == {"equations"}
+    assert all(earlier[1] <= later[1] for earlier, later in pairwise(seen))
+    assert seen[-1][1] == seen[-1][2]
+
+
+# --- price of a term ------------------------------------------------------------------------------------------------
+
+
+def test_required_gain_by_hand():
+    assert required_gain(40, 200, "aic", 0.001) == 40.0
+    assert required_gain(1, 200, "aic", 0.05) == pytest.approx(3.841458820694124 / 2)
+    assert required_gain(100, 200, "bic", 0.001) == pytest.approx(50 * np.log(200))
+
+
+def test_required_gain_grows_with_participants_and_certainty():
+    sizes = [required_gain(n, 100, "aic", 0.001) for n in range(1, 60)]
+    assert sizes == sorted(sizes)
+    assert required_gain(5, 100, "aic", 1e-4) > required_gain(5, 100, "aic", 1e-3)
+    assert required_gain(5, 1000, "bic", 0.5) > required_gain(5, 100, "bic", 0.5)
+
+
+@pytest.mark.parametrize(("criterion", "significance"), [("dic", 0.1), ("aic", 0.0), ("aic", 1.0), ("bic", -1)])
+def test_unknown_prices_are_refused(criterion, significance):
+    with pytest.raises(ConfigError):
+        required_gain(3, 100, criterion, significance)
