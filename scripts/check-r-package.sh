@@ -8,6 +8,8 @@ rm -rf build/check/*
 cd build/check
 export _R_CHECK_CRAN_INCOMING_=FALSE _R_CHECK_CRAN_INCOMING_REMOTE_=FALSE _R_CHECK_FORCE_SUGGESTS_=FALSE
 export _R_CHECK_SYSTEM_CLOCK_=FALSE LC_ALL=C.UTF-8
+# torch leaves its cache in the temporary folder otherwise, which the check reports as left-over files
+export TORCHINDUCTOR_CACHE_DIR=$PWD/inductor
 
 R CMD build ../../r-package
 R CMD check --no-manual --as-cran spicestat_*.tar.gz || true

@@ -25,7 +25,10 @@
 #' @param ... Further settings of the engine, by name: `inputs` and `actions`
 #'   (character), `reward_scaling`, `learning_rate`, `hidden_size`,
 #'   `embedding_size`, `structure`, `device`, and so on.
-#' @param model Name of the model to start from, such as `"rescorla_wagner"`.
+#' @param model Name of the model to start from: `"choice"` (learning rate,
+#'   forgetting and choice perseveration; terms that the choices do not need are
+#'   dropped), `"participant_embedding"` (the same without perseveration),
+#'   `"learning_rate"`, `"forgetting"` or `"rescorla_wagner"`.
 #' @param epochs Number of training epochs of the network; `NULL` for the
 #'   engine's default.
 #' @param seed Whole number. The same seed gives the same fit.
@@ -52,7 +55,7 @@
 #' }
 spice_fit <- function(trials, participant, choice, reward, block = NULL, trial = NULL,
                       experiment = NULL, covariates = NULL, people = NULL, ...,
-                      model = "participant_embedding", epochs = NULL, seed = 0,
+                      model = "choice", epochs = NULL, seed = 0,
                       progress = interactive()) {
   call <- rlang::current_env()
   check_table(trials, "trials", call)

@@ -23,6 +23,7 @@ _ROWS_AT_ONCE = 2000
 _EDGE = 1e-6
 _FLAT = 1e-6
 _SINGULAR = 1e-10
+_ROUGH, _ROUGH_ITER = 0.01, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,19 +125,25 @@ def refit(
     problem = _Problem(model, data, equations)
     if starts is None:
         starts = [np.broadcast_to(np.median(equations.coefficients, axis=0), equations.coefficients.shape)]
-    best: _Point | None = None
+    everything = [equations.coefficients, *starts]
     with one_thread():
-        for number, start in enumerate([equations.coefficients, *starts], start=1):
+        best: _Point | None = None
+        for number, start in enumerate(everything, start=1):
+            inside = problem.inside(equations.with_coefficients(start).coefficients)
+            # only the best start is worth the last digits
+            last = len(everything) == 1
             point = problem.maximise(
-                problem.inside(equations.with_coefficients(start).coefficients), tolerance, max_iter
+                inside, tolerance if last else max(tolerance, _ROUGH), max_iter if last else min(max_iter, _ROUGH_ITER)
             )
             if best is None:
                 best = point
             else:
-                best.update(point, point.log_likelihood > best.log_likelihood + tolerance)
+                best.update(point, point.log_likelihood > best.log_likelihood + _ROUGH)
             if progress is not None:
-                progress("refit", number, 1 + len(starts), f"log-likelihood {float(best.log_likelihood.sum()):.1f}")
+                progress("refit", number, len(everything), f"log-likelihood {float(best.log_likelihood.sum()):.1f}")
         assert best is not None
+        if len(everything) > 1:
+            best = problem.maximise(best.coefficients, tolerance, max_iter)
         return problem.result(best)
 
 

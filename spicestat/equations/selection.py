@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from spicestat.dataset import SequenceDataset
-from spicestat.equations.equation_set import EquationSet
+from spicestat.equations.equation_set import EXCLUDED, EquationSet
 from spicestat.equations.moves import Move, apply_moves, predict_moves
 from spicestat.equations.refit import RefitResult, local_curvature, refit
 from spicestat.errors import ConfigError
@@ -22,8 +22,14 @@ Criterion = Literal["aic", "bic"]
 _TRIES = 3
 """Moves that are refitted per round, the most promising first, until one pays."""
 
-_TOLERANCE, _MAX_ITER = 0.01, 20
+_TOLERANCE, _MAX_ITER = 0.05, 10
 """Precision of these refits: enough to compare likelihoods with what a term must gain."""
+
+_TIE = 1e-6
+"""Likelihoods that differ by less are equal."""
+
+_HOPELESS = 0.5
+"""A move whose predicted gain falls short of its price by more than this share of the price is not refitted."""
 
 
 def required_gain(n_participants: int, n_trials: float, criterion: Criterion, significance: float) -> float:
@@ -145,8 +151,8 @@ class _Search:
         curvature = local_curvature(self.model, self.data, current.equations)
         moves = {
             int(group): self._promising(
-                current,
                 predict_moves(current.equations, self.allowed, curvature, np.flatnonzero(self.group == group)),
+                gain,
                 growing,
             )
             for group in np.flatnonzero(self.open)
@@ -166,16 +172,28 @@ class _Search:
             gained = np.bincount(self.group, trial.log_likelihood - current.log_likelihood, len(self.open))
             pays = np.zeros_like(changed)
             for group, move in chosen.items():
-                pays[group] = gained[group] > gain * move.n_coefficients + _TOLERANCE
+                pays[group] = gained[group] > _price(move, gain)
             best = _merged(best, trial, pays[self.group])
             changed |= pays
         self.open &= changed
         return best if changed.any() else None
 
-    def _promising(self, current: RefitResult, moves: list[Move], growing: bool) -> list[Move]:
+    def _promising(self, moves: list[Move], gain: float, growing: bool) -> list[Move]:
         """Growing allows additions and exchanges, pruning allows removals and exchanges."""
         unwanted = -1 if growing else 1
-        return [move for move in moves if move.n_coefficients != unwanted][:_TRIES]
+        hopeful = [
+            move
+            for move in moves
+            if move.n_coefficients != unwanted and move.gain > gain * (move.n_coefficients - _HOPELESS)
+        ]
+        return hopeful[:_TRIES]
+
+
+def _price(move: Move, gain: float) -> float:
+    """Log-likelihood that a move must gain; among equals, a term that is not there is the simplest."""
+    if move.n_coefficients == 0:
+        return -_TIE if move.status == EXCLUDED else _TOLERANCE
+    return gain * move.n_coefficients
 
 
 def _merged(first: RefitResult, second: RefitResult, take_second: np.ndarray) -> RefitResult:
