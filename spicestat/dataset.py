@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -100,11 +101,16 @@ class SequenceDataset:
         counts = torch.zeros(self.n_participants, dtype=torch.int64, device=self.mask.device)
         return counts.index_add(0, self.participant, self.mask.sum(dim=1))
 
+    @property
+    def lengths(self) -> Tensor:
+        """Steps of each sequence up to its last trial, int Tensor of shape (S,)."""
+        steps = torch.arange(1, self.n_steps + 1, device=self.valid.device)
+        return torch.where(self.valid, steps, 0).amax(dim=1)
+
     def select(self, index: Sequence[int] | Tensor) -> SequenceDataset:
         """Return the sequences at ``index``, trimmed to the longest of them; codes stay as they are."""
         rows = torch.as_tensor(index, dtype=torch.int64, device=self.mask.device)
-        lengths = self.valid[rows].sum(dim=1)
-        steps = int(lengths.max()) if len(rows) else 0
+        steps = int(self.lengths[rows].max()) if len(rows) else 0
         return SequenceDataset(
             self.actions[rows, :steps],
             self.rewards[rows, :steps],
@@ -118,6 +124,17 @@ class SequenceDataset:
             self.n_participants,
             self.n_experiments,
         )
+
+    def thinned(self, n_trials: int) -> SequenceDataset:
+        """Return, for each participant, evenly spread sequences that hold about ``n_trials`` targets (all if fewer)."""
+        counts = self.mask.sum(dim=1)
+        rows = []
+        for code in sorted(set(self.participant.tolist())):
+            own = torch.nonzero(self.participant == code).squeeze(1)
+            share = min(1.0, n_trials / max(int(counts[own].sum()), 1))
+            n_kept = max(1, math.ceil(share * len(own)))
+            rows.append(own[torch.linspace(0, len(own) - 1, n_kept).round().long()])
+        return self.select(torch.cat(rows).sort().values)
 
     def with_mask(self, mask: Tensor) -> SequenceDataset:
         """Return the dataset with only those targets counted where ``mask`` (S, T) is also True."""
@@ -201,7 +218,7 @@ class SequenceDataset:
         DataError
             A participant code is not an integer from 0, or there is no target at all.
         """
-        x, y = (torch.as_tensor(array, dtype=torch.float32) for array in (xs, ys))
+        x, y = _floats(xs), _floats(ys)
         if x.ndim != 3 or y.ndim != 3 or x.shape[:2] != y.shape[:2]:
             raise ShapeError(
                 "xs and ys must be 3-D and agree in their first two dimensions", got=(tuple(x.shape), tuple(y.shape))
@@ -236,6 +253,13 @@ class SequenceDataset:
             n_participants=max(int(participant.max()) + 1, n_participants or 0),
             n_experiments=max(int(experiment.max()) + 1, n_experiments or 0),
         )
+
+
+def _floats(array: np.ndarray | Tensor) -> Tensor:
+    if isinstance(array, Tensor):
+        return array.to(torch.float32)
+    # a copy, as torch cannot hold read-only arrays
+    return torch.from_numpy(np.array(array, dtype="float32"))
 
 
 def _scatter(values: np.ndarray, row: np.ndarray, step: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

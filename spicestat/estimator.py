@@ -18,6 +18,7 @@ from spicestat.equations.selection import Criterion
 from spicestat.errors import ConfigError, ConvergenceWarning, NotFittedError, ShapeError
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig
+from spicestat.settings import optional_whole_number, real_number, whole_number
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import Progress, TrainingResult, rnn_logits, train
 
@@ -198,6 +199,8 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         SpiceEstimator
             Itself.
         """
+        if (conditions_val is None) != (targets_val is None):
+            raise ConfigError("validation needs both conditions_val and targets_val", do="pass both or neither")
         data = SequenceDataset.from_arrays(conditions, targets, self.n_participants, self.n_experiments)
         validation = None
         if conditions_val is not None and targets_val is not None:
@@ -208,20 +211,21 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         """Like `fit`, from a `SequenceDataset`."""
         if data.n_actions != self.n_actions:
             raise ShapeError("the data have another number of actions", got=data.n_actions, allowed=self.n_actions)
+        training, sparse, device = self._training_config(), self._sparse_settings(), self._device()
         if self.spice_participant_id is not None:
             data = self._one_participant(data)
+            validation = None if validation is None else self._one_participant(validation)
         report = self.progress or (_print_progress if self.verbose else None)
         self.rnn_model_ = self.build_model()
-        on_device = data.to(device=self.device)
         self.training_: TrainingResult = train(
-            self.rnn_model_.to(self.device),
-            on_device,
-            self._training_config(),
-            None if validation is None else validation.to(device=self.device),
+            self.rnn_model_.to(device),
+            data.to(device=device),
+            training,
+            None if validation is None else validation.to(device=device),
             report,
         )
         self.rnn_model_.to("cpu")
-        found: Discovery = discover(self.rnn_model_, data, self.spice_config, self._sparse_settings(), report)
+        found: Discovery = discover(self.rnn_model_, data, self.spice_config, sparse, report)
         self.sparse_: EquationSet = found.sparse
         self.refit_: RefitResult = found.refit
         self.equations_: EquationSet = found.refit.equations
@@ -238,14 +242,14 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
 
     def build_model(self) -> BaseRNN:
         """Return a new model with weights drawn from ``random_state``."""
-        settings = BuildSettings(self.hidden_size, self.embedding_size, self.dropout, self.n_members)
-        if self.hidden_size < 1 or not 0 <= self.dropout < 1 or self.n_members < 1:
-            raise ConfigError(
-                "hidden_size and n_members must be 1 or more and dropout in [0, 1)",
-                got={"hidden_size": self.hidden_size, "n_members": self.n_members, "dropout": self.dropout},
-            )
+        settings = BuildSettings(
+            whole_number("hidden_size", self.hidden_size, 1),
+            optional_whole_number("embedding_size", self.embedding_size, 1),
+            real_number("dropout", self.dropout, 0.0, 1.0),
+            whole_number("n_members", self.n_members, 1),
+        )
         with torch.random.fork_rng(devices=[]), building(settings):
-            torch.manual_seed(self.random_state)
+            torch.manual_seed(whole_number("random_state", self.random_state, 0))
             return self.rnn_class(
                 n_actions=self.n_actions, n_participants=self.n_participants, n_experiments=self.n_experiments
             )
@@ -270,12 +274,10 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         anything = torch.zeros(*features.shape[:2], self.n_actions)
         anything[..., 0] = 1.0
         data = SequenceDataset.from_arrays(features, anything, self.equations_.n_participants)
-        if data.n_participants > self.equations_.n_participants:
-            raise ShapeError(
-                "conditions hold a participant that was not fitted",
-                got=int(data.participant.max()),
-                allowed=f"0 to {self.equations_.n_participants - 1}",
-            )
+        fitted = np.flatnonzero(self.refit_.n_trials)
+        unknown = sorted(set(data.participant.tolist()) - set(fitted.tolist()))
+        if unknown:
+            raise ShapeError("conditions hold participants that were not fitted", got=unknown, allowed=fitted.tolist())
         return tuple(
             torch.where(data.valid[..., None], torch.softmax(logits.double(), dim=-1), torch.nan).numpy()
             for logits in (rnn_logits(self.rnn_model_, data), equation_logits(self.rnn_model_, data, self.equations_))
@@ -317,6 +319,14 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
                 allowed=sorted(set(data.participant.tolist())),
             )
         return data.select(rows)
+
+    def _device(self) -> torch.device:
+        try:
+            device = torch.device(self.device)
+            torch.zeros(1, device=device)
+        except (RuntimeError, TypeError, AssertionError) as error:
+            raise ConfigError("this device cannot be used", got=self.device, do="pass device='cpu'") from error
+        return device
 
     def _training_config(self) -> TrainingConfig:
         return TrainingConfig(

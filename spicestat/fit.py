@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from spicestat.equations.equation_set import BETA, EXCLUDED, EquationSet
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.refit import RefitResult
 from spicestat.equations.selection import Criterion
-from spicestat.errors import ConfigError, DataError
+from spicestat.errors import ConfigError, DataError, StorageError
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
@@ -207,25 +208,22 @@ def spice_fit(
     >>> fit.coefficients.participants
     ('p1', 'p2', 'p3', 'p4')
     """
-    if isinstance(trials, TrialTable):
-        table = trials
-    else:
-        table = read_trials(
-            trials,
-            participant=participant,
-            choice=choice,
-            reward=reward,
-            block=block,
-            trial=trial,
-            experiment=experiment,
-            inputs=inputs,
-            covariates=covariates,
-            people=people,
-            actions=actions,
-            reward_scaling=reward_scaling,
-        )
-    data = _dataset(table)
+    reading: dict[str, Any] = {
+        "participant": participant,
+        "choice": choice,
+        "reward": reward,
+        "block": block,
+        "trial": trial,
+        "experiment": experiment,
+        "inputs": inputs,
+        "covariates": covariates,
+        "people": people,
+        "actions": actions,
+        "reward_scaling": reward_scaling,
+    }
+    table = _table(trials, reading)
     name, (rnn_class, config) = _model(model)
+    data = _dataset(table)
     estimator = SpiceEstimator(
         rnn_class,
         config,
@@ -269,16 +267,35 @@ def load_fit(
     """
     estimator, extra = load_estimator(folder, rnn_class, spice_config)
     table = load_trials(Path(folder) / "trials")
-    fit = _assemble_coefficients(table, estimator, str(extra.get("model", "custom")))
-    return SpiceFit(table, estimator, fit, pd.DataFrame(extra["scores"]))
+    scores, model = extra.get("scores"), extra.get("model")
+    if not isinstance(scores, dict) or not isinstance(model, str):
+        raise StorageError(f"'{folder}' lacks scores and model in its manifest", do="save the fit again")
+    if table.n_participants != estimator.equations_.n_participants:
+        raise StorageError(
+            f"the trials and equations in '{folder}' have different participants", do="save the fit again"
+        )
+    return SpiceFit(table, estimator, _assemble_coefficients(table, estimator, model), pd.DataFrame(scores))
+
+
+def _table(trials: TableSource | TrialTable, reading: dict[str, Any]) -> TrialTable:
+    """Read the trials; a `TrialTable` is read already, so nothing about columns goes with it."""
+    if not isinstance(trials, TrialTable):
+        return read_trials(trials, **reading)
+    defaults = {name: parameter.default for name, parameter in signature(spice_fit).parameters.items()}
+    given = [name for name, value in reading.items() if value is not defaults[name] and value != defaults[name]]
+    if given:
+        raise ConfigError("a TrialTable has been read already", got=given, do="pass these to read_trials()")
+    return trials
 
 
 def _model(model: str | tuple[type[BaseRNN], SpiceConfig]) -> tuple[str, tuple[type[BaseRNN], SpiceConfig]]:
-    if isinstance(model, tuple):
-        return model[0].__name__, model
-    if model not in PRECODED:
-        raise ConfigError("unknown model", got=model, allowed=", ".join(PRECODED))
-    return model, PRECODED[model]
+    if isinstance(model, str) and model in PRECODED:
+        return model, PRECODED[model]
+    if isinstance(model, tuple) and len(model) == 2:
+        rnn_class, config = model
+        if isinstance(rnn_class, type) and issubclass(rnn_class, BaseRNN) and isinstance(config, SpiceConfig):
+            return rnn_class.__name__, (rnn_class, config)
+    raise ConfigError("unknown model", got=model, allowed=f"{', '.join(PRECODED)}, or (BaseRNN subclass, SpiceConfig)")
 
 
 def _dataset(table: TrialTable) -> SequenceDataset:

@@ -118,6 +118,8 @@ def plot_covariate(
     ------
     ColumnError
         There is no such covariate or coefficient.
+    DataError
+        The term is in nobody's equation.
     """
     people = coefficients.people if data is None else data
     if people is None or covariate not in people:
@@ -125,6 +127,10 @@ def plot_covariate(
     if (module, term) not in coefficients.terms:
         raise ColumnError(f"no coefficient '{term}' of '{module}'", allowed=list(coefficients.terms))
     rows = coefficients.frame.query("module == @module and term == @term and std_error.notna()")
+    if rows.empty:
+        raise DataError(
+            f"no participant has an estimate of '{term}' of '{module}'", do="choose a term of the equations"
+        )
     rows = rows.merge(people[["participant", covariate]], on="participant")
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     axis = figure.add_subplot()

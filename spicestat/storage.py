@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
+import math
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-import spicestat
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.library import ModuleLibrary
 from spicestat.equations.refit import RefitResult
@@ -43,22 +44,32 @@ def write_folder(folder: str | Path, write: Callable[[Path], None]) -> Path:
     StorageError
         The folder holds something else, or cannot be written.
     """
-    target = Path(folder)
+    target = Path(folder).resolve()
     if target.exists() and not (target / _MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise StorageError(f"'{target}' exists and is no fit folder", do="choose another folder or empty it")
-    partial = target.with_name(f"{target.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        write(partial)
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
-    except OSError as error:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as workplace:
+            new, old = Path(workplace) / "new", Path(workplace) / "old"
+            new.mkdir()
+            write(new)
+            _exchange(new, target, old)
+    except (OSError, SafetensorError) as error:
         raise StorageError(f"cannot write '{target}': {error}", do="check rights and free space") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def _exchange(new: Path, target: Path, old: Path) -> None:
+    """Put a new folder in the target's place; whatever goes wrong, the target is the old or the new one."""
+    if not target.exists():
+        new.rename(target)
+        return
+    target.rename(old)
+    try:
+        new.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
 
 
 def save_estimator(estimator: SpiceEstimator, folder: Path, extra: dict[str, Any] | None = None) -> None:
@@ -76,7 +87,7 @@ def save_estimator(estimator: SpiceEstimator, folder: Path, extra: dict[str, Any
     params = {name: value for name, value in estimator.get_params().items() if name not in _NOT_STORED}
     manifest = {
         "format": _FORMAT,
-        "spicestat": spicestat.__version__,
+        "spicestat": version("spicestat"),
         "model": _model_name(estimator.rnn_class, estimator.spice_config),
         "params": params,
         "training": asdict(estimator.training_),
@@ -93,11 +104,11 @@ def save_estimator(estimator: SpiceEstimator, folder: Path, extra: dict[str, Any
         "n_trials": estimator.refit_.n_trials.tolist(),
         "converged": estimator.refit_.converged.tolist(),
         "at_bound": estimator.refit_.at_bound.tolist(),
-        "covariance": _without_nan(estimator.refit_.covariance),
+        "covariance": estimator.refit_.covariance.tolist(),
     }
     save_file(estimator.rnn_model_.state_dict(), folder / _WEIGHTS)
-    (folder / _EQUATIONS).write_text(json.dumps(equations, allow_nan=False), encoding="utf-8")
-    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2, allow_nan=False), encoding="utf-8")
+    (folder / _EQUATIONS).write_text(json.dumps(_plain(equations), allow_nan=False), encoding="utf-8")
+    (folder / _MANIFEST).write_text(json.dumps(_plain(manifest), indent=2, allow_nan=False), encoding="utf-8")
 
 
 def load_estimator(
@@ -136,15 +147,20 @@ def load_estimator(
         estimator.rnn_model_.load_state_dict(load_file(source / _WEIGHTS))
         training = manifest["training"]
         estimator.training_ = TrainingResult(
-            tuple(training["train_nll"]),
-            tuple((int(epoch), float(loss)) for epoch, loss in training["validation_nll"]),
+            tuple(_number(loss) for loss in training["train_nll"]),
+            tuple((int(epoch), _number(loss)) for epoch, loss in training["validation_nll"]),
             training["stopped"],
             training["best_epoch"],
         )
         _restore_equations(estimator, read_json(source / _EQUATIONS))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise StorageError(f"'{source}' is damaged: {error}", do="save the fit again") from error
-    return estimator, dict(manifest.get("extra", {}))
+    extra = manifest.get("extra")
+    return estimator, extra if isinstance(extra, dict) else {}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _restore_equations(estimator: SpiceEstimator, stored: dict[str, Any]) -> None:
@@ -154,26 +170,39 @@ def _restore_equations(estimator: SpiceEstimator, stored: dict[str, Any]) -> Non
     )
     states = tuple(stored["states"])
 
+    n_terms = sum(len(library.powers) for library in libraries) + len(states)
+    n_participants = len(stored["n_trials"])
+
+    def array(name: str, dtype: str, *shape: int) -> np.ndarray:
+        values = np.array(stored[name], dtype=dtype)
+        if values.shape != shape:
+            raise ValueError(f"'{name}' has the shape {values.shape} and not {shape}")
+        return values
+
     def equations(prefix: str) -> EquationSet:
-        coefficients = np.array(stored[f"{prefix}coefficients"], dtype="float64")
-        return EquationSet(libraries, states, coefficients, np.array(stored[f"{prefix}status"], dtype="int8"))
+        coefficients = array(f"{prefix}coefficients", "float64", n_participants, n_terms)
+        return EquationSet(libraries, states, coefficients, array(f"{prefix}status", "int8", n_participants, n_terms))
 
     estimator.sparse_, estimator.equations_ = equations("sparse_"), equations("")
     estimator.refit_ = RefitResult(
         equations=estimator.equations_,
-        covariance=np.array(stored["covariance"], dtype="float64"),
-        log_likelihood=np.array(stored["log_likelihood"], dtype="float64"),
-        n_trials=np.array(stored["n_trials"], dtype="int64"),
-        converged=np.array(stored["converged"], dtype=bool),
-        at_bound=np.array(stored["at_bound"], dtype=bool),
+        covariance=array("covariance", "float64", n_participants, n_terms, n_terms),
+        log_likelihood=array("log_likelihood", "float64", n_participants),
+        n_trials=array("n_trials", "int64", n_participants),
+        converged=array("converged", "bool", n_participants),
+        at_bound=array("at_bound", "bool", n_participants, n_terms),
     )
 
 
-def _without_nan(values: np.ndarray) -> Any:
-    """Return nested lists with None for NaN, which JSON does not know."""
-    boxed = values.astype(object)
-    boxed[~np.isfinite(values)] = None
-    return boxed.tolist()
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: Python numbers for NumPy's, None for NaN and infinities."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:

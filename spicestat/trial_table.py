@@ -19,6 +19,7 @@ from spicestat.tables import read_table, write_table
 __all__ = ["TrialTable", "describe_blocks", "load_trials"]
 
 _FORMAT = "spicestat trials 1"
+_LABELS = ("participants", "experiments", "actions", "inputs", "blocks")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -132,13 +133,8 @@ class TrialTable:
         ...     load_trials(read_trials(table).save(folder)).participants
         (7,)
         """
-        labels: dict[str, list[Any]] = {
-            "participants": list(self.participants),
-            "experiments": list(self.experiments),
-            "actions": list(self.actions),
-            "inputs": list(self.inputs),
-            "blocks": self.blocks["label"].tolist(),
-        }
+        columns = (self.participants, self.experiments, self.actions, self.inputs, self.blocks["label"].tolist())
+        labels: dict[str, list[Any]] = {name: list(values) for name, values in zip(_LABELS, columns, strict=True)}
         for name, values in labels.items():
             odd = [value for value in values if not isinstance(value, str | bool | int | float)]
             if odd:
@@ -172,6 +168,9 @@ def load_trials(folder: str | Path) -> TrialTable:
         raise StorageError(f"cannot read trials from '{folder}': {error}", do="check the folder") from error
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise StorageError(f"'{path}' is not a manifest of trials that this version reads", allowed=_FORMAT)
+    missing = [name for name in (*_LABELS, "record") if name not in manifest]
+    if missing:
+        raise StorageError(f"'{path}' is damaged: it lacks {', '.join(missing)}", do="save the trials again")
     frame = read_table(Path(folder) / "trials.parquet")
     people = read_table(Path(folder) / "people.parquet")
     participants = tuple(manifest["participants"])

@@ -17,8 +17,8 @@ KEEP = "keep"
 
 @pytest.fixture(scope="session")
 def small_cohort():
-    """Three participants with two blocks of 30 trials."""
-    return simulate_cohort(3, 60, n_blocks=2, seed=1)
+    """Three participants with three blocks of 20 trials."""
+    return simulate_cohort(3, 60, n_blocks=3, seed=1)
 
 
 @pytest.fixture(scope="session")
@@ -83,15 +83,18 @@ def _numpy_logits(name, data, coefficients, terms):
     """Run a learner trial by trial in plain numpy: (S, T, A); the structure is in ``terms``, values (P, K)."""
     actions, rewards = data.actions.numpy().astype(float), data.rewards.numpy().astype(float)
     logits = np.zeros(actions.shape)
+    perseverates = any(module == "x_value_choice" for module, _ in terms)
     for sequence in range(data.n_sequences):
         row = coefficients[int(data.participant[sequence])]
         equations = {}
         for (module, term), number in zip(terms, row, strict=True):
             equations.setdefault(module, {})[term] = number
-        value, rate = np.full(data.n_actions, 0.5), np.zeros(data.n_actions)
+        value, rate, trace = np.full(data.n_actions, 0.5), np.zeros(data.n_actions), np.zeros(data.n_actions)
         for step in range(data.n_steps):
             value, rate = _one_trial(name, equations, value, rate, actions[sequence, step], rewards[sequence, step])
-            logits[sequence, step] = equations["beta"]["x_value_reward"] * value
+            if perseverates:
+                trace = _polynomial(equations["x_value_choice"], x_value_choice=trace, c_action=actions[sequence, step])
+            logits[sequence, step] = equations["beta"]["x_value_reward"] * value + trace
     return logits
 
 

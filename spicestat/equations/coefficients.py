@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat.errors import ColumnError, DataError, ShapeError, StorageError
-from spicestat.tables import TableSource, check_numeric, first_rows, read_table, require_columns
+from spicestat.tables import TableSource, check_numeric, first_rows, read_table, require_columns, write_table
 
 __all__ = ["COLUMNS", "CoefficientTable", "read_coefficients"]
 
@@ -149,17 +149,30 @@ class CoefficientTable:
             The folder cannot be written.
         """
         target = Path(folder)
-        manifest = {"format": _FORMAT, "columns": list(COLUMNS), "info": dict(self.info)}
+        manifest: dict[str, Any] = {"format": _FORMAT, "columns": list(COLUMNS), "info": dict(self.info)}
+        mixed = len({type(label) for label in self.participants}) > 1
+        if mixed:
+            # Parquet columns have one type, so the labels go into the manifest and their text into the tables
+            manifest["participants"] = list(self.participants)
+        tables = {
+            _TABLE_FILE: self.frame,
+            "covariance.parquet": None if self.covariance is None else self.covariance_frame(),
+            "people.parquet": self.people,
+        }
         try:
             target.mkdir(parents=True, exist_ok=True)
-            self.frame.to_parquet(target / _TABLE_FILE, index=False)
             (target / _MANIFEST_FILE).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-            if self.covariance is not None:
-                self.covariance_frame().to_parquet(target / "covariance.parquet", index=False)
-            if self.people is not None:
-                self.people.to_parquet(target / "people.parquet", index=False)
+            for name, table in tables.items():
+                if table is None:
+                    (target / name).unlink(missing_ok=True)
+                else:
+                    write_table(table.astype({"participant": str}) if mixed else table, target / name)
         except OSError as error:
             raise StorageError(f"cannot write the coefficient table to '{target}': {error}") from error
+        except TypeError as error:
+            raise StorageError(
+                f"these participants cannot be saved: {error}", allowed="numbers, strings and booleans as labels"
+            ) from error
         return target
 
     def covariance_frame(self) -> pd.DataFrame:
@@ -217,11 +230,22 @@ def read_coefficients(source: TableSource) -> CoefficientTable:
     folder = Path(source)
     manifest = _read_manifest(folder)
     people_file, covariance_file = folder / "people.parquet", folder / "covariance.parquet"
-    people = read_table(people_file) if people_file.is_file() else None
-    table = CoefficientTable.from_frame(read_table(folder / _TABLE_FILE), None, people, manifest.get("info", {}))
+    labels = {str(label): label for label in manifest.get("participants", [])}
+    people = _relabelled(read_table(people_file), labels) if people_file.is_file() else None
+    frame = _relabelled(read_table(folder / _TABLE_FILE), labels)
+    table = CoefficientTable.from_frame(frame, None, people, manifest.get("info", {}))
     if covariance_file.is_file():
-        table = table.with_covariance_frame(read_table(covariance_file))
+        table = table.with_covariance_frame(_relabelled(read_table(covariance_file), labels))
     return table
+
+
+def _relabelled(frame: pd.DataFrame, labels: Mapping[str, Any]) -> pd.DataFrame:
+    """Give participants of mixed types their own labels back; without ``labels`` they have them."""
+    if not labels:
+        return frame
+    own = np.empty(len(frame), dtype=object)
+    own[:] = [labels.get(label, label) for label in frame["participant"]]
+    return frame.assign(participant=own)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -258,6 +282,7 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     lost = (typed["selected"] & typed["estimate"].isna()).to_numpy()
     if lost.any():
         raise DataError(f"{what} has selected terms without an estimate", got=first_rows(typed, lost, _KEY))
+    typed["estimate"] = typed["estimate"].where(typed["selected"], typed["estimate"].fillna(0.0))
     twice = typed.duplicated(_KEY).to_numpy()
     if twice.any():
         raise DataError(f"{what} has duplicate rows", got=first_rows(typed, twice, _KEY))

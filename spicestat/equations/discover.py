@@ -14,12 +14,13 @@ from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.equations.library import ModuleLibrary
 from spicestat.equations.refit import RefitResult
-from spicestat.equations.selection import Criterion, select_structure
+from spicestat.equations.selection import Criterion, check_criterion, select_structure
 from spicestat.equations.sparse import SparseFit, group_threshold, independent_terms, polynomial_library, stlsq
 from spicestat.equations.trajectories import Trajectory, record_trajectories
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
+from spicestat.settings import real_number, whole_number
 from spicestat.training.loop import Progress, one_thread
 
 __all__ = ["Discovery", "SparseSettings", "Structure", "discover", "sparse_equations"]
@@ -55,6 +56,10 @@ class SparseSettings:
     def __post_init__(self) -> None:
         if self.structure not in ("population", "participant"):
             raise ConfigError("unknown structure", got=self.structure, allowed="'population' or 'participant'")
+        whole_number("degree", self.degree, 1)
+        real_number("threshold", self.threshold, 0.0)
+        real_number("alpha", self.alpha, 0.0)
+        check_criterion(self.criterion, self.significance)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED, EquationSet
 from spicestat.models.base import BaseRNN
 from spicestat.models.equation import ModuleEquation
+from spicestat.models.modules import keep_first_member
 from spicestat.training.loop import one_thread
 
 __all__ = ["EquationModel", "EquationPool", "equation_logits"]
@@ -39,6 +40,9 @@ class EquationModel:
 
     def __init__(self, model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> None:
         self.model = copy.deepcopy(model).double().eval()
+        # equations have no members; embeddings, which forward() still looks up, must agree on that
+        keep_first_member(self.model)
+        self.model.n_members = 1
         self.data = data.to(dtype=torch.float64)
         self.features = self.data.xs
         self.equations = equations

@@ -11,9 +11,6 @@ from spicestat.equations.refit import Curvature
 
 __all__ = ["Move", "apply_moves", "predict_moves"]
 
-_GAIN_LIMIT = 20.0
-"""Largest predicted gain per participant: where the likelihood is flat, the prediction has no limit."""
-
 _STEP_LIMIT = 1.0
 """Largest predicted change of a coefficient that is used as a starting value."""
 
@@ -40,7 +37,13 @@ class Move:
     gain: float
 
 
-def predict_moves(equations: EquationSet, allowed: np.ndarray, curvature: Curvature, members: np.ndarray) -> list[Move]:
+def predict_moves(
+    equations: EquationSet,
+    allowed: np.ndarray,
+    curvature: Curvature,
+    log_likelihood: np.ndarray,
+    members: np.ndarray,
+) -> list[Move]:
     """All single changes of a group's structure, the best prediction first.
 
     The prediction is the peak of the local quadratic over the changed and the free coefficients.
@@ -53,6 +56,8 @@ def predict_moves(equations: EquationSet, allowed: np.ndarray, curvature: Curvat
         Terms that may be in the equations.
     curvature : Curvature
         At the estimates.
+    log_likelihood : ndarray of shape (P,)
+        At the estimates. No prediction exceeds what is left to gain up to 0.
     members : int ndarray
         The group's participants.
     """
@@ -64,6 +69,7 @@ def predict_moves(equations: EquationSet, allowed: np.ndarray, curvature: Curvat
         targets = {EXCLUDED, FREE} | ({KEPT} if equations.own_state[position] else set())
         for target in sorted(targets - {int(status[position])}):
             gains = [_gain(equations, curvature, who, position, target) for who in members]
+            gains = np.minimum(gains, -log_likelihood[members])
             added = int(target == FREE) - int(status[position] == FREE)
             moves.append(Move(position, target, added, float(np.sum(gains))))
     return sorted(moves, key=lambda move: -move.gain)
@@ -105,7 +111,7 @@ def _gain(equations: EquationSet, curvature: Curvature, who: int, position: int,
     else:
         change = (1.0 if target == KEPT else 0.0) - equations.coefficients[who, position]
         gain = gradient * change - 0.5 * size * change**2
-    return float(np.clip(np.nan_to_num(gain), -_GAIN_LIMIT, _GAIN_LIMIT))
+    return float(np.nan_to_num(gain))
 
 
 def _shift(equations: EquationSet, curvature: Curvature, who: int, position: int, target: int) -> np.ndarray:

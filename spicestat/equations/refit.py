@@ -22,7 +22,7 @@ _TERM_LIMIT = 10.0
 _ROWS_AT_ONCE = 2000
 _EDGE = 1e-6
 _FLAT = 1e-6
-_SINGULAR = 1e-10
+_SINGULAR = 1e-6
 _ROUGH, _ROUGH_ITER = 0.01, 20
 
 
@@ -35,14 +35,15 @@ class RefitResult:
     equations : EquationSet
         The structure with the estimates.
     covariance : ndarray of shape (P, K, K)
-        Inverse of the observed information over the free coefficients that are not at a bound;
-        NaN elsewhere, and everywhere for a participant whose information is not positive definite.
+        Inverse of the observed information over the free coefficients; NaN elsewhere, and everywhere
+        for a participant with a coefficient at its bound, or whose likelihood is flat (information not
+        positive definite, or a standard error wider than the bounds).
     log_likelihood : ndarray of shape (P,)
         At the estimates, in nats.
     n_trials : int ndarray of shape (P,)
         Number of predicted choices; with none, a participant keeps its start and has not converged.
     converged : bool ndarray of shape (P,)
-        The Newton decrement is below tolerance and the information is positive definite.
+        The Newton decrement is below tolerance and the likelihood is not flat.
     at_bound : bool ndarray of shape (P, K)
         The estimate lies on its bound.
     """
@@ -53,6 +54,12 @@ class RefitResult:
     n_trials: np.ndarray
     converged: np.ndarray
     at_bound: np.ndarray
+
+    @property
+    def unidentified(self) -> np.ndarray:
+        """Participants with a free coefficient that has no standard error, bool ndarray of shape (P,)."""
+        unknown = ~np.isfinite(np.diagonal(self.covariance, axis1=1, axis2=2))
+        return np.asarray((unknown & (self.equations.status == FREE)).any(axis=1))
 
     @property
     def nll(self) -> float:
@@ -125,26 +132,20 @@ def refit(
     problem = _Problem(model, data, equations)
     if starts is None:
         starts = [np.broadcast_to(np.median(equations.coefficients, axis=0), equations.coefficients.shape)]
-    everything = [equations.coefficients, *starts]
     with one_thread():
         best: _Point | None = None
-        for number, start in enumerate(everything, start=1):
-            inside = problem.inside(equations.with_coefficients(start).coefficients)
-            # only the best start is worth the last digits
-            last = len(everything) == 1
-            point = problem.maximise(
-                inside, tolerance if last else max(tolerance, _ROUGH), max_iter if last else min(max_iter, _ROUGH_ITER)
-            )
+        for number, start in enumerate([equations.coefficients, *starts], start=1):
+            # with several starts only the best one is worth the last digits
+            point = problem.maximise(problem.start(start), max(tolerance, _ROUGH), min(max_iter, _ROUGH_ITER))
             if best is None:
                 best = point
             else:
-                best.update(point, point.log_likelihood > best.log_likelihood + _ROUGH)
+                # a start whose likelihood is not a number loses against any other
+                best.update(point, ~(point.log_likelihood <= best.log_likelihood + _ROUGH))
             if progress is not None:
-                progress("refit", number, len(everything), f"log-likelihood {float(best.log_likelihood.sum()):.1f}")
+                progress("refit", number, 1 + len(starts), f"log-likelihood {float(best.log_likelihood.sum()):.1f}")
         assert best is not None
-        if len(everything) > 1:
-            best = problem.maximise(best.coefficients, tolerance, max_iter)
-        return problem.result(best)
+        return problem.result(problem.maximise(best, tolerance, max_iter))
 
 
 def local_curvature(model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> Curvature:
@@ -167,14 +168,14 @@ class _Problem:
         self.data, self.equations = data.to(dtype=torch.float64), equations
         self.free_anywhere = np.flatnonzero((equations.status == FREE).any(axis=0))
         self.free = torch.from_numpy((equations.status == FREE)[:, self.free_anywhere])
-        self.length = self.data.valid.sum(dim=1)
+        self.length = self.data.lengths
         self.low, self.high = self._bounds()
         self.edge = _EDGE * (self.high - self.low)
 
     def _bounds(self) -> tuple[Tensor, Tensor]:
         """Bounds of the free coefficients, each of shape (F,)."""
         observed = torch.nan_to_num(self.data.rewards[self.data.valid])
-        scale = max(float(observed.abs().max()), 1e-12)
+        scale = float(observed.abs().max()) or 1.0
         is_beta = torch.tensor([self.equations.terms[position][0] == "beta" for position in self.free_anywhere])
         term_limit = torch.tensor(_TERM_LIMIT * max(1.0, scale), dtype=torch.float64)
         high = torch.where(is_beta, _BETA_LIMIT / scale, term_limit)
@@ -268,12 +269,16 @@ class _Problem:
         high = (value >= self.high - self.edge) & (point.gradient > 0)
         return self.free & ~low & ~high
 
-    def maximise(self, start: Tensor, tolerance: float, max_iter: int) -> _Point:
+    def start(self, coefficients: np.ndarray) -> _Point:
+        """Evaluate a starting value (P, K), moved inside the bounds."""
+        inside = self.inside(self.equations.with_coefficients(coefficients).coefficients)
+        return self.evaluate(inside, self.data.trials_per_participant > 0)
+
+    def maximise(self, start: _Point, tolerance: float, max_iter: int) -> _Point:
         """Newton's method with Levenberg damping per participant."""
-        n_participants = start.shape[0]
+        point, n_participants = start, len(start.coefficients)
         active = self.data.trials_per_participant > 0
         damping = torch.full((n_participants,), 1e-2, dtype=torch.float64)
-        point = self.evaluate(start, active)
         for _ in range(max_iter):
             step, decrement = self._step(point, damping)
             active = active & (decrement > tolerance) & (damping < 1e12)
@@ -287,22 +292,27 @@ class _Problem:
 
     def result(self, point: _Point) -> RefitResult:
         """Add covariances and flags to the estimates."""
-        point = self.evaluate(point.coefficients, torch.ones(len(point.coefficients), dtype=torch.bool))
         _, decrement = self._step(point, torch.zeros(len(point.coefficients), dtype=torch.float64))
         movable = self._movable(point)
         covariance, positive = _inverse(point.information, movable)
+        at_bound = (self.free & ~movable).numpy()
+        # a standard error wider than the bounds says that the likelihood is flat
+        too_wide = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)) > (self.high - self.low).numpy()
+        identified = positive & ~too_wide.any(axis=1)
+        # given that one coefficient stopped at its bound, the others only look precise
+        covariance[~identified | at_bound.any(axis=1)] = np.nan
         n_terms = len(self.equations.terms)
         full = np.full((len(covariance), n_terms, n_terms), np.nan)
         full[:, self.free_anywhere[:, None], self.free_anywhere] = covariance
-        at_bound = np.zeros(self.equations.status.shape, dtype=bool)
-        at_bound[:, self.free_anywhere] = (self.free & ~movable).numpy()
+        bounds_hit = np.zeros(self.equations.status.shape, dtype=bool)
+        bounds_hit[:, self.free_anywhere] = at_bound
         return RefitResult(
             equations=self.equations.with_coefficients(point.coefficients.numpy()),
             covariance=full,
             log_likelihood=point.log_likelihood.numpy(),
             n_trials=self.data.trials_per_participant.numpy(),
-            converged=(decrement < 1e-4).numpy() & positive,
-            at_bound=at_bound,
+            converged=(decrement < 1e-4).numpy() & identified,
+            at_bound=bounds_hit,
         )
 
 

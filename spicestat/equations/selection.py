@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -13,14 +14,15 @@ from spicestat.equations.moves import Move, apply_moves, predict_moves
 from spicestat.equations.refit import RefitResult, local_curvature, refit
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
+from spicestat.settings import real_number
 from spicestat.training.loop import Progress
 
-__all__ = ["Criterion", "required_gain", "select_structure"]
+__all__ = ["Criterion", "check_criterion", "required_gain", "select_structure"]
 
 Criterion = Literal["aic", "bic"]
 
-_TRIES = 3
-"""Moves that are refitted per round, the most promising first, until one pays."""
+_TRIES = 2
+"""Moves that are refitted per round, the most promising first."""
 
 _TOLERANCE, _MAX_ITER = 0.05, 10
 """Precision of these refits: enough to compare likelihoods with what a term must gain."""
@@ -30,6 +32,13 @@ _TIE = 1e-6
 
 _HOPELESS = 0.5
 """A move whose predicted gain falls short of its price by more than this share of the price is not refitted."""
+
+
+def check_criterion(criterion: str, significance: float) -> None:
+    """Raise `ConfigError` for an unknown criterion, or a level that is not in (0, 1)."""
+    if criterion not in ("aic", "bic"):
+        raise ConfigError("unknown criterion", got=criterion, allowed="'aic' or 'bic'")
+    real_number("significance", significance, 0.0, 1.0, low_included=False)
 
 
 def required_gain(n_participants: int, n_trials: float, criterion: Criterion, significance: float) -> float:
@@ -62,10 +71,7 @@ def required_gain(n_participants: int, n_trials: float, criterion: Criterion, si
     >>> round(required_gain(1, 200, "aic", 0.001), 2)
     5.41
     """
-    if criterion not in ("aic", "bic"):
-        raise ConfigError("unknown criterion", got=criterion, allowed="'aic' or 'bic'")
-    if not 0 < significance < 1:
-        raise ConfigError("significance must lie between 0 and 1", got=significance)
+    check_criterion(criterion, significance)
     penalty = 1.0 if criterion == "aic" else 0.5 * np.log(max(n_trials, 1.0))
     return float(max(n_participants * penalty, chi2.isf(significance, n_participants) / 2))
 
@@ -79,6 +85,8 @@ def select_structure(
     shared: bool = True,
     criterion: Criterion = "aic",
     significance: float = 0.001,
+    identification_price: float = 10.0,
+    search_trials: int = 20_000,
     progress: Progress | None = None,
 ) -> RefitResult:
     """Grow the equations from a simple start while the choices demand it, then drop what they do not need.
@@ -101,6 +109,12 @@ def select_structure(
         One structure for the population (True) or one per participant.
     criterion, significance
         See `required_gain`.
+    identification_price : float
+        Log-likelihood that a term must gain in addition for each participant who has an identified
+        estimate without it and none with it: such a term could not be compared over people.
+    search_trials : int
+        Trials, over all participants, that the search for a shared structure looks at, as whole blocks
+        spread evenly; the final refit uses all.
     progress : callable, optional
         Called with ("equations", round, rounds, message).
 
@@ -109,8 +123,9 @@ def select_structure(
     RefitResult
         The refit of the final structure.
     """
-    search = _Search(model, data, allowed, start.n_participants, shared)
-    current = refit(model, data, start)
+    some = data.thinned(math.ceil(search_trials / data.n_participants)) if shared else data
+    search = _Search(model, some, allowed, start.n_participants, shared, identification_price)
+    current = refit(model, some, start, tolerance=_TOLERANCE, max_iter=_MAX_ITER)
     present = current.n_trials > 0
     n_trials = float(current.n_trials[present].mean())
     gain = required_gain(int(present.sum()) if shared else 1, n_trials, criterion, significance)
@@ -136,57 +151,81 @@ class _Search:
     """Groups of participants that share a structure, and which of them still change."""
 
     def __init__(
-        self, model: BaseRNN, data: SequenceDataset, allowed: np.ndarray, n_participants: int, shared: bool
+        self,
+        model: BaseRNN,
+        data: SequenceDataset,
+        allowed: np.ndarray,
+        n_participants: int,
+        shared: bool,
+        identification_price: float,
     ) -> None:
         self.model, self.data, self.allowed = model, data, allowed
         self.group = np.zeros(n_participants, dtype="int64") if shared else np.arange(n_participants)
         self.open = np.ones(self.group.max() + 1, dtype=bool)
+        self.identification_price = identification_price
 
     def reopen(self) -> None:
         """Let every group change again."""
         self.open[:] = True
 
     def round(self, current: RefitResult, gain: float, growing: bool) -> RefitResult | None:
-        """Make each open group's most promising change that pays; None when no group changed."""
+        """Make each open group's best change, if one pays; None when no group changed."""
         curvature = local_curvature(self.model, self.data, current.equations)
         moves = {
-            int(group): self._promising(
-                predict_moves(current.equations, self.allowed, curvature, np.flatnonzero(self.group == group)),
+            int(group): _promising(
+                predict_moves(
+                    current.equations,
+                    self.allowed,
+                    curvature,
+                    current.log_likelihood,
+                    np.flatnonzero(self.group == group),
+                ),
                 gain,
                 growing,
             )
             for group in np.flatnonzero(self.open)
         }
-        best, changed = current, np.zeros(len(self.open), dtype=bool)
+        best, best_margin = current, np.zeros(len(self.open))
         for attempt in range(_TRIES):
-            chosen = {
-                group: ranked[attempt]
-                for group, ranked in moves.items()
-                if attempt < len(ranked) and not changed[group]
-            }
+            chosen = {group: ranked[attempt] for group, ranked in moves.items() if attempt < len(ranked)}
             if not chosen:
                 break
             per_participant = {who: chosen[group] for who, group in enumerate(self.group.tolist()) if group in chosen}
             moved = apply_moves(current.equations, curvature, per_participant)
-            trial = refit(self.model, self.data, moved, starts=[], tolerance=_TOLERANCE, max_iter=_MAX_ITER)
-            gained = np.bincount(self.group, trial.log_likelihood - current.log_likelihood, len(self.open))
-            pays = np.zeros_like(changed)
-            for group, move in chosen.items():
-                pays[group] = gained[group] > _price(move, gain)
-            best = _merged(best, trial, pays[self.group])
-            changed |= pays
+            # a removal's own start may lie beside the better maximum; an addition can only rise from it
+            starts: list[np.ndarray] | None = [] if growing else None
+            trial = refit(self.model, self.data, moved, starts, tolerance=_TOLERANCE, max_iter=_MAX_ITER)
+            margin = self._margin(current, trial, chosen, gain)
+            better = margin > best_margin
+            best = _merged(best, trial, better[self.group])
+            best_margin = np.where(better, margin, best_margin)
+        changed = best_margin > 0
         self.open &= changed
-        return best if changed.any() else None
+        if not changed.any():
+            return None
+        again = refit(self.model, self.data, best.equations, tolerance=_TOLERANCE, max_iter=_MAX_ITER)
+        return _merged(best, again, again.log_likelihood > best.log_likelihood)
 
-    def _promising(self, moves: list[Move], gain: float, growing: bool) -> list[Move]:
-        """Growing allows additions and exchanges, pruning allows removals and exchanges."""
-        unwanted = -1 if growing else 1
-        hopeful = [
-            move
-            for move in moves
-            if move.n_coefficients != unwanted and move.gain > gain * (move.n_coefficients - _HOPELESS)
-        ]
-        return hopeful[:_TRIES]
+    def _margin(self, current: RefitResult, trial: RefitResult, chosen: dict[int, Move], gain: float) -> np.ndarray:
+        """By how much each group's likelihood gain exceeds the price of its move; -inf without a move."""
+        gained = np.bincount(self.group, trial.log_likelihood - current.log_likelihood, len(self.open))
+        lost = np.bincount(self.group, trial.unidentified.astype("float64") - current.unidentified, len(self.open))
+        margin = np.full(len(self.open), -np.inf)
+        for group, move in chosen.items():
+            dearer = self.identification_price * max(lost[group], 0.0) if move.n_coefficients > 0 else 0.0
+            margin[group] = gained[group] - _price(move, gain) - dearer
+        return margin
+
+
+def _promising(moves: list[Move], gain: float, growing: bool) -> list[Move]:
+    """Growing allows additions and exchanges, pruning allows removals and exchanges; the first few that may pay."""
+    unwanted = -1 if growing else 1
+    hopeful = [
+        move
+        for move in moves
+        if move.n_coefficients != unwanted and move.gain > gain * (move.n_coefficients - _HOPELESS)
+    ]
+    return sorted(hopeful, key=lambda move: gain * move.n_coefficients - move.gain)[:_TRIES]
 
 
 def _price(move: Move, gain: float) -> float:

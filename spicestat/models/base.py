@@ -111,8 +111,8 @@ class BaseRNN(nn.Module):
 
     Notes
     -----
-    Where an input of a module is NaN (a reward that was not observed), the module keeps
-    its value.
+    Where an input of a module is NaN (the chosen action's reward or an additional input was not
+    observed), the module keeps its value. Rewards of other actions that were not shown are 0.
 
     Source: Weinhardt, Eckstein & Musslick, PsyArXiv v86q5 (SPICE).
 
@@ -145,7 +145,7 @@ class BaseRNN(nn.Module):
         self.recording: dict[str, list[Tensor]] | None = None
         self.calls: dict[str, list[Call]] | None = None
         self._equations: Mapping[str, ModuleEquation] = {}
-        self._rewards_missing = False
+        self._signals_missing = False
 
     def setup_module(self, input_size: int, hidden_size: int | None = None, dropout: float | None = None) -> nn.Module:
         """Return a network for ``submodules_rnn``; ``input_size`` counts inputs plus embedding, not the state."""
@@ -196,7 +196,7 @@ class BaseRNN(nn.Module):
             )
         actions = torch.where(features[..., :n_actions] > 0, 1.0, 0.0).to(features.dtype)
         rewards = self._observed(actions, features[..., n_actions : 2 * n_actions])
-        additional = torch.nan_to_num(features[..., 2 * n_actions : -1 if short else -3])
+        additional = self._given(features[..., :n_actions], features[..., 2 * n_actions : -1 if short else -3])
         participant = features[0, :, -1:].long()
         experiment = torch.zeros_like(participant) if short else features[0, :, -2:-1].long()
         blocks = torch.zeros_like(features[..., :1]) if short else torch.nan_to_num(features[..., -3:-2])
@@ -205,10 +205,17 @@ class BaseRNN(nn.Module):
         return (actions, rewards, blocks, additional), (participant, experiment), LogitSequence(n_steps), range(n_steps)
 
     def _observed(self, actions: Tensor, rewards: Tensor) -> Tensor:
-        """Zero the rewards that nothing depends on, and remember whether a chosen one is missing."""
+        """Zero the rewards of actions not chosen that were not shown, and remember whether a chosen one is missing."""
         missing = torch.isnan(rewards)
-        self._rewards_missing = bool((missing & (actions > 0)).any())
+        self._signals_missing = bool((missing & (actions > 0)).any())
         return torch.where(missing & (actions == 0), 0.0, rewards)
+
+    def _given(self, raw_actions: Tensor, additional: Tensor) -> Tensor:
+        """Zero the additional inputs on padding, and remember whether one is missing on a trial."""
+        padding = torch.isnan(raw_actions).all(dim=-1, keepdim=True)
+        missing = torch.isnan(additional)
+        self._signals_missing |= bool((missing & ~padding).any())
+        return torch.where(missing & padding, 0.0, additional)
 
     def _start(self, features: Tensor, prev_state: Mapping[str, Tensor] | None) -> None:
         n_rows = int(features.shape[1])
@@ -273,7 +280,7 @@ class BaseRNN(nn.Module):
             raise ConfigError(f"no state '{key_state}'", allowed=sorted(self.state), do="add it to init_values")
         value = self.state[key_state]
         signals = _as_signals(inputs, value)
-        observed = _observed_cells(signals) if self._rewards_missing else None
+        observed = _observed_cells(signals) if self._signals_missing else None
         if observed is not None:
             signals = [torch.nan_to_num(signal) for signal in signals]
         next_value = self._next_value(key_module, value, signals, participant_embedding, activation_rnn)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spicestat.errors import ConfigError
 
-__all__ = ["EnsembleEmbedding", "ResidualModule", "ScalingConstant"]
+__all__ = ["EnsembleEmbedding", "ResidualModule", "ScalingConstant", "keep_first_member"]
 
 
 class EnsembleLinear(nn.Module):
@@ -94,9 +94,10 @@ class EnsembleEmbedding(nn.Module):
         """Map integer codes (R,) to vectors (R, embedding_size)."""
         n_members, n_codes, size = self.weight.shape
         per_member = codes.long().reshape(n_members, -1)
-        if bool((per_member >= n_codes).any()):
+        outside = (per_member < 0) | (per_member >= n_codes)
+        if bool(outside.any()):
             raise ConfigError(
-                "a code is outside the embedding", got=int(per_member.max()), allowed=f"0 to {n_codes - 1}"
+                "a code is outside the embedding", got=int(per_member[outside][0]), allowed=f"0 to {n_codes - 1}"
             )
         rows = torch.gather(self.weight, 1, per_member.unsqueeze(-1).expand(-1, -1, size))
         vectors: Tensor = self.dropout(rows.reshape(-1, size))
@@ -132,3 +133,11 @@ class ScalingConstant(nn.Module):
             raise ConfigError("this constant was set up with an embedding", do="call it with the participant embedding")
         constant: Tensor = self.linear(embedding)
         return constant
+
+
+def keep_first_member(module: nn.Module) -> None:
+    """Reduce the ensemble pieces of a module to their first member, in place."""
+    for piece in module.modules():
+        if isinstance(piece, EnsembleLinear | EnsembleEmbedding | ScalingConstant):
+            for name, weights in list(piece.named_parameters(recurse=False)):
+                piece.register_parameter(name, nn.Parameter(weights.detach()[:1].clone()))

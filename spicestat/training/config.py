@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spicestat.errors import ConfigError
+from spicestat.settings import optional_whole_number, real_number, whole_number
 
 __all__ = ["TrainingConfig"]
 
@@ -43,7 +43,7 @@ class TrainingConfig:
     >>> TrainingConfig(epochs=0)
     Traceback (most recent call last):
     ...
-    spicestat.errors.ConfigError: epochs is out of range. Got: 0. Allowed: 1 or more.
+    spicestat.errors.ConfigError: epochs is out of range. Got: 0. Allowed: a whole number, 1 or more.
     """
 
     epochs: int = 512
@@ -58,15 +58,11 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        checks = {
-            "epochs": (self.epochs >= 1, "1 or more"),
-            "learning_rate": (self.learning_rate > 0, "above 0"),
-            "l2_weight_decay": (self.l2_weight_decay >= 0, "0 or more"),
-            "batch_size": (self.batch_size is None or self.batch_size >= 1, "1 or more, or None"),
-            "n_steps_per_call": (self.n_steps_per_call is None or self.n_steps_per_call >= 1, "1 or more, or None"),
-            "convergence_threshold": (self.convergence_threshold >= 0, "0 or more"),
-            "patience": (self.patience is None or self.patience >= 1, "1 or more, or None"),
-        }
-        for name, (fits, allowed) in checks.items():
-            if not fits:
-                raise ConfigError(f"{name} is out of range", got=getattr(self, name), allowed=allowed)
+        whole_number("epochs", self.epochs, 1)
+        real_number("learning_rate", self.learning_rate, 0.0, low_included=False)
+        real_number("l2_weight_decay", self.l2_weight_decay, 0.0)
+        optional_whole_number("batch_size", self.batch_size, 1)
+        optional_whole_number("n_steps_per_call", self.n_steps_per_call, 1)
+        real_number("convergence_threshold", self.convergence_threshold, 0.0)
+        optional_whole_number("patience", self.patience, 1)
+        object.__setattr__(self, "seed", whole_number("seed", self.seed, 0))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from spicestat.dataset import SequenceDataset
+from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loss import choice_log_likelihood
@@ -101,7 +102,14 @@ def train(
     Returns
     -------
     TrainingResult
+
+    Raises
+    ------
+    ConfigError
+        ``patience`` without validation data.
     """
+    if config.patience is not None and validation is None:
+        raise ConfigError("patience needs validation data", got=config.patience, do="pass validation data, or None")
     run = _Run(model, data, config, validation)
     stopped = "epochs"
     with torch.random.fork_rng(devices=[]), one_thread():
@@ -202,7 +210,7 @@ class _Run:
     def _step(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM)
+        _clip_gradients([weights.grad for weights in self.model.parameters()], self.model.n_members)
         self.optimizer.step()
 
     def _follow(self, loss: float) -> None:
@@ -230,11 +238,8 @@ class _Run:
         """Say whether and why to stop after this epoch."""
         if self._change < self.config.convergence_threshold:
             return "converged"
-        if (
-            self.config.patience is not None
-            and self._best is not None
-            and epoch - self.best_epoch >= self.config.patience
-        ):
+        evaluated = bool(self.validation_nll) and self.validation_nll[-1][0] == epoch
+        if self.config.patience is not None and evaluated and epoch - self.best_epoch >= self.config.patience:
             return "patience"
         return None
 
@@ -244,6 +249,20 @@ class _Run:
             self.best_epoch = len(self.train_nll)
         else:
             self.model.load_state_dict(self._best)
+
+
+def _clip_gradients(gradients: list[Tensor | None], n_members: int) -> None:
+    """Scale each member's gradient to a norm of at most `_CLIP_NORM`, so that members train as they would alone."""
+    present = [gradient for gradient in gradients if gradient is not None]
+    own = [gradient for gradient in present if gradient.shape[:1] == (n_members,)]
+    shared = [gradient for gradient in present if gradient.shape[:1] != (n_members,)]
+    for group, n_parts in ((own, n_members), (shared, 1)):
+        if not group:
+            continue
+        norm = torch.stack([part.reshape(n_parts, -1).square().sum(dim=1) for part in group]).sum(dim=0).sqrt()
+        factor = (_CLIP_NORM / (norm + 1e-6)).clamp(max=1.0)
+        for part in group:
+            part.reshape(n_parts, -1).mul_(factor.unsqueeze(1))
 
 
 def _repeat(tensor: Tensor, n_members: int) -> Tensor:

@@ -27,6 +27,9 @@ KNOWN = {
     "rescorla_wagner": DELTA | {BETA: 3.0},
     "forgetting": DELTA | FORGET | {BETA: 2.5},
     "learning_rate": EVERY_RATE | FORGET | {BETA: 4.0},
+    "choice": EVERY_RATE
+    | FORGET
+    | {("x_value_choice", "x_value_choice"): 0.6, ("x_value_choice", "c_action"): -0.4, BETA: 3.0},
     "participant_embedding": {(RATE, "1"): 0.4, (NOT_CHOSEN, NOT_CHOSEN): "keep", BETA: 3.0},
 }
 

@@ -234,14 +234,15 @@ def test_patience_stops_and_keeps_the_best_weights(ragged):
 
 
 @pytest.mark.parametrize("patience", [1, 4, 12])
-def test_patience_never_stops_while_validation_gets_better(patience):
-    """Patience shorter than the gap between evaluations must not stop before the next evaluation."""
-    table = simulate_cohort(2, 200, n_blocks=4, seed=3).trials
-    data = SequenceDataset.from_trials(read_trials(table, block="block"))
-    _, result = trained(data, data, epochs=40, patience=patience, learning_rate=3e-3)
-    losses = [loss for _, loss in result.validation_nll]
-    assert losses == sorted(losses, reverse=True)
-    assert result.stopped == "epochs"
+def test_patience_stops_only_after_an_evaluation_that_is_no_better(ragged, patience):
+    """Validation is evaluated every few epochs; a shorter patience must wait for the next evaluation."""
+    _, result = trained(ragged, ragged, epochs=40, patience=patience, learning_rate=5e-3)
+    last_epoch, last_loss = result.validation_nll[-1]
+    if result.stopped == "patience":
+        assert last_epoch > result.best_epoch
+        assert last_loss >= dict(result.validation_nll)[result.best_epoch]
+    else:
+        assert len(result.train_nll) == 40
 
 
 def test_without_validation_the_last_weights_count(ragged):

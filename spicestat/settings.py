@@ -1,0 +1,60 @@
+"""Checks of single settings: whole numbers and real numbers in a range, returned as plain Python numbers."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+from spicestat.errors import ConfigError
+
+__all__ = ["optional_whole_number", "real_number", "whole_number"]
+
+
+def whole_number(name: str, value: object, low: int) -> int:
+    """Return a setting as an int of at least ``low``.
+
+    Raises
+    ------
+    ConfigError
+        It is no whole number, or too small.
+
+    Examples
+    --------
+    >>> whole_number("epochs", 3, 1)
+    3
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < low:
+        raise ConfigError(f"{name} is out of range", got=repr(value), allowed=f"a whole number, {low} or more")
+    return int(value)
+
+
+def optional_whole_number(name: str, value: object, low: int) -> int | None:
+    """Like `whole_number`, but None stays None."""
+    return None if value is None else whole_number(name, value, low)
+
+
+def real_number(name: str, value: object, low: float, high: float = math.inf, *, low_included: bool = True) -> float:
+    """Return a setting as a finite float from ``low`` to below ``high``.
+
+    Raises
+    ------
+    ConfigError
+        It is no number, or outside the range.
+
+    Examples
+    --------
+    >>> real_number("dropout", 0.5, 0, 1)
+    0.5
+    """
+    inside = (
+        not isinstance(value, bool)
+        and isinstance(value, Real)
+        and math.isfinite(float(value))
+        and (low <= float(value) if low_included else low < float(value))
+        and float(value) < high
+    )
+    if not inside:
+        start = f"{low:g} or more" if low_included else f"above {low:g}"
+        end = "" if math.isinf(high) else f" and below {high:g}"
+        raise ConfigError(f"{name} is out of range", got=repr(value), allowed=f"a number, {start}{end}")
+    return float(value)  # type: ignore[arg-type]

@@ -1,0 +1,105 @@
+"""The command line: tables, exit codes, help with examples."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import spicestat
+from spicestat.cli import app
+from spicestat.simulate import simulate_cohort
+
+RUN = CliRunner()
+COMMANDS = ("fit", "group", "coefficients", "demo")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Trials, people, and the fit that the command line made of them."""
+    path = tmp_path_factory.mktemp("cli")
+    cohort = simulate_cohort(10, 80, n_blocks=2, seed=3)
+    cohort.trials.rename(columns={"participant": "subject"}).to_csv(path / "trials.csv.gz", index=False)
+    cohort.people.to_csv(path / "people.csv", index=False)
+    done = RUN.invoke(
+        app,
+        ["fit", str(path / "trials.csv.gz"), "--participant", "subject", "--block", "block", "--trial", "trial",
+         "--epochs", "30", "--out", str(path / "fit"), "--quiet"],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command):
+    shown = RUN.invoke(app, [command, "--help"])
+    assert shown.exit_code == 0
+    assert f"spicestat {command}" in shown.output and "Example" in shown.output
+
+
+def test_version():
+    assert RUN.invoke(app, ["--version"]).output.strip() == spicestat.__version__
+
+
+def test_coefficients_writes_the_contract(folder):
+    done = RUN.invoke(app, ["coefficients", str(folder / "fit"), "--out", str(folder / "table.csv")])
+    assert done.exit_code == 0, done.output
+    table = pd.read_csv(folder / "table.csv")
+    assert list(table)[:5] == ["participant", "module", "term", "estimate", "std_error"]
+    assert table["participant"].nunique() == 10
+    printed = RUN.invoke(app, ["coefficients", str(folder / "fit")])
+    assert printed.output.splitlines()[0].startswith("participant,module,term,estimate")
+
+
+@pytest.mark.parametrize("method", ["meta", "mixed", "ols"])
+def test_group_reads_a_fit_folder_and_a_csv_alike(folder, method):
+    tables = []
+    for source in (folder / "fit", folder / "table.csv"):
+        out = folder / f"group-{source.suffix}.csv"
+        done = RUN.invoke(
+            app,
+            ["group", str(source), "~ anxiety", "--covariates", str(folder / "people.csv"), "--method", method,
+             "--out", str(out)],
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+        tables.append(pd.read_csv(out))
+    first, second = (table.select_dtypes("number").to_numpy() for table in tables)
+    np.testing.assert_allclose(first, second, rtol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fit", "{dir}/trials.csv.gz"], 2, "has no column 'participant'"),
+        (["fit", "{dir}/nothing.csv"], 1, "no file"),
+        (["fit", "{dir}/trials.csv.gz", "--participant", "subject", "--model", "x"], 2, "unknown model"),
+        (["fit", "{dir}/trials.csv.gz", "--participant", "subject", "--epochs", "0"], 2, "epochs"),
+        (["group", "{dir}/fit", "~ anxiety"], 2, "'anxiety'"),
+        (["group", "{dir}/fit", "~ 1", "--method", "x"], 2, "unknown"),
+        (["group", "{dir}/nowhere.csv", "~ 1"], 1, "no file"),
+        (["coefficients", "{dir}"], 1, "not a fit folder"),
+        (["group"], 2, "Missing argument"),
+    ],
+)
+def test_bad_input_is_one_message_and_an_exit_code(folder, arguments, code, message):
+    done = RUN.invoke(app, [argument.format(dir=folder) for argument in arguments])
+    assert done.exit_code == code
+    assert message in done.output
+    assert "Traceback" not in done.output
+
+
+def test_warnings_are_shown_and_do_not_fail(folder):
+    people = pd.read_csv(folder / "people.csv")
+    people.loc[0, "anxiety"] = np.nan
+    people.to_csv(folder / "gap.csv", index=False)
+    done = RUN.invoke(app, ["group", str(folder / "fit"), "~ anxiety", "--covariates", str(folder / "gap.csv")])
+    assert done.exit_code == 0
+    assert "warning: 1 of 10 participants lack 'anxiety'" in done.output
+
+
+def test_interrupt_exits_with_130(folder, monkeypatch):
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spicestat.group.spice_group", interrupted)
+    done = RUN.invoke(app, ["group", str(folder / "fit"), "~ 1"])
+    assert done.exit_code == 130

@@ -1,0 +1,287 @@
+"""spice_fit: one call from trials to tables, with every argument checked before work begins."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import spicestat
+import spicestat.estimator as estimator_module
+from spicestat.errors import ColumnError, ConfigError, DataError, ExclusionWarning, InputError
+from spicestat.fit import spice_fit
+from spicestat.models.base import BaseRNN
+from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
+from spicestat.simulate import simulate_cohort
+
+# a handful of choices does not identify everybody; the tests that are about this catch the warning
+pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")
+
+
+def fit_of(table, **options):
+    return spice_fit(table, **({"block": "block", "epochs": 2} | options))
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def test_glance_is_consistent(tiny_fit, small_data):
+    row = tiny_fit.glance().iloc[0]
+    assert (row["n_participants"], row["n_excluded"], row["n_actions"]) == (3, 0, 2)
+    assert row["nobs"] == int(small_data.mask.sum())
+    assert row["n_coefficients"] == int(tiny_fit.tidy()["std_error"].notna().sum())
+    assert row["aic"] == pytest.approx(2 * row["n_coefficients"] - 2 * row["log_lik"])
+    assert row["bic"] == pytest.approx(row["n_coefficients"] * math.log(row["nobs"]) - 2 * row["log_lik"])
+    assert row["nll_refit"] == pytest.approx(-row["log_lik"] / row["nobs"])
+    assert row["nll_refit"] <= row["nll_equations"] + 1e-9
+    assert (row["epochs"], row["stopped"]) == (5, "epochs")
+    assert row["share_unidentified"] == tiny_fit.coefficients.share_unidentified
+
+
+def test_tidy_is_a_copy(tiny_fit):
+    copy = tiny_fit.tidy()
+    copy["estimate"] = 0.0
+    assert (tiny_fit.tidy()["estimate"] != 0).any()
+
+
+def test_equations_as_a_table(tiny_fit):
+    frame = tiny_fit.equations_frame()
+    assert list(frame.columns) == ["participant", "module", "equation"]
+    assert frame["participant"].unique().tolist() == ["p1", "p2", "p3"]
+    assert frame.groupby("participant").size().tolist() == [4, 4, 4]
+
+
+def test_scores_have_one_row_per_model(tiny_fit):
+    assert tiny_fit.scores["model"].tolist() == ["rnn", "equations", "refit"]
+    assert (tiny_fit.scores["nll"] > 0).all()
+    assert (tiny_fit.scores["n_trials"] == 171).all()
+
+
+def test_repr_is_short(tiny_fit):
+    lines = repr(tiny_fit).splitlines()
+    assert lines[0].startswith("SpiceFit: choice, 3 participants, 171 choices")
+    assert len(lines) <= 5
+
+
+def test_people_are_in_the_order_of_the_participants(tiny_fit, small_cohort):
+    pd.testing.assert_frame_equal(tiny_fit.people, small_cohort.people)
+
+
+def test_fit_is_reproducible(tiny_fit, small_cohort):
+    again = spice_fit(small_cohort.trials, block="block", people=small_cohort.people, epochs=5)
+    pd.testing.assert_frame_equal(again.tidy(), tiny_fit.tidy())
+
+
+def test_names_of_the_package_are_these():
+    assert spicestat.spice_fit is spice_fit
+
+
+# --- data of all kinds ----------------------------------------------------------------------------------------------
+
+
+def test_a_trial_table_gives_the_same_as_its_source(tiny_fit, small_trials):
+    again = spice_fit(small_trials, epochs=5)
+    pd.testing.assert_frame_equal(again.tidy(), tiny_fit.tidy())
+
+
+def test_arguments_about_columns_do_not_go_with_a_trial_table(small_trials):
+    """They would be ignored without a word."""
+    with pytest.raises(ConfigError):
+        spice_fit(small_trials, epochs=1, reward_scaling="minmax")
+
+
+def test_order_of_rows_does_not_matter(tiny_fit, small_cohort):
+    shuffled = small_cohort.trials.sample(frac=1, random_state=1)
+    again = spice_fit(shuffled, block="block", trial="trial", people=small_cohort.people, epochs=5)
+    pd.testing.assert_frame_equal(again.tidy(), tiny_fit.tidy())
+
+
+def test_column_names_are_arguments(tiny_fit, small_cohort):
+    renamed = small_cohort.trials.rename(
+        columns={"participant": "subject", "choice": "key", "reward": "points", "block": "run"}
+    ).drop(columns="trial")
+    again = spice_fit(renamed, participant="subject", choice="key", reward="points", block="run", epochs=5)
+    np.testing.assert_array_equal(again.tidy()["estimate"], tiny_fit.tidy()["estimate"])
+
+
+@pytest.mark.parametrize("model", list(PRECODED))
+def test_every_precoded_model_fits(model, small_cohort):
+    fit = fit_of(small_cohort.trials, model=model)
+    assert fit.glance()["model"].item() == model
+    assert np.isfinite(fit.scores["nll"]).all()
+
+
+def test_three_actions():
+    cohort = simulate_cohort(3, 90, n_blocks=3, n_actions=3, seed=2)
+    fit = fit_of(cohort.trials)
+    assert fit.glance()["n_actions"].item() == 3
+    assert fit.glance()["nll_refit"].item() < math.log(3)
+    p_rnn, p_spice = fit.estimator.predict(spicestat.dataset.SequenceDataset.from_trials(fit.trials).xs)
+    assert p_rnn.shape == p_spice.shape == (9, 29, 3)
+
+
+@pytest.mark.parametrize("labels", [[30, 10, 20], ["c", "a", "b"]])
+def test_ids_of_any_type(labels, small_cohort):
+    column = small_cohort.trials["participant"].map(dict(zip(["p1", "p2", "p3"], labels, strict=True)))
+    fit = fit_of(small_cohort.trials.assign(participant=column))
+    assert fit.coefficients.participants == tuple(sorted(labels))
+
+
+def test_relabelling_participants_and_actions_changes_nothing(small_cohort):
+    """The refit depends on the choices only, as long as the same structure is found."""
+    table = small_cohort.trials
+    base = fit_of(table, model="rescorla_wagner")
+    other = fit_of(table.assign(choice=table["choice"].map({1: "z", 2: "a"})), model="rescorla_wagner")
+    same = (base.tidy()["selected"] == other.tidy()["selected"]).all()
+    change = abs(other.glance()["nll_refit"].item() - base.glance()["nll_refit"].item())
+    assert change < (1e-4 if same else 0.02)
+
+
+def test_missing_rewards_and_choices(small_cohort):
+    rng = np.random.default_rng(0)
+    table = small_cohort.trials.astype({"choice": "float64", "reward": "float64"})
+    table.loc[rng.random(len(table)) < 0.15, "reward"] = np.nan
+    table.loc[rng.random(len(table)) < 0.1, "choice"] = np.nan
+    fit = fit_of(table)
+    assert np.isfinite(fit.scores["nll"]).all()
+    assert fit.tidy()["estimate"].notna().all()
+    assert fit.glance()["nobs"].item() < 171
+
+
+def test_excluded_participants_are_counted(small_cohort):
+    stuck = small_cohort.trials.query("participant == 'p1'").assign(participant="p0", choice=1)
+    with pytest.warns(ExclusionWarning, match="p0"):
+        fit = fit_of(pd.concat([stuck, small_cohort.trials]))
+    assert fit.glance()["n_excluded"].item() == 1
+    assert fit.coefficients.participants == ("p1", "p2", "p3")
+
+
+def test_one_participant_only(small_cohort):
+    fit = fit_of(small_cohort.trials.query("participant == 'p2'"))
+    assert fit.coefficients.participants == ("p2",)
+    assert fit.coefficients.covariance.shape[0] == 1
+
+
+def test_participants_whose_blocks_are_too_short_are_named(small_cohort):
+    table = small_cohort.trials.copy()
+    own = table["participant"] == "p3"
+    table.loc[own, "block"] = np.arange(own.sum())
+    with pytest.raises(DataError, match="p3"):
+        fit_of(table)
+
+
+def test_counterfactual_rewards(small_cohort):
+    table = small_cohort.trials.assign(left=0.0, right=1.0)
+    fit = fit_of(table, reward=["left", "right"])
+    assert np.isfinite(fit.scores["nll"]).all()
+
+
+def test_a_custom_model_gets_its_name(small_cohort):
+    class Mine(LearningRateRNN):
+        pass
+
+    fit = fit_of(small_cohort.trials, model=(Mine, LEARNING_RATE_RNN_CONFIG))
+    assert fit.glance()["model"].item() == "Mine"
+    assert isinstance(fit.estimator.rnn_model_, BaseRNN)
+
+
+def test_people_with_little_data_are_flagged_and_not_dropped(small_cohort):
+    short = small_cohort.trials.query("participant != 'p3' or (block == 1 and trial <= 3)").copy()
+    if short.query("participant == 'p3'")["choice"].nunique() < 2:
+        short.loc[short.query("participant == 'p3'").index[-1], "choice"] = (
+            3 - short.query("participant == 'p3'")["choice"].iloc[0]
+        )
+    fit = fit_of(short)
+    own = fit.tidy().query("participant == 'p3'")
+    assert len(own)
+    assert own["at_bound"].any() or not own["converged"].any()
+    assert fit.coefficients.share_unidentified >= 1 / 3
+
+
+# --- arguments ------------------------------------------------------------------------------------------------------
+
+BAD = [
+    {"model": "x"},
+    {"model": 3},
+    {"model": ["rescorla_wagner"]},
+    {"model": (LearningRateRNN,)},
+    {"model": (int, LEARNING_RATE_RNN_CONFIG)},
+    {"model": (LearningRateRNN, "config")},
+    {"structure": "everybody"},
+    {"criterion": "dic"},
+    {"degree": 0},
+    {"degree": 1.5},
+    {"threshold": -0.1},
+    {"threshold": float("nan")},
+    {"epochs": 0},
+    {"epochs": 1.5},
+    {"epochs": "many"},
+    {"learning_rate": 0.0},
+    {"learning_rate": float("nan")},
+    {"learning_rate": float("inf")},
+    {"hidden_size": 0},
+    {"hidden_size": 2.5},
+    {"embedding_size": -1},
+    {"embedding_size": 0},
+    {"dropout": 1.0},
+    {"dropout": -0.1},
+    {"dropout": None},
+    {"n_members": 0},
+    {"seed": None},
+    {"seed": 1.5},
+    {"seed": "lucky"},
+    {"device": "abacus"},
+    {"reward_scaling": "zscore"},
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: " ".join(f"{key}={value}"[:30] for key, value in bad.items()))
+def test_every_argument_is_checked_before_work_begins(bad, small_cohort, monkeypatch):
+    def trained(*_args, **_options):
+        pytest.fail("the network was trained before the arguments were checked")
+
+    monkeypatch.setattr(estimator_module, "train", trained)
+    with pytest.raises(InputError):
+        fit_of(small_cohort.trials, **bad)
+
+
+@pytest.mark.parametrize("role", ["participant", "choice", "reward", "block", "trial", "experiment"])
+def test_columns_that_do_not_exist_are_named(role, small_cohort):
+    with pytest.raises(ColumnError, match="no_such_column"):
+        fit_of(small_cohort.trials, **{role: "no_such_column"})
+
+
+@pytest.mark.parametrize("unknown", ["l2", "lr", "random_state"])
+def test_unknown_arguments_are_refused(unknown, small_cohort):
+    with pytest.raises(TypeError):
+        fit_of(small_cohort.trials, **{unknown: 1})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"structure": "participant"}, {"degree": 2}, {"n_members": 2}, {"seed": 1}, {"dropout": 0.5}, {"epochs": 3}],
+)
+def test_arguments_have_an_effect(change, small_cohort):
+    base = fit_of(small_cohort.trials, model="learning_rate")
+    other = fit_of(small_cohort.trials, model="learning_rate", **change)
+    same = base.coefficients.terms == other.coefficients.terms and np.array_equal(
+        base.estimator.sparse_.coefficients, other.estimator.sparse_.coefficients
+    )
+    assert not same
+
+
+def test_stages_are_reported_in_order(small_cohort):
+    stages = []
+    fit_of(small_cohort.trials, progress=lambda stage, *_: stages.append(stage))
+    first_seen = list(dict.fromkeys(stages))
+    assert first_seen[:2] == ["rnn", "equations"]
+
+
+def test_ctrl_c_during_training_gives_a_fit(small_cohort):
+    def progress(stage, done, _total, _message):
+        if stage == "rnn" and done == 2:
+            raise KeyboardInterrupt
+
+    fit = fit_of(small_cohort.trials, epochs=50, progress=progress)
+    assert fit.glance()["stopped"].item() == "interrupted"
+    assert fit.glance()["epochs"].item() == 2
