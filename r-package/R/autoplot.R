@@ -13,16 +13,14 @@
 #' @param ... Not used.
 #' @return A `ggplot` object.
 #' @name autoplot.spice_fit
-#' @examplesIf requireNamespace("ggplot2", quietly = TRUE)
-#' library(ggplot2)
+#' @examples
 #' autoplot(example_fit)
 #' autoplot(example_group)
 NULL
 
 #' @rdname autoplot.spice_fit
-#' @exportS3Method ggplot2::autoplot
+#' @export
 autoplot.spice_fit <- function(object, conf.level = 0.95, ...) { # nolint: object_name_linter.
-  need_ggplot2()
   table <- caterpillar_table(tidy(object, conf.int = TRUE, conf.level = conf.level))
   ggplot2::ggplot(table, ggplot2::aes(.data$estimate, .data$rank, colour = .data$state)) +
     ggplot2::geom_vline(
@@ -86,9 +84,8 @@ panel_means <- function(table) {
 }
 
 #' @rdname autoplot.spice_fit
-#' @exportS3Method ggplot2::autoplot
+#' @export
 autoplot.spice_group <- function(object, conf.level = NULL, intercept = FALSE, ...) { # nolint: object_name_linter.
-  need_ggplot2()
   level <- if (is.null(conf.level)) object$coefficients$conf_level[[1]] else conf.level
   table <- forest_table(tidy(object, conf.int = TRUE, conf.level = conf.level), intercept)
   ggplot2::ggplot(table, ggplot2::aes(.data$estimate, .data$row, colour = .data$verdict)) +
@@ -147,10 +144,4 @@ plot_theme <- function() {
       plot.title.position = "plot",
       plot.background = ggplot2::element_rect(fill = "white", colour = NA)
     )
-}
-
-need_ggplot2 <- function(call = rlang::caller_env()) {
-  if (!requireNamespace("ggplot2", quietly = TRUE)) {
-    abort_spicestat("install", "plots need the package ggplot2: install.packages(\"ggplot2\").", call = call)
-  }
 }

@@ -6,6 +6,10 @@ generics::tidy
 #' @export
 generics::glance
 
+#' @importFrom ggplot2 autoplot
+#' @export
+ggplot2::autoplot
+
 #' @importFrom tibble as_tibble
 #' @export
 tibble::as_tibble

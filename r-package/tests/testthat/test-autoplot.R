@@ -8,7 +8,6 @@ drawn <- function(plot) {
 }
 
 test_that("fits and group models are drawn without warnings", {
-  skip_if_not_installed("ggplot2")
   expect_silent(fit_plot <- ggplot2::autoplot(example_fit))
   expect_silent(group_plot <- ggplot2::autoplot(example_group))
   expect_silent(expect_true(drawn(fit_plot)))
@@ -16,7 +15,6 @@ test_that("fits and group models are drawn without warnings", {
 })
 
 test_that("a fit's panels are the terms that were estimated", {
-  skip_if_not_installed("ggplot2")
   table <- tidy(example_fit)
   estimated <- table$present & !is.na(table$std.error)
   panels <- unique(ggplot2::autoplot(example_fit)$data$panel)
@@ -35,7 +33,6 @@ test_that("each participant has a state", {
 })
 
 test_that("a group model's withheld effects are marked", {
-  skip_if_not_installed("ggplot2")
   group <- example_group
   group$coefficients[c("conf_low", "conf_high", "p_value", "p_adjusted")] <- NA_real_
   plot <- ggplot2::autoplot(group)
@@ -45,7 +42,6 @@ test_that("a group model's withheld effects are marked", {
 })
 
 test_that("the intercept is shown on demand, or if there is nothing else", {
-  skip_if_not_installed("ggplot2")
   expect_false("(Intercept)" %in% ggplot2::autoplot(example_group)$data$term)
   expect_true("(Intercept)" %in% ggplot2::autoplot(example_group, intercept = TRUE)$data$term)
   group <- example_group
