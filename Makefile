@@ -49,7 +49,7 @@ test-python: setup-python ## pytest, with the examples in the docstrings
 	$(BIN)/pytest --durations=10
 
 test-r: install-r ## testthat on the installed R package
-	@NOT_CRAN=true Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
+	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
 	@Rscript --vanilla tests/readme.R
 
 check-r: setup-python setup-r ## R CMD build and R CMD check --as-cran; any finding fails

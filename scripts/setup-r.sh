@@ -11,6 +11,28 @@ missing_packages() {
 
 have() { command -v "$1" >/dev/null; }
 
+# R loads Python as a shared library, which Debian ships in a package of its own
+has_shared_library() {
+  [ ! -x .venv/bin/python ] || .venv/bin/python -c 'import os, sysconfig
+folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
+raise SystemExit(not (name.endswith((".so", ".dylib", ".1.0")) and os.path.exists(os.path.join(folder, name))))'
+}
+
+cd "$(dirname "$0")/.."
+if ! has_shared_library; then
+  version=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  if have apt-get && [ "$(id -u)" = 0 ]; then
+    echo "setup: apt-get install libpython$version"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "libpython$version" >/dev/null
+  fi
+  has_shared_library || {
+    echo "setup: R cannot load this Python ($(.venv/bin/python -c 'import sys; print(sys.base_prefix)')): it has no shared" \
+      "library. Install libpython$version, or build Python with --enable-shared, and run 'make clean setup'." >&2
+    exit 1
+  }
+fi
+
 missing=${packages[*]}
 if have Rscript; then missing=$(missing_packages); fi
 if have Rscript && have pandoc && [ -z "$missing" ]; then exit 0; fi
