@@ -134,7 +134,9 @@ def fit(
     """Fit an RNN, find the equations behind it, and estimate each participant's coefficients."""
     with _reporting():
         from spicestat.fit import spice_fit
+        from spicestat.storage import check_target
 
+        check_target(out)  # now, and not after minutes of fitting
         rewards = reward or ["reward"]
         with _progress(quiet) as progress:
             fitted = spice_fit(

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from spicestat.dataset import SequenceDataset
-from spicestat.equations.discover import Discovery, SparseSettings, Structure, discover
+from spicestat.equations.discover import SparseSettings, Structure, discover
 from spicestat.equations.equation_set import EXCLUDED, EquationSet
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.refit import RefitResult
@@ -216,25 +216,27 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             data = self._one_participant(data)
             validation = None if validation is None else self._one_participant(validation)
         report = self.progress or (_print_progress if self.verbose else None)
-        self.rnn_model_ = self.build_model()
-        self.training_: TrainingResult = train(
-            self.rnn_model_.to(device),
+        model = self.build_model()
+        trained = train(
+            model.to(device),
             data.to(device=device),
             training,
             None if validation is None else validation.to(device=device),
             report,
         )
-        self.rnn_model_.to("cpu")
-        found: Discovery = discover(self.rnn_model_, data, self.spice_config, sparse, report)
+        found = discover(model.to("cpu"), data, self.spice_config, sparse, report)
+        # all at once, so that an error above leaves an earlier fit whole
+        self.rnn_model_: BaseRNN = model
+        self.training_: TrainingResult = trained
         self.sparse_: EquationSet = found.sparse
         self.refit_: RefitResult = found.refit
         self.equations_: EquationSet = found.refit.equations
         present = found.refit.n_trials > 0
-        unfinished = int((present & ~found.refit.converged).sum())
+        unfinished = int((present & (~found.refit.converged | found.refit.unidentified)).sum())
         if unfinished:
             warnings.warn(
                 f"{unfinished} of {int(present.sum())} participants have no identified estimate "
-                "(see the column 'converged'); their standard errors are missing.",
+                "(see the columns 'converged' and 'at_bound'); their standard errors are missing.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -268,7 +270,7 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             NaN on padding.
         """
         self._check_fitted()
-        features = torch.as_tensor(conditions, dtype=torch.float32)
+        features = torch.tensor(np.asarray(conditions), dtype=torch.float32)
         if features.ndim != 3:
             raise ShapeError("conditions must be 3-D", got=tuple(features.shape))
         anything = torch.zeros(*features.shape[:2], self.n_actions)

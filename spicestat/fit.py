@@ -15,13 +15,13 @@ from scipy.stats import norm
 
 import spicestat
 from spicestat.dataset import SequenceDataset
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.equations.coefficients import CoefficientTable, read_coefficients
 from spicestat.equations.discover import Structure
-from spicestat.equations.equation_set import BETA, EXCLUDED, EquationSet
+from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, EquationSet
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.refit import RefitResult
 from spicestat.equations.selection import Criterion
-from spicestat.errors import ConfigError, DataError, StorageError
+from spicestat.errors import ConfigError, StorageError
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
@@ -72,7 +72,7 @@ class SpiceFit:
         """Return one row about the whole fit."""
         refit = self.estimator.refit_
         n_trials = int(refit.n_trials.sum())
-        n_free = int((self.estimator.equations_.status == 1).sum())
+        n_free = int((self.estimator.equations_.status == FREE).sum())
         log_lik = float(refit.log_likelihood.sum())
         nll = self.scores.set_index("model")["nll"]
         row = {
@@ -114,8 +114,7 @@ class SpiceFit:
 
         def write(target: Path) -> None:
             self.trials.save(target / "trials")
-            extra = {"scores": self.scores.to_dict("list"), "model": self.coefficients.info["model"]}
-            save_estimator(self.estimator, target, extra)
+            save_estimator(self.estimator, target, {"scores": self.scores.to_dict("list")})
             self.coefficients.save(target)
 
         return write_folder(folder, write)
@@ -172,7 +171,8 @@ def spice_fit(
     trials : DataFrame, path or TrialTable
         One row per trial; see `read_trials`, which also explains ``participant`` to ``reward_scaling``.
     model : str or (rnn class, config), default "choice"
-        A name in `spicestat.precoded.PRECODED`, or a custom model.
+        A name in `spicestat.precoded.PRECODED`, or a custom model. The precoded ones learn from the
+        chosen action's reward only; additional ``inputs`` need a custom model.
     structure : {"population", "participant"}, default "population"
         One equation structure for everybody, so that coefficients can be compared over people, or
         one per participant.
@@ -183,7 +183,8 @@ def spice_fit(
     threshold : float, default 0.03
         Of the sparse regression that proposes candidate terms.
     epochs, learning_rate, hidden_size, embedding_size, dropout, n_members, device
-        RNN training; see `SpiceEstimator`.
+        RNN training, as in `SpiceEstimator`, with defaults for cohorts: 300 epochs, learning rate .01,
+        hidden size 8, the model's embedding size, dropout .1, 1 member, "cpu".
     seed : int, default 0
         The same seed, data and machine give the same numbers.
     progress : callable, optional
@@ -223,7 +224,11 @@ def spice_fit(
     }
     table = _table(trials, reading)
     name, (rnn_class, config) = _model(model)
-    data = _dataset(table)
+    if isinstance(model, str) and table.inputs:
+        raise ConfigError(
+            f"the model '{model}' has no use for additional inputs", got=list(table.inputs), do="pass a custom model"
+        )
+    data = SequenceDataset.from_trials(table)
     estimator = SpiceEstimator(
         rnn_class,
         config,
@@ -267,14 +272,14 @@ def load_fit(
     """
     estimator, extra = load_estimator(folder, rnn_class, spice_config)
     table = load_trials(Path(folder) / "trials")
-    scores, model = extra.get("scores"), extra.get("model")
-    if not isinstance(scores, dict) or not isinstance(model, str):
-        raise StorageError(f"'{folder}' lacks scores and model in its manifest", do="save the fit again")
+    scores = extra.get("scores")
+    if not isinstance(scores, dict):
+        raise StorageError(f"'{folder}' lacks scores in its manifest", do="save the fit again")
     if table.n_participants != estimator.equations_.n_participants:
         raise StorageError(
             f"the trials and equations in '{folder}' have different participants", do="save the fit again"
         )
-    return SpiceFit(table, estimator, _assemble_coefficients(table, estimator, model), pd.DataFrame(scores))
+    return SpiceFit(table, estimator, read_coefficients(folder), pd.DataFrame(scores))
 
 
 def _table(trials: TableSource | TrialTable, reading: dict[str, Any]) -> TrialTable:
@@ -282,7 +287,11 @@ def _table(trials: TableSource | TrialTable, reading: dict[str, Any]) -> TrialTa
     if not isinstance(trials, TrialTable):
         return read_trials(trials, **reading)
     defaults = {name: parameter.default for name, parameter in signature(spice_fit).parameters.items()}
-    given = [name for name, value in reading.items() if value is not defaults[name] and value != defaults[name]]
+    given = [
+        name
+        for name, value in reading.items()
+        if not (value is defaults[name] or (isinstance(value, str) and value == defaults[name]))
+    ]
     if given:
         raise ConfigError("a TrialTable has been read already", got=given, do="pass these to read_trials()")
     return trials
@@ -296,18 +305,6 @@ def _model(model: str | tuple[type[BaseRNN], SpiceConfig]) -> tuple[str, tuple[t
         if isinstance(rnn_class, type) and issubclass(rnn_class, BaseRNN) and isinstance(config, SpiceConfig):
             return rnn_class.__name__, (rnn_class, config)
     raise ConfigError("unknown model", got=model, allowed=f"{', '.join(PRECODED)}, or (BaseRNN subclass, SpiceConfig)")
-
-
-def _dataset(table: TrialTable) -> SequenceDataset:
-    data = SequenceDataset.from_trials(table)
-    empty = [table.participants[code] for code in np.flatnonzero(data.trials_per_participant.numpy() == 0)]
-    if empty:
-        raise DataError(
-            f"{len(empty)} participants have no block with two successive trials, so no choice to predict",
-            got=", ".join(map(str, empty[:5])),
-            do="check the block column, or leave these participants out",
-        )
-    return data
 
 
 def _assemble(table: TrialTable, data: SequenceDataset, estimator: SpiceEstimator, model: str) -> SpiceFit:

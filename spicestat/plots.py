@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ColumnError, DataError
 from spicestat.group.results import GroupResult
+from spicestat.tables import check_numeric, require_columns
 
 __all__ = ["plot_caterpillar", "plot_covariate", "plot_forest"]
 
@@ -41,30 +42,26 @@ def plot_forest(result: GroupResult) -> tuple[Figure, np.ndarray]:
     if table.empty:
         raise DataError("there is no covariate effect to draw", do="fit a formula with a covariate")
     covariates = list(dict.fromkeys(table["term"]))
-    n_rows = int(table.groupby("term", sort=False).size().max())
-    figure, axes = _panels(len(covariates), height=1.2 + 0.42 * n_rows, share_y=True)
+    coefficients = list(dict.fromkeys(zip(table["module"], table["sparse_term"], strict=True)))
+    figure, axes = _panels(len(covariates), height=1.2 + 0.42 * len(coefficients), share_y=True)
     for axis, covariate in zip(axes, covariates, strict=True):
         rows = table[table["term"] == covariate]
-        _draw_intervals(
-            axis,
-            (rows["estimate"] / rows["std_error"]).to_numpy(),
-            (rows["conf_low"] / rows["std_error"]).to_numpy(),
-            (rows["conf_high"] / rows["std_error"]).to_numpy(),
-        )
-        axis.set_yticks(
-            range(len(rows)), [_label(*pair) for pair in zip(rows["module"], rows["sparse_term"], strict=True)]
-        )
-        axis.invert_yaxis()
+        position = [coefficients.index(pair) for pair in zip(rows["module"], rows["sparse_term"], strict=True)]
+        in_errors = rows[["estimate", "conf_low", "conf_high"]].div(rows["std_error"], axis=0)
+        _draw_intervals(axis, np.array(position), *(in_errors[name].to_numpy() for name in in_errors))
         axis.axvline(0.0, color=_GREY, linewidth=0.8, zorder=0)
         axis.set_title(covariate, fontsize=10, loc="left")
         axis.set_xlabel("effect / standard error")
+    axes[0].set_yticks(range(len(coefficients)), [_label(*pair) for pair in coefficients])
+    axes[0].set_ylim(len(coefficients) - 0.5, -0.5)
     return figure, axes
 
 
 def plot_caterpillar(coefficients: CoefficientTable) -> tuple[Figure, np.ndarray]:
     """Draw every participant's estimates with 95 % intervals, sorted, one panel per free coefficient.
 
-    Participants without an interval (at a bound, or not identified) are drawn as open circles.
+    Participants without an interval (at a bound, or not identified) are drawn as open circles; those
+    whose equation lacks the term are not drawn.
 
     Raises
     ------
@@ -78,13 +75,14 @@ def plot_caterpillar(coefficients: CoefficientTable) -> tuple[Figure, np.ndarray
         raise DataError("no coefficient was estimated, so there is nothing to draw")
     figure, axes = _panels(len(pairs), height=3.4)
     for axis, (module, term) in zip(axes, pairs, strict=True):
-        rows = frame[(frame["module"] == module) & (frame["term"] == term)].sort_values("estimate")
+        used = (frame["module"] == module) & (frame["term"] == term) & frame["selected"]
+        rows = frame[used].sort_values("estimate")
         known = rows["std_error"].notna().to_numpy()
         position = np.arange(len(rows))
         axis.hlines(position[known], rows["conf_low"][known], rows["conf_high"][known], color=_GREY, linewidth=0.8)
         axis.plot(rows["estimate"][known], position[known], "o", color=_BLUE, markersize=3)
         axis.plot(rows["estimate"][~known], position[~known], "o", color=_ORANGE, markersize=4, fillstyle="none")
-        low, high = np.nanquantile(rows["estimate"], [0.02, 0.98])
+        low, high = np.quantile(rows["estimate"][known], [0.02, 0.98])
         margin = 0.5 * (high - low) + 1e-3
         axis.set_xlim(low - margin, high + margin)
         axis.set_yticks([])
@@ -124,6 +122,8 @@ def plot_covariate(
     people = coefficients.people if data is None else data
     if people is None or covariate not in people:
         raise ColumnError(f"no covariate '{covariate}'", allowed=[] if people is None else list(people.columns))
+    check_numeric(people, covariate, "the covariate table's")
+    require_columns(people, ["participant"], "the covariate table")
     if (module, term) not in coefficients.terms:
         raise ColumnError(f"no coefficient '{term}' of '{module}'", allowed=list(coefficients.terms))
     rows = coefficients.frame.query("module == @module and term == @term and std_error.notna()")
@@ -132,13 +132,16 @@ def plot_covariate(
             f"no participant has an estimate of '{term}' of '{module}'", do="choose a term of the equations"
         )
     rows = rows.merge(people[["participant", covariate]], on="participant")
+    if rows.empty:
+        raise DataError("no participant of the table is in the covariate table", do="check the ids")
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     axis = figure.add_subplot()
     _clean(axis)
     axis.vlines(rows[covariate], rows["conf_low"], rows["conf_high"], color=_GREY, linewidth=0.8)
     axis.plot(rows[covariate], rows["estimate"], "o", color=_BLUE, markersize=4)
     low, high = np.quantile(rows["estimate"], [0.02, 0.98])
-    axis.set_ylim(low - 0.5 * (high - low), high + 0.5 * (high - low))
+    margin = 0.5 * (high - low) + 1e-3
+    axis.set_ylim(low - margin, high + margin)
     axis.set_xlabel(covariate)
     axis.set_ylabel(_label(module, term))
     return figure, axis
@@ -159,13 +162,11 @@ def _clean(axis: Axes) -> None:
     axis.yaxis.label.set_fontsize(9)
 
 
-def _draw_intervals(axis: Axes, estimate: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    position = np.arange(len(estimate))
+def _draw_intervals(axis: Axes, position: np.ndarray, estimate: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
     apart = (low > 0) | (high < 0)
     for where, colour in ((apart, _ORANGE), (~apart, _BLUE)):
         axis.hlines(position[where], low[where], high[where], color=colour, linewidth=1.6)
         axis.plot(estimate[where], position[where], "o", color=colour, markersize=5)
-    axis.margins(y=0.15)
 
 
 def _label(module: str, term: str) -> str:

@@ -25,13 +25,27 @@ from spicestat.models.config import SpiceConfig
 from spicestat.precoded import PRECODED
 from spicestat.training.loop import TrainingResult
 
-__all__ = ["load_estimator", "read_json", "save_estimator", "write_folder"]
+__all__ = ["check_target", "load_estimator", "read_json", "save_estimator", "write_folder"]
 
 _FORMAT = 1
 _MANIFEST = "fit.json"
 _WEIGHTS = "rnn.safetensors"
 _EQUATIONS = "equations.json"
 _NOT_STORED = ("rnn_class", "spice_config", "progress")
+
+
+def check_target(folder: str | Path) -> Path:
+    """Return the absolute path of a folder that a fit may be written to: absent, empty or an older fit.
+
+    Raises
+    ------
+    StorageError
+        It holds something else.
+    """
+    target = Path(folder).resolve()
+    if target.exists() and not (target / _MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise StorageError(f"'{target}' exists and is no fit folder", do="choose another folder or empty it")
+    return target
 
 
 def write_folder(folder: str | Path, write: Callable[[Path], None]) -> Path:
@@ -44,9 +58,7 @@ def write_folder(folder: str | Path, write: Callable[[Path], None]) -> Path:
     StorageError
         The folder holds something else, or cannot be written.
     """
-    target = Path(folder).resolve()
-    if target.exists() and not (target / _MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise StorageError(f"'{target}' exists and is no fit folder", do="choose another folder or empty it")
+    target = check_target(folder)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as workplace:
@@ -61,14 +73,13 @@ def write_folder(folder: str | Path, write: Callable[[Path], None]) -> Path:
 
 def _exchange(new: Path, target: Path, old: Path) -> None:
     """Put a new folder in the target's place; whatever goes wrong, the target is the old or the new one."""
-    if not target.exists():
-        new.rename(target)
-        return
-    target.rename(old)
     try:
+        if target.exists():
+            target.rename(old)
         new.rename(target)
     except BaseException:
-        old.rename(target)
+        if old.exists() and not target.exists():
+            old.rename(target)
         raise
 
 

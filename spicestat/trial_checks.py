@@ -177,12 +177,17 @@ def order_trials(frame: pd.DataFrame, block: Codes, trial: str | None, block_col
     return order
 
 
-def unusable_participants(participant: Codes, choice: Codes, n_participants: int, n_actions: int) -> dict[int, str]:
+def unusable_participants(
+    participant: Codes, choice: Codes, first: npt.NDArray[np.bool_], n_participants: int, n_actions: int
+) -> dict[int, str]:
     """Return the participants whose choices carry no information, with the reason.
+
+    ``first`` says which trials open a block: their choice is nothing to predict from.
 
     Examples
     --------
-    >>> unusable_participants(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2, 2)
+    >>> first = np.array([True, False, True, False])
+    >>> unusable_participants(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), first, 2, 2)
     {1: 'made the same choice throughout'}
     """
     made = choice >= 0
@@ -190,7 +195,13 @@ def unusable_participants(participant: Codes, choice: Codes, n_participants: int
     table = np.bincount(pairs, minlength=n_participants * n_actions).reshape(n_participants, n_actions)
     total, distinct = table.sum(axis=1), (table > 0).sum(axis=1)
     reasons: dict[int, str] = {}
-    for code in np.flatnonzero((total < 2) | (distinct < 2)):
-        few = total[code] < 2
-        reasons[int(code)] = "has fewer than 2 choices" if few else "made the same choice throughout"
+    predicted = np.bincount(participant[made & ~first], minlength=n_participants)
+    for code in np.flatnonzero((total < 2) | (distinct < 2) | (predicted == 0)):
+        if total[code] < 2:
+            reason = "has fewer than 2 choices"
+        elif distinct[code] < 2:
+            reason = "made the same choice throughout"
+        else:
+            reason = "made no choice after the first trial of a block"
+        reasons[int(code)] = reason
     return reasons

@@ -153,7 +153,9 @@ def read_trials(
         people=people,
     )
 
-    reasons = unusable_participants(person, action, len(participants), len(action_labels))
+    first = np.ones(len(order), dtype=bool)
+    first[order[1:]] = np.diff(sequence[order]) != 0
+    reasons = unusable_participants(person, action, first, len(participants), len(action_labels))
     _report_unusable(reasons, participants, unusable)
     order = order[~np.isin(person[order], list(reasons))]
     frame = pd.DataFrame(

@@ -75,7 +75,7 @@ def test_targets_are_counted_per_participant(ragged):
 
 def test_no_block_with_two_trials_is_an_error():
     table = pd.DataFrame({"participant": ["a", "a"], "block": [1, 2], "choice": [1, 2], "reward": [0, 1]})
-    with pytest.raises(DataError, match="two trials"):
+    with pytest.raises(DataError, match="no choice after the first trial of a block"):
         SequenceDataset.from_trials(read_trials(table, block="block"))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import spicestat
 import spicestat.estimator as estimator_module
-from spicestat.errors import ColumnError, ConfigError, DataError, ExclusionWarning, InputError
+from spicestat.errors import ColumnError, ConfigError, ExclusionWarning, InputError
 from spicestat.fit import spice_fit
 from spicestat.models.base import BaseRNN
 from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
@@ -166,8 +166,10 @@ def test_participants_whose_blocks_are_too_short_are_named(small_cohort):
     table = small_cohort.trials.copy()
     own = table["participant"] == "p3"
     table.loc[own, "block"] = np.arange(own.sum())
-    with pytest.raises(DataError, match="p3"):
-        fit_of(table)
+    with pytest.warns(ExclusionWarning, match="p3 made no choice after the first trial of a block"):
+        fit = fit_of(table)
+    assert fit.glance()["n_excluded"].item() == 1
+    assert fit.coefficients.participants == ("p1", "p2")
 
 
 def test_counterfactual_rewards(small_cohort):

@@ -6,8 +6,8 @@ fit <- spice_fit(trials, participant = participant, block = block, choice = choi
 grp <- spice_group(fit, ~diagnosis)
 exact <- function(table, path) {
   numbers <- vapply(table, is.double, logical(1))
-  table[numbers] <- lapply(table[numbers], formatC, digits = 17, format = "g")
-  write.csv(table, path, row.names = FALSE)
+  table[numbers] <- lapply(table[numbers], function(x) ifelse(is.na(x), NA, sprintf("%.17g", x)))
+  write.csv(table, path, row.names = FALSE, na = "")
 }
 exact(tidy(grp, conf.int = TRUE), paths[2])
 exact(tidy(fit), paths[3])

@@ -6,12 +6,16 @@ cd "$(dirname "$0")/../.."
 trials=${1:-../shared/data/dezfouli2019.csv.gz}
 folder=$(mktemp -d)
 export RETICULATE_PYTHON=$PWD/.venv/bin/python R_LIBS=$PWD/build/r-library
-TIMEFORMAT=%R
 
-{ time .venv/bin/spicestat fit "$trials" --participant participant --block block --choice choice --reward reward \
-  --out "$folder/fit" --quiet >&2; } 2> >(tail -n 1 > "$folder/seconds_cli")
+started=$SECONDS
+.venv/bin/spicestat fit "$trials" --participant participant --block block --choice choice --reward reward \
+  --out "$folder/fit" --quiet
 .venv/bin/spicestat group "$folder/fit" "~ diagnosis" --out "$folder/group.csv"
 .venv/bin/spicestat coefficients "$folder/fit" --out "$folder/coefficients.csv"
-{ time Rscript --vanilla benchmarks/real_data/fit.R "$trials" "$folder/group_r.csv" "$folder/coefficients_r.csv" >&2; } \
-  2> >(tail -n 1 > "$folder/seconds_r")
+echo $((SECONDS - started)) > "$folder/seconds_cli"
+
+started=$SECONDS
+Rscript --vanilla benchmarks/real_data/fit.R "$trials" "$folder/group_r.csv" "$folder/coefficients_r.csv"
+echo $((SECONDS - started)) > "$folder/seconds_r"
+
 .venv/bin/python benchmarks/real_data/compare.py "$folder" benchmarks/results/real_data.json

@@ -151,6 +151,8 @@ class CoefficientTable:
         target = Path(folder)
         manifest: dict[str, Any] = {"format": _FORMAT, "columns": list(COLUMNS), "info": dict(self.info)}
         mixed = len({type(label) for label in self.participants}) > 1
+        if mixed and len({str(label) for label in self.participants}) < len(self.participants):
+            raise StorageError("participants such as 1 and '1' cannot be told apart in a file", do="rename them")
         if mixed:
             # Parquet columns have one type, so the labels go into the manifest and their text into the tables
             manifest["participants"] = list(self.participants)
@@ -282,7 +284,7 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     lost = (typed["selected"] & typed["estimate"].isna()).to_numpy()
     if lost.any():
         raise DataError(f"{what} has selected terms without an estimate", got=first_rows(typed, lost, _KEY))
-    typed["estimate"] = typed["estimate"].where(typed["selected"], typed["estimate"].fillna(0.0))
+    typed["estimate"] = typed["estimate"].where(typed["selected"], 0.0)
     twice = typed.duplicated(_KEY).to_numpy()
     if twice.any():
         raise DataError(f"{what} has duplicate rows", got=first_rows(typed, twice, _KEY))

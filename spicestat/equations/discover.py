@@ -27,6 +27,9 @@ __all__ = ["Discovery", "SparseSettings", "Structure", "discover", "sparse_equat
 
 Structure = Literal["population", "participant"]
 
+_LARGEST_START = 3.0
+"""Largest inverse temperature that a refit starts from, per unit of reward, when rewards are above 1."""
+
 
 @dataclass(frozen=True)
 class SparseSettings:
@@ -164,6 +167,7 @@ def _rnn_betas(model: BaseRNN, data: SequenceDataset) -> np.ndarray:
         return model.betas[name].register_forward_hook(hook)  # type: ignore[return-value]
 
     handles = [remember(name) for name in model.betas]
+    was_training = model.training
     model.eval()
     try:
         with torch.no_grad(), one_thread():
@@ -171,6 +175,7 @@ def _rnn_betas(model: BaseRNN, data: SequenceDataset) -> np.ndarray:
     finally:
         for handle in handles:
             handle.remove()  # type: ignore[operator]
+        model.train(was_training)
     missing = [name for name in model.betas if name not in seen]
     if missing:
         raise ConfigError("forward() never uses these constants", got=missing, do="multiply the state by betas[name]()")
@@ -182,7 +187,10 @@ def _rnn_betas(model: BaseRNN, data: SequenceDataset) -> np.ndarray:
         )
         total = torch.zeros(data.n_participants, dtype=torch.float64).index_add_(0, data.participant.cpu(), rows.cpu())
         columns.append((total / counts.cpu()).numpy())
-    return np.stack(columns, axis=1) if columns else np.zeros((data.n_participants, 0))
+    betas = np.stack(columns, axis=1) if columns else np.zeros((data.n_participants, 0))
+    # with rewards in points the networks' constants, which start near 1, would start the refit at its bound
+    limit = _LARGEST_START / max(1.0, float(torch.nan_to_num(data.rewards[data.valid]).abs().max()))
+    return np.clip(betas, -limit, limit) if limit < _LARGEST_START else betas
 
 
 def _simple_start(sparse: EquationSet, trajectories: Mapping[str, Trajectory]) -> EquationSet:

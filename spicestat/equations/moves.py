@@ -44,7 +44,7 @@ def predict_moves(
     log_likelihood: np.ndarray,
     members: np.ndarray,
 ) -> list[Move]:
-    """All single changes of a group's structure, the best prediction first.
+    """All single changes of a group's structure, with their predicted gains.
 
     The prediction is the peak of the local quadratic over the changed and the free coefficients.
 
@@ -72,7 +72,7 @@ def predict_moves(
             gains = np.minimum(gains, -log_likelihood[members])
             added = int(target == FREE) - int(status[position] == FREE)
             moves.append(Move(position, target, added, float(np.sum(gains))))
-    return sorted(moves, key=lambda move: -move.gain)
+    return moves
 
 
 def apply_moves(equations: EquationSet, curvature: Curvature, chosen: dict[int, Move]) -> EquationSet:

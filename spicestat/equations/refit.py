@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spicestat.dataset import SequenceDataset
-from spicestat.equations.equation_set import FREE, EquationSet
+from spicestat.equations.equation_set import BETA, FREE, EquationSet
 from spicestat.equations.forward import EquationModel, EquationPool
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import Progress, one_thread
@@ -45,7 +45,7 @@ class RefitResult:
     converged : bool ndarray of shape (P,)
         The Newton decrement is below tolerance and the likelihood is not flat.
     at_bound : bool ndarray of shape (P, K)
-        The estimate lies on its bound.
+        The estimate lies on its bound, and the likelihood still rises beyond it.
     """
 
     equations: EquationSet
@@ -103,10 +103,10 @@ def refit(
 ) -> RefitResult:
     r"""Estimate every participant's free coefficients from the choices.
 
-    Maximises :math:`\sum_t \log p(a_t \mid \theta_i)` by Newton's method with Levenberg damping,
-    all participants at once, within bounds: inverse temperatures within 50 / max|r|, other
-    coefficients within 10 max(1, max|r|) of zero. The best of several starts counts. Standard errors are
-    from the observed information.
+    Maximises :math:`\sum_t \log p(a_t \mid \theta_i)` by Newton's method with Levenberg damping, all
+    participants at once, within bounds: inverse temperatures within 50 / max|r|, constants (which may
+    be in units of reward) within 10 max(1, max|r|), other coefficients within 10 of zero. The best of
+    several starts counts. Standard errors are from the observed information.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def refit(
     tolerance : float
         Log-likelihood that the last Newton step may still promise.
     max_iter : int
-        Newton steps per start.
+        Newton steps of the best start; each start gets at most 20 rough ones first.
     progress : callable, optional
         Called with ("refit", start, starts, message).
 
@@ -140,8 +140,8 @@ def refit(
             if best is None:
                 best = point
             else:
-                # a start whose likelihood is not a number loses against any other
-                best.update(point, ~(point.log_likelihood <= best.log_likelihood + _ROUGH))
+                higher = point.log_likelihood > best.log_likelihood + _ROUGH
+                best.update(point, higher | best.log_likelihood.isnan())
             if progress is not None:
                 progress("refit", number, 1 + len(starts), f"log-likelihood {float(best.log_likelihood.sum()):.1f}")
         assert best is not None
@@ -176,15 +176,16 @@ class _Problem:
         """Bounds of the free coefficients, each of shape (F,)."""
         observed = torch.nan_to_num(self.data.rewards[self.data.valid])
         scale = float(observed.abs().max()) or 1.0
-        is_beta = torch.tensor([self.equations.terms[position][0] == "beta" for position in self.free_anywhere])
-        term_limit = torch.tensor(_TERM_LIMIT * max(1.0, scale), dtype=torch.float64)
-        high = torch.where(is_beta, _BETA_LIMIT / scale, term_limit)
-        return -high, high
+        limits = {BETA: _BETA_LIMIT / scale, "1": _TERM_LIMIT * max(1.0, scale)}
+        terms = [self.equations.terms[position] for position in self.free_anywhere]
+        high = [limits.get(module, limits.get(term, _TERM_LIMIT)) for module, term in terms]
+        bound = torch.tensor(high, dtype=torch.float64)
+        return -bound, bound
 
     def inside(self, coefficients: np.ndarray) -> Tensor:
         """Return coefficients (P, K) moved inside the bounds."""
         moved = torch.from_numpy(np.nan_to_num(coefficients))
-        free = moved[:, self.free_anywhere].clamp(self.low + 10 * self.edge, self.high - 10 * self.edge)
+        free = moved[:, self.free_anywhere].clamp(self.low, self.high)
         moved[:, self.free_anywhere] = torch.where(self.free, free, moved[:, self.free_anywhere])
         return moved
 
@@ -233,11 +234,15 @@ class _Problem:
         self, run: EquationModel, coefficients: Tensor, rows: Tensor, n_steps: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Log-likelihood (R,) of some sequences, with its gradient (P, F) and Hessian (P, F, F)."""
-        n_free = len(self.free_anywhere)
-        copies = coefficients.repeat(n_free, 1, 1).requires_grad_()
+        n_participants, n_free = self.free.shape
+        n_copies = max(n_free, 1)
+        copies = coefficients.repeat(n_copies, 1, 1).requires_grad_()
         logits = run.logits(copies, rows, n_steps).flatten(0, 1)
-        targets, mask = (part[rows, :n_steps].repeat(n_free, 1) for part in (self.data.targets, self.data.mask))
+        targets, mask = (part[rows, :n_steps].repeat(n_copies, 1) for part in (self.data.targets, self.data.mask))
         likelihood = choice_log_likelihood(logits, targets, mask)
+        if not n_free:
+            nothing = torch.zeros(n_participants, 0, dtype=torch.float64)
+            return likelihood.detach(), nothing, nothing.unsqueeze(2)
         (first,) = torch.autograd.grad(likelihood.sum(), copies, create_graph=True)
         # participants and copies do not mix: copy c gives column c of every participant
         own = first[torch.arange(n_free), :, self.free_anywhere].sum()
@@ -320,6 +325,8 @@ def _inverse(information: Tensor, movable: Tensor) -> tuple[np.ndarray, np.ndarr
     """Invert (P, F, F) over the movable coefficients; NaN elsewhere and where not positive definite."""
     both = (movable[:, :, None] & movable[:, None, :]).numpy()
     matrix = np.where(both, information.numpy(), 0.0)
+    if not matrix.size:
+        return matrix, np.ones(len(matrix), dtype=bool)
     finite = np.isfinite(matrix).all(axis=(1, 2))
     matrix[~finite] = 0.0
     index = np.arange(matrix.shape[1])

@@ -31,7 +31,7 @@ _TIE = 1e-6
 """Likelihoods that differ by less are equal."""
 
 _HOPELESS = 0.5
-"""A move whose predicted gain falls short of its price by more than this share of the price is not refitted."""
+"""A move is not refitted if its predicted gain falls short of its price by more than this share of a coefficient's."""
 
 
 def check_criterion(criterion: str, significance: float) -> None:
@@ -123,7 +123,8 @@ def select_structure(
     RefitResult
         The refit of the final structure.
     """
-    some = data.thinned(math.ceil(search_trials / data.n_participants)) if shared else data
+    n_present = int((data.trials_per_participant > 0).sum())
+    some = data.thinned(math.ceil(search_trials / n_present)) if shared else data
     search = _Search(model, some, allowed, start.n_participants, shared, identification_price)
     current = refit(model, some, start, tolerance=_TOLERANCE, max_iter=_MAX_ITER)
     present = current.n_trials > 0
@@ -141,10 +142,9 @@ def select_structure(
             if changed is None:
                 break
             current = changed
-    final = refit(model, data, current.equations)
     if progress is not None:
         progress("equations", n_rounds, n_rounds, "structure found")
-    return final
+    return refit(model, data, current.equations, progress=progress)
 
 
 class _Search:
@@ -162,11 +162,12 @@ class _Search:
         self.model, self.data, self.allowed = model, data, allowed
         self.group = np.zeros(n_participants, dtype="int64") if shared else np.arange(n_participants)
         self.open = np.ones(self.group.max() + 1, dtype=bool)
+        self.has_data = data.trials_per_participant.numpy() > 0
         self.identification_price = identification_price
 
     def reopen(self) -> None:
-        """Let every group change again."""
-        self.open[:] = True
+        """Let every group with data change again."""
+        self.open = np.bincount(self.group, self.has_data) > 0
 
     def round(self, current: RefitResult, gain: float, growing: bool) -> RefitResult | None:
         """Make each open group's best change, if one pays; None when no group changed."""
@@ -192,7 +193,7 @@ class _Search:
                 break
             per_participant = {who: chosen[group] for who, group in enumerate(self.group.tolist()) if group in chosen}
             moved = apply_moves(current.equations, curvature, per_participant)
-            # a removal's own start may lie beside the better maximum; an addition can only rise from it
+            # a removal's own start may lie beside the better maximum; while growing, the winner gets a second start
             starts: list[np.ndarray] | None = [] if growing else None
             trial = refit(self.model, self.data, moved, starts, tolerance=_TOLERANCE, max_iter=_MAX_ITER)
             margin = self._margin(current, trial, chosen, gain)
@@ -209,11 +210,11 @@ class _Search:
     def _margin(self, current: RefitResult, trial: RefitResult, chosen: dict[int, Move], gain: float) -> np.ndarray:
         """By how much each group's likelihood gain exceeds the price of its move; -inf without a move."""
         gained = np.bincount(self.group, trial.log_likelihood - current.log_likelihood, len(self.open))
-        lost = np.bincount(self.group, trial.unidentified.astype("float64") - current.unidentified, len(self.open))
+        lost = np.bincount(self.group, trial.unidentified & ~current.unidentified, len(self.open))
         margin = np.full(len(self.open), -np.inf)
         for group, move in chosen.items():
-            dearer = self.identification_price * max(lost[group], 0.0) if move.n_coefficients > 0 else 0.0
-            margin[group] = gained[group] - _price(move, gain) - dearer
+            dearer = self.identification_price * lost[group] if move.n_coefficients > 0 else 0.0
+            margin[group] = gained[group] - _price(move, gain, int((self.group == group).sum())) - dearer
         return margin
 
 
@@ -228,10 +229,10 @@ def _promising(moves: list[Move], gain: float, growing: bool) -> list[Move]:
     return sorted(hopeful, key=lambda move: gain * move.n_coefficients - move.gain)[:_TRIES]
 
 
-def _price(move: Move, gain: float) -> float:
+def _price(move: Move, gain: float, n_participants: int) -> float:
     """Log-likelihood that a move must gain; among equals, a term that is not there is the simplest."""
     if move.n_coefficients == 0:
-        return -_TIE if move.status == EXCLUDED else _TOLERANCE
+        return -_TIE if move.status == EXCLUDED else _TOLERANCE * n_participants
     return gain * move.n_coefficients
 
 

@@ -61,9 +61,11 @@ def record_trajectories(model: BaseRNN, data: SequenceDataset, config: SpiceConf
     was_training = model.training
     model.eval()
     features = data.xs.repeat(model.n_members, 1, 1)
-    with torch.no_grad(), one_thread(), model.record() as (signals, calls):
-        model(features, batch_first=True)
-    model.train(was_training)
+    try:
+        with torch.no_grad(), one_thread(), model.record() as (signals, calls):
+            model(features, batch_first=True)
+    finally:
+        model.train(was_training)
     return {module: _trajectory(module, model.n_members, data, config, signals, calls) for module in config.rnn_modules}
 
 

@@ -34,7 +34,8 @@ class TrainingConfig:
         Training stops when the smoothed training loss changes by less than this per epoch.
         0: never.
     patience : int or None
-        Epochs without a better validation loss until training stops. None: never.
+        Epochs without a better validation loss (it is looked at every 8 epochs) until training stops.
+        None: never.
     seed : int
         Of initial weights, dropout, batches and bootstrap.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from spicestat.dataset import SequenceDataset
-from spicestat.errors import ConfigError
+from spicestat.errors import ConfigError, NumericalError
 from spicestat.models.base import BaseRNN
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loss import choice_log_likelihood
@@ -84,7 +85,8 @@ def train(
 ) -> TrainingResult:
     """Fit a model's networks in place.
 
-    Ctrl-C ends training and keeps the best weights so far. The global random state is left as it was.
+    Ctrl-C ends training and keeps the best weights so far (without validation data: the last). The
+    global random state is left as it was.
 
     Parameters
     ----------
@@ -107,17 +109,25 @@ def train(
     ------
     ConfigError
         ``patience`` without validation data.
+    NumericalError
+        The loss is not finite.
     """
     if config.patience is not None and validation is None:
         raise ConfigError("patience needs validation data", got=config.patience, do="pass validation data, or None")
     run = _Run(model, data, config, validation)
     stopped = "epochs"
-    with torch.random.fork_rng(devices=[]), one_thread():
+    with torch.random.fork_rng(devices=_cuda(data)), one_thread():
         torch.manual_seed(config.seed)
         model.train()
         try:
             for epoch in range(1, config.epochs + 1):
                 loss = run.epoch(epoch)
+                if not math.isfinite(loss):
+                    raise NumericalError(
+                        "the training loss is not a number",
+                        got=f"{loss} in epoch {epoch}",
+                        do="lower learning_rate, or rescale rewards and inputs to about 1",
+                    )
                 if progress is not None:
                     progress("rnn", epoch, config.epochs, f"training NLL {loss:.4f}")
                 reason = run.reason_to_stop(epoch)
@@ -249,6 +259,11 @@ class _Run:
             self.best_epoch = len(self.train_nll)
         else:
             self.model.load_state_dict(self._best)
+
+
+def _cuda(data: SequenceDataset) -> list[torch.device]:
+    """List the device whose random state seeding would change, besides the CPU's."""
+    return [data.mask.device] if data.mask.is_cuda else []
 
 
 def _clip_gradients(gradients: list[Tensor | None], n_members: int) -> None:

@@ -135,9 +135,11 @@ def test_progress_counts_rounds(build, equations_of):
     select_structure(
         build("learning_rate"), data, start, np.ones(7, dtype=bool), progress=lambda *call: seen.append(call)
     )
-    assert {call[0] for call in seen} == {"equations"}
-    assert all(earlier[1] <= later[1] for earlier, later in pairwise(seen))
-    assert seen[-1][1] == seen[-1][2]
+    assert list(dict.fromkeys(call[0] for call in seen)) == ["equations", "refit"]
+    for stage in ("equations", "refit"):
+        calls = [call for call in seen if call[0] == stage]
+        assert all(earlier[1] <= later[1] for earlier, later in pairwise(calls))
+        assert calls[-1][1] == calls[-1][2]
 
 
 # --- price of a term ------------------------------------------------------------------------------------------------
