@@ -20,6 +20,7 @@ import pandas as pd
 from spicestat.errors import SpicestatError
 from spicestat.r.columns import Table, decode_table, encode_table
 from spicestat.r.interrupts import plain_interrupts
+from spicestat.r.own_symbols import load_torch
 
 __all__ = ["PROTOCOL", "fit", "group", "load", "version"]
 
@@ -58,7 +59,7 @@ def fit(
     """
 
     def work() -> dict[str, Any]:
-        engine = importlib.import_module("spicestat.fit")
+        engine = _fit_engine()
         settings = dict(options)
         folder = settings.pop("folder")
         if "people" in settings:
@@ -70,9 +71,15 @@ def fit(
     return _envelope(work)
 
 
+def _fit_engine() -> Any:
+    """Import `spicestat.fit`, and torch before it, in the way that keeps R's BLAS out."""
+    load_torch()
+    return importlib.import_module("spicestat.fit")
+
+
 def load(folder: str) -> Envelope:
     """Read a fit folder; the value is the same as that of `fit`."""
-    return _envelope(lambda: _fit_tables(importlib.import_module("spicestat.fit").load_fit(folder)))
+    return _envelope(lambda: _fit_tables(_fit_engine().load_fit(folder)))
 
 
 def group(coefficients: Table, covariance: Table | None, people: Table | None, options: Mapping[str, Any]) -> Envelope:
