@@ -20,6 +20,7 @@ __all__ = [
     "SpicestatError",
     "SpicestatWarning",
     "StorageError",
+    "SuspiciousDataWarning",
 ]
 
 
@@ -128,6 +129,12 @@ class SpicestatWarning(UserWarning):
     """Base of all warnings that spicestat gives."""
 
     code = "warning"
+
+
+class SuspiciousDataWarning(SpicestatWarning):
+    """The data can be used as they are, but look like a mistake."""
+
+    code = "suspicious_data"
 
 
 class ExclusionWarning(SpicestatWarning):

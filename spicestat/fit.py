@@ -128,7 +128,8 @@ class SpiceFit:
                 terms.setdefault(module, []).extend([term] if kept else [])
         structure = "; ".join(f"{module} ~ {' + '.join(names) or '0'}" for module, names in terms.items())
         return (
-            f"SpiceFit: {glance['model']}, {glance['n_participants']} participants, {glance['nobs']} choices\n"
+            f"SpiceFit: {glance['model']}, {glance['n_participants']} participants, {glance['nobs']} choices "
+            f"among {', '.join(map(str, self.trials.actions))}\n"
             f"equations: {structure}\n"
             f"NLL per choice: RNN {glance['nll_rnn']:.4f}, equations {glance['nll_equations']:.4f}, "
             f"refit {glance['nll_refit']:.4f}"

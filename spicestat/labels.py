@@ -73,7 +73,7 @@ def code_labels(series: pd.Series[Any], what: str = "label") -> tuple[npt.NDArra
     Returns
     -------
     codes : ndarray of int64, shape (n_rows,)
-        Position of each label in ``labels``; -1 where the value is missing.
+        Position of each label in ``labels``; -1 where the value is missing or blank text.
     labels : tuple
         The distinct labels as plain Python objects.
 
@@ -91,13 +91,16 @@ def code_labels(series: pd.Series[Any], what: str = "label") -> tuple[npt.NDArra
             do="recode it as numbers or strings",
         ) from error
     found = [as_label(value) for value in uniques]
+    blank = {label for label in found if isinstance(label, str) and not label.strip()}
     if isinstance(series.dtype, pd.CategoricalDtype):
         present = set(found)
         labels = tuple(label for label in map(as_label, series.cat.categories) if label in present)
     else:
         labels = sort_labels(found)
+    labels = tuple(label for label in labels if label not in blank)
     position = {label: code for code, label in enumerate(labels)}
-    recode = np.array([position[label] for label in found] + [-1], dtype=np.int64)  # a missing value is code -1
+    # a missing value is code -1; an empty text is one, as R's read.csv() reads empty cells of text columns so
+    recode = np.array([position.get(label, -1) for label in found] + [-1], dtype=np.int64)
     return recode[codes], labels
 
 

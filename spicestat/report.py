@@ -81,7 +81,7 @@ def write_report(
     html = template.render(
         title=title,
         summary=summary,
-        warnings=[*messages, *group.messages],
+        warnings=[*messages, *_left_out(fit, group), *group.messages],
         sections=_sections(fit, group, fit.scores if scores is None else scores),
         version=spicestat.__version__,
     )
@@ -92,6 +92,19 @@ def write_report(
     except OSError as error:
         raise StorageError(f"cannot write '{target}': {error}") from error
     return target
+
+
+def _left_out(fit: SpiceFit, group: GroupResult) -> list[str]:
+    """Say what has no identified estimate, and what therefore does not enter the group model."""
+    share = fit.coefficients.share_unidentified
+    if not share:
+        return []
+    n_people = round(share * fit.trials.n_participants)
+    n_excluded = int(group.glance()["n_excluded"].sum())
+    return [
+        f"{n_people} of {fit.trials.n_participants} participants have no identified estimate; "
+        f"{n_excluded} of their coefficients do not enter the group model."
+    ]
 
 
 def _sections(fit: SpiceFit, group: GroupResult, scores: pd.DataFrame) -> list[_Section]:

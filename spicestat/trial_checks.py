@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from spicestat.errors import ColumnError, ConfigError, DataError
+from spicestat.errors import ColumnError, ConfigError, DataError, SuspiciousDataWarning
 from spicestat.labels import as_label, code_labels
 from spicestat.tables import check_numeric, first_rows, require_columns
 
@@ -103,6 +104,19 @@ def code_choices(
     return recode[codes], wanted
 
 
+def _warn_of_unrewarded(choice: Codes, reward: npt.NDArray[np.float64], actions: Sequence[Hashable]) -> None:
+    """Warn of an action that never has a reward while others have: it may stand for a missed trial."""
+    chosen = np.bincount(choice[choice >= 0], minlength=len(actions))
+    seen = np.bincount(choice[(choice >= 0) & ~np.isnan(reward)], minlength=len(actions))
+    for code in np.flatnonzero((chosen > 0) & (seen == 0) & seen.any()).tolist():
+        warnings.warn(
+            f"none of the {chosen[code]} trials with choice {actions[code]!r} has a reward. If this label marks a "
+            "missed trial, make these choices missing",
+            SuspiciousDataWarning,
+            stacklevel=4,
+        )
+
+
 def code_rewards(
     frame: pd.DataFrame, reward: str | Sequence[str], choice: Codes, actions: Sequence[Hashable]
 ) -> npt.NDArray[np.float64]:
@@ -112,6 +126,7 @@ def code_rewards(
         values = check_numeric(frame, reward, "reward").to_numpy()
         made = choice >= 0
         rewards[made, choice[made]] = values[made]
+        _warn_of_unrewarded(choice, values, actions)
         columns = [reward]
     else:
         columns = list(reward)

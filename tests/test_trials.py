@@ -17,6 +17,7 @@ from spicestat.errors import (
     ExclusionWarning,
     ScaleWarning,
     StorageError,
+    SuspiciousDataWarning,
 )
 from spicestat.trials import load_trials, read_trials
 
@@ -449,6 +450,7 @@ def tables(draw):
     return frame.astype({"choice": "float64", "reward": "float64"})
 
 
+@pytest.mark.filterwarnings("ignore::spicestat.errors.SuspiciousDataWarning")
 @settings(max_examples=40, deadline=None)
 @given(tables(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(frame, random):
@@ -480,6 +482,7 @@ def test_relabelling_changes_labels_only(frame, action_names, person_names):
         np.testing.assert_array_equal(a[f"reward_{code}"], b[f"reward_{to_action[code]}"])
 
 
+@pytest.mark.filterwarnings("ignore::spicestat.errors.SuspiciousDataWarning")
 @settings(max_examples=25, deadline=None)
 @given(tables())
 def test_save_and_to_frame_lose_nothing(tmp_path_factory, frame):
@@ -502,3 +505,17 @@ def test_real_data():
     assert trials.people["diagnosis"].value_counts().to_dict() == {"depression": 34, "healthy": 34, "bipolar": 33}
     assert trials.blocks["n_trials"].agg(["min", "max"]).tolist() == [6, 202]
     assert trials.frame[["reward_0", "reward_1"]].notna().sum().sum() == 132251
+
+
+def test_blank_text_is_a_missing_choice():
+    """R's read.csv() keeps empty cells of a text column as empty text."""
+    table = pd.DataFrame({"participant": "a", "choice": ["l", "", "r", " ", "l"], "reward": [1, None, 0, None, 1]})
+    trials = read_trials(table)
+    assert trials.actions == ("l", "r")
+    assert trials.frame["choice"].tolist() == [0, -1, 1, -1, 0]
+
+
+def test_a_label_that_never_has_a_reward_is_suspicious():
+    table = pd.DataFrame({"participant": "a", "choice": ["l", "miss", "r"], "reward": [1, None, 0]})
+    with pytest.warns(SuspiciousDataWarning, match="none of the 1 trials with choice 'miss' has a reward"):
+        read_trials(table)

@@ -109,7 +109,7 @@ autoplot.spice_group <- function(object, conf.level = NULL, intercept = FALSE, .
 }
 
 verdict_colours <- c(
-  "adjusted p < .05" = "#1F5A87", "adjusted p \u2265 .05" = "grey55", "withheld" = "#C8553D"
+  "adjusted p < .05" = "#1F5A87", "adjusted p >= .05" = "grey55", "withheld" = "#C8553D"
 )
 
 verdicts_shown <- function(found) {
