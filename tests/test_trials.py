@@ -21,6 +21,9 @@ from spicestat.errors import (
 )
 from spicestat.trials import load_trials, read_trials
 
+# random tables often have an action without a reward
+pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.SuspiciousDataWarning")
+
 DEZFOULI = Path("../shared/data/dezfouli2019.csv.gz")
 
 
@@ -450,7 +453,6 @@ def tables(draw):
     return frame.astype({"choice": "float64", "reward": "float64"})
 
 
-@pytest.mark.filterwarnings("ignore::spicestat.errors.SuspiciousDataWarning")
 @settings(max_examples=40, deadline=None)
 @given(tables(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(frame, random):
@@ -482,7 +484,6 @@ def test_relabelling_changes_labels_only(frame, action_names, person_names):
         np.testing.assert_array_equal(a[f"reward_{code}"], b[f"reward_{to_action[code]}"])
 
 
-@pytest.mark.filterwarnings("ignore::spicestat.errors.SuspiciousDataWarning")
 @settings(max_examples=25, deadline=None)
 @given(tables())
 def test_save_and_to_frame_lose_nothing(tmp_path_factory, frame):
