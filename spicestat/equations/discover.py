@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
@@ -160,11 +161,11 @@ def _rnn_betas(model: BaseRNN, data: SequenceDataset) -> np.ndarray:
     """Inverse temperatures of the networks, mean over a participant's sequences and over members, (P, n_states)."""
     seen: dict[str, Tensor] = {}
 
-    def remember(name: str) -> nn.Module:
+    def remember(name: str) -> RemovableHandle:
         def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
             seen[name] = output.detach()
 
-        return model.betas[name].register_forward_hook(hook)  # type: ignore[return-value]
+        return model.betas[name].register_forward_hook(hook)
 
     handles = [remember(name) for name in model.betas]
     was_training = model.training
@@ -174,7 +175,7 @@ def _rnn_betas(model: BaseRNN, data: SequenceDataset) -> np.ndarray:
             model(data.xs[:, :1].repeat(model.n_members, 1, 1), batch_first=True)
     finally:
         for handle in handles:
-            handle.remove()  # type: ignore[operator]
+            handle.remove()
         model.train(was_training)
     missing = [name for name in model.betas if name not in seen]
     if missing:

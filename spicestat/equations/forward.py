@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
-from typing import TypeVar
 
 import torch
-from joblib import cpu_count
 from torch import Tensor
 
 from spicestat.dataset import SequenceDataset
@@ -19,10 +14,7 @@ from spicestat.models.equation import ModuleEquation
 from spicestat.models.modules import keep_first_member
 from spicestat.training.loop import one_thread
 
-__all__ = ["EquationModel", "EquationPool", "equation_logits"]
-
-Piece = TypeVar("Piece")
-Result = TypeVar("Result")
+__all__ = ["EquationModel", "equation_logits"]
 
 
 class EquationModel:
@@ -87,34 +79,6 @@ class EquationModel:
             factors=[factors[offset] for offset in used],
             coefficients=[per_row[:, positions.start + offset, None] for offset in used],
         )
-
-
-class EquationPool:
-    """Copies of an `EquationModel`, one per core, for work on pieces of the data in threads.
-
-    Threads help because torch's backward pass, where most of the time goes, lets other threads run.
-    """
-
-    def __init__(self, model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> None:
-        self.n_workers = int(cpu_count())
-        self._idle: SimpleQueue[EquationModel] = SimpleQueue()
-        for _ in range(self.n_workers):
-            self._idle.put(EquationModel(model, data, equations))
-
-    def map(self, work: Callable[[EquationModel, Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
-        """Return ``work(model, piece)`` for each piece, in the order of the pieces."""
-
-        def run(piece: Piece) -> Result:
-            model = self._idle.get()
-            try:
-                return work(model, piece)
-            finally:
-                self._idle.put(model)
-
-        if len(pieces) < 2 or self.n_workers < 2:
-            return [run(piece) for piece in pieces]
-        with ThreadPoolExecutor(self.n_workers) as threads:
-            return list(threads.map(run, pieces))
 
 
 def equation_logits(model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import BETA, FREE, EquationSet
-from spicestat.equations.forward import EquationModel, EquationPool
+from spicestat.equations.forward import EquationModel
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import Progress, one_thread
 from spicestat.training.loss import choice_log_likelihood
@@ -164,8 +164,8 @@ class _Problem:
     """The likelihood of all participants as a function of their free coefficients."""
 
     def __init__(self, model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> None:
-        self.pool = EquationPool(model, data, equations)
-        self.data, self.equations = data.to(dtype=torch.float64), equations
+        self.run = EquationModel(model, data, equations)
+        self.data, self.equations = self.run.data, equations
         self.free_anywhere = np.flatnonzero((equations.status == FREE).any(axis=0))
         self.free = torch.from_numpy((equations.status == FREE)[:, self.free_anywhere])
         self.length = self.data.lengths
@@ -213,11 +213,8 @@ class _Problem:
         gradient = torch.zeros(n_participants, n_free, dtype=torch.float64)
         information = torch.zeros(n_participants, n_free, n_free, dtype=torch.float64)
 
-        def derivatives(run: EquationModel, piece: tuple[Tensor, int]) -> tuple[Tensor, Tensor, Tensor]:
-            return self._derivatives(run, coefficients, *piece)
-
-        pieces = self._pieces(active, n_free)
-        for (rows, _), (likelihood, first, second) in zip(pieces, self.pool.map(derivatives, pieces), strict=True):
+        for rows, n_steps in self._pieces(active, n_free):
+            likelihood, first, second = self._derivatives(coefficients, rows, n_steps)
             log_likelihood.index_add_(0, self.data.participant[rows], likelihood)
             gradient += first
             information -= second
@@ -230,14 +227,12 @@ class _Problem:
             torch.where(both, symmetric, 0.0),
         )
 
-    def _derivatives(
-        self, run: EquationModel, coefficients: Tensor, rows: Tensor, n_steps: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _derivatives(self, coefficients: Tensor, rows: Tensor, n_steps: int) -> tuple[Tensor, Tensor, Tensor]:
         """Log-likelihood (R,) of some sequences, with its gradient (P, F) and Hessian (P, F, F)."""
         n_participants, n_free = self.free.shape
         n_copies = max(n_free, 1)
         copies = coefficients.repeat(n_copies, 1, 1).requires_grad_()
-        logits = run.logits(copies, rows, n_steps).flatten(0, 1)
+        logits = self.run.logits(copies, rows, n_steps).flatten(0, 1)
         targets, mask = (part[rows, :n_steps].repeat(n_copies, 1) for part in (self.data.targets, self.data.mask))
         likelihood = choice_log_likelihood(logits, targets, mask)
         if not n_free:
