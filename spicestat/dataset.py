@@ -96,6 +96,11 @@ class SequenceDataset:
         return torch.where(self.mask[..., None], one_hot, torch.nan)
 
     @property
+    def largest_reward(self) -> float:
+        """Largest absolute value of an observed reward, 0 where none was observed."""
+        return float(torch.nan_to_num(self.rewards[self.valid]).abs().max())
+
+    @property
     def trials_per_participant(self) -> Tensor:
         """Number of targets per participant, int Tensor of shape (P,)."""
         counts = torch.zeros(self.n_participants, dtype=torch.int64, device=self.mask.device)

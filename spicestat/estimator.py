@@ -270,20 +270,25 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             NaN on padding.
         """
         self._check_fitted()
-        features = torch.tensor(np.asarray(conditions), dtype=torch.float32)
-        if features.ndim != 3:
-            raise ShapeError("conditions must be 3-D", got=tuple(features.shape))
-        anything = torch.zeros(*features.shape[:2], self.n_actions)
+        shape = tuple(np.shape(conditions))
+        if len(shape) != 3:
+            raise ShapeError("conditions must be 3-D", got=shape)
+        anything = torch.zeros(shape[0], shape[1], self.n_actions)
         anything[..., 0] = 1.0
-        data = SequenceDataset.from_arrays(features, anything, self.equations_.n_participants)
+        data = SequenceDataset.from_arrays(conditions, anything, self.equations_.n_participants)
         fitted = np.flatnonzero(self.refit_.n_trials)
         unknown = sorted(set(data.participant.tolist()) - set(fitted.tolist()))
         if unknown:
             raise ShapeError("conditions hold participants that were not fitted", got=unknown, allowed=fitted.tolist())
-        return tuple(
-            torch.where(data.valid[..., None], torch.softmax(logits.double(), dim=-1), torch.nan).numpy()
-            for logits in (rnn_logits(self.rnn_model_, data), equation_logits(self.rnn_model_, data, self.equations_))
-        )  # type: ignore[return-value]
+
+        def probabilities(logits: Tensor) -> np.ndarray:
+            values: np.ndarray = torch.where(
+                data.valid[..., None], torch.softmax(logits.double(), dim=-1), torch.nan
+            ).numpy()
+            return values
+
+        equations = equation_logits(self.rnn_model_, data, self.equations_)
+        return probabilities(rnn_logits(self.rnn_model_, data)), probabilities(equations)
 
     def get_spice_features(self) -> dict[int, dict[str, dict[str, float]]]:
         """Return ``{participant: {module: {term: coefficient}}}`` of the terms in the equations."""

@@ -46,15 +46,9 @@ def real_number(name: str, value: object, low: float, high: float = math.inf, *,
     >>> real_number("dropout", 0.5, 0, 1)
     0.5
     """
-    inside = (
-        not isinstance(value, bool)
-        and isinstance(value, Real)
-        and math.isfinite(float(value))
-        and (low <= float(value) if low_included else low < float(value))
-        and float(value) < high
-    )
-    if not inside:
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    if not (math.isfinite(number) and (low <= number if low_included else low < number) and number < high):
         start = f"{low:g} or more" if low_included else f"above {low:g}"
         end = "" if math.isinf(high) else f" and below {high:g}"
         raise ConfigError(f"{name} is out of range", got=repr(value), allowed=f"a number, {start}{end}")
-    return float(value)  # type: ignore[arg-type]
+    return number

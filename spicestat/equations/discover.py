@@ -190,7 +190,7 @@ def _rnn_betas(model: BaseRNN, data: SequenceDataset) -> np.ndarray:
         columns.append((total / counts.cpu()).numpy())
     betas = np.stack(columns, axis=1) if columns else np.zeros((data.n_participants, 0))
     # with rewards in points the networks' constants, which start near 1, would start the refit at its bound
-    limit = _LARGEST_START / max(1.0, float(torch.nan_to_num(data.rewards[data.valid]).abs().max()))
+    limit = _LARGEST_START / max(1.0, data.largest_reward)
     return np.clip(betas, -limit, limit) if limit < _LARGEST_START else betas
 
 

@@ -103,13 +103,18 @@ def _given(curvature: Curvature, who: int, position: int, others: np.ndarray) ->
     return follow, float(information[position, position] + column @ follow)
 
 
+def _change(equations: EquationSet, who: int, position: int, target: int) -> float:
+    """Change of a coefficient that becomes fixed."""
+    return float((1.0 if target == KEPT else 0.0) - equations.coefficients[who, position])
+
+
 def _gain(equations: EquationSet, curvature: Curvature, who: int, position: int, target: int) -> float:
     _, information = _given(curvature, who, position, _others(equations, who, position))
     gradient, size = curvature.gradient[who, position], max(abs(information), 1e-8)
     if target == FREE:
         gain = 0.5 * gradient**2 / size
     else:
-        change = (1.0 if target == KEPT else 0.0) - equations.coefficients[who, position]
+        change = _change(equations, who, position, target)
         gain = gradient * change - 0.5 * size * change**2
     return float(np.nan_to_num(gain))
 
@@ -118,7 +123,7 @@ def _shift(equations: EquationSet, curvature: Curvature, who: int, position: int
     """Change of all coefficients (K,) when one moves to its fixed value."""
     others = _others(equations, who, position)
     follow, _ = _given(curvature, who, position, others)
-    change = (1.0 if target == KEPT else 0.0) - equations.coefficients[who, position]
+    change = _change(equations, who, position, target)
     shift = np.zeros(equations.coefficients.shape[1])
     shift[others] = np.nan_to_num(follow * change)
     return shift

@@ -174,22 +174,15 @@ class _Problem:
 
     def _bounds(self) -> tuple[Tensor, Tensor]:
         """Bounds of the free coefficients, each of shape (F,)."""
-        observed = torch.nan_to_num(self.data.rewards[self.data.valid])
-        scale = float(observed.abs().max()) or 1.0
+        scale = self.data.largest_reward or 1.0
         limits = {BETA: _BETA_LIMIT / scale, "1": _TERM_LIMIT * max(1.0, scale)}
         terms = [self.equations.terms[position] for position in self.free_anywhere]
         high = [limits.get(module, limits.get(term, _TERM_LIMIT)) for module, term in terms]
         bound = torch.tensor(high, dtype=torch.float64)
         return -bound, bound
 
-    def inside(self, coefficients: np.ndarray) -> Tensor:
-        """Return coefficients (P, K) moved inside the bounds."""
-        moved = torch.from_numpy(np.nan_to_num(coefficients))
-        free = moved[:, self.free_anywhere].clamp(self.low, self.high)
-        moved[:, self.free_anywhere] = torch.where(self.free, free, moved[:, self.free_anywhere])
-        return moved
-
-    def _moved(self, coefficients: Tensor, step: Tensor) -> Tensor:
+    def _moved(self, coefficients: Tensor, step: Tensor | float) -> Tensor:
+        """Return coefficients (P, K) after a step (P, F) of the free ones, inside the bounds."""
         free = (coefficients[:, self.free_anywhere] + step).clamp(self.low, self.high)
         moved = coefficients.clone()
         moved[:, self.free_anywhere] = torch.where(self.free, free, moved[:, self.free_anywhere])
@@ -271,8 +264,8 @@ class _Problem:
 
     def start(self, coefficients: np.ndarray) -> _Point:
         """Evaluate a starting value (P, K), moved inside the bounds."""
-        inside = self.inside(self.equations.with_coefficients(coefficients).coefficients)
-        return self.evaluate(inside, self.data.trials_per_participant > 0)
+        values = torch.from_numpy(np.nan_to_num(self.equations.with_coefficients(coefficients).coefficients))
+        return self.evaluate(self._moved(values, 0.0), self.data.trials_per_participant > 0)
 
     def maximise(self, start: _Point, tolerance: float, max_iter: int) -> _Point:
         """Newton's method with Levenberg damping per participant."""

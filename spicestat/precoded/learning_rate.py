@@ -56,23 +56,9 @@ class LearningRateRNN(ParticipantModel):
         self.betas["x_value_reward"] = self.setup_constant(self.embedding_size)
         self.submodules_eq["x_value_reward_chosen"] = _delta_rule
 
-    def forward(
-        self, inputs: Tensor, prev_state: Mapping[str, Tensor] | None = None, batch_first: bool = False
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Map features (R, T, F) to logits (R, T, A) and the last states; see `BaseRNN`."""
-        signals, ids, logits, timesteps = self.init_forward_pass(inputs, prev_state, batch_first)
-        embedding = self.embed(ids[0])
-        beta = self.betas["x_value_reward"](embedding)
-        for timestep, action, reward in zip(timesteps, signals[0], signals[1], strict=True):
-            self.update(action, reward, embedding)
-            logits[timestep] = self.logits(beta)
-        return self.post_forward_pass(logits, batch_first), self.get_state()
-
     def update(self, action: Tensor, reward: Tensor, embedding: Tensor | None) -> None:
         """Advance the states by one trial."""
         value = self.state["x_value_reward"]
-        self.record_signal("c_action", action)
-        self.record_signal("c_reward", reward)
         self.record_signal("c_value_reward", value)
         learning_rate = self.call_module(
             "x_learning_rate_reward",
@@ -88,10 +74,6 @@ class LearningRateRNN(ParticipantModel):
         )
         self.state["x_value_reward"] = chosen + not_chosen
         self.state["x_learning_rate_reward"] = learning_rate
-
-    def logits(self, beta: Tensor) -> Tensor:
-        """Logits (R, A) of the next choice."""
-        return self.state["x_value_reward"] * beta
 
 
 def _delta_rule(value: Tensor, inputs: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -35,3 +36,25 @@ class ParticipantModel(BaseRNN):
             return None
         embedding: Tensor = self.participant_embedding(participant_id[:, 0])
         return embedding
+
+    def forward(
+        self, inputs: Tensor, prev_state: Mapping[str, Tensor] | None = None, batch_first: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Map features (R, T, F) to logits (R, T, A) and the last states; see `BaseRNN`."""
+        signals, ids, logits, timesteps = self.init_forward_pass(inputs, prev_state, batch_first)
+        embedding = self.embed(ids[0])
+        beta = self.betas["x_value_reward"](embedding)
+        for timestep, action, reward in zip(timesteps, signals[0], signals[1], strict=True):
+            self.record_signal("c_action", action)
+            self.record_signal("c_reward", reward)
+            self.update(action, reward, embedding)
+            logits[timestep] = self.logits(beta)
+        return self.post_forward_pass(logits, batch_first), self.get_state()
+
+    def update(self, action: Tensor, reward: Tensor, embedding: Tensor | None) -> None:
+        """Advance the states by one trial, given the choices and rewards (R, A); each model has its own."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement update()")
+
+    def logits(self, beta: Tensor) -> Tensor:
+        """Logits (R, A) of the next choice."""
+        return self.state["x_value_reward"] * beta

@@ -50,20 +50,9 @@ class RescorlaWagnerRNN(ParticipantModel):
         self.setup_network("x_value_reward_chosen", n_inputs=1)
         self.betas["x_value_reward"] = self.setup_constant(self.embedding_size)
 
-    def forward(
-        self, inputs: Tensor, prev_state: Mapping[str, Tensor] | None = None, batch_first: bool = False
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Map features (R, T, F) to logits (R, T, A) and the last states; see `BaseRNN`."""
-        signals, ids, logits, timesteps = self.init_forward_pass(inputs, prev_state, batch_first)
-        embedding = self.embed(ids[0])
-        beta = self.betas["x_value_reward"](embedding)
-        for timestep, action, reward in zip(timesteps, signals[0], signals[1], strict=True):
-            value = self.state["x_value_reward"]
-            self.record_signal("c_action", action)
-            self.record_signal("c_reward", reward)
-            chosen = self.call_module(
-                "x_value_reward_chosen", "x_value_reward", action, (reward,), participant_embedding=embedding
-            )
-            self.state["x_value_reward"] = chosen + (1 - action) * value
-            logits[timestep] = self.state["x_value_reward"] * beta
-        return self.post_forward_pass(logits, batch_first), self.get_state()
+    def update(self, action: Tensor, reward: Tensor, embedding: Tensor | None) -> None:
+        """Advance the value of the chosen action by one trial."""
+        chosen = self.call_module(
+            "x_value_reward_chosen", "x_value_reward", action, (reward,), participant_embedding=embedding
+        )
+        self.state["x_value_reward"] = chosen + (1 - action) * self.state["x_value_reward"]
