@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from spicestat.errors import ConfigError
 from spicestat.simulate.bandits import drifting_probabilities
+from spicestat.simulate.base_environment import TaskSequences
+from spicestat.simulate.learners import LEARNER_PARAMETERS, LearnerRun, checked_parameters, play
+from spicestat.simulate.task_sequences import PlannedSequences
+from spicestat.simulate.user_environment import as_environment
 
 __all__ = ["DEFAULT_PARAMETERS", "Cohort", "Parameter", "simulate_cohort"]
 
-_INITIAL_VALUE = 0.5
+_DEFAULT_N_ACTIONS = 2
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,12 @@ class Cohort:
     Attributes
     ----------
     trials : DataFrame
-        ``participant, block, trial, choice, reward``; choices are 1 to A, rewards 0 or 1.
+        ``participant, block, trial, choice, reward``; choices are 1 to A, rewards 0 or 1. If the environment
+        shows rewards of actions not chosen, ``reward_1`` to ``reward_A`` in place of ``reward``.
     people : DataFrame
         ``participant`` and the covariates ``anxiety`` (z-score), ``age`` (years), ``diagnosis``.
     truth : DataFrame
-        ``participant, alpha, forget, beta``.
+        ``participant, alpha, forget, beta``, and further parameters that were asked for.
     parameters : mapping
         The distributions that `truth` was drawn from.
     probability : ndarray of shape (rows of `trials`,)
@@ -75,15 +81,17 @@ def simulate_cohort(
     n_trials: int = 200,
     *,
     n_blocks: int = 4,
-    n_actions: int = 2,
+    n_actions: int = _DEFAULT_N_ACTIONS,
     sigma: float = 0.2,
     parameters: Mapping[str, Parameter] = DEFAULT_PARAMETERS,
     seed: int = 0,
+    environment: Any = None,
 ) -> Cohort:
-    r"""Simulate Q-learners with forgetting on drifting bandits.
+    r"""Simulate Q-learners with forgetting on drifting bandits, or other learners and environments.
 
     Chosen action: :math:`V \leftarrow V + \alpha (r - V)`; others:
     :math:`V \leftarrow V + f (.5 - V)`; choice by softmax(beta V); values start at .5 in each block.
+    `simulate_learners` says what further parameters do.
 
     Parameters
     ----------
@@ -94,23 +102,35 @@ def simulate_cohort(
     n_blocks, n_actions : int
         Blocks per participant, actions.
     sigma : float
-        Step of the drift of reward probabilities.
+        Step of the drift of reward probabilities; not used with an ``environment``.
     parameters : mapping of str to Parameter
-        Distributions of ``alpha``, ``forget`` and ``beta``.
+        Distributions of ``alpha``, ``forget`` and ``beta``, and of any other of `LEARNER_PARAMETERS`, such as
+        ``alpha_penalty``, ``perseverance``, ``persistence`` or ``counterfactual``.
     seed : int
         The same seed gives the same cohort.
+    environment : Bandits, or what `as_environment` takes, optional
+        What is played; every block starts it anew, and it decides the number of actions. Default: reward
+        probabilities of `drifting_probabilities`.
 
     Raises
     ------
     ConfigError
-        A size is too small, or a parameter or covariate is unknown.
+        A size is too small, a parameter or covariate is unknown, or a drawn parameter is out of range.
 
     Examples
     --------
     >>> cohort = simulate_cohort(5, 40, seed=1)
     >>> cohort.trials.shape, list(cohort.people)
     ((200, 5), ['participant', 'anxiety', 'age', 'diagnosis'])
+
+    >>> from spicestat.simulate import BanditsFlip
+    >>> perseverating = dict(DEFAULT_PARAMETERS) | {"perseverance": Parameter(0.8, 0.2, low=-5.0, high=5.0)}
+    >>> list(simulate_cohort(5, 40, parameters=perseverating, environment=BanditsFlip()).truth)
+    ['participant', 'alpha', 'forget', 'beta', 'perseverance']
     """
+    task = None if environment is None else as_environment(environment)
+    if task is not None:
+        n_actions = _agreed(n_actions, task.n_actions)
     if n_participants < 2 or n_actions < 2 or n_blocks < 1 or n_trials < 2 * n_blocks or n_trials % n_blocks:
         raise ConfigError(
             "the cohort's sizes do not fit",
@@ -120,11 +140,22 @@ def simulate_cohort(
     rng = np.random.default_rng(seed)
     people = _draw_people(rng, n_participants)
     truth = _draw_truth(rng, people, parameters)
-    per_sequence = {name: np.repeat(truth[name].to_numpy(), n_blocks) for name in ("alpha", "forget", "beta")}
-    reward_probability = drifting_probabilities(rng, n_participants * n_blocks, n_trials // n_blocks, n_actions, sigma)
-    choice, reward, probability = _play(rng, reward_probability, **per_sequence)
-    trials = _long_table(people["participant"], choice, reward, n_blocks)
-    return Cohort(trials, people, truth, parameters, probability.ravel())
+    per_sequence = {name: np.repeat(values, n_blocks) for name, values in checked_parameters(truth).items()}
+    n_sequences, n_steps = n_participants * n_blocks, n_trials // n_blocks
+    if task is None:
+        planned = drifting_probabilities(rng, n_sequences, n_steps, n_actions, sigma)
+        sequences: TaskSequences = PlannedSequences(planned, rng)
+    else:
+        sequences = task.vectorized(n_sequences, rng)
+    run = play(per_sequence, sequences, n_steps, n_actions, rng)
+    trials = _long_table(people["participant"], run, n_blocks)
+    return Cohort(trials, people, truth, parameters, run.chosen_probabilities.ravel())
+
+
+def _agreed(n_actions: int, of_task: int) -> int:
+    if n_actions not in (_DEFAULT_N_ACTIONS, of_task):
+        raise ConfigError("the environment has another number of actions", got=of_task, allowed=n_actions)
+    return of_task
 
 
 def _draw_people(rng: np.random.Generator, n_participants: int) -> pd.DataFrame:
@@ -141,8 +172,13 @@ def _draw_people(rng: np.random.Generator, n_participants: int) -> pd.DataFrame:
 
 
 def _draw_truth(rng: np.random.Generator, people: pd.DataFrame, parameters: Mapping[str, Parameter]) -> pd.DataFrame:
-    if set(parameters) != set(DEFAULT_PARAMETERS):
-        raise ConfigError("unknown or missing parameters", got=sorted(parameters), allowed=sorted(DEFAULT_PARAMETERS))
+    further = [name for name in LEARNER_PARAMETERS if name not in DEFAULT_PARAMETERS]
+    if set(parameters) - set(further) != set(DEFAULT_PARAMETERS):
+        raise ConfigError(
+            "unknown or missing parameters",
+            got=sorted(parameters),
+            allowed=f"{', '.join(DEFAULT_PARAMETERS)}, and any of {', '.join(further)}",
+        )
     covariates = {
         "anxiety": people["anxiety"].to_numpy(),
         "age": people["age"].to_numpy(dtype="float64"),
@@ -159,37 +195,32 @@ def _draw_truth(rng: np.random.Generator, people: pd.DataFrame, parameters: Mapp
     return pd.DataFrame(truth)
 
 
-def _play(
-    rng: np.random.Generator, reward_probability: np.ndarray, alpha: np.ndarray, forget: np.ndarray, beta: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return choices (S, T) from 0, rewards (S, T) and the probabilities of the choices (S, T)."""
-    n_sequences, n_trials, n_actions = reward_probability.shape
-    rows = np.arange(n_sequences)
-    value = np.full((n_sequences, n_actions), _INITIAL_VALUE)
-    choice = np.empty((n_sequences, n_trials), dtype="int64")
-    reward, probability = np.empty((n_sequences, n_trials)), np.empty((n_sequences, n_trials))
-    uniform = rng.uniform(size=(n_trials, 2, n_sequences))
-    for trial in range(n_trials):
-        weight = np.exp(beta[:, None] * (value - value.max(axis=1, keepdims=True)))
-        policy = weight / weight.sum(axis=1, keepdims=True)
-        below = policy.cumsum(axis=1) < uniform[trial, 0][:, None]
-        chosen = np.minimum(below.sum(axis=1), n_actions - 1)
-        paid = (uniform[trial, 1] < reward_probability[rows, trial, chosen]).astype("float64")
-        updated = value[rows, chosen] + alpha * (paid - value[rows, chosen])
-        value += forget[:, None] * (_INITIAL_VALUE - value)
-        value[rows, chosen] = updated
-        choice[:, trial], reward[:, trial], probability[:, trial] = chosen, paid, policy[rows, chosen]
-    return choice, reward, probability
-
-
-def _long_table(participant: pd.Series, choice: np.ndarray, reward: np.ndarray, n_blocks: int) -> pd.DataFrame:
-    n_sequences, n_trials = choice.shape
+def _long_table(participant: pd.Series, run: LearnerRun, n_blocks: int) -> pd.DataFrame:
+    n_sequences, n_trials = run.choices.shape
     return pd.DataFrame(
         {
-            "participant": np.repeat(participant.to_numpy(), n_blocks * n_trials),
+            # repeated as it is stored: going through Python strings takes seconds for millions of rows
+            "participant": participant.array.repeat(n_blocks * n_trials),
             "block": np.repeat(np.tile(np.arange(1, n_blocks + 1), len(participant)), n_trials),
             "trial": np.tile(np.arange(1, n_trials + 1), n_sequences),
-            "choice": choice.ravel() + 1,
-            "reward": reward.ravel().astype("int64"),
+            "choice": run.choices.ravel() + 1,
+            **_reward_columns(run),
         }
     )
+
+
+def _reward_columns(run: LearnerRun) -> dict[str, np.ndarray]:
+    """One column of the chosen actions' rewards, or one per action if others were shown too."""
+    n_actions = run.rewards.shape[-1]
+    n_shown = np.count_nonzero(~np.isnan(run.rewards))
+    chosen = run.chosen_rewards
+    if n_shown == np.count_nonzero(~np.isnan(chosen)):
+        return {"reward": _whole(chosen.ravel())}
+    return {f"reward_{action + 1}": _whole(run.rewards[..., action].ravel()) for action in range(n_actions)}
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    """Return integers if that changes nothing."""
+    if np.isnan(values).any() or (values != np.rint(values)).any():
+        return values
+    return values.astype("int64")

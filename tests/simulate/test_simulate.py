@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spicestat.errors import ConfigError
-from spicestat.simulate import DEFAULT_PARAMETERS, Parameter, drifting_probabilities, simulate_cohort
+from spicestat.simulate import (
+    DEFAULT_PARAMETERS,
+    BanditsDrift,
+    BanditsFlip,
+    BanditsSwitch,
+    Parameter,
+    drifting_probabilities,
+    replay_learners,
+    simulate_cohort,
+)
+from spicestat.trials import read_trials
 
 
 def with_parameter(**changes):
@@ -138,3 +148,78 @@ def test_steps_have_the_stated_size():
     drawn = drifting_probabilities(np.random.default_rng(0), 4000, 2, 1, 0.05)
     inside = (drawn[:, 0, 0] > 0.25) & (drawn[:, 0, 0] < 0.75)
     assert (drawn[inside, 1] - drawn[inside, 0]).std() == pytest.approx(0.05, rel=0.1)
+
+
+def test_the_default_cohort_never_changes():
+    """Published tables and the README come from it; the numbers are those of the first version."""
+    cohort = simulate_cohort(seed=1)
+    choice, reward = cohort.trials["choice"].to_numpy(), cohort.trials["reward"].to_numpy()
+    weights = np.arange(len(choice)) % 9973
+    assert (int((choice * weights).sum()), int((reward * weights).sum())) == (48635627, 16862256)
+    assert cohort.oracle_nll == pytest.approx(0.49401449186178686, rel=1e-12)
+    assert cohort.truth["alpha"].iloc[0] == pytest.approx(0.5238700928593915, rel=1e-12)
+
+
+def test_further_parameters_are_drawn_and_played():
+    further = {
+        "alpha_penalty": Parameter(0.2, 0.05),
+        "perseverance": Parameter(0.8, 0.2, {"anxiety": 0.3}, -5.0, 5.0),
+        "persistence": Parameter(0.5),
+        "counterfactual": Parameter(0.1, 0.0, high=0.3),
+    }
+    cohort = simulate_cohort(6, 60, n_blocks=2, parameters=dict(DEFAULT_PARAMETERS) | further, seed=1)
+    assert list(cohort.truth) == ["participant", "alpha", "forget", "beta", *further]
+    choices = cohort.trials["choice"].to_numpy().reshape(12, 30) - 1
+    rewards = np.full((12, 30, 2), np.nan)
+    np.put_along_axis(rewards, choices[..., None], cohort.trials["reward"].to_numpy().reshape(12, 30, 1), axis=-1)
+    per_block = {name: np.repeat(cohort.truth[name], 2) for name in (*DEFAULT_PARAMETERS, *further)}
+    replayed = np.take_along_axis(replay_learners(per_block, choices, rewards), choices[..., None], axis=-1)
+    np.testing.assert_allclose(cohort.probability, replayed.ravel(), rtol=1e-12)
+
+
+def test_an_environment_is_played():
+    cohort = simulate_cohort(4, 80, environment=BanditsDrift(0.1, n_actions=3), seed=1)
+    assert set(cohort.trials["choice"]) == {1, 2, 3}
+    assert list(cohort.trials) == ["participant", "block", "trial", "choice", "reward"]
+    assert cohort.trials["reward"].dtype == "int64"
+    same = simulate_cohort(4, 80, environment=BanditsDrift(0.1, n_actions=3), seed=1)
+    assert cohort.trials.equals(same.trials)
+    with pytest.raises(ConfigError, match="number of actions"):
+        simulate_cohort(4, 80, n_actions=4, environment=BanditsFlip())
+
+
+def test_counterfactual_rewards_have_one_column_each():
+    cohort = simulate_cohort(4, 80, environment=BanditsSwitch(counterfactual=True), seed=1)
+    assert list(cohort.trials) == ["participant", "block", "trial", "choice", "reward_1", "reward_2"]
+    trials = read_trials(cohort.trials, block="block", trial="trial", reward=["reward_1", "reward_2"])
+    assert trials.record["feedback"] == "counterfactual"
+    np.testing.assert_array_equal(trials.frame["reward_1"], cohort.trials["reward_2"])
+
+
+def test_rewards_of_any_size_and_missing_ones_are_kept():
+    class Points:
+        n_actions = 2
+
+        def reset(self, seed=None):
+            self.rng = np.random.default_rng(seed)
+
+        def step(self, choice):
+            return self.rng.choice([0.25, 0.75, np.nan])
+
+    rewards = simulate_cohort(3, 80, environment=Points(), seed=1).trials["reward"]
+    assert set(rewards.dropna()) == {0.25, 0.75}
+    assert 0 < rewards.isna().sum() < 240
+
+
+def test_parameters_that_no_learner_can_have_are_refused():
+    with pytest.raises(ConfigError, match="forget and a counterfactual"):
+        simulate_cohort(3, 40, parameters=with_parameter(forget=Parameter(0.9), counterfactual=Parameter(0.5)))
+    with pytest.raises(ConfigError, match="out of range"):
+        simulate_cohort(3, 40, parameters=with_parameter(alpha=Parameter(1.5, high=2.0)))
+
+
+@given(position=st.floats(-50, 50))
+def test_folding_is_reflection(position):
+    """The walk's fold, written as a remainder."""
+    shifted = position + 1.0
+    assert abs(shifted - 2.0 * np.floor(shifted / 2.0) - 1.0) == abs(shifted % 2.0 - 1.0)
