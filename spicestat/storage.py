@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
@@ -11,21 +9,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
-from spicestat.equations.equation_set import EquationSet
-from spicestat.equations.library import ModuleLibrary
-from spicestat.equations.refit import RefitResult
 from spicestat.errors import ConfigError, StorageError
 from spicestat.estimator import SpiceEstimator
+from spicestat.model_files import (
+    DAMAGE,
+    load_equations,
+    load_weights,
+    read_json,
+    restore_training,
+    save_equations,
+    save_rnn,
+    write_json,
+)
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.precoded import PRECODED
-from spicestat.training.loop import TrainingResult
 
-__all__ = ["check_target", "load_estimator", "read_json", "save_estimator", "write_folder"]
+__all__ = ["check_target", "load_estimator", "save_estimator", "write_folder"]
 
 _FORMAT = 1
 _MANIFEST = "fit.json"
@@ -66,7 +66,7 @@ def write_folder(folder: str | Path, write: Callable[[Path], None]) -> Path:
             new.mkdir()
             write(new)
             _exchange(new, target, old)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise StorageError(f"cannot write '{target}': {error}", do="check rights and free space") from error
     return target
 
@@ -104,22 +104,9 @@ def save_estimator(estimator: SpiceEstimator, folder: Path, extra: dict[str, Any
         "training": asdict(estimator.training_),
         "extra": extra or {},
     }
-    equations = {
-        "libraries": [asdict(library) for library in estimator.equations_.libraries],
-        "states": list(estimator.equations_.states),
-        "status": estimator.equations_.status.tolist(),
-        "coefficients": estimator.equations_.coefficients.tolist(),
-        "sparse_status": estimator.sparse_.status.tolist(),
-        "sparse_coefficients": estimator.sparse_.coefficients.tolist(),
-        "log_likelihood": estimator.refit_.log_likelihood.tolist(),
-        "n_trials": estimator.refit_.n_trials.tolist(),
-        "converged": estimator.refit_.converged.tolist(),
-        "at_bound": estimator.refit_.at_bound.tolist(),
-        "covariance": estimator.refit_.covariance.tolist(),
-    }
-    save_file(estimator.rnn_model_.state_dict(), folder / _WEIGHTS)
-    (folder / _EQUATIONS).write_text(json.dumps(_plain(equations), allow_nan=False), encoding="utf-8")
-    (folder / _MANIFEST).write_text(json.dumps(_plain(manifest), indent=2, allow_nan=False), encoding="utf-8")
+    save_rnn(folder / _WEIGHTS, estimator.rnn_model_, estimator.training_)
+    save_equations(folder / _EQUATIONS, estimator.sparse_, estimator.refit_)
+    write_json(folder / _MANIFEST, manifest, indent=2)
 
 
 def load_estimator(
@@ -155,76 +142,15 @@ def load_estimator(
     try:
         estimator = SpiceEstimator(rnn_class, spice_config, **manifest["params"])
         estimator.rnn_model_ = estimator.build_model().eval()
-        estimator.rnn_model_.load_state_dict(load_file(source / _WEIGHTS))
-        training = manifest["training"]
-        estimator.training_ = TrainingResult(
-            tuple(_number(loss) for loss in training["train_nll"]),
-            tuple((int(epoch), _number(loss)) for epoch, loss in training["validation_nll"]),
-            training["stopped"],
-            training["best_epoch"],
-        )
-        _restore_equations(estimator, read_json(source / _EQUATIONS))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        # folders of spicestat 0.1.0 keep the history here only
+        estimator.training_ = restore_training(manifest["training"])
+    except DAMAGE as error:
         raise StorageError(f"'{source}' is damaged: {error}", do="save the fit again") from error
+    load_weights(source / _WEIGHTS, estimator.rnn_model_)
+    estimator.sparse_, estimator.refit_ = load_equations(source / _EQUATIONS)
+    estimator.equations_ = estimator.refit_.equations
     extra = manifest.get("extra")
     return estimator, extra if isinstance(extra, dict) else {}
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _restore_equations(estimator: SpiceEstimator, stored: dict[str, Any]) -> None:
-    libraries = tuple(
-        ModuleLibrary(part["module"], tuple(part["variables"]), tuple(tuple(powers) for powers in part["powers"]))
-        for part in stored["libraries"]
-    )
-    states = tuple(stored["states"])
-
-    n_terms = sum(len(library.powers) for library in libraries) + len(states)
-    n_participants = len(stored["n_trials"])
-
-    def array(name: str, dtype: str, *shape: int) -> np.ndarray:
-        values = np.array(stored[name], dtype=dtype)
-        if values.shape != shape:
-            raise ValueError(f"'{name}' has the shape {values.shape} and not {shape}")
-        return values
-
-    def equations(prefix: str) -> EquationSet:
-        coefficients = array(f"{prefix}coefficients", "float64", n_participants, n_terms)
-        return EquationSet(libraries, states, coefficients, array(f"{prefix}status", "int8", n_participants, n_terms))
-
-    estimator.sparse_, estimator.equations_ = equations("sparse_"), equations("")
-    estimator.refit_ = RefitResult(
-        equations=estimator.equations_,
-        covariance=array("covariance", "float64", n_participants, n_terms, n_terms),
-        log_likelihood=array("log_likelihood", "float64", n_participants),
-        n_trials=array("n_trials", "int64", n_participants),
-        converged=array("converged", "bool", n_participants),
-        at_bound=array("at_bound", "bool", n_participants, n_terms),
-    )
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold: Python numbers for NumPy's, None for NaN and infinities."""
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raise `StorageError` where there is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read '{path}': {error}", do="pass a folder that a fit was saved to") from error
-    if not isinstance(value, dict):
-        raise StorageError(f"'{path}' holds no JSON object")
-    return value
 
 
 def _model_name(rnn_class: type[BaseRNN], config: SpiceConfig) -> str:

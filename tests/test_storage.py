@@ -13,14 +13,20 @@ import pandas as pd
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
+import spicestat.model_files as model_files
 import spicestat.storage as storage
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.forward import equation_logits
 from spicestat.errors import ConfigError, SpicestatError, StorageError
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import load_fit, spice_fit
 from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 from spicestat.simulate import simulate_cohort
 from spicestat.storage import load_estimator, write_folder
+from spicestat.training.loop import rnn_logits
+from spicestat.training.loss import mean_nll
 
 # a handful of choices does not identify everybody; the tests that are about this catch the warning
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")
@@ -115,6 +121,26 @@ def test_an_ensemble_round_trip(small_cohort, small_data, tmp_path):
     assert_same_fit(fit, load_fit(fit.save(tmp_path / "fit")), small_data)
 
 
+def test_folders_of_the_first_version_still_load():
+    """The folder was written by spicestat 0.1.0 at commit 12173aa; its numbers must come out of today's code."""
+    fit = load_fit(Path(__file__).parent / "reference" / "fit_format_1")
+    equations = fit.estimator.equations_
+    np.testing.assert_array_equal(fit.tidy()["estimate"], equations.coefficients.ravel())
+    data = SequenceDataset.from_trials(fit.trials)
+    nll = fit.scores.set_index("model")["nll"]
+    model = fit.estimator.rnn_model_
+    assert mean_nll(rnn_logits(model, data), data) == pytest.approx(nll["rnn"], abs=1e-6)
+    assert mean_nll(equation_logits(model, data, equations), data) == pytest.approx(nll["refit"], abs=1e-6)
+    assert len(fit.estimator.training_.train_nll) == 40
+
+
+def test_the_files_of_a_folder_are_model_files(tiny_fit, saved):
+    model = tiny_fit.estimator.build_model()
+    assert model_files.load_rnn(saved / "rnn.safetensors", model) == tiny_fit.estimator.training_
+    _, refit = model_files.load_equations(saved / "equations.json")
+    np.testing.assert_array_equal(refit.covariance, tiny_fit.estimator.refit_.covariance)
+
+
 @pytest.mark.parametrize("labels", [[3, 1, 2], ["x", "y", "z"], [1.5, 2.0, 3.0], [1, "b", 2]], ids=str)
 def test_labels_of_participants_keep_their_type(labels, tmp_path):
     table = simulate_cohort(3, 40, n_blocks=1, seed=2).trials
@@ -186,7 +212,7 @@ def test_an_unknown_format_is_named(saved):
 
 
 def test_weights_of_another_model_are_refused(saved):
-    storage.save_file({"weight": torch.zeros(1)}, saved / "rnn.safetensors")
+    save_file({"weight": torch.zeros(1)}, saved / "rnn.safetensors")
     with pytest.raises(StorageError, match="damaged"):
         load_fit(saved)
 
@@ -264,12 +290,12 @@ def interrupted(*_args, **_options):
     ("owner", "name", "fault"),
     [
         (Path, "write_text", full_disk),
+        (Path, "write_bytes", full_disk),
         (Path, "mkdir", full_disk),
         (pd.DataFrame, "to_parquet", full_disk),
-        (storage, "save_file", full_disk),
-        (storage, "save_file", full_disk_in_rust),
+        (model_files, "save", full_disk_in_rust),
     ],
-    ids=["write_text", "mkdir", "to_parquet", "save_file", "safetensors"],
+    ids=["write_text", "write_bytes", "mkdir", "to_parquet", "safetensors"],
 )
 def test_a_full_disk_leaves_the_older_fit(tiny_fit, saved, monkeypatch, owner, name, fault):
     before = {path.relative_to(saved): path.read_bytes() for path in saved.rglob("*") if path.is_file()}
@@ -305,7 +331,7 @@ def test_a_failure_of_the_last_step_leaves_the_older_fit(tiny_fit, saved, monkey
 
 def test_an_interrupt_while_writing_leaves_the_older_fit(tiny_fit, saved, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "save_file", interrupted)
+        patch.setattr(model_files, "save", interrupted)
         with pytest.raises(KeyboardInterrupt):
             tiny_fit.save(saved)
     assert load_fit(saved).tidy().equals(tiny_fit.tidy())

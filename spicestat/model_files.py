@@ -1,0 +1,347 @@
+"""Networks and equations as single files: safetensors and JSON, so that loading never executes code."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
+from spicestat.equations.library import ModuleLibrary
+from spicestat.equations.refit import RefitResult
+from spicestat.errors import StorageError
+from spicestat.models.base import BaseRNN
+from spicestat.training.loop import TrainingResult
+
+__all__ = [
+    "DAMAGE",
+    "load_equations",
+    "load_rnn",
+    "load_weights",
+    "read_json",
+    "restore_training",
+    "save_equations",
+    "save_rnn",
+    "write_file",
+    "write_json",
+]
+
+DAMAGE = (OSError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, RuntimeError)
+"""What reading the parts of a damaged file may raise."""
+
+_RNN_FORMAT = "spicestat rnn 1"
+_EQUATIONS_FORMAT = "spicestat equations 1"
+_PICKLES = (b"\x80", b"PK\x03\x04")
+_LARGEST_POWER = 20
+
+
+def save_rnn(path: str | Path, model: BaseRNN, training: TrainingResult) -> Path:
+    """Write a model's weights and the history of its training into one safetensors file.
+
+    The file gets exactly this name, whatever its ending; an older file is replaced all or nothing.
+
+    Parameters
+    ----------
+    path : path
+        Name of the file; folders above it are made.
+    model : BaseRNN
+        On any device.
+    training : TrainingResult
+        What its training did.
+
+    Returns
+    -------
+    Path
+        The file's absolute path.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> from spicestat.precoded import RescorlaWagnerRNN
+    >>> training = TrainingResult((0.7, 0.6), (), "epochs", 2)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = save_rnn(Path(folder) / "rnn.pkl", RescorlaWagnerRNN(n_actions=2, n_participants=3), training)
+    ...     load_rnn(path, RescorlaWagnerRNN(n_actions=2, n_participants=3)) == training
+    True
+    """
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    try:
+        content = save(weights, {"format": _RNN_FORMAT, "training": json.dumps(_plain(asdict(training)))})
+    except SafetensorError as error:
+        raise StorageError(f"cannot write '{path}': {error}") from error
+    return write_file(path, content)
+
+
+def load_rnn(path: str | Path, model: BaseRNN) -> TrainingResult:
+    """Read what `save_rnn` wrote: weights into the model, in place, and the history of its training.
+
+    Parameters
+    ----------
+    path : path
+        A file of `save_rnn`.
+    model : BaseRNN
+        Built like the saved one; after an error it is as it was.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    StorageError
+        The file is missing, damaged, of another kind (a pickle is never loaded) or of another model.
+    """
+    weights, metadata = _read_weights(path)
+    if metadata.get("format") != _RNN_FORMAT:
+        raise StorageError(
+            f"'{path}' holds no network with its training history",
+            got=metadata.get("format"),
+            allowed=_RNN_FORMAT,
+            do="pass a file of save_rnn() or save_spice(), or load a fit folder with load_fit()",
+        )
+    try:
+        training = restore_training(json.loads(metadata["training"]))
+    except DAMAGE as error:
+        raise StorageError(f"'{path}' is damaged: {error}", do="save the model again") from error
+    _put(weights, model, path)
+    return training
+
+
+def load_weights(path: str | Path, model: BaseRNN) -> None:
+    """Read a model's weights from a safetensors file; like `load_rnn`, but any history is left alone."""
+    _put(_read_weights(path)[0], model, path)
+
+
+def save_equations(path: str | Path, sparse: EquationSet, refit: RefitResult) -> Path:
+    """Write equations, their estimates and covariances into one JSON file; numbers come back to the last bit.
+
+    Parameters
+    ----------
+    path : path
+        Name of the file, with any ending; folders above it are made, an older file is replaced.
+    sparse : EquationSet
+        What the sparse regression found.
+    refit : RefitResult
+        Its selected structure with maximum-likelihood estimates.
+
+    Returns
+    -------
+    Path
+        The file's absolute path.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    equations = refit.equations
+    content = {
+        "format": _EQUATIONS_FORMAT,
+        "libraries": [asdict(library) for library in equations.libraries],
+        "states": list(equations.states),
+        "status": equations.status.tolist(),
+        "coefficients": equations.coefficients.tolist(),
+        "sparse_status": sparse.status.tolist(),
+        "sparse_coefficients": sparse.coefficients.tolist(),
+        "log_likelihood": refit.log_likelihood.tolist(),
+        "n_trials": refit.n_trials.tolist(),
+        "converged": refit.converged.tolist(),
+        "at_bound": refit.at_bound.tolist(),
+        "covariance": refit.covariance.tolist(),
+    }
+    return write_json(path, content)
+
+
+def load_equations(path: str | Path) -> tuple[EquationSet, RefitResult]:
+    """Read what `save_equations` wrote.
+
+    Parameters
+    ----------
+    path : path
+        A file of `save_equations`, or ``equations.json`` of a fit folder.
+
+    Returns
+    -------
+    (EquationSet, RefitResult)
+        The sparse regression's equations, and the refit with the selected ones.
+
+    Raises
+    ------
+    StorageError
+        The file is missing, damaged or of another kind (a pickle is never loaded).
+    """
+    stored = read_json(path)
+    if stored.get("format", _EQUATIONS_FORMAT) != _EQUATIONS_FORMAT:
+        raise StorageError(f"'{path}' has an unknown format", got=stored["format"], allowed=_EQUATIONS_FORMAT)
+    try:
+        return _restore_equations(stored)
+    except DAMAGE as error:
+        raise StorageError(f"'{path}' is damaged: {error!r}", do="save the equations again") from error
+
+
+def restore_training(stored: Mapping[str, Any]) -> TrainingResult:
+    """Make a TrainingResult of its JSON form; anything in `DAMAGE` may be raised."""
+    return TrainingResult(
+        tuple(_number(loss) for loss in stored["train_nll"]),
+        tuple((int(epoch), _number(loss)) for epoch, loss in stored["validation_nll"]),
+        str(stored["stopped"]),
+        int(stored["best_epoch"]),
+    )
+
+
+def write_file(path: str | Path, content: bytes) -> Path:
+    """Write a file all or nothing: a full disk or an interrupt leaves what was there before.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written.
+    """
+    target = Path(path).resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as workplace:
+            new = Path(workplace) / "new"
+            new.write_bytes(content)
+            new.replace(target)
+    except OSError as error:
+        raise StorageError(f"cannot write '{target}': {error}", do="check rights and free space") from error
+    return target
+
+
+def write_json(path: str | Path, value: Mapping[str, Any], indent: int | None = None) -> Path:
+    """Write a JSON object all or nothing; NumPy's numbers become Python's, NaN and infinities null, paths text.
+
+    Raises
+    ------
+    StorageError
+        A value is of another kind, or the file cannot be written.
+    """
+    try:
+        content = json.dumps(_plain(dict(value)), indent=indent, allow_nan=False)
+    except TypeError as error:
+        raise StorageError(
+            f"cannot write '{path}': {error}", allowed="numbers, texts, lists and dicts of them as settings"
+        ) from error
+    return write_file(path, content.encode())
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    StorageError
+        The file is missing or holds none.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except DAMAGE as error:
+        raise StorageError(f"cannot read '{path}': {error}", do=_advice(path)) from error
+    if not isinstance(value, dict):
+        raise StorageError(f"'{path}' holds no JSON object", do="check the path")
+    return value
+
+
+def _advice(path: str | Path) -> str:
+    """Say what to do about a file that cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(4)
+    except OSError:
+        return "check the path"
+    if start.startswith(_PICKLES):
+        return "this looks like a pickle or torch file, which could run code and is never loaded; save it by spicestat"
+    return "save it again"
+
+
+def _read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(Path(path), framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return weights, file.metadata() or {}
+    except (*DAMAGE, SafetensorError) as error:
+        raise StorageError(f"cannot read '{path}': {error}", do=_advice(path)) from error
+
+
+def _put(weights: Mapping[str, Tensor], model: BaseRNN, path: str | Path) -> None:
+    """Load weights; names and shapes are compared first, as PyTorch would load those that fit before it raises."""
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in weights.items()}
+    differing = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
+    if differing:
+        raise StorageError(
+            f"'{path}' is damaged or holds the weights of another model",
+            got=[f"{name}: {given.get(name)}" for name in differing[:4]],
+            allowed=[f"{name}: {own.get(name)}" for name in differing[:4]],
+            do="build the model with the saved one's settings (class, n_participants, hidden_size, n_members, ...)",
+        )
+    model.load_state_dict(dict(weights))
+
+
+def _restore_equations(stored: Mapping[str, Any]) -> tuple[EquationSet, RefitResult]:
+    libraries = tuple(_restore_library(part) for part in stored["libraries"])
+    states = tuple(str(state) for state in stored["states"])
+    n_terms = sum(len(library.powers) for library in libraries) + len(states)
+    n_participants = len(stored["n_trials"])
+
+    def array(name: str, dtype: str, *shape: int) -> np.ndarray:
+        values = np.array(stored[name], dtype=dtype)
+        if values.shape != shape:
+            raise ValueError(f"'{name}' has the shape {values.shape} and not {shape}")
+        return values
+
+    def equations(prefix: str) -> EquationSet:
+        coefficients = array(f"{prefix}coefficients", "float64", n_participants, n_terms)
+        status = array(f"{prefix}status", "int8", n_participants, n_terms)
+        if not np.isin(status, (EXCLUDED, FREE, KEPT)).all():
+            raise ValueError(f"'{prefix}status' holds other numbers than {EXCLUDED}, {FREE} and {KEPT}")
+        return EquationSet(libraries, states, coefficients, status)
+
+    refit = RefitResult(
+        equations=equations(""),
+        covariance=array("covariance", "float64", n_participants, n_terms, n_terms),
+        log_likelihood=array("log_likelihood", "float64", n_participants),
+        n_trials=array("n_trials", "int64", n_participants),
+        converged=array("converged", "bool", n_participants),
+        at_bound=array("at_bound", "bool", n_participants, n_terms),
+    )
+    return equations("sparse_"), refit
+
+
+def _restore_library(part: Mapping[str, Any]) -> ModuleLibrary:
+    variables = tuple(str(name) for name in part["variables"])
+    powers = tuple(tuple(int(power) for power in term) for term in part["powers"])
+    if any(len(term) != len(variables) or not 0 <= min(term) <= max(term) <= _LARGEST_POWER for term in powers):
+        raise ValueError(f"the terms of '{part['module']}' do not fit its variables")
+    return ModuleLibrary(str(part["module"]), variables, powers)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: Python numbers for NumPy's, None for NaN and infinities."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, Path):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value

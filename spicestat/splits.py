@@ -1,0 +1,437 @@
+"""Splits into training and test data: by time, session, block or participant, once or in k folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spicestat.dataset import SequenceDataset
+from spicestat.errors import ConfigError, DataError
+from spicestat.rnn_dataset import DatasetRNN
+from spicestat.settings import real_number, whole_number
+
+__all__ = [
+    "Split",
+    "k_folds",
+    "reshape_data_along_participantdim",
+    "split_by_block",
+    "split_by_participant",
+    "split_by_session",
+    "split_by_time",
+    "split_data_along_sessiondim",
+    "split_data_along_timedim",
+]
+
+By = Literal["time", "session", "block", "participant"]
+
+
+class Split(NamedTuple):
+    """Training and test sequences with the codes of the whole dataset."""
+
+    train: SequenceDataset
+    test: SequenceDataset
+
+
+def split_by_time(data: SequenceDataset, ratio: float = 0.8) -> Split:
+    """Train on the first part of every sequence and test on the rest.
+
+    The training part ends with its last target. The test part keeps the whole sequence and only
+    counts the later targets, so that a model arrives there with its learning history.
+
+    Parameters
+    ----------
+    data : SequenceDataset
+        All sequences.
+    ratio : float in (0, 1], default 0.8
+        Share of each sequence's targets that train, rounded, at least one; with 1 none is left to test.
+
+    Examples
+    --------
+    >>> from spicestat.simulate import simulate_cohort
+    >>> from spicestat.trials import read_trials
+    >>> data = SequenceDataset.from_trials(read_trials(simulate_cohort(2, 102, n_blocks=2).trials, block="block"))
+    >>> train, test = split_by_time(data, 0.8)
+    >>> int(train.mask.sum()), int(test.mask.sum()), train.n_steps, test.n_steps
+    (160, 40, 40, 50)
+    """
+    first = _first_targets(data.mask, _share(ratio))
+    return Split(_cut(data, first), data.with_mask(~first))
+
+
+def split_by_session(
+    data: SequenceDataset,
+    test: Sequence[int] | None = None,
+    *,
+    every: int | None = None,
+    ratio: float | None = None,
+    seed: int = 0,
+) -> Split:
+    """Train on some sequences of every participant and test on the others.
+
+    Pass exactly one of ``test``, ``every`` and ``ratio``. Every participant keeps training data: one
+    with a single sequence is not tested, and a list that takes all of somebody's is refused. Windows
+    cut from one session share trials, so split before cutting (or use `split_by_block`).
+
+    Parameters
+    ----------
+    data : SequenceDataset
+        All sequences.
+    test : sequence of int, optional
+        Positions of the test sequences.
+    every : int, optional
+        Test every so-manieth sequence of each participant, 2 or more.
+    ratio : float in (0, 1), optional
+        Share of each participant's sequences that train, rounded; drawn at random.
+    seed : int, default 0
+        Of the draw.
+
+    Raises
+    ------
+    ConfigError
+        Not exactly one way to choose, a setting is out of range, or nothing is left to test.
+    DataError
+        A participant would have no training data.
+    """
+    if [test, every, ratio].count(None) != 2:
+        raise ConfigError("choose test sessions in one way", got=(test, every, ratio), do="pass test, every or ratio")
+    if test is not None:
+        return _split_rows(data, _at(test, data.n_sequences, "sequence"))
+    period = None if every is None else whole_number("every", every, 2)
+    share = 1.0 if ratio is None else real_number("ratio", ratio, 0.0, 1.0, low_included=False)
+    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    tested = np.zeros(data.n_sequences, dtype=bool)
+    for own in _rows_of_participants(data):
+        if period is not None:
+            tested[own[period - 1 :: period]] = True
+        else:
+            n_train = max(1, round(share * len(own)))
+            tested[rng.permutation(own)[n_train:]] = True
+    if not tested.any():
+        raise ConfigError("no session is left to test", got=every or ratio, do="lower every or ratio")
+    return _split_rows(data, tested)
+
+
+def split_by_block(data: SequenceDataset, test: Sequence[int]) -> Split:
+    """Train on some blocks of every participant and test on the others.
+
+    Parameters
+    ----------
+    data : SequenceDataset
+        All sequences; all windows of a block stay together.
+    test : sequence of int
+        The test blocks, by their position (from 0) among the blocks of the same participant and
+        experiment.
+
+    Raises
+    ------
+    ConfigError
+        Nobody has such a block.
+    DataError
+        A participant would have no training data.
+    """
+    group = _codes(data.participant) * data.n_experiments + _codes(data.experiment)
+    position = _position_within(group, _codes(data.block))
+    wanted = _at(test, int(position.max()) + 1, "block")
+    return _split_rows(data, wanted[position])
+
+
+def split_by_participant(
+    data: SequenceDataset, test: Sequence[int] | None = None, *, ratio: float | None = None, seed: int = 0
+) -> Split:
+    """Train on some participants and test on the others.
+
+    Codes stay as they are; a model with participant embeddings has learnt nothing about those tested.
+
+    Parameters
+    ----------
+    data : SequenceDataset
+        All sequences.
+    test : sequence of int, optional
+        Codes of the test participants.
+    ratio : float in (0, 1), optional
+        Or: share of participants that train, rounded, drawn at random; at least one trains.
+    seed : int, default 0
+        Of the draw.
+
+    Raises
+    ------
+    ConfigError
+        Not exactly one way to choose, an unknown participant, or nobody left to train or test.
+    """
+    if (test is None) == (ratio is None):
+        raise ConfigError("choose test participants in one way", got=(test, ratio), do="pass test or ratio")
+    present = np.unique(_codes(data.participant))
+    if test is None:
+        share = real_number("ratio", ratio, 0.0, 1.0, low_included=False)
+        rng = np.random.default_rng(whole_number("seed", seed, 0))
+        test = rng.permutation(present)[max(1, round(share * len(present))) :].tolist()
+    wanted = _at(test, data.n_participants, "participant")
+    if wanted[present].all() or not wanted[present].any():
+        raise ConfigError("both parts need participants", got=f"test {test}", allowed=f"some of {present.tolist()}")
+    return _split_rows(data, wanted[_codes(data.participant)], keep_everybody=False)
+
+
+def k_folds(data: SequenceDataset, n_folds: int = 5, by: By = "session", seed: int = 0) -> tuple[Split, ...]:
+    """Split into k folds, so that each target is tested at most once.
+
+    Parameters
+    ----------
+    data : SequenceDataset
+        All sequences.
+    n_folds : int, default 5
+        Number of folds, 2 or more.
+    by : {"session", "block", "participant", "time"}, default "session"
+        ``"session"``: each participant's sequences are dealt out at random. ``"block"``: each
+        participant's blocks in turn, windows of a block together. Either way every participant keeps
+        training data in every fold, so one with a single sequence (or block) is never tested.
+        ``"participant"``: participants are dealt out at random. ``"time"``: every sequence in
+        consecutive parts; both sides keep the whole sequence and count different targets.
+    seed : int, default 0
+        Of the dealing.
+
+    Raises
+    ------
+    ConfigError
+        A setting is unknown, or a fold would have nothing to test.
+
+    Examples
+    --------
+    >>> from spicestat.simulate import simulate_cohort
+    >>> from spicestat.trials import read_trials
+    >>> data = SequenceDataset.from_trials(read_trials(simulate_cohort(2, 40, n_blocks=4).trials, block="block"))
+    >>> [(fold.train.n_sequences, fold.test.n_sequences) for fold in k_folds(data, 2, by="block")]
+    [(4, 4), (4, 4)]
+    """
+    n_folds = whole_number("n_folds", n_folds, 2)
+    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    if by == "time":
+        part = _time_parts(data.mask, n_folds)
+        folds = [Split(data.with_mask(part != fold), data.with_mask(part == fold)) for fold in range(n_folds)]
+    elif by in ("session", "block", "participant"):
+        fold_of_row = _dealt_rows(data, n_folds, by, rng)
+        folds = [_split_rows(data, fold_of_row == fold, by != "participant") for fold in range(n_folds)]
+    else:
+        raise ConfigError("by is unknown", got=repr(by), allowed="'session', 'block', 'participant' or 'time'")
+    if not all(bool(fold.test.mask.any()) and bool(fold.train.mask.any()) for fold in folds):
+        raise ConfigError(f"there are too few data for {n_folds} folds by {by}", do="take fewer folds")
+    return tuple(folds)
+
+
+def split_data_along_timedim(
+    dataset: DatasetRNN, split_ratio: float, device: torch.device | str | None = None
+) -> tuple[DatasetRNN, DatasetRNN]:
+    """Split the targets of every session in time; see `split_by_time`.
+
+    Parameters
+    ----------
+    dataset : DatasetRNN
+        Sessions of any length.
+    split_ratio : float in (0, 1]
+        Share of each session's targets that train.
+    device : torch device or str, optional
+        Where the parts are put; default: where the dataset is.
+
+    Returns
+    -------
+    (DatasetRNN, DatasetRNN)
+        Training part: ends with its last target; shorter sessions are padded with NaN (ids stay). Test
+        part: the whole sessions, with targets only behind the training part, so that models reach it
+        with their learning history.
+    """
+    mask = (dataset.ys > 0).any(dim=-1)
+    first = _first_targets(mask, _share(split_ratio))
+    steps = _until_last(first)
+    length = max(int(steps.sum(dim=-1).max()), 1)
+    x, y = dataset.xs.clone(), dataset.ys
+    n_ids = 1 if x.shape[-1] == 2 * y.shape[-1] + 1 else 3
+    x[..., :-n_ids] = torch.where(steps[..., None], x[..., :-n_ids], torch.nan)
+    train = x[..., :length, :], torch.where(first[..., None], y, torch.nan)[..., :length, :]
+    test = dataset.xs, torch.where((mask & ~first)[..., None], y, torch.nan)
+    return _like(dataset, *train, device), _like(dataset, *test, device)
+
+
+def split_data_along_sessiondim(
+    dataset: DatasetRNN, list_test_sessions: Sequence[int] | None = None, device: torch.device | str | None = None
+) -> tuple[DatasetRNN, DatasetRNN]:
+    """Split whole sessions off.
+
+    Parameters
+    ----------
+    dataset : DatasetRNN
+        Sessions; each participant may have other ones.
+    list_test_sessions : sequence of int, optional
+        Test sessions of every participant: block codes, where ``xs`` has a block column, else the
+        position (from 0) among the sessions of the same participant. Default: no split, both parts are
+        the whole dataset.
+    device : torch device or str, optional
+        Where the parts are put; default: where the dataset is.
+
+    Returns
+    -------
+    (DatasetRNN, DatasetRNN)
+        Training and test sessions.
+
+    Raises
+    ------
+    ConfigError
+        Nobody has such a session.
+    DataError
+        A participant would have no training data.
+    """
+    if list_test_sessions is None:
+        return dataset, dataset
+    participant = dataset.xs[:, 0, -1].cpu().numpy()
+    if dataset.xs.shape[-1] == 2 * dataset.ys.shape[-1] + 1:
+        session = _position_within(participant, np.arange(len(dataset)))
+    else:
+        session = dataset.xs[:, 0, -3].cpu().numpy()
+    unknown = [number for number in list_test_sessions if number not in session]
+    if unknown:
+        raise ConfigError("there are no such sessions", got=unknown, allowed=np.unique(session).tolist())
+    tested = np.isin(session, list(list_test_sessions))
+    _check_everybody_trains(participant, tested)
+    parts = [torch.from_numpy(rows).to(dataset.xs.device) for rows in (~tested, tested)]
+    train, test = (_like(dataset, dataset.xs[rows], dataset.ys[rows], device) for rows in parts)
+    return train, test
+
+
+def reshape_data_along_participantdim(dataset: DatasetRNN, device: torch.device | str | None = None) -> DatasetRNN:
+    """Stack sessions by participant: from (sessions, T, F) to (participants, sessions, T, F).
+
+    Parameters
+    ----------
+    dataset : DatasetRNN
+        Sessions of one or more participants.
+    device : torch device or str, optional
+        Where the result is put; default: where the dataset is.
+
+    Returns
+    -------
+    DatasetRNN
+        Participants in the order of their codes. Who has fewer sessions than others gets empty ones:
+        NaN, with the ids of the participant's first session.
+    """
+    x, y, participant = dataset.xs, dataset.ys, dataset.xs[:, 0, -1]
+    n_ids = 1 if x.shape[-1] == 2 * y.shape[-1] + 1 else 3
+    codes, counts = torch.unique(participant, return_counts=True)
+    xs = x.new_full((len(codes), int(counts.max()), *x.shape[1:]), torch.nan)
+    ys = y.new_full((len(codes), int(counts.max()), *y.shape[1:]), torch.nan)
+    for row, code in enumerate(codes):
+        own = torch.nonzero(participant == code).squeeze(1)
+        xs[row, ..., -n_ids:] = x[own[0], 0, -n_ids:]
+        xs[row, : len(own)], ys[row, : len(own)] = x[own], y[own]
+    return _like(dataset, xs, ys, device)
+
+
+def _share(ratio: object) -> float:
+    if ratio == 1 and not isinstance(ratio, bool):
+        return 1.0
+    return real_number("ratio", ratio, 0.0, 1.0, low_included=False)
+
+
+def _first_targets(mask: Tensor, ratio: float) -> Tensor:
+    """Mark the first share of the targets in each row of (..., T), at least one."""
+    n_train = (mask.sum(dim=-1, keepdim=True) * ratio).round().clamp(min=1)
+    return mask & (mask.cumsum(dim=-1) <= n_train)
+
+
+def _until_last(targets: Tensor) -> Tensor:
+    """Mark all steps up to the last target of each row of (..., T)."""
+    return targets.flip(-1).cumsum(dim=-1).flip(-1) > 0
+
+
+def _cut(data: SequenceDataset, targets: Tensor) -> SequenceDataset:
+    """Keep only these targets and the steps up to the last of them."""
+    valid = data.valid & _until_last(targets)
+    kept = replace(
+        data,
+        valid=valid,
+        mask=data.mask & targets,
+        actions=torch.where(valid[..., None], data.actions, 0.0),
+        rewards=torch.where(valid[..., None], data.rewards, torch.nan),
+        inputs=torch.where(valid[..., None], data.inputs, torch.nan),
+    )
+    return kept.select(range(data.n_sequences))
+
+
+def _time_parts(mask: Tensor, n_parts: int) -> Tensor:
+    """Return the number of the consecutive part to which each target of (S, T) belongs."""
+    rank, count = mask.cumsum(dim=1) - 1, mask.sum(dim=1, keepdim=True)
+    return rank * n_parts // count.clamp(min=1)
+
+
+def _dealt_rows(data: SequenceDataset, n_folds: int, by: str, rng: np.random.Generator) -> np.ndarray:
+    """Return the fold in which each sequence is tested, -1 for never."""
+    fold_of_row, dealt = np.full(data.n_sequences, -1), 0
+    if by == "participant":
+        rows = _rows_of_participants(data)
+        for position, row in enumerate(rng.permutation(len(rows))):
+            fold_of_row[rows[row]] = position % n_folds
+        return fold_of_row
+    block = _codes(data.experiment) * (int(data.block.max()) + 1) + _codes(data.block)
+    for own in _rows_of_participants(data):
+        unit = np.unique(block[own], return_inverse=True)[1] if by == "block" else rng.permutation(len(own))
+        n_units = int(unit.max()) + 1
+        if n_units > 1:
+            # going on where the participant before ended keeps the folds equally large
+            fold_of_row[own] = (unit + dealt) % n_folds
+            dealt += n_units
+    return fold_of_row
+
+
+def _split_rows(data: SequenceDataset, tested: np.ndarray, keep_everybody: bool = True) -> Split:
+    if keep_everybody:
+        _check_everybody_trains(_codes(data.participant), tested)
+    return Split(data.select(np.flatnonzero(~tested).tolist()), data.select(np.flatnonzero(tested).tolist()))
+
+
+def _check_everybody_trains(participant: np.ndarray, tested: np.ndarray) -> None:
+    left_out = sorted(set(participant[tested].tolist()) - set(participant[~tested].tolist()))
+    if left_out:
+        raise DataError(
+            "participants would have no training data",
+            got=f"codes {left_out[:8]}",
+            do="test fewer of their sessions, or split by participant",
+        )
+
+
+def _rows_of_participants(data: SequenceDataset) -> list[np.ndarray]:
+    participant = _codes(data.participant)
+    return [np.flatnonzero(participant == code) for code in np.unique(participant)]
+
+
+def _position_within(group: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Return the rank of each value among the different values of its group, from 0."""
+    position = np.zeros(len(group), dtype=np.int64)
+    for code in np.unique(group):
+        own = group == code
+        position[own] = np.unique(value[own], return_inverse=True)[1]
+    return position
+
+
+def _at(positions: Sequence[int], size: int, what: str) -> np.ndarray:
+    """Mark the given positions in a bool ndarray of shape (size,)."""
+    numbers = [whole_number(f"a test {what}", position, 0) for position in positions]
+    unknown = [number for number in numbers if number >= size]
+    if unknown:
+        raise ConfigError(f"there is no such {what}", got=unknown, allowed=f"0 to {size - 1}")
+    flags = np.zeros(size, dtype=bool)
+    flags[numbers] = True
+    return flags
+
+
+def _codes(tensor: Tensor) -> np.ndarray:
+    return np.asarray(tensor.cpu())
+
+
+def _like(dataset: DatasetRNN, xs: Tensor, ys: Tensor, device: torch.device | str | None) -> DatasetRNN:
+    """Put tensors into a dataset with the labels of another one."""
+    made = DatasetRNN(xs, ys, device=device)
+    made.participants, made.experiments, made.actions = dataset.participants, dataset.experiments, dataset.actions
+    made.record = dataset.record
+    return made
