@@ -119,6 +119,7 @@ def fit(
     reward: Annotated[
         list[str] | None, typer.Option(help="Column of rewards; give one per action for counterfactual feedback.")
     ] = None,
+    rt: Annotated[str | None, typer.Option(help="Column of response times (s), for model drift_diffusion.")] = None,
     block: Annotated[str | None, typer.Option(help="Column of blocks; values start anew in each.")] = None,
     trial: Annotated[str | None, typer.Option(help="Column that orders the trials; default: as in the file.")] = None,
     experiment: Annotated[str | None, typer.Option(help="Column of experiments.")] = None,
@@ -144,6 +145,7 @@ def fit(
                 participant=participant,
                 choice=choice,
                 reward=rewards[0] if len(rewards) == 1 else rewards,
+                rt=rt,
                 block=block,
                 trial=trial,
                 experiment=experiment,

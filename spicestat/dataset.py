@@ -17,6 +17,7 @@ from spicestat.trials import TrialTable
 __all__ = ["SequenceDataset"]
 
 _N_IDS = 3  # block, experiment, participant close every feature vector
+_PER_STEP = ("actions", "rewards", "inputs", "targets", "mask", "times", "valid")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class SequenceDataset:
         Action index of the next choice; 0 where `mask` is False.
     mask : bool Tensor of shape (S, T)
         Whether the target counts: False for padding and missing choices.
+    times : Tensor of shape (S, T)
+        Response time of the target choice in seconds, NaN where there is none.
     valid : bool Tensor of shape (S, T)
         Whether the step is a trial at all: False for padding.
     block, experiment, participant : int Tensor of shape (S,)
@@ -58,6 +61,7 @@ class SequenceDataset:
     inputs: Tensor
     targets: Tensor
     mask: Tensor
+    times: Tensor
     valid: Tensor
     block: Tensor
     experiment: Tensor
@@ -91,9 +95,17 @@ class SequenceDataset:
 
     @property
     def ys(self) -> Tensor:
-        """Next choices one-hot, shape (S, T, A), NaN where there is no target."""
+        """Next choices one-hot, shape (S, T, A), NaN where there is no target; see `from_arrays` for response times."""
         one_hot = torch.nn.functional.one_hot(self.targets, self.n_actions).to(self.actions.dtype)
+        if self.has_times:
+            times = torch.nan_to_num(self.times, nan=torch.inf).unsqueeze(-1)
+            one_hot = torch.where(one_hot > 0, times, 0.0)
         return torch.where(self.mask[..., None], one_hot, torch.nan)
+
+    @property
+    def has_times(self) -> bool:
+        """Whether any target has a response time."""
+        return bool(torch.isfinite(self.times[self.mask]).any())
 
     @property
     def largest_reward(self) -> float:
@@ -116,19 +128,9 @@ class SequenceDataset:
         """Return the sequences at ``index``, trimmed to the longest of them; codes stay as they are."""
         rows = torch.as_tensor(index, dtype=torch.int64, device=self.mask.device)
         steps = int(self.lengths[rows].max()) if len(rows) else 0
-        return SequenceDataset(
-            self.actions[rows, :steps],
-            self.rewards[rows, :steps],
-            self.inputs[rows, :steps],
-            self.targets[rows, :steps],
-            self.mask[rows, :steps],
-            self.valid[rows, :steps],
-            self.block[rows],
-            self.experiment[rows],
-            self.participant[rows],
-            self.n_participants,
-            self.n_experiments,
-        )
+        per_step: dict[str, Any] = {name: getattr(self, name)[rows, :steps] for name in _PER_STEP}
+        codes: dict[str, Any] = {name: getattr(self, name)[rows] for name in ("block", "experiment", "participant")}
+        return replace(self, **per_step, **codes)
 
     def thinned(self, n_trials: int) -> SequenceDataset:
         """Return, for each participant, evenly spread sequences that hold about ``n_trials`` targets (all if fewer)."""
@@ -144,6 +146,10 @@ class SequenceDataset:
     def with_mask(self, mask: Tensor) -> SequenceDataset:
         """Return the dataset with only those targets counted where ``mask`` (S, T) is also True."""
         return replace(self, mask=self.mask & mask)
+
+    def pooled(self) -> SequenceDataset:
+        """Return the dataset with all sequences as those of one participant."""
+        return replace(self, participant=torch.zeros_like(self.participant), n_participants=1)
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> SequenceDataset:
         """Move to a device; floating-point tensors also take ``dtype``."""
@@ -179,6 +185,7 @@ class SequenceDataset:
         reward_columns = [f"reward_{action}" for action in range(trials.n_actions)]
         rewards = _scatter(frame[reward_columns].to_numpy()[keep], row, step, shape)
         inputs = _scatter(frame[list(trials.inputs)].to_numpy(dtype="float64")[keep], row, step, shape)
+        times = _scatter(trials.times[keep, None], row, step, shape)[..., 0]
         actions = (choice[:, :-1, None] == np.arange(trials.n_actions)).astype("float32")
         codes = trials.blocks.iloc[used]
         return cls(
@@ -187,6 +194,7 @@ class SequenceDataset:
             inputs=torch.tensor(inputs[:, :-1]),
             targets=torch.tensor(np.maximum(choice[:, 1:], 0)),
             mask=torch.tensor(choice[:, 1:] >= 0),
+            times=torch.tensor(times[:, 1:]),
             valid=torch.tensor(np.arange(1, shape[1]) < length[used, None]),
             block=torch.tensor(used),
             experiment=torch.tensor(codes["experiment"].to_numpy(dtype="int64")),
@@ -212,7 +220,9 @@ class SequenceDataset:
             (actions, rewards, additional inputs, block, experiment, participant). A step is
             padding where all actions are NaN or -1.
         ys : array of shape (S, T, A)
-            Next choice, one-hot. No target where no entry is positive (NaN, -1 or 0).
+            Next choice, one-hot: 1 at the action that was chosen, or instead of 1 the response time in
+            seconds (``inf`` where a choice has none). No target where no entry is positive (NaN, -1 or
+            0). Where every choice has a 1, there are no response times.
         n_participants, n_experiments : int, optional
             Default: largest code + 1.
 
@@ -241,6 +251,8 @@ class SequenceDataset:
         mask = (y > 0).any(dim=-1)
         if not bool(mask.any()):
             raise DataError("ys holds no choice to predict")
+        chosen = y.nan_to_num(nan=-1.0, posinf=torch.inf).amax(dim=-1)
+        timed = mask & torch.isfinite(chosen) & (chosen[mask] != 1).any()
         participant = _codes(x[..., -1], valid, "participant")
         zeros = torch.zeros_like(participant)
         block = zeros if short else _codes(x[..., -3], valid, "block")
@@ -251,6 +263,7 @@ class SequenceDataset:
             inputs=x[..., 2 * n_actions : width - _N_IDS] if not short else x[..., :0],
             targets=torch.where(mask, torch.nan_to_num(y, nan=-1.0).argmax(dim=-1), 0),
             mask=mask,
+            times=torch.where(timed, chosen, torch.nan),
             valid=valid,
             block=block,
             experiment=experiment,

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from spicestat.agents import AgentNetwork, AgentSpice
 from spicestat.dataset import SequenceDataset
+from spicestat.equations.criteria import Criterion
 from spicestat.equations.discover import SparseSettings, Structure, discover
 from spicestat.equations.equation_set import EXCLUDED, EquationSet
-from spicestat.equations.forward import equation_logits
+from spicestat.equations.forward import equation_logits, equation_nll
 from spicestat.equations.refit import RefitResult
-from spicestat.equations.selection import Criterion
-from spicestat.errors import ConfigError, ConvergenceWarning, NotFittedError, ShapeError
+from spicestat.equations.sparse import OPTIMIZERS
+from spicestat.equations.trajectories import record_trajectories
+from spicestat.equations.tuned import tune_sparse
+from spicestat.equations.typical import use_typical_embedding, with_typical_equations
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, NotFittedError, ShapeError
+from spicestat.model_files import load_equations, load_rnn, save_equations, save_rnn
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig
+from spicestat.models.modules import EnsembleEmbedding
 from spicestat.settings import optional_whole_number, real_number, whole_number
+from spicestat.splits import split_by_time
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import Progress, TrainingResult, rnn_logits, train
 
@@ -45,13 +57,17 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
     n_actions : int, default 2
         Number of actions A.
     n_participants, n_experiments : int, default 0
-        Handed to the model; 0 means that it has no embedding of them.
+        Handed to the model; 0 means that it has no embedding of them. With 0 participants, all sequences
+        count as those of one participant, with one equation for everybody.
     epochs : int, default 128
         Passes over the data.
     learning_rate : float, default 5e-3
         Of AdamW.
     batch_size, n_steps_per_call : int, optional
-        See `TrainingConfig`.
+        See `TrainingConfig`; None or -1 for all sequences, whole sequences.
+    train_test_ratio : float in (0, 1], default 1.0
+        Share of each sequence that the network trains on; by the rest its best weights are chosen. Has no
+        effect where validation data are given. Equations are estimated on all choices.
     l2_weight_decay : float, default 1e-4
         Weight decay.
     scheduler : bool, default False
@@ -59,25 +75,40 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
     n_members : int, default 1
         Networks in the ensemble; they train together in one batch.
     bagging : bool, default False
-        Bootstrap of sequences for each member.
+        Bootstrap of sequences for each member, within participants.
     convergence_threshold : float, default 1e-7
         See `TrainingConfig`.
     patience : int, optional
         Epochs without better validation loss until training stops.
     spice_library_polynomial_degree : int, default 1
         Degree of candidate terms.
+    spice_optimizer_type : {"STLSQ", "SR3_L1", "SR3_weighted_l1"} or pysindy optimizer, default "STLSQ"
+        Sparse regression on what the networks do; see `sparse_regression`.
     spice_optim_threshold : float, default 0.03
         Threshold of the sparse regression.
     spice_optim_regularization : float, default 0.1
-        Ridge penalty of the sparse regression.
+        Ridge penalty of the sparse regression (relaxation for SR3).
+    use_optuna : bool, default False
+        Search threshold and penalty by Optuna, starting from these two; see `tune_sparse`.
+    optuna_n_trials : int, default 50
+        Trials of this search, per participant or for the population.
     spice_structure : {"population", "participant"}, default "participant"
         One structure for everybody or one per participant.
-    spice_criterion : {"aic", "bic"}, default "aic"
-        What a term must gain; see `required_gain`.
+    spice_criterion : {"aic", "bic", "evidence", "cv"}, optional
+        What decides between structures; see `select_structure`. Default: "evidence" for a structure per
+        participant, "aic" for the population's.
     spice_significance : float, default 0.001
-        Level of the likelihood-ratio test that goes with it.
+        Level of the likelihood-ratio test that goes with "aic" and "bic".
+    spice_stability : float in [0, 1], default 0.5
+        With ensembles: share of the members in which the sparse regression must select a candidate term.
     spice_participant_id : int, optional
         Fit only this participant code.
+    unseen_participants : {"error", "typical"}, default "error"
+        What `predict` and `score` do for participants without training data: refuse, or use the mean
+        embedding and the median coefficients of the most frequent structure (for cross-validation over
+        participants).
+    save_path_rnn, save_path_spice : str, optional
+        Files to write after fitting, as `save_spice` does.
     device : str, default "cpu"
         Torch device of RNN training.
     random_state : int, default 0
@@ -99,6 +130,12 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         Selected structure with maximum-likelihood estimates.
     refit_ : RefitResult
         Estimates with covariances and flags.
+    inclusion_ : ndarray of shape (P, K)
+        How probable it is that a term is in a participant's equation; see `Selection`.
+    stability_ : ndarray of shape (P, K)
+        Share of ensemble members whose sparse regression selects it; see `member_stability`.
+    rnn_agent, spice_agent : AgentNetwork, AgentSpice
+        Agents that play by the networks and by the equations.
 
     Examples
     --------
@@ -107,11 +144,13 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
     >>> from spicestat.trials import read_trials
     >>> trials = read_trials(simulate_cohort(2, 120, n_blocks=2).trials, block="block")
     >>> data = SequenceDataset.from_trials(trials)
-    >>> estimator = SpiceEstimator(LearningRateRNN, LEARNING_RATE_RNN_CONFIG, epochs=20)
+    >>> estimator = SpiceEstimator(LearningRateRNN, LEARNING_RATE_RNN_CONFIG, n_participants=2, epochs=20)
     >>> p_rnn, p_spice = estimator.fit(data.xs, data.ys).predict(data.xs)
     >>> p_spice.shape
     (4, 59, 2)
     """
+
+    _deterministic = True
 
     def __init__(
         self,
@@ -128,6 +167,7 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         learning_rate: float = 5e-3,
         batch_size: int | None = None,
         n_steps_per_call: int | None = None,
+        train_test_ratio: float = 1.0,
         l2_weight_decay: float = 1e-4,
         scheduler: bool = False,
         n_members: int = 1,
@@ -135,13 +175,20 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         convergence_threshold: float = 1e-7,
         patience: int | None = None,
         spice_library_polynomial_degree: int = 1,
+        spice_optimizer_type: Any = "STLSQ",
         spice_optim_threshold: float = 0.03,
         spice_optim_regularization: float = 0.1,
+        use_optuna: bool = False,
+        optuna_n_trials: int = 50,
         spice_structure: Structure = "participant",
-        spice_criterion: Criterion = "aic",
+        spice_criterion: Criterion | None = None,
         spice_significance: float = 0.001,
+        spice_stability: float = 0.5,
         spice_participant_id: int | None = None,
-        device: str = "cpu",
+        unseen_participants: Literal["error", "typical"] = "error",
+        save_path_rnn: str | Path | None = None,
+        save_path_spice: str | Path | None = None,
+        device: str | torch.device = "cpu",
         random_state: int = 0,
         verbose: bool = False,
         progress: Progress | None = None,
@@ -158,6 +205,7 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.n_steps_per_call = n_steps_per_call
+        self.train_test_ratio = train_test_ratio
         self.l2_weight_decay = l2_weight_decay
         self.scheduler = scheduler
         self.n_members = n_members
@@ -165,12 +213,19 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         self.convergence_threshold = convergence_threshold
         self.patience = patience
         self.spice_library_polynomial_degree = spice_library_polynomial_degree
+        self.spice_optimizer_type = spice_optimizer_type
         self.spice_optim_threshold = spice_optim_threshold
         self.spice_optim_regularization = spice_optim_regularization
+        self.use_optuna = use_optuna
+        self.optuna_n_trials = optuna_n_trials
         self.spice_structure = spice_structure
         self.spice_criterion = spice_criterion
         self.spice_significance = spice_significance
+        self.spice_stability = spice_stability
         self.spice_participant_id = spice_participant_id
+        self.unseen_participants = unseen_participants
+        self.save_path_rnn = save_path_rnn
+        self.save_path_spice = save_path_spice
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -201,6 +256,7 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         """
         if (conditions_val is None) != (targets_val is None):
             raise ConfigError("validation needs both conditions_val and targets_val", do="pass both or neither")
+        self._check_choices()
         data = SequenceDataset.from_arrays(conditions, targets, self.n_participants, self.n_experiments)
         validation = None
         if conditions_val is not None and targets_val is not None:
@@ -209,28 +265,44 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
 
     def fit_dataset(self, data: SequenceDataset, validation: SequenceDataset | None = None) -> SpiceEstimator:
         """Like `fit`, from a `SequenceDataset`."""
-        if data.n_actions != self.n_actions:
-            raise ShapeError("the data have another number of actions", got=data.n_actions, allowed=self.n_actions)
+        self._check_choices()
+        for part in (data, validation):
+            if part is not None:
+                self._check_actions(part)
         training, sparse, device = self._training_config(), self._sparse_settings(), self._device()
-        if self.spice_participant_id is not None:
-            data = self._one_participant(data)
-            validation = None if validation is None else self._one_participant(validation)
+        data, validation = self._own_data(data), None if validation is None else self._own_data(validation)
         report = self.progress or (_print_progress if self.verbose else None)
         model = self.build_model()
+        # a config that does not fit the model must not be found after hours of training
+        record_trajectories(model, data, self.spice_config)
+        seen, held_out = self._train_test(data, validation)
         trained = train(
             model.to(device),
-            data.to(device=device),
+            seen.to(device=device),
             training,
-            None if validation is None else validation.to(device=device),
+            None if held_out is None else held_out.to(device=device),
             report,
         )
-        found = discover(model.to("cpu"), data, self.spice_config, sparse, report)
+        model = model.to("cpu")
+        use_typical_embedding(model, data)
+        proposal = None
+        if self.use_optuna:
+            seed = training.seed
+            tuned = tune_sparse(
+                model, data, self.spice_config, sparse, self.optuna_n_trials, seed=seed, progress=report
+            )
+            proposal = tuned.equations
+        found = discover(model, data, self.spice_config, sparse, report, sparse=proposal)
         # all at once, so that an error above leaves an earlier fit whole
         self.rnn_model_: BaseRNN = model
         self.training_: TrainingResult = trained
         self.sparse_: EquationSet = found.sparse
-        self.refit_: RefitResult = found.refit
-        self.equations_: EquationSet = found.refit.equations
+        self._set_equations(with_typical_equations(found.refit))
+        self.inclusion_: np.ndarray = found.inclusion
+        self.stability_: np.ndarray = found.stability
+        self._set_agents(deterministic=True)
+        if self.save_path_rnn is not None or self.save_path_spice is not None:
+            self.save_spice(self.save_path_rnn, self.save_path_spice)
         present = found.refit.n_trials > 0
         unfinished = int((present & (~found.refit.converged | found.refit.unidentified)).sum())
         if unfinished:
@@ -241,6 +313,29 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
                 stacklevel=2,
             )
         return self
+
+    def _set_equations(self, refit: RefitResult) -> None:
+        self.refit_: RefitResult = refit
+        self.equations_: EquationSet = refit.equations
+
+    def _set_agents(self, deterministic: bool) -> None:
+        self._deterministic = deterministic
+
+    @property
+    def rnn_agent(self) -> AgentNetwork:
+        """A new agent that plays by the networks."""
+        self._check_trained()
+        return AgentNetwork(self.rnn_model_, deterministic=self._deterministic)
+
+    @property
+    def spice_agent(self) -> AgentSpice:
+        """A new agent that plays by the equations."""
+        self._check_fitted()
+        fitted = np.flatnonzero(self.refit_.n_trials).tolist()
+        everybody = None if self.n_participants == 0 else fitted
+        return AgentSpice(
+            self.rnn_model_, self.equations_, deterministic=self._deterministic, participant_ids=everybody
+        )
 
     def build_model(self) -> BaseRNN:
         """Return a new model with weights drawn from ``random_state``."""
@@ -275,11 +370,7 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             raise ShapeError("conditions must be 3-D", got=shape)
         anything = torch.zeros(shape[0], shape[1], self.n_actions)
         anything[..., 0] = 1.0
-        data = SequenceDataset.from_arrays(conditions, anything, self.equations_.n_participants)
-        fitted = np.flatnonzero(self.refit_.n_trials)
-        unknown = sorted(set(data.participant.tolist()) - set(fitted.tolist()))
-        if unknown:
-            raise ShapeError("conditions hold participants that were not fitted", got=unknown, allowed=fitted.tolist())
+        data = self._known_data(conditions, anything)
 
         def probabilities(logits: Tensor) -> np.ndarray:
             values: np.ndarray = torch.where(
@@ -289,6 +380,146 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
 
         equations = equation_logits(self.rnn_model_, data, self.equations_)
         return probabilities(rnn_logits(self.rnn_model_, data)), probabilities(equations)
+
+    def score(self, conditions: ArrayLike, targets: ArrayLike) -> float:
+        """Mean log-likelihood per choice, in nats, of the equations; higher is better.
+
+        Parameters
+        ----------
+        conditions, targets : arrays
+            As in `fit`; of participants that were fitted, unless ``unseen_participants="typical"``.
+        """
+        self._check_fitted()
+        return -equation_nll(self.rnn_model_, self._known_data(conditions, targets), self.equations_)
+
+    def _known_data(self, conditions: ArrayLike, targets: ArrayLike) -> SequenceDataset:
+        """Read arrays of participants that the fit knows or may stand in for."""
+        data = SequenceDataset.from_arrays(conditions, targets, n_experiments=self.n_experiments)
+        self._check_actions(data)
+        if self.n_participants == 0:
+            return data.pooled()
+        allowed = self._known_participants()
+        unknown = sorted(set(data.participant.tolist()) - set(allowed))
+        if unknown:
+            raise ShapeError(
+                "conditions hold participants that were not fitted",
+                got=unknown,
+                allowed=allowed,
+                do="fit them too, or set unseen_participants='typical' (and n_participants to all of them)",
+            )
+        return replace(data, n_participants=self.equations_.n_participants)
+
+    def _known_participants(self) -> list[int]:
+        """Codes of the participants that were fitted, or all if a typical one may stand in."""
+        everybody = self.n_participants == 0 or self.unseen_participants == "typical"
+        known: list[int] = np.flatnonzero((self.refit_.n_trials > 0) | everybody).tolist()
+        return known
+
+    def get_participant_embeddings(self) -> dict[int, Tensor]:
+        """Return each participant's embedding, of shape (E,), or (M, E) with M > 1 ensemble members.
+
+        Do not regress them on covariates: they are shrunken, and have no sampling error.
+
+        Raises
+        ------
+        ConfigError
+            The model has no participant embedding.
+        """
+        self._check_trained()
+        embedding = getattr(self.rnn_model_, "participant_embedding", None)
+        if not isinstance(embedding, EnsembleEmbedding):
+            raise ConfigError(
+                "the model has no participant embedding",
+                got=type(self.rnn_model_).__name__,
+                do="pass n_participants, and set self.participant_embedding in a custom model",
+            )
+        vectors = embedding.weight.detach().clone()
+        return {code: vectors[:, code].squeeze(0) for code in range(vectors.shape[1])}
+
+    def save_spice(self, path_rnn: str | Path | None = None, path_spice: str | Path | None = None) -> None:
+        """Write the networks and the equations into one file each; what has no path is not written.
+
+        Files hold safetensors and JSON whatever their names say; `load_spice` reads them.
+
+        Parameters
+        ----------
+        path_rnn, path_spice : path, optional
+            At least one.
+
+        Raises
+        ------
+        ConfigError
+            No path is given.
+        StorageError
+            A file cannot be written.
+        """
+        if path_rnn is None and path_spice is None:
+            raise ConfigError("save_spice needs a path", do="pass path_rnn, path_spice or both")
+        self._check_fitted()
+        if path_rnn is not None:
+            save_rnn(path_rnn, self.rnn_model_, self.training_)
+        if path_spice is not None:
+            save_equations(path_spice, self.sparse_, self.refit_)
+
+    def load_spice(
+        self, path_rnn: str | Path | None = None, path_spice: str | Path | None = None, deterministic: bool = True
+    ) -> SpiceEstimator:
+        """Read what `save_spice` wrote into an estimator with the same settings; nothing is executed.
+
+        Parameters
+        ----------
+        path_rnn, path_spice : path, optional
+            Equations without networks need an estimator that has its own.
+        deterministic : bool, default True
+            Whether `rnn_agent` and `spice_agent` choose the action of the largest logit, rather than draw.
+
+        Returns
+        -------
+        SpiceEstimator
+            Itself.
+
+        Raises
+        ------
+        ConfigError
+            No path is given, or the equations are those of another model.
+        StorageError
+            A file is missing, damaged, or of another model.
+        """
+        if path_rnn is None and path_spice is None:
+            raise ConfigError("load_spice needs a path", do="pass path_rnn, path_spice or both")
+        if path_rnn is None:
+            self._check_trained()
+        model = self.build_model().eval() if path_rnn is not None else self.rnn_model_
+        training = load_rnn(path_rnn, model) if path_rnn is not None else self.training_
+        loaded = None if path_spice is None else load_equations(path_spice)
+        if loaded is not None:
+            self._check_equations(loaded[0], model)
+        self.rnn_model_, self.training_ = model, training
+        if loaded is not None:
+            self.sparse_ = loaded[0]
+            self._set_equations(loaded[1])
+            # files do not hold these, and an earlier fit's belong to other equations
+            self.__dict__.pop("inclusion_", None)
+            self.__dict__.pop("stability_", None)
+        self._set_agents(deterministic)
+        return self
+
+    def _check_equations(self, equations: EquationSet, model: BaseRNN) -> None:
+        """Refuse equations of other modules, inputs, inverse temperatures or participants."""
+        config, wrong = self.spice_config, "the equations are those of another model"
+        own = {module: [module, *config.signals(module)] for module in config.rnn_modules}
+        given = {library.module: list(library.variables) for library in equations.libraries}
+        if list(given.items()) != list(own.items()):
+            raise ConfigError(wrong, got=given, allowed=own)
+        if set(equations.states) != set(model.betas):
+            raise ConfigError(wrong, got=list(equations.states), allowed=list(model.betas))
+        n_needed = max(self.n_participants, 1)
+        if equations.n_participants < n_needed or (self.n_participants == 0 and equations.n_participants > 1):
+            raise ConfigError(
+                "the equations are those of another number of participants",
+                got=equations.n_participants,
+                allowed=n_needed,
+            )
 
     def get_spice_features(self) -> dict[int, dict[str, dict[str, float]]]:
         """Return ``{participant: {module: {term: coefficient}}}`` of the terms in the equations."""
@@ -304,34 +535,82 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         return features
 
     def print_spice_model(self, participant_id: int = 0) -> None:
-        """Print a participant's equations."""
+        """Print a participant's equations; without participants (``n_participants=0``), everybody's."""
         self._check_fitted()
-        if not 0 <= participant_id < self.equations_.n_participants:
-            raise ConfigError(
-                "no such participant", got=participant_id, allowed=f"0 to {self.equations_.n_participants - 1}"
-            )
+        if self.n_participants == 0:
+            participant_id = 0
+        known = self._known_participants()
+        if participant_id not in known:
+            raise ConfigError("no such participant has been fitted", got=participant_id, allowed=known)
         print("\n".join(self.equations_.text(participant_id).values()))
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "refit_"):
             raise NotFittedError("this SpiceEstimator is not fitted", do="call fit(conditions, targets) first")
 
-    def _one_participant(self, data: SequenceDataset) -> SequenceDataset:
-        wanted = torch.tensor(self.spice_participant_id)
-        rows = torch.nonzero(data.participant == wanted).squeeze(1)
-        if not len(rows):
+    def _check_trained(self) -> None:
+        if not hasattr(self, "rnn_model_"):
+            raise NotFittedError("this SpiceEstimator has no trained network", do="call fit() or load_spice() first")
+
+    def _check_actions(self, data: SequenceDataset) -> None:
+        if data.n_actions != self.n_actions:
+            raise ShapeError("the data have another number of actions", got=data.n_actions, allowed=self.n_actions)
+
+    def _check_choices(self) -> None:
+        """Check the settings that no other part of the fit looks at, or looks at only after training."""
+        if not (isinstance(self.rnn_class, type) and issubclass(self.rnn_class, BaseRNN)):
+            raise ConfigError("rnn_class must be a subclass of BaseRNN", got=self.rnn_class)
+        if not isinstance(self.spice_config, SpiceConfig):
+            raise ConfigError("spice_config must be a SpiceConfig", got=self.spice_config)
+        whole_number("n_actions", self.n_actions, 2)
+        whole_number("n_participants", self.n_participants, 0)
+        whole_number("n_experiments", self.n_experiments, 0)
+        optional_whole_number("spice_participant_id", self.spice_participant_id, 0)
+        named = isinstance(self.spice_optimizer_type, str)
+        if self.use_optuna and not named:
             raise ConfigError(
-                "spice_participant_id names no participant of the data",
-                got=self.spice_participant_id,
-                allowed=sorted(set(data.participant.tolist())),
+                "use_optuna needs an optimizer by its name",
+                got=self.spice_optimizer_type,
+                allowed=", ".join(OPTIMIZERS),
             )
-        return data.select(rows)
+        if named and self.spice_optimizer_type != "STLSQ":
+            real_number("spice_optim_regularization", self.spice_optim_regularization, 0.0, low_included=False)
+        real_number("train_test_ratio", self.train_test_ratio, 0.0, 1.0, low_included=False, high_included=True)
+        whole_number("optuna_n_trials", self.optuna_n_trials, 1)
+        if self.unseen_participants not in ("error", "typical"):
+            raise ConfigError(
+                "unknown unseen_participants", got=self.unseen_participants, allowed="'error' or 'typical'"
+            )
+
+    def _own_data(self, data: SequenceDataset) -> SequenceDataset:
+        """Select the participant to fit; without participants, all sequences are one participant's."""
+        if self.spice_participant_id is not None:
+            rows = torch.nonzero(data.participant == torch.tensor(self.spice_participant_id)).squeeze(1)
+            if not len(rows):
+                raise ConfigError(
+                    "spice_participant_id names no participant of the data",
+                    got=self.spice_participant_id,
+                    allowed=sorted(set(data.participant.tolist())),
+                )
+            data = data.select(rows)
+        if not bool(data.mask.any()):
+            raise DataError("the data hold no choice to predict")
+        return data.pooled() if self.n_participants == 0 else data
+
+    def _train_test(
+        self, data: SequenceDataset, validation: SequenceDataset | None
+    ) -> tuple[SequenceDataset, SequenceDataset | None]:
+        if validation is not None or self.train_test_ratio == 1.0:
+            return data, validation
+        split = split_by_time(data, self.train_test_ratio)
+        # rounding may leave nothing to choose the best weights by
+        return split.train, split.test if bool(split.test.mask.any()) else None
 
     def _device(self) -> torch.device:
         try:
             device = torch.device(self.device)
-            torch.zeros(1, device=device)
-        except (RuntimeError, TypeError, AssertionError) as error:
+            torch.zeros(1, device=device).item()
+        except (RuntimeError, TypeError, AssertionError, ImportError) as error:
             raise ConfigError("this device cannot be used", got=self.device, do="pass device='cpu'") from error
         return device
 
@@ -340,8 +619,8 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             l2_weight_decay=self.l2_weight_decay,
-            batch_size=self.batch_size,
-            n_steps_per_call=self.n_steps_per_call,
+            batch_size=None if self.batch_size == -1 else self.batch_size,
+            n_steps_per_call=None if self.n_steps_per_call == -1 else self.n_steps_per_call,
             scheduler=self.scheduler,
             bagging=self.bagging,
             convergence_threshold=self.convergence_threshold,
@@ -354,10 +633,18 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             degree=self.spice_library_polynomial_degree,
             threshold=self.spice_optim_threshold,
             alpha=self.spice_optim_regularization,
+            # pysindy writes its results into the object, which is the caller's
+            optimizer=copy.deepcopy(self.spice_optimizer_type),
+            stability=self.spice_stability,
             structure=self.spice_structure,
-            criterion=self.spice_criterion,
+            criterion=self._criterion(),
             significance=self.spice_significance,
         )
+
+    def _criterion(self) -> Criterion:
+        if self.spice_criterion is not None:
+            return self.spice_criterion
+        return "evidence" if self.spice_structure == "participant" else "aic"
 
 
 def _print_progress(stage: str, done: int, total: int, message: str) -> None:

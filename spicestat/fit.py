@@ -16,11 +16,11 @@ from scipy.stats import norm
 import spicestat
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.coefficients import CoefficientTable, read_coefficients
+from spicestat.equations.criteria import Criterion
 from spicestat.equations.discover import Structure
 from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, EquationSet
-from spicestat.equations.forward import equation_logits
+from spicestat.equations.forward import equation_nll
 from spicestat.equations.refit import RefitResult
-from spicestat.equations.selection import Criterion
 from spicestat.errors import ConfigError, StorageError
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN
@@ -28,8 +28,7 @@ from spicestat.models.config import SpiceConfig
 from spicestat.precoded import PRECODED
 from spicestat.storage import load_estimator, save_estimator, write_folder
 from spicestat.tables import TableSource
-from spicestat.training.loop import Progress, rnn_logits
-from spicestat.training.loss import mean_nll
+from spicestat.training.loop import Progress, rnn_nll
 from spicestat.trials import TrialTable, load_trials, read_trials
 
 __all__ = ["SpiceFit", "load_fit", "spice_fit"]
@@ -50,8 +49,9 @@ class SpiceFit:
     coefficients : CoefficientTable
         One row per participant, module and term.
     scores : DataFrame
-        ``model`` (rnn, equations, refit), ``nll`` (mean negative log-likelihood per choice, nats) and
-        ``n_trials``: the RNN, the sparse equations read off it, and the refitted equations.
+        ``model`` (rnn, equations, refit), ``nll`` (mean negative log-likelihood per choice, nats; with
+        response times that of choice and time) and ``n_trials``: the RNN, the sparse equations read off
+        it, and the refitted equations.
     """
 
     trials: TrialTable
@@ -142,6 +142,7 @@ def spice_fit(
     participant: str = "participant",
     choice: str = "choice",
     reward: str | Sequence[str] = "reward",
+    rt: str | None = None,
     block: str | None = None,
     trial: str | None = None,
     experiment: str | None = None,
@@ -173,7 +174,9 @@ def spice_fit(
         One row per trial; see `read_trials`, which also explains ``participant`` to ``reward_scaling``.
     model : str or (rnn class, config), default "choice"
         A name in `spicestat.precoded.PRECODED`, or a custom model. The precoded ones learn from the
-        chosen action's reward only; additional ``inputs`` need a custom model.
+        chosen action's reward only, ``"counterfactual"`` from all that are shown (``reward`` then names one
+        column per action); additional ``inputs`` need a custom model. ``"drift_diffusion"``
+        needs response times (``rt``).
     structure : {"population", "participant"}, default "population"
         One equation structure for everybody, so that coefficients can be compared over people, or
         one per participant.
@@ -214,6 +217,7 @@ def spice_fit(
         "participant": participant,
         "choice": choice,
         "reward": reward,
+        "rt": rt,
         "block": block,
         "trial": trial,
         "experiment": experiment,
@@ -228,6 +232,12 @@ def spice_fit(
     if isinstance(model, str) and table.inputs:
         raise ConfigError(
             f"the model '{model}' has no use for additional inputs", got=list(table.inputs), do="pass a custom model"
+        )
+    if rt is not None and not rnn_class.needs_times:
+        raise ConfigError(
+            f"the model '{name}' has no use for response times",
+            got=rt,
+            do="pass model='drift_diffusion', or leave rt out",
         )
     data = SequenceDataset.from_trials(table)
     estimator = SpiceEstimator(
@@ -310,8 +320,8 @@ def _model(model: str | tuple[type[BaseRNN], SpiceConfig]) -> tuple[str, tuple[t
 
 def _assemble(table: TrialTable, data: SequenceDataset, estimator: SpiceEstimator, model: str) -> SpiceFit:
     nll = {
-        "rnn": mean_nll(rnn_logits(estimator.rnn_model_, data), data),
-        "equations": mean_nll(equation_logits(estimator.rnn_model_, data, estimator.sparse_), data),
+        "rnn": rnn_nll(estimator.rnn_model_, data),
+        "equations": equation_nll(estimator.rnn_model_, data, estimator.sparse_),
         "refit": estimator.refit_.nll,
     }
     scores = pd.DataFrame({"model": list(nll), "nll": list(nll.values()), "n_trials": int(data.mask.sum())})
@@ -326,10 +336,12 @@ def _assemble_coefficients(table: TrialTable, estimator: SpiceEstimator, model: 
         "structure": estimator.spice_structure,
         "varying": list(table.record.get("varying", [])),
     }
-    return _coefficient_table(table, estimator.refit_, info)
+    return _coefficient_table(table, estimator.refit_, estimator.inclusion_, info)
 
 
-def _coefficient_table(table: TrialTable, refit: RefitResult, info: dict[str, Any]) -> CoefficientTable:
+def _coefficient_table(
+    table: TrialTable, refit: RefitResult, inclusion: np.ndarray, info: dict[str, Any]
+) -> CoefficientTable:
     """Lay the refit out as the long table of DESIGN section 3."""
     equations: EquationSet = refit.equations
     n_participants, n_terms = equations.coefficients.shape
@@ -347,7 +359,7 @@ def _coefficient_table(table: TrialTable, refit: RefitResult, info: dict[str, An
             "conf_low": (equations.coefficients - margin).ravel(),
             "conf_high": (equations.coefficients + margin).ravel(),
             "selected": (equations.status != EXCLUDED).ravel(),
-            "inclusion_prob": np.nan,
+            "inclusion_prob": inclusion.ravel(),
             "n_trials": np.repeat(refit.n_trials, n_terms).astype("float64"),
             "converged": np.repeat(refit.converged, n_terms),
             "at_bound": refit.at_bound.ravel(),

@@ -33,8 +33,16 @@ def optional_whole_number(name: str, value: object, low: int) -> int | None:
     return None if value is None else whole_number(name, value, low)
 
 
-def real_number(name: str, value: object, low: float, high: float = math.inf, *, low_included: bool = True) -> float:
-    """Return a setting as a finite float from ``low`` to below ``high``.
+def real_number(
+    name: str,
+    value: object,
+    low: float,
+    high: float = math.inf,
+    *,
+    low_included: bool = True,
+    high_included: bool = False,
+) -> float:
+    """Return a setting as a finite float from ``low`` to below ``high``, or at most ``high``.
 
     Raises
     ------
@@ -47,8 +55,10 @@ def real_number(name: str, value: object, low: float, high: float = math.inf, *,
     0.5
     """
     number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
-    if not (math.isfinite(number) and (low <= number if low_included else low < number) and number < high):
+    above = low <= number if low_included else low < number
+    below = number <= high if high_included else number < high
+    if not (math.isfinite(number) and above and below):
         start = f"{low:g} or more" if low_included else f"above {low:g}"
-        end = "" if math.isinf(high) else f" and below {high:g}"
+        end = "" if math.isinf(high) else f" and {'at most' if high_included else 'below'} {high:g}"
         raise ConfigError(f"{name} is out of range", got=repr(value), allowed=f"a number, {start}{end}")
     return number

@@ -13,11 +13,22 @@ from spicestat.errors import ColumnError, ConfigError, DataError, SuspiciousData
 from spicestat.labels import as_label, code_labels
 from spicestat.tables import check_numeric, first_rows, require_columns
 
-__all__ = ["check_roles", "code_choices", "code_complete", "code_rewards", "order_trials", "unusable_participants"]
+__all__ = [
+    "LONGEST_SECONDS",
+    "check_roles",
+    "code_choices",
+    "code_complete",
+    "code_rewards",
+    "code_times",
+    "order_trials",
+    "unusable_participants",
+]
 
 Codes = npt.NDArray[np.int64]
 
 _RESERVED = {"participant", "experiment", "block", "trial", "choice"}
+LONGEST_SECONDS = 100.0
+"""Response times above this look like milliseconds."""
 
 
 def check_roles(frame: pd.DataFrame, roles: Mapping[str, Sequence[str]]) -> None:
@@ -45,8 +56,9 @@ def check_roles(frame: pd.DataFrame, roles: Mapping[str, Sequence[str]]) -> None
     for role, columns in roles.items():
         if role != "covariates":
             require_columns(frame, columns, f"{role}: the trials")
+    reserved = _RESERVED | ({"rt"} if roles.get("rt") else set())
     for name in roles.get("inputs", ()):
-        if name in _RESERVED or name.removeprefix("reward_").isdigit():
+        if name in reserved or name.removeprefix("reward_").isdigit():
             raise ConfigError(f"an input cannot be called '{name}': spicestat uses that name", do="rename the column")
     if frame.empty:
         raise DataError("the trials have no rows", do="check the file or the filter that made the table")
@@ -144,6 +156,42 @@ def code_rewards(
             do="name the column that holds the outcomes",
         )
     return rewards
+
+
+def code_times(frame: pd.DataFrame, column: str | None, choice: Codes) -> npt.NDArray[np.float64]:
+    """Return the response time of every choice in seconds, NaN where there is no choice or no time.
+
+    Examples
+    --------
+    >>> code_times(pd.DataFrame({"rt": [0.4, None, 0.0]}), "rt", np.array([1, 0, -1])).tolist()
+    [0.4, nan, nan]
+    """
+    if column is None:
+        return np.full(len(frame), np.nan)
+    # missed trials are often marked by a time of 0, -1 or the deadline
+    times = np.where(choice >= 0, check_numeric(frame, column, "response time").to_numpy(), np.nan)
+    if np.isnan(times).all():
+        raise DataError(f"no trial with a choice has a response time in column '{column}'", do="check the column")
+    if (times <= 0).any():
+        raise DataError(
+            f"response time column '{column}' must be above 0 where there is a choice",
+            got=first_rows(frame, times <= 0, [column]),
+            do="make unknown response times missing; the choices still count",
+        )
+    if np.nanmedian(times) > LONGEST_SECONDS:
+        raise DataError(
+            f"response time column '{column}' must be in seconds",
+            got=f"a median of {np.nanmedian(times):g}",
+            do="if these are milliseconds, divide them by 1000",
+        )
+    if (times > LONGEST_SECONDS).any():
+        warnings.warn(
+            f"some response times in column '{column}' are above {LONGEST_SECONDS:g} seconds: "
+            f"{first_rows(frame, times > LONGEST_SECONDS, [column])}. If they are mistakes, make them missing",
+            SuspiciousDataWarning,
+            stacklevel=3,
+        )
+    return times
 
 
 def order_trials(frame: pd.DataFrame, block: Codes, trial: str | None, block_columns: Sequence[str]) -> Codes:

@@ -32,7 +32,8 @@ class TrialTable:
         Sorted by participant, block and trial. ``participant`` (0..P-1), ``experiment``, ``block``
         (0..S-1, unique over the table), ``trial`` (0.. within the block) and ``choice`` (0..A-1, -1
         for a missed trial) are int64; ``reward_0`` .. ``reward_{A-1}`` are float64, NaN where not
-        observed; then the inputs, float64, under their own names.
+        observed; then, where response times were read, ``rt`` (seconds, float64, NaN where missing);
+        then the inputs, float64, under their own names.
     participants, experiments, actions : tuple
         Labels by code: ``participants[0]`` is the label of participant 0.
     inputs : tuple of str
@@ -66,6 +67,13 @@ class TrialTable:
     def n_actions(self) -> int:
         """Number of actions, A."""
         return len(self.actions)
+
+    @property
+    def times(self) -> npt.NDArray[np.float64]:
+        """Response times in seconds, one per trial, NaN where there is none."""
+        if self.record["columns"].get("rt") is None:
+            return np.full(len(self.frame), np.nan)
+        return self.frame["rt"].to_numpy(dtype="float64")
 
     @property
     def covariates(self) -> tuple[str, ...]:
@@ -110,6 +118,8 @@ class TrialTable:
             result[columns["reward"]] = pd.Series(np.where(choice >= 0, chosen, np.nan))
         else:
             result |= {name: pd.Series(rewards[:, action]) for action, name in enumerate(columns["reward"])}
+        if columns.get("rt") is not None:
+            result[columns["rt"]] = frame["rt"]
         result |= {name: frame[name] for name in self.inputs}
         people = self.people.iloc[frame["participant"].to_numpy()].reset_index(drop=True)
         result |= {name: people[name] for name in self.covariates}
@@ -118,7 +128,7 @@ class TrialTable:
     def _source_columns(self) -> set[str]:
         columns = self.record["columns"]
         rewards: list[str] = [columns["reward"]] if isinstance(columns["reward"], str) else columns["reward"]
-        single = [columns[role] for role in ("participant", "choice", "block", "experiment")]
+        single = [columns.get(role) for role in ("participant", "choice", "rt", "block", "experiment")]
         return {*single, *rewards, *self.inputs, *self.covariates}
 
     def save(self, folder: str | Path) -> Path:

@@ -18,6 +18,7 @@ from spicestat.trial_checks import (
     code_choices,
     code_complete,
     code_rewards,
+    code_times,
     order_trials,
     unusable_participants,
 )
@@ -36,6 +37,7 @@ def read_trials(
     participant: str = "participant",
     choice: str = "choice",
     reward: str | Sequence[str] = "reward",
+    rt: str | None = None,
     block: str | None = None,
     trial: str | None = None,
     experiment: str | None = None,
@@ -59,6 +61,9 @@ def read_trials(
     reward : str or sequence of str, default "reward"
         One column with the reward of the chosen action, or one column per action, in action order,
         if the rewards of actions not chosen were shown too. Missing means not observed.
+    rt : str, optional
+        Column of response times in seconds, above 0, for models that use them. Missing means not
+        known; times on trials without a choice are not looked at.
     block : str, optional
         Column of blocks within a participant; learning starts afresh in each. Default: one block
         per participant and experiment.
@@ -87,10 +92,10 @@ def read_trials(
     TrialTable
         Its ``record`` has ``n_rows_read``, ``n_rows`` (kept), ``n_missing_choices``,
         ``n_missing_rewards`` (a choice without its reward), ``n_rewards_without_choice``,
-        ``n_missing_inputs``, ``excluded`` (participant and reason), ``reward_range`` (as read),
-        ``reward_scaling``, ``reward_note``, ``feedback``, ``without_people_row``,
-        ``n_people_unused``, ``varying`` (unused columns that vary within participants) and
-        ``columns`` (the column of each role).
+        ``n_missing_times`` (a choice without its response time; only with ``rt``), ``n_missing_inputs``,
+        ``excluded`` (participant and reason), ``reward_range`` (as read), ``reward_scaling``,
+        ``reward_note``, ``feedback``, ``without_people_row``, ``n_people_unused``, ``varying`` (unused
+        columns that vary within participants) and ``columns`` (the column of each role).
 
     Raises
     ------
@@ -126,6 +131,7 @@ def read_trials(
         "participant": [participant],
         "choice": [choice],
         "reward": [reward] if isinstance(reward, str) else list(reward),
+        "rt": _listed(rt),
         "block": _listed(block),
         "trial": _listed(trial),
         "experiment": _listed(experiment),
@@ -138,6 +144,7 @@ def read_trials(
     person, participants = code_complete(table, participant, "participant")
     action, action_labels = code_choices(table, choice, actions)
     rewards = code_rewards(table, reward, action, action_labels)
+    times = code_times(table, rt, action)
     extra = {name: check_numeric(table, name, "input").to_numpy() for name in inputs}
     task, experiments, label_code, block_labels = _code_tasks(table, experiment, block)
     key = (person * len(experiments) + task) * len(block_labels) + label_code
@@ -171,6 +178,8 @@ def read_trials(
     scaled, reward_record = _scale_rewards(unscaled, reward_scaling)
     for code in range(len(action_labels)):
         frame[f"reward_{code}"] = scaled[:, code]
+    if rt is not None:
+        frame["rt"] = times[order]
     for name, values in extra.items():
         frame[name] = values[order]
 
@@ -178,7 +187,7 @@ def read_trials(
     record = {
         "n_rows_read": len(table),
         "n_rows": len(frame),
-        **_count_missing(frame, unscaled, inputs),
+        **_count_missing(frame, unscaled, rt, inputs),
         "n_rewards_without_choice": _rewards_without_choice(table, reward, action),
         "excluded": [{"participant": _plain(participants[code]), "reason": why} for code, why in reasons.items()],
         **reward_record,
@@ -190,6 +199,7 @@ def read_trials(
             "participant": participant,
             "choice": choice,
             "reward": reward if isinstance(reward, str) else list(reward),
+            "rt": rt,
             "block": block,
             "trial": trial,
             "experiment": experiment,
@@ -284,12 +294,15 @@ def _scale_rewards(
     return (rewards - low) / (high - low), record
 
 
-def _count_missing(frame: pd.DataFrame, rewards: npt.NDArray[np.float64], inputs: Sequence[str]) -> dict[str, Any]:
+def _count_missing(
+    frame: pd.DataFrame, rewards: npt.NDArray[np.float64], rt: str | None, inputs: Sequence[str]
+) -> dict[str, Any]:
     choice = frame["choice"].to_numpy()
     unseen = np.isnan(rewards[np.arange(len(frame)), choice]) & (choice >= 0)
     return {
         "n_missing_choices": int((choice < 0).sum()),
         "n_missing_rewards": int(unseen.sum()),
+        **({} if rt is None else {"n_missing_times": int((frame["rt"].isna() & (choice >= 0)).sum())}),
         "n_missing_inputs": {name: int(frame[name].isna().sum()) for name in inputs},
     }
 

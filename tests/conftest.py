@@ -65,10 +65,11 @@ def build():
 
 def _equations_of(name, n_participants, values, degree=1):
     """Equations with the terms of ``values``: {(module, term): number, P numbers, or "keep"}; others excluded."""
-    config = PRECODED[name][1]
+    rnn_class, config = PRECODED[name]
     libraries = tuple(polynomial_library(module, config.signals(module), degree) for module in config.rnn_modules)
+    states = tuple(rnn_class(n_actions=2, n_participants=1).betas)
     terms = [(library.module, term) for library in libraries for term in library.terms]
-    terms += [("beta", "x_value_reward")]
+    terms += [("beta", state) for state in states]
     coefficients = np.zeros((n_participants, len(terms)))
     status = np.full(coefficients.shape, EXCLUDED, dtype="int8")
     for key, value in values.items():
@@ -76,11 +77,15 @@ def _equations_of(name, n_participants, values, degree=1):
         kept = isinstance(value, str)
         coefficients[:, position] = 1.0 if kept else value
         status[:, position] = KEPT if kept else FREE
-    return EquationSet(libraries, ("x_value_reward",), coefficients, status)
+    return EquationSet(libraries, states, coefficients, status)
 
 
 def _numpy_logits(name, data, coefficients, terms):
-    """Run a learner trial by trial in plain numpy: (S, T, A); the structure is in ``terms``, values (P, K)."""
+    """Run a learning-rate model trial by trial in plain numpy: (S, T, A); structure in ``terms``, values (P, K).
+
+    The other models have theirs in tests/precoded/conftest.py.
+    """
+    assert name in ("learning_rate", "choice", "participant_embedding")
     actions, rewards = data.actions.numpy().astype(float), data.rewards.numpy().astype(float)
     logits = np.zeros(actions.shape)
     perseverates = any(module == "x_value_choice" for module, _ in terms)
@@ -91,27 +96,22 @@ def _numpy_logits(name, data, coefficients, terms):
             equations.setdefault(module, {})[term] = number
         value, rate, trace = np.full(data.n_actions, 0.5), np.zeros(data.n_actions), np.zeros(data.n_actions)
         for step in range(data.n_steps):
-            value, rate = _one_trial(name, equations, value, rate, actions[sequence, step], rewards[sequence, step])
+            value, rate = _one_trial(equations, value, rate, actions[sequence, step], rewards[sequence, step])
             if perseverates:
                 trace = _polynomial(equations["x_value_choice"], x_value_choice=trace, c_action=actions[sequence, step])
             logits[sequence, step] = equations["beta"]["x_value_reward"] * value + trace
     return logits
 
 
-def _one_trial(name, equations, value, rate, action, reward):
+def _one_trial(equations, value, rate, action, reward):
     next_value, next_rate = value.copy(), np.zeros_like(rate)
     for cell in range(len(value)):
         if not action[cell]:
-            if name != "rescorla_wagner":
-                next_value[cell] = _polynomial(
-                    equations["x_value_reward_not_chosen"], x_value_reward_not_chosen=value[cell]
-                )
+            next_value[cell] = _polynomial(
+                equations["x_value_reward_not_chosen"], x_value_reward_not_chosen=value[cell]
+            )
         elif np.isnan(reward[cell]):
             next_rate[cell] = rate[cell]
-        elif name in ("rescorla_wagner", "forgetting"):
-            next_value[cell] = _polynomial(
-                equations["x_value_reward_chosen"], x_value_reward_chosen=value[cell], c_reward=reward[cell]
-            )
         else:
             next_rate[cell] = _polynomial(
                 equations["x_learning_rate_reward"],

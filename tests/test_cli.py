@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 import spicestat
 from spicestat.cli import app
-from spicestat.simulate import simulate_cohort
+from spicestat.equations.coefficients import read_coefficients
+from spicestat.simulate import simulate_cohort, simulate_diffusion_cohort
 
 RUN = CliRunner()
 COMMANDS = ("fit", "group", "coefficients", "demo")
@@ -27,6 +28,20 @@ def folder(tmp_path_factory):
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     return path
+
+
+def test_fit_reads_response_times(tmp_path):
+    cohort = simulate_diffusion_cohort(3, 60, seed=1)
+    cohort.trials.rename(columns={"rt": "seconds"}).to_csv(tmp_path / "trials.csv", index=False)
+    arguments = ["fit", str(tmp_path / "trials.csv"), "--block", "block", "--epochs", "5", "--quiet",
+                 "--model", "drift_diffusion", "--out", str(tmp_path / "fit")]  # fmt: skip
+    done = RUN.invoke(app, [*arguments, "--rt", "seconds"])
+    assert done.exit_code == 0, done.output
+    terms = read_coefficients(tmp_path / "fit").terms
+    assert ("beta", "boundary") in terms and ("beta", "non_decision_time") in terms
+    without = RUN.invoke(app, arguments)
+    assert without.exit_code == 2
+    assert "needs response times" in without.output
 
 
 @pytest.mark.parametrize("command", COMMANDS)

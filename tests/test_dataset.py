@@ -198,6 +198,54 @@ def test_no_target_at_all_is_an_error(fill):
         SequenceDataset.from_arrays(xs, np.full_like(ys, fill))
 
 
+# --- response times -------------------------------------------------------------------------------------------------
+
+
+def timed_table():
+    return ragged_table().assign(rt=[0.4, 0.5, NAN, 0.6, 0.7, NAN, 0.8, 0.9])
+
+
+@pytest.fixture
+def timed():
+    return SequenceDataset.from_trials(read_trials(timed_table(), block="block", inputs=["load"], rt="rt"))
+
+
+def test_times_are_those_of_the_targets(timed, ragged):
+    expected = torch.tensor([[0.5, NAN, NAN], [NAN, 0.8, 0.9]])
+    assert equal(timed.times, expected)
+    assert timed.has_times
+    assert not ragged.has_times
+    assert equal(timed.mask, ragged.mask)
+
+
+def test_targets_hold_the_times_in_place_of_one(timed):
+    """A choice without a time is infinite, as a number would be a time and NaN no choice."""
+    assert equal(timed.ys[0, 0], torch.tensor([0.0, 0.5, 0.0]))
+    assert equal(timed.ys[0, 1], torch.tensor([0.0, 0.0, torch.inf]))
+    again = SequenceDataset.from_arrays(timed.xs, timed.ys)
+    assert equal(again.times, timed.times)
+    assert torch.equal(again.targets, timed.targets)
+    assert torch.equal(again.mask, timed.mask)
+    assert equal(again.ys, timed.ys)
+
+
+def test_ones_are_no_times():
+    xs, ys = arrays()
+    assert not SequenceDataset.from_arrays(xs, ys).has_times
+    ys[0, 0, 1] = 0.75
+    data = SequenceDataset.from_arrays(xs, ys)
+    assert data.times[data.mask].tolist() == [0.75, 1.0, 1.0, 1.0, 1.0]
+    ys[ys == 1] = np.inf
+    assert SequenceDataset.from_arrays(xs, ys).times[data.mask].isfinite().tolist() == [True] + [False] * 4
+
+
+def test_times_go_along(timed):
+    assert equal(timed.select([1]).times, timed.times[1:])
+    assert equal(timed.thinned(1).times, timed.times)
+    assert timed.to(dtype=torch.float64).times.dtype == torch.float64
+    assert not timed.with_mask(timed.times.isnan()).has_times
+
+
 # --- round trips and views ------------------------------------------------------------------------------------------
 
 

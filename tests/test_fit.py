@@ -13,6 +13,7 @@ from spicestat.fit import spice_fit
 from spicestat.models.base import BaseRNN
 from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
 from spicestat.simulate import simulate_cohort
+from spicestat.trials import read_trials
 
 # a handful of choices does not identify everybody; the tests that are about this catch the warning
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")
@@ -106,9 +107,26 @@ def test_column_names_are_arguments(tiny_fit, small_cohort):
 
 @pytest.mark.parametrize("model", list(PRECODED))
 def test_every_precoded_model_fits(model, small_cohort):
-    fit = fit_of(small_cohort.trials, model=model)
+    trials = small_cohort.trials
+    if PRECODED[model][0].needs_times:
+        seconds = np.random.default_rng(1).gamma(4.0, 0.15, size=len(trials)) + 0.2
+        fit = fit_of(trials.assign(rt=seconds), model=model, rt="rt")
+    else:
+        fit = fit_of(trials, model=model)
     assert fit.glance()["model"].item() == model
     assert np.isfinite(fit.scores["nll"]).all()
+
+
+@pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")
+def test_response_times_need_a_model_that_uses_them(small_cohort):
+    timed = small_cohort.trials.assign(rt=0.5)
+    with pytest.raises(ConfigError, match=r"'choice' has no use for response times.*'drift_diffusion'"):
+        fit_of(timed, rt="rt")
+    with pytest.raises(ConfigError, match="needs response times"):
+        fit_of(timed, model="drift_diffusion")
+    table = read_trials(timed, block="block", rt="rt")  # one table for several models
+    plain = spice_fit(table, epochs=1)
+    np.testing.assert_array_equal(plain.trials.times, 0.5)
 
 
 def test_three_actions():

@@ -27,6 +27,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.SuspiciousData
 DEZFOULI = Path("../shared/data/dezfouli2019.csv.gz")
 
 
+NAN = np.nan
+
+
 def small(**columns):
     """Two participants with two blocks of three trials, and any columns replaced or added."""
     base = {
@@ -284,6 +287,74 @@ def test_a_covariate_cannot_be_called_participant():
     assert read(frame, participant="subject", covariates=[]).participants == ("a", "b")
 
 
+# --- response times -------------------------------------------------------------------------------------------------
+
+TIMES = [0.5, 0.6, NAN, 0.8, 0.9, 1.0, 0.4, 0.3, 0.2, 0.7, 0.6, 0.5]
+
+
+def test_response_times_are_a_column_of_their_own():
+    trials = read(small(seconds=TIMES, load=1.5), rt="seconds", inputs=["load"])
+    assert list(trials.frame.columns)[-2:] == ["rt", "load"]
+    np.testing.assert_array_equal(trials.times, np.roll(TIMES, 6))
+    assert trials.record["columns"]["rt"] == "seconds"
+    assert trials.record["n_missing_times"] == 1
+    assert np.isnan(read(small(seconds=TIMES)).times).all()
+
+
+def test_times_of_missed_trials_are_not_looked_at():
+    trials = read(
+        small(choice=[NAN, 2, 1, 2, 2, 1, NAN, 2, 1, 2, 2, 1], rt=[0.0] + [0.5] * 5 + [-1.0] + [0.5] * 5), rt="rt"
+    )
+    assert np.isnan(trials.times[trials.frame["choice"] < 0]).all()
+    assert trials.record["n_missing_times"] == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "message"),
+    [
+        ([0.0] + [0.5] * 11, DataError, r"'rt' must be above 0.*row 1 \(rt=0.0\)"),
+        ([0.5] * 11 + [-0.1], DataError, r"above 0.*row 12"),
+        ([450.0] * 12, DataError, r"'rt' must be in seconds.*450.*divide them by 1000"),
+        ([NAN] * 12, DataError, "no trial with a choice has a response time"),
+        (["fast"] * 12, ColumnError, "'rt' must be numeric"),
+    ],
+)
+def test_response_times_are_seconds(seconds, error, message):
+    with pytest.raises(error, match=message):
+        read(small(rt=seconds), rt="rt")
+
+
+def test_a_very_long_response_time_is_suspicious():
+    with pytest.warns(SuspiciousDataWarning, match=r"above 100 seconds: row 3 \(rt=250.0\)"):
+        read(small(rt=[0.5, 0.5, 250.0] + [0.5] * 9), rt="rt")
+
+
+def test_an_input_cannot_take_the_name_of_the_response_time():
+    with pytest.raises(ConfigError, match="cannot be called 'rt'"):
+        read(small(rt=1.0, seconds=0.5), inputs=["rt"], rt="seconds")
+    with pytest.raises(ConfigError, match="used twice"):
+        read(small(rt=1.0), inputs=["rt"], rt="rt")
+    assert np.isnan(read(small(rt=1.0), inputs=["rt"]).times).all()
+
+
+def test_response_times_come_back(tmp_path):
+    trials = read(small(seconds=TIMES), rt="seconds")
+    again = load_trials(trials.save(tmp_path / "trials"))
+    same_trials(again, trials)
+    np.testing.assert_array_equal(again.times, trials.times)
+    np.testing.assert_array_equal(trials.to_frame()["seconds"], trials.times)
+
+
+def test_older_folders_have_no_response_times(tmp_path):
+    folder = read(small()).save(tmp_path / "trials")
+    manifest = json.loads((folder / "trials.json").read_text())
+    del manifest["record"]["columns"]["rt"]
+    (folder / "trials.json").write_text(json.dumps(manifest))
+    again = load_trials(folder)
+    assert np.isnan(again.times).all()
+    assert "rt" not in again.to_frame()
+
+
 # --- participants who cannot be fitted --------------------------------------------------------------------------------
 
 
@@ -320,8 +391,6 @@ def test_nobody_left_is_an_error():
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------
-
-NAN = np.nan
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,12 +12,19 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from spicestat.dataset import SequenceDataset
+from spicestat.equations.criteria import Criterion, check_criterion
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.equations.library import ModuleLibrary
 from spicestat.equations.refit import RefitResult
-from spicestat.equations.selection import Criterion, check_criterion, select_structure
-from spicestat.equations.sparse import SparseFit, group_threshold, independent_terms, polynomial_library, stlsq
-from spicestat.equations.trajectories import Trajectory, record_trajectories
+from spicestat.equations.selection import select_structure
+from spicestat.equations.sparse import (
+    SparseFit,
+    check_optimizer,
+    independent_terms,
+    polynomial_library,
+    sparse_regression,
+)
+from spicestat.equations.trajectories import Trajectory, record_member_trajectories, record_trajectories
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
@@ -41,7 +48,12 @@ class SparseSettings:
     degree : int
         Polynomial degree of the candidate terms, 1 or more.
     threshold, alpha : float
-        Of sequentially thresholded ridge regression on the RNN's trajectories, 0 or more.
+        Of the sparse regression on the RNN's trajectories, 0 or more; see `sparse_regression`.
+    stability : float
+        With an ensemble, candidates are the terms that the regression selects in at least this share of
+        the members, in [0, 1].
+    optimizer : {"STLSQ", "SR3_L1", "SR3_weighted_l1"} or pysindy optimizer
+        Of that regression.
     structure : {"population", "participant"}
         One structure for everybody, so that magnitudes can be compared, or one per participant.
     criterion : {"aic", "bic"}
@@ -53,6 +65,8 @@ class SparseSettings:
     degree: int = 1
     threshold: float = 0.03
     alpha: float = 0.1
+    stability: float = 0.5
+    optimizer: Any = "STLSQ"
     structure: Structure = "population"
     criterion: Criterion = "aic"
     significance: float = 0.001
@@ -63,6 +77,8 @@ class SparseSettings:
         whole_number("degree", self.degree, 1)
         real_number("threshold", self.threshold, 0.0)
         real_number("alpha", self.alpha, 0.0)
+        real_number("stability", self.stability, 0.0, 1.0, high_included=True)
+        check_optimizer(self.optimizer)
         check_criterion(self.criterion, self.significance)
 
 
@@ -76,10 +92,16 @@ class Discovery:
         Sparse regression on the RNN's trajectories, with the RNN's inverse temperatures.
     refit : RefitResult
         Selected structure with maximum-likelihood estimates.
+    inclusion : ndarray of shape (P, K)
+        See `Selection`.
+    stability : ndarray of shape (P, K)
+        See `member_stability`.
     """
 
     sparse: EquationSet
     refit: RefitResult
+    inclusion: np.ndarray
+    stability: np.ndarray
 
 
 def discover(
@@ -88,11 +110,13 @@ def discover(
     config: SpiceConfig,
     settings: SparseSettings,
     progress: Progress | None = None,
+    *,
+    sparse: EquationSet | None = None,
 ) -> Discovery:
     """Turn a trained RNN into equations and estimate them on the choices.
 
-    The RNN proposes the candidate terms and starting values; the likelihood of the choices decides
-    which of them stay, and gives the estimates.
+    The RNN proposes candidate terms (besides the linear ones, which always are) and starting values; the
+    likelihood of the choices decides which of them stay, and gives the estimates.
 
     Parameters
     ----------
@@ -106,11 +130,19 @@ def discover(
         How to search.
     progress : callable, optional
         Called with (stage, done, total, message).
+    sparse : EquationSet, optional
+        Equations from a sparse regression that was run before, with the same ``settings`` but for its
+        threshold and penalty. Default: it is run here.
     """
     trajectories = record_trajectories(model, data, config)
-    sparse = sparse_equations(model, data, config, settings, trajectories)
+    stability = member_stability(model, data, config, settings)
+    if sparse is None:
+        sparse = sparse_equations(model, data, config, settings, trajectories)
+    if model.n_members > 1:
+        sparse = _stable(sparse, stability >= settings.stability)
     start = _simple_start(sparse, trajectories)
-    allowed = (sparse.status != EXCLUDED).any(axis=0) | (start.status != EXCLUDED).any(axis=0)
+    allowed = _linear_candidates(sparse, trajectories)
+    allowed |= (sparse.status != EXCLUDED).any(axis=0) | (start.status != EXCLUDED).any(axis=0)
     result = select_structure(
         model,
         data,
@@ -121,7 +153,7 @@ def discover(
         significance=settings.significance,
         progress=progress,
     )
-    return Discovery(sparse, result)
+    return Discovery(sparse, result.result, result.inclusion, stability)
 
 
 def sparse_equations(
@@ -131,30 +163,63 @@ def sparse_equations(
     settings: SparseSettings,
     trajectories: Mapping[str, Trajectory],
 ) -> EquationSet:
-    """Sparse regression of every module's trajectory on its candidate terms."""
-    search = group_threshold if settings.structure == "population" else stlsq
-    libraries = tuple(
-        polynomial_library(module, config.signals(module), settings.degree) for module in config.rnn_modules
-    )
-    fits: list[SparseFit] = []
-    for library in libraries:
-        trajectory = trajectories[library.module]
-        candidates = independent_terms(trajectory, library)
-        fits.append(
-            search(
-                trajectory,
-                library,
-                data.n_participants,
-                settings.threshold,
-                settings.alpha,
-                candidates=candidates,
-            )
-        )
+    """Sparse regression of every module's trajectory on its candidate terms, with the RNN's inverse temperatures."""
+    libraries = _libraries(config, settings)
+    fits = _regressions(libraries, settings, trajectories, data.n_participants)
     betas = _rnn_betas(model, data)
     selected = np.concatenate([fit.selected for fit in fits] + [np.ones_like(betas, dtype=bool)], axis=1)
     coefficients = np.concatenate([np.nan_to_num(fit.coefficients) for fit in fits] + [betas], axis=1)
     status = np.where(selected, FREE, EXCLUDED).astype("int8")
     return EquationSet(libraries, tuple(model.betas), coefficients, status)
+
+
+def member_stability(
+    model: BaseRNN, data: SequenceDataset, config: SpiceConfig, settings: SparseSettings
+) -> np.ndarray:
+    """Share of the ensemble's members in which the sparse regression selects a term, (P, K).
+
+    Stability selection (Meinshausen & Buehlmann 2010, doi:10.1111/j.1467-9868.2010.00740.x), with
+    networks that differ in their initial weights and, with ``bagging``, in their sequences. NaN for
+    participants without data; inverse temperatures have 1.
+    """
+    n_participants, n_members = data.n_participants, model.n_members
+    trajectories = record_member_trajectories(model, data, config)
+    fits = _regressions(_libraries(config, settings), settings, trajectories, n_members * n_participants)
+    selected = np.concatenate([fit.selected for fit in fits], axis=1)
+    share = selected.reshape(n_members, n_participants, -1).mean(axis=0)
+    full = np.concatenate([share, np.ones((n_participants, len(model.betas)))], axis=1)
+    full[data.trials_per_participant.cpu().numpy() == 0] = np.nan
+    return full
+
+
+def _libraries(config: SpiceConfig, settings: SparseSettings) -> tuple[ModuleLibrary, ...]:
+    return tuple(polynomial_library(module, config.signals(module), settings.degree) for module in config.rnn_modules)
+
+
+def _regressions(
+    libraries: tuple[ModuleLibrary, ...],
+    settings: SparseSettings,
+    trajectories: Mapping[str, Trajectory],
+    n_participants: int,
+) -> list[SparseFit]:
+    return [
+        sparse_regression(
+            trajectories[library.module],
+            library,
+            n_participants,
+            settings.optimizer,
+            settings.threshold,
+            settings.alpha,
+            independent_terms(trajectories[library.module], library),
+            shared=settings.structure == "population",
+        )
+        for library in libraries
+    ]
+
+
+def _stable(sparse: EquationSet, stable: np.ndarray) -> EquationSet:
+    """Drop the terms that are not stable over members; inverse temperatures always stay."""
+    return sparse.with_status(np.where(stable, sparse.status, EXCLUDED).astype("int8"))
 
 
 def _rnn_betas(model: BaseRNN, data: SequenceDataset) -> np.ndarray:
@@ -191,7 +256,21 @@ def _rnn_betas(model: BaseRNN, data: SequenceDataset) -> np.ndarray:
     betas = np.stack(columns, axis=1) if columns else np.zeros((data.n_participants, 0))
     # with rewards in points the networks' constants, which start near 1, would start the refit at its bound
     limit = _LARGEST_START / max(1.0, data.largest_reward)
-    return np.clip(betas, -limit, limit) if limit < _LARGEST_START else betas
+    unbounded = np.array([name not in model.bounds for name in model.betas], dtype=bool)
+    return np.where(unbounded, np.clip(betas, -limit, limit), betas) if limit < _LARGEST_START else betas
+
+
+def _linear_candidates(sparse: EquationSet, trajectories: Mapping[str, Trajectory]) -> np.ndarray:
+    """Say which terms are constant or linear and no combination of others, (K,).
+
+    They are few, so the likelihood judges them itself: a network that has not learned a weak mechanism
+    yet must not hide it. Terms of higher degree need the network's word.
+    """
+    flags = [
+        independent_terms(trajectories[library.module], library) & (np.sum(library.powers, axis=1) <= 1)
+        for library in sparse.libraries
+    ]
+    return np.concatenate([*flags, np.ones(len(sparse.states), dtype=bool)])
 
 
 def _simple_start(sparse: EquationSet, trajectories: Mapping[str, Trajectory]) -> EquationSet:

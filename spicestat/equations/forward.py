@@ -13,8 +13,9 @@ from spicestat.models.base import BaseRNN
 from spicestat.models.equation import ModuleEquation
 from spicestat.models.modules import keep_first_member
 from spicestat.training.loop import one_thread
+from spicestat.training.loss import check_times
 
-__all__ = ["EquationModel", "equation_logits"]
+__all__ = ["EquationModel", "equation_logits", "equation_nll"]
 
 
 class EquationModel:
@@ -57,6 +58,21 @@ class EquationModel:
         -------
         Tensor of shape (C, R, n_steps, A)
         """
+        flat, _ = self._run(coefficients, rows, n_steps)
+        return flat.reshape(coefficients.shape[0], -1, *flat.shape[1:])
+
+    def log_likelihood(self, coefficients: Tensor, rows: Tensor | None = None, n_steps: int | None = None) -> Tensor:
+        """Log-likelihood (C, R) of each sequence, with the arguments of `logits`."""
+        logits, state = self._run(coefficients, rows, n_steps)
+        n_copies = coefficients.shape[0]
+        targets, times, mask = (
+            (part[:, :n_steps] if rows is None else part[rows, :n_steps]).repeat(n_copies, 1)
+            for part in (self.data.targets, self.data.times, self.data.mask)
+        )
+        return self.model.log_likelihood(logits, state, targets, times, mask).reshape(n_copies, -1)
+
+    def _run(self, coefficients: Tensor, rows: Tensor | None, n_steps: int | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits (C * R, n_steps, A) and last states."""
         features = self.features[:, :n_steps] if rows is None else self.features[rows, :n_steps]
         who = self.data.participant if rows is None else self.data.participant[rows]
         n_copies, n_rows = coefficients.shape[0], features.shape[0]
@@ -68,8 +84,8 @@ class EquationModel:
         first_beta = per_row.shape[1] - len(self.equations.states)
         betas = {state: per_row[:, first_beta + offset, None] for offset, state in enumerate(self.equations.states)}
         with self.model.equations(modules, betas):
-            logits: Tensor = self.model(features.repeat(n_copies, 1, 1), batch_first=True)[0]
-        return logits.reshape(n_copies, n_rows, *logits.shape[1:])
+            logits, state = self.model(features.repeat(n_copies, 1, 1), batch_first=True)
+        return logits, state
 
     def _equation(
         self, module: str, factors: tuple[tuple[int, ...], ...], positions: slice, per_row: Tensor
@@ -86,3 +102,12 @@ def equation_logits(model: BaseRNN, data: SequenceDataset, equations: EquationSe
     with torch.no_grad(), one_thread():
         coefficients = torch.from_numpy(equations.coefficients).unsqueeze(0)
         return EquationModel(model, data, equations).logits(coefficients)[0]
+
+
+def equation_nll(model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> float:
+    """Mean negative log-likelihood per choice, in nats, of a model run with its equations."""
+    check_times(model, data)
+    with torch.no_grad(), one_thread():
+        coefficients = torch.from_numpy(equations.coefficients).unsqueeze(0)
+        total = EquationModel(model, data, equations).log_likelihood(coefficients).sum()
+    return float(-total / data.mask.sum())

@@ -1,129 +1,99 @@
-"""Moves between equation structures, with the likelihood that each is predicted to gain."""
+"""Moves between equation structures: one term, or two terms of a module that only pay together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
-from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, KEPT, EquationSet
-from spicestat.equations.refit import Curvature
+from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 
-__all__ = ["Move", "apply_moves", "predict_moves"]
-
-_STEP_LIMIT = 1.0
-"""Largest predicted change of a coefficient that is used as a starting value."""
+__all__ = ["Move", "possible_moves"]
 
 
 @dataclass(frozen=True)
 class Move:
-    """Change of one term's status for a group of participants.
+    """Change of the status of one or two terms.
 
     Attributes
     ----------
-    position : int
-        Which of the K coefficients.
-    status : int
-        Its new status.
-    n_coefficients : int
-        Coefficients per participant that the move adds: 1, 0 or -1.
-    gain : float
-        Predicted change of the group's log-likelihood.
+    before, after : mapping as tuple of (position, status)
+        The move is possible for those who have all of ``before``, and gives them ``after``.
+
+    Examples
+    --------
+    >>> release = Move(((0, KEPT),), ((0, FREE),))
+    >>> status = np.array([[KEPT, FREE], [FREE, FREE]], dtype="int8")
+    >>> release.possible(status)
+    array([ True, False])
+    >>> release.apply(status)[0]
+    array([1, 1], dtype=int8)
     """
 
-    position: int
-    status: int
-    n_coefficients: int
-    gain: float
+    before: tuple[tuple[int, int], ...]
+    after: tuple[tuple[int, int], ...]
+
+    def possible(self, status: np.ndarray) -> np.ndarray:
+        """Say who can make the move, status (P, K) to bool (P,)."""
+        answer = np.ones(len(status), dtype=bool)
+        for position, needed in self.before:
+            answer &= status[:, position] == needed
+        return answer
+
+    @property
+    def grows(self) -> bool:
+        """Whether the move only frees terms."""
+        return all(new == FREE for _, new in self.after)
+
+    def apply(self, status: np.ndarray) -> np.ndarray:
+        """Return the status (P, K) after the move."""
+        moved = status.copy()
+        for position, new in self.after:
+            moved[:, position] = new
+        return moved
 
 
-def predict_moves(
-    equations: EquationSet,
-    allowed: np.ndarray,
-    curvature: Curvature,
-    log_likelihood: np.ndarray,
-    members: np.ndarray,
-) -> list[Move]:
-    """All single changes of a group's structure, with their predicted gains.
+def possible_moves(equations: EquationSet, allowed: np.ndarray) -> list[Move]:
+    """All moves between structures of the allowed terms.
 
-    The prediction is the peak of the local quadratic over the changed and the free coefficients.
+    One term enters, leaves, or (an own state) is kept; or, within a module, one term takes another's
+    place, or two enter together. Forgetting towards a level, for example, needs the constant and the
+    own state's coefficient at once: neither pays alone.
 
     Parameters
     ----------
     equations : EquationSet
-        Current structure, the same for all members, and estimates.
+        Gives the K terms.
     allowed : bool ndarray of shape (K,)
         Terms that may be in the equations.
-    curvature : Curvature
-        At the estimates.
-    log_likelihood : ndarray of shape (P,)
-        At the estimates. No prediction exceeds what is left to gain up to 0.
-    members : int ndarray
-        The group's participants.
     """
-    status = equations.status[members[0]]
-    moves = []
-    for position, (module, _) in enumerate(equations.terms):
-        if module == BETA or not allowed[position]:
-            continue
-        targets = {EXCLUDED, FREE} | ({KEPT} if equations.own_state[position] else set())
-        for target in sorted(targets - {int(status[position])}):
-            gains = [_gain(equations, curvature, who, position, target) for who in members]
-            gains = np.minimum(gains, -log_likelihood[members])
-            added = int(target == FREE) - int(status[position] == FREE)
-            moves.append(Move(position, target, added, float(np.sum(gains))))
+    moves: list[Move] = []
+    for library in equations.libraries:
+        where = equations.positions(library)
+        own = [position for position in range(where.start, where.stop) if allowed[position]]
+        singles = {position: _states(equations, position) for position in own}
+        for position in own:
+            moves += [Move(((position, old),), ((position, new),)) for old, new in singles[position]]
+        for first, second in combinations(own, 2):
+            moves += _pairs(first, second, singles)
     return moves
 
 
-def apply_moves(equations: EquationSet, curvature: Curvature, chosen: dict[int, Move]) -> EquationSet:
-    """Return the structure after each participant's move, started near the predicted peak.
-
-    A term that becomes free starts at its present value, so that the likelihood can only rise.
-    """
-    status, values = equations.status.copy(), equations.coefficients.copy()
-    for who, move in chosen.items():
-        if move.status != FREE:
-            shift = _shift(equations, curvature, who, move.position, move.status)
-            values[who] += np.clip(shift, -_STEP_LIMIT, _STEP_LIMIT)
-        status[who, move.position] = move.status
-    return EquationSet(equations.libraries, equations.states, values, status).with_coefficients(values)
+def _states(equations: EquationSet, position: int) -> list[tuple[int, int]]:
+    """Old and new status of one term."""
+    statuses = [EXCLUDED, FREE] + ([KEPT] if equations.own_state[position] else [])
+    return [(old, new) for old in statuses for new in statuses if old != new]
 
 
-def _others(equations: EquationSet, who: int, position: int) -> np.ndarray:
-    free = equations.status[who] == FREE
-    free[position] = False
-    return np.flatnonzero(free)
-
-
-def _given(curvature: Curvature, who: int, position: int, others: np.ndarray) -> tuple[np.ndarray, float]:
-    """How the other free coefficients follow one coefficient, and its information given them."""
-    information = curvature.information[who]
-    block, column = information[np.ix_(others, others)], information[others, position]
-    follow: np.ndarray = -np.linalg.pinv(block, rcond=1e-8, hermitian=True) @ column
-    return follow, float(information[position, position] + column @ follow)
-
-
-def _change(equations: EquationSet, who: int, position: int, target: int) -> float:
-    """Change of a coefficient that becomes fixed."""
-    return float((1.0 if target == KEPT else 0.0) - equations.coefficients[who, position])
-
-
-def _gain(equations: EquationSet, curvature: Curvature, who: int, position: int, target: int) -> float:
-    _, information = _given(curvature, who, position, _others(equations, who, position))
-    gradient, size = curvature.gradient[who, position], max(abs(information), 1e-8)
-    if target == FREE:
-        gain = 0.5 * gradient**2 / size
-    else:
-        change = _change(equations, who, position, target)
-        gain = gradient * change - 0.5 * size * change**2
-    return float(np.nan_to_num(gain))
-
-
-def _shift(equations: EquationSet, curvature: Curvature, who: int, position: int, target: int) -> np.ndarray:
-    """Change of all coefficients (K,) when one moves to its fixed value."""
-    others = _others(equations, who, position)
-    follow, _ = _given(curvature, who, position, others)
-    change = _change(equations, who, position, target)
-    shift = np.zeros(equations.coefficients.shape[1])
-    shift[others] = np.nan_to_num(follow * change)
-    return shift
+def _pairs(first: int, second: int, singles: dict[int, list[tuple[int, int]]]) -> list[Move]:
+    """Return moves of two terms: both become free, or one takes the other's place."""
+    pairs = []
+    for one, other in ((first, second), (second, first)):
+        for old, new in singles[one]:
+            for old_other, new_other in singles[other]:
+                exchange = new == FREE and old_other != EXCLUDED and new_other != FREE
+                together = one < other and new == FREE and new_other == FREE
+                if exchange or together:
+                    pairs.append(Move(((one, old), (other, old_other)), ((one, new), (other, new_other))))
+    return pairs

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from spicestat.dataset import SequenceDataset
-from spicestat.equations.equation_set import BETA, FREE, EquationSet
+from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, EquationSet
 from spicestat.equations.forward import EquationModel
+from spicestat.equations.prior import CoefficientPrior
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import Progress, one_thread
-from spicestat.training.loss import choice_log_likelihood
+from spicestat.training.loss import check_times
 
-__all__ = ["Curvature", "RefitResult", "local_curvature", "refit"]
+__all__ = ["Curvature", "RefitResult", "local_curvature", "merged", "refit"]
 
 _BETA_LIMIT = 50.0
 _TERM_LIMIT = 10.0
@@ -97,16 +98,18 @@ def refit(
     equations: EquationSet,
     starts: list[np.ndarray] | None = None,
     *,
+    prior: CoefficientPrior | None = None,
     tolerance: float = 1e-8,
     max_iter: int = 60,
     progress: Progress | None = None,
 ) -> RefitResult:
     r"""Estimate every participant's free coefficients from the choices.
 
-    Maximises :math:`\sum_t \log p(a_t \mid \theta_i)` by Newton's method with Levenberg damping, all
-    participants at once, within bounds: inverse temperatures within 50 / max|r|, constants (which may
-    be in units of reward) within 10 max(1, max|r|), other coefficients within 10 of zero. The best of
-    several starts counts. Standard errors are from the observed information.
+    Maximises :math:`\sum_t \log p(a_t \mid \theta_i)` (the model's `BaseRNN.log_likelihood`) by Newton's
+    method with Levenberg damping, all participants at once, within bounds: inverse temperatures within
+    50 / max|r|, the model's other constants within its `BaseRNN.bounds`, constant terms (which may be in
+    units of reward) within 10 max(1, max|r|), other coefficients within 10 of zero. The best of several
+    starts counts. Standard errors are from the observed information.
 
     Parameters
     ----------
@@ -117,7 +120,10 @@ def refit(
     equations : EquationSet
         Structure, and the first start.
     starts : list of ndarrays of shape (P, K), optional
-        Further starts. Default: the median over participants.
+        Further starts. Default: the median over participants, and the first start with the model's own
+        values of its constants (`BaseRNN.starts`) where it has some.
+    prior : CoefficientPrior, optional
+        With it, the posterior's mode and covariance instead of the likelihood's.
     tolerance : float
         Log-likelihood that the last Newton step may still promise.
     max_iter : int
@@ -129,9 +135,9 @@ def refit(
     -------
     RefitResult
     """
-    problem = _Problem(model, data, equations)
+    problem = _Problem(model, data, equations, prior)
     if starts is None:
-        starts = [np.broadcast_to(np.median(equations.coefficients, axis=0), equations.coefficients.shape)]
+        starts = _default_starts(model, equations)
     with one_thread():
         best: _Point | None = None
         for number, start in enumerate([equations.coefficients, *starts], start=1):
@@ -148,26 +154,78 @@ def refit(
         return problem.result(problem.maximise(best, tolerance, max_iter))
 
 
-def local_curvature(model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> Curvature:
-    """Gradient and information at the current coefficients as if every term were free."""
-    everything = EquationSet(
-        equations.libraries, equations.states, equations.coefficients, np.full_like(equations.status, FREE)
-    )
+def _default_starts(model: BaseRNN, equations: EquationSet) -> list[np.ndarray]:
+    starts = [np.broadcast_to(np.median(equations.coefficients, axis=0), equations.coefficients.shape)]
+    if model.starts:
+        own = equations.coefficients.copy()
+        for name, value in model.starts.items():
+            own[:, equations.terms.index((BETA, name))] = value
+        starts.append(own)
+    return starts
+
+
+def local_curvature(
+    model: BaseRNN, data: SequenceDataset, equations: EquationSet, allowed: np.ndarray | None = None
+) -> Curvature:
+    """Gradient and information at the current coefficients as if all allowed terms were free.
+
+    Parameters
+    ----------
+    model, data, equations
+        As in `refit`.
+    allowed : bool ndarray of shape (K,), optional
+        Terms to look at besides those that are in the equations; default: all. The others have 0.
+
+    """
+    looked_at = (equations.status != EXCLUDED).any(axis=0) | (True if allowed is None else allowed)
+    status = np.broadcast_to(np.where(looked_at, FREE, EXCLUDED).astype("int8"), equations.status.shape)
+    everything = EquationSet(equations.libraries, equations.states, equations.coefficients, status)
     problem = _Problem(model, data, everything)
     with one_thread():
         everybody = torch.ones(equations.n_participants, dtype=torch.bool)
         point = problem.evaluate(torch.from_numpy(equations.coefficients), everybody)
-    return Curvature(point.gradient.numpy(), point.information.numpy())
+    n_participants, n_terms = equations.coefficients.shape
+    gradient, information = np.zeros((n_participants, n_terms)), np.zeros((n_participants, n_terms, n_terms))
+    where = problem.free_anywhere
+    gradient[:, where] = np.nan_to_num(point.gradient.numpy())
+    information[:, where[:, None], where] = np.nan_to_num(point.information.numpy())
+    return Curvature(gradient, information)
+
+
+def merged(first: RefitResult, second: RefitResult, take_second: np.ndarray) -> RefitResult:
+    """Take each participant's result from one of two refits, from the second where ``take_second`` (P,)."""
+
+    def pick(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return np.where(take_second.reshape(-1, *[1] * (one.ndim - 1)), other, one)
+
+    equations = EquationSet(
+        first.equations.libraries,
+        first.equations.states,
+        pick(first.equations.coefficients, second.equations.coefficients),
+        pick(first.equations.status, second.equations.status),
+    )
+    return RefitResult(
+        equations,
+        pick(first.covariance, second.covariance),
+        pick(first.log_likelihood, second.log_likelihood),
+        first.n_trials,
+        pick(first.converged, second.converged),
+        pick(first.at_bound, second.at_bound),
+    )
 
 
 class _Problem:
     """The likelihood of all participants as a function of their free coefficients."""
 
-    def __init__(self, model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> None:
+    def __init__(
+        self, model: BaseRNN, data: SequenceDataset, equations: EquationSet, prior: CoefficientPrior | None = None
+    ) -> None:
+        check_times(model, data)
         self.run = EquationModel(model, data, equations)
         self.data, self.equations = self.run.data, equations
         self.free_anywhere = np.flatnonzero((equations.status == FREE).any(axis=0))
         self.free = torch.from_numpy((equations.status == FREE)[:, self.free_anywhere])
+        self.prior = None if prior is None else prior.select(self.free_anywhere)
         self.length = self.data.lengths
         self.low, self.high = self._bounds()
         self.edge = _EDGE * (self.high - self.low)
@@ -176,10 +234,13 @@ class _Problem:
         """Bounds of the free coefficients, each of shape (F,)."""
         scale = self.data.largest_reward or 1.0
         limits = {BETA: _BETA_LIMIT / scale, "1": _TERM_LIMIT * max(1.0, scale)}
-        terms = [self.equations.terms[position] for position in self.free_anywhere]
-        high = [limits.get(module, limits.get(term, _TERM_LIMIT)) for module, term in terms]
-        bound = torch.tensor(high, dtype=torch.float64)
-        return -bound, bound
+        ranges = torch.empty(len(self.free_anywhere), 2, dtype=torch.float64)
+        for row, position in enumerate(self.free_anywhere):
+            module, term = self.equations.terms[position]
+            limit = limits.get(module, limits.get(term, _TERM_LIMIT))
+            own = self.run.model.bounds.get(term) if module == BETA else None
+            ranges[row] = torch.tensor((-limit, limit) if own is None else own)
+        return ranges[:, 0], ranges[:, 1]
 
     def _moved(self, coefficients: Tensor, step: Tensor | float) -> Tensor:
         """Return coefficients (P, K) after a step (P, F) of the free ones, inside the bounds."""
@@ -211,6 +272,10 @@ class _Problem:
             log_likelihood.index_add_(0, self.data.participant[rows], likelihood)
             gradient += first
             information -= second
+        if self.prior is not None:
+            log_prior, slope, precision = self._log_prior(coefficients)
+            log_likelihood, gradient = log_likelihood + log_prior, gradient + slope
+            information = information + torch.diag_embed(precision)
         both = self.free[:, :, None] & self.free[:, None, :]
         symmetric = (information + information.transpose(1, 2)) / 2
         return _Point(
@@ -220,23 +285,31 @@ class _Problem:
             torch.where(both, symmetric, 0.0),
         )
 
+    def _log_prior(self, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log prior density (P,) of the free coefficients, its gradient (P, F) and its precision (P, F)."""
+        assert self.prior is not None
+        values = coefficients[:, self.free_anywhere].detach().numpy()
+        density, slope, precision = (
+            torch.from_numpy(part)
+            for part in (self.prior.log_density(values), self.prior.gradient(values), self.prior.precision(values))
+        )
+        return torch.where(self.free, density, 0.0).sum(dim=1), slope, precision
+
     def _derivatives(self, coefficients: Tensor, rows: Tensor, n_steps: int) -> tuple[Tensor, Tensor, Tensor]:
         """Log-likelihood (R,) of some sequences, with its gradient (P, F) and Hessian (P, F, F)."""
         n_participants, n_free = self.free.shape
         n_copies = max(n_free, 1)
         copies = coefficients.repeat(n_copies, 1, 1).requires_grad_()
-        logits = self.run.logits(copies, rows, n_steps).flatten(0, 1)
-        targets, mask = (part[rows, :n_steps].repeat(n_copies, 1) for part in (self.data.targets, self.data.mask))
-        likelihood = choice_log_likelihood(logits, targets, mask)
+        likelihood = self.run.log_likelihood(copies, rows, n_steps)
         if not n_free:
             nothing = torch.zeros(n_participants, 0, dtype=torch.float64)
-            return likelihood.detach(), nothing, nothing.unsqueeze(2)
+            return likelihood.detach()[0], nothing, nothing.unsqueeze(2)
         (first,) = torch.autograd.grad(likelihood.sum(), copies, create_graph=True)
         # participants and copies do not mix: copy c gives column c of every participant
         own = first[torch.arange(n_free), :, self.free_anywhere].sum()
         (second,) = torch.autograd.grad(own, copies)
         free = self.free_anywhere
-        return likelihood.detach()[: len(rows)], first.detach()[0][:, free], second[:, :, free].transpose(0, 1)
+        return likelihood.detach()[0], first.detach()[0][:, free], second[:, :, free].transpose(0, 1)
 
     def _step(self, point: _Point, damping: Tensor) -> tuple[Tensor, Tensor]:
         """Return the damped Newton step (P, F) and the Newton decrement (P,).
@@ -261,6 +334,13 @@ class _Problem:
         low = (value <= self.low + self.edge) & (point.gradient < 0)
         high = (value >= self.high - self.edge) & (point.gradient > 0)
         return self.free & ~low & ~high
+
+    def _without_prior(self, point: _Point) -> Tensor:
+        return (
+            point.log_likelihood
+            if self.prior is None
+            else point.log_likelihood - self._log_prior(point.coefficients)[0]
+        )
 
     def start(self, coefficients: np.ndarray) -> _Point:
         """Evaluate a starting value (P, K), moved inside the bounds."""
@@ -302,7 +382,7 @@ class _Problem:
         return RefitResult(
             equations=self.equations.with_coefficients(point.coefficients.numpy()),
             covariance=full,
-            log_likelihood=point.log_likelihood.numpy(),
+            log_likelihood=self._without_prior(point).numpy(),
             n_trials=self.data.trials_per_participant.numpy(),
             converged=(decrement < 1e-4).numpy() & identified,
             at_bound=bounds_hit,

@@ -14,7 +14,23 @@ from spicestat.equations.library import ModuleLibrary
 from spicestat.equations.trajectories import Trajectory
 from spicestat.errors import ConfigError
 
-__all__ = ["SparseFit", "fit_with_pysindy", "group_threshold", "independent_terms", "polynomial_library", "stlsq"]
+__all__ = [
+    "OPTIMIZERS",
+    "SparseFit",
+    "check_optimizer",
+    "fit_with_pysindy",
+    "group_threshold",
+    "independent_terms",
+    "polynomial_library",
+    "sparse_regression",
+    "sr3",
+    "stlsq",
+]
+
+OPTIMIZERS = ("STLSQ", "SR3_L1", "SR3_weighted_l1")
+"""Optimizers known by name; any pysindy optimizer object will do, too."""
+
+_SR3_ITERATIONS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +158,8 @@ def group_threshold(
     kept = np.ones(len(library.terms), dtype=bool) if candidates is None else candidates.copy()
     for _ in range(max_iter):
         coefficients = _ridge(moments, np.broadcast_to(kept, (n_participants, len(kept))), alpha)
-        size = np.sqrt(np.mean(coefficients[present] ** 2, axis=0))
+        # a module may have been called for nobody
+        size = np.sqrt(np.sum(coefficients[present] ** 2, axis=0) / max(present.sum(), 1))
         smaller = kept & (size >= threshold)
         if (smaller == kept).all():
             break
@@ -166,6 +183,97 @@ def independent_terms(trajectory: Trajectory, library: ModuleLibrary, tolerance:
         if size - explained > tolerance * size:
             kept.append(position)
     return np.isin(np.arange(len(gram)), kept)
+
+
+def check_optimizer(optimizer: object) -> None:
+    """Raise `ConfigError` unless it is a name in `OPTIMIZERS` or a pysindy optimizer."""
+    if optimizer not in OPTIMIZERS and not isinstance(optimizer, pysindy.BaseOptimizer):
+        raise ConfigError(
+            "unknown optimizer", got=optimizer, allowed=f"{', '.join(OPTIMIZERS)}, or a pysindy optimizer object"
+        )
+
+
+def sparse_regression(
+    trajectory: Trajectory,
+    library: ModuleLibrary,
+    n_participants: int,
+    optimizer: str | pysindy.BaseOptimizer = "STLSQ",
+    threshold: float = 0.05,
+    alpha: float = 0.1,
+    candidates: np.ndarray | None = None,
+    *,
+    shared: bool = False,
+) -> SparseFit:
+    """Regress updates on candidate terms with an optimizer of one's choice.
+
+    Parameters
+    ----------
+    trajectory, library, n_participants, threshold, alpha, candidates
+        As in `stlsq`; ``alpha`` is the relaxation nu of SR3. An optimizer object has its own settings.
+    optimizer : {"STLSQ", "SR3_L1", "SR3_weighted_l1"} or pysindy optimizer
+        "STLSQ" runs for all participants at once; the others one participant after the other.
+    shared : bool, default False
+        One structure for the population: a term stays if the root mean square of its coefficients over
+        participants reaches the threshold (for an optimizer object: if half of the participants have it).
+
+    Returns
+    -------
+    SparseFit
+        With least-squares coefficients of the selected terms.
+    """
+    if isinstance(optimizer, str) and optimizer == "STLSQ":
+        search = group_threshold if shared else stlsq
+        return search(trajectory, library, n_participants, threshold, alpha, candidates=candidates)
+    check_optimizer(optimizer)
+    terms = np.ones(len(library.terms), dtype=bool) if candidates is None else candidates
+    reduced = replace(library, powers=tuple(np.array(library.powers, dtype=object)[terms].tolist()))
+    solver = (
+        sr3(reduced, threshold, alpha, weighted=optimizer == "SR3_weighted_l1")
+        if isinstance(optimizer, str)
+        else optimizer
+    )
+    found = fit_with_pysindy(trajectory, reduced, n_participants, solver)
+    selected = np.zeros((n_participants, len(terms)), dtype=bool)
+    selected[:, terms] = (
+        _everybodys(found, threshold if isinstance(optimizer, str) else None) if shared else found.selected
+    )
+    return _unbiased(_moments(trajectory, library, n_participants), selected)
+
+
+def _everybodys(found: SparseFit, threshold: float | None) -> np.ndarray:
+    """Give everybody the terms that matter in the population, (P, K)."""
+    present = ~np.isnan(found.coefficients).any(axis=1)
+    if threshold is None:
+        kept = found.selected[present].mean(axis=0) >= 0.5
+    else:
+        kept = np.sqrt((found.coefficients[present] ** 2).mean(axis=0)) >= threshold
+    return np.broadcast_to(kept, found.selected.shape)
+
+
+def sr3(library: ModuleLibrary, threshold: float, nu: float, *, weighted: bool = False) -> pysindy.SR3:
+    """Sparse relaxed regularized regression with an L1 penalty that shrinks by ``threshold``.
+
+    Zheng et al. (2019), doi:10.1109/ACCESS.2018.2886528.
+
+    Parameters
+    ----------
+    library : ModuleLibrary
+        K terms.
+    threshold : float
+        Soft threshold of the relaxed coefficients, 0 or more.
+    nu : float
+        Relaxation, above 0.
+    weighted : bool
+        Multiply the threshold by each term's degree, so that simpler terms enter first and the constant
+        is free.
+    """
+    if threshold < 0 or nu <= 0:
+        raise ConfigError("threshold must be 0 or more and alpha above 0", got={"threshold": threshold, "alpha": nu})
+    weight = threshold / nu
+    if not weighted:
+        return pysindy.SR3(reg_weight_lam=weight, regularizer="L1", relax_coeff_nu=nu, max_iter=_SR3_ITERATIONS)
+    weights = weight * np.array([[float(sum(powers)) for powers in library.powers]])
+    return pysindy.SR3(reg_weight_lam=weights, regularizer="weighted_L1", relax_coeff_nu=nu, max_iter=_SR3_ITERATIONS)
 
 
 def fit_with_pysindy(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,10 @@ from spicestat.models.base import BaseRNN, Call
 from spicestat.models.config import SpiceConfig
 from spicestat.training.loop import one_thread
 
-__all__ = ["Trajectory", "record_trajectories"]
+__all__ = ["Trajectory", "record_member_trajectories", "record_trajectories"]
+
+
+_PER_SEQUENCE = tuple(field.name for field in fields(SequenceDataset) if not field.name.startswith("n_"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +62,35 @@ def record_trajectories(model: BaseRNN, data: SequenceDataset, config: SpiceConf
         The model does not call a module, or does not record a signal that a filter needs, or
         passes another number of inputs than ``library_setup`` names.
     """
+    signals, calls = _recorded(model, data)
+    return {module: _trajectory(module, model.n_members, data, config, signals, calls) for module in config.rnn_modules}
+
+
+def record_member_trajectories(model: BaseRNN, data: SequenceDataset, config: SpiceConfig) -> dict[str, Trajectory]:
+    """Like `record_trajectories`, with the members' updates apart: participant i of member m has code m P + i."""
+    n_members, n_participants = model.n_members, data.n_participants
+    codes = torch.arange(n_members, device=data.participant.device).repeat_interleave(data.n_sequences)
+    tensors: dict[str, Any] = {name: _repeated(getattr(data, name), n_members) for name in _PER_SEQUENCE}
+    tensors["participant"] = tensors["participant"] + codes * n_participants
+    apart = replace(data, **tensors, n_participants=n_members * n_participants)
+    signals, calls = _recorded(model, data)
+    return {module: _trajectory(module, 1, apart, config, signals, calls) for module in config.rnn_modules}
+
+
+def _recorded(model: BaseRNN, data: SequenceDataset) -> tuple[dict[str, list[Tensor]], dict[str, list[Call]]]:
+    """Signals and calls of all members on the data."""
     was_training = model.training
     model.eval()
-    features = data.xs.repeat(model.n_members, 1, 1)
     try:
         with torch.no_grad(), one_thread(), model.record() as (signals, calls):
-            model(features, batch_first=True)
+            model(_repeated(data.xs, model.n_members), batch_first=True)
     finally:
         model.train(was_training)
-    return {module: _trajectory(module, model.n_members, data, config, signals, calls) for module in config.rnn_modules}
+    return signals, calls
+
+
+def _repeated(tensor: Tensor, n_members: int) -> Tensor:
+    return tensor.repeat(n_members, *([1] * (tensor.ndim - 1)))
 
 
 def _trajectory(

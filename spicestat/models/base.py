@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from spicestat.errors import ConfigError, ShapeError
 from spicestat.models.equation import ModuleEquation
+from spicestat.models.likelihood import choice_log_likelihood
 from spicestat.models.modules import EnsembleEmbedding, ResidualModule, ScalingConstant
 
 __all__ = ["BaseRNN", "BuildSettings", "Call", "building"]
@@ -99,6 +100,14 @@ class BaseRNN(nn.Module):
     ----------
     init_values : dict of str to float
         State names and their value at the start of a sequence (class attribute).
+    sees_counterfactual : bool
+        Whether modules get the rewards of actions that were not chosen (class attribute, default False).
+    bounds : dict of str to (float, float)
+        Range of those `betas` that are no inverse temperatures, which the refit respects (class attribute).
+    starts : dict of str to float
+        Values of theirs that the refit tries besides others (class attribute).
+    needs_times : bool
+        Whether `log_likelihood` needs response times (class attribute).
     submodules_rnn : ModuleDict
         Networks by module name.
     submodules_eq : dict
@@ -112,7 +121,8 @@ class BaseRNN(nn.Module):
     Notes
     -----
     Where an input of a module is NaN (the chosen action's reward or an additional input was not
-    observed), the module keeps its value. Rewards of other actions that were not shown are 0.
+    observed), the module keeps its value. Rewards of other actions that were not shown are 0, and NaN
+    for a model that learns from them (`sees_counterfactual`).
 
     Source: Weinhardt, Eckstein & Musslick, PsyArXiv v86q5 (SPICE).
 
@@ -127,6 +137,10 @@ class BaseRNN(nn.Module):
     """
 
     init_values: ClassVar[Mapping[str, float]] = {"x_value_reward": 0.5}
+    sees_counterfactual: ClassVar[bool] = False
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    starts: ClassVar[Mapping[str, float]] = {}
+    needs_times: ClassVar[bool] = False
 
     def __init__(self, n_actions: int, embedding_size: int = 0, **_unused: Any) -> None:
         super().__init__()
@@ -205,10 +219,11 @@ class BaseRNN(nn.Module):
         return (actions, rewards, blocks, additional), (participant, experiment), LogitSequence(n_steps), range(n_steps)
 
     def _observed(self, actions: Tensor, rewards: Tensor) -> Tensor:
-        """Zero the rewards of actions not chosen that were not shown, and remember whether a chosen one is missing."""
+        """Zero rewards that were not shown of actions that the model does not learn from; remember missing others."""
         missing = torch.isnan(rewards)
-        self._signals_missing = bool((missing & (actions > 0)).any())
-        return torch.where(missing & (actions == 0), 0.0, rewards)
+        unused = torch.zeros_like(missing) if self.sees_counterfactual else actions == 0
+        self._signals_missing = bool((missing & ~unused).any())
+        return torch.where(missing & unused, 0.0, rewards)
 
     def _given(self, raw_actions: Tensor, additional: Tensor) -> Tensor:
         """Zero the additional inputs on padding, and remember whether one is missing on a trial."""
@@ -350,6 +365,33 @@ class BaseRNN(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Map features to logits and the last states; subclasses implement it."""
         raise NotImplementedError(f"{type(self).__name__} does not implement forward()")
+
+    def log_likelihood(
+        self, logits: Tensor, state: Mapping[str, Tensor], targets: Tensor, times: Tensor, mask: Tensor
+    ) -> Tensor:
+        """Log-likelihood of the targets, summed over the steps of each sequence.
+
+        By default that of the choices under softmax(logits). A model that overrides it must treat steps
+        independently of each other, given the logits and the last state.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (R, T, A)
+            As `forward` gave them.
+        state : mapping of str to Tensor of shape (R, A)
+            The last state that came with them.
+        targets : int Tensor of shape (R, T)
+            Choices; any value where ``mask`` is False.
+        times : Tensor of shape (R, T)
+            Response times in seconds, NaN where there is none.
+        mask : bool Tensor of shape (R, T)
+            Choices that count.
+
+        Returns
+        -------
+        Tensor of shape (R,)
+        """
+        return choice_log_likelihood(logits, targets, mask)
 
 
 def _as_signals(inputs: Tensor | Sequence[Tensor] | None, value: Tensor) -> list[Tensor]:

@@ -2,24 +2,43 @@
 
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
+from spicestat.precoded.asymmetric import (
+    ASYMMETRIC_RNN_CONFIG,
+    INTERACTION_RNN_CONFIG,
+    AsymmetricRNN,
+    InteractionRNN,
+)
 from spicestat.precoded.choice import CHOICE_RNN_CONFIG, ChoiceRNN
+from spicestat.precoded.counterfactual import COUNTERFACTUAL_RNN_CONFIG, CounterfactualRNN
+from spicestat.precoded.drift_diffusion import DRIFT_DIFFUSION_CONFIG, DriftDiffusionRNN
 from spicestat.precoded.forgetting import FORGETTING_RNN_CONFIG, ForgettingRNN
 from spicestat.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 from spicestat.precoded.participant_embedding import ParticipantEmbeddingRNN
 from spicestat.precoded.rescorla_wagner import RESCOLA_WAGNER_CONFIG, RESCORLA_WAGNER_CONFIG, RescorlaWagnerRNN
+from spicestat.precoded.working_memory import WORKING_MEMORY_RNN_CONFIG, WorkingMemoryRNN
 
 __all__ = [
+    "ASYMMETRIC_RNN_CONFIG",
     "CHOICE_RNN_CONFIG",
+    "COUNTERFACTUAL_RNN_CONFIG",
+    "DRIFT_DIFFUSION_CONFIG",
     "FORGETTING_RNN_CONFIG",
+    "INTERACTION_RNN_CONFIG",
     "LEARNING_RATE_RNN_CONFIG",
     "PRECODED",
     "RESCOLA_WAGNER_CONFIG",
     "RESCORLA_WAGNER_CONFIG",
+    "WORKING_MEMORY_RNN_CONFIG",
+    "AsymmetricRNN",
     "ChoiceRNN",
+    "CounterfactualRNN",
+    "DriftDiffusionRNN",
     "ForgettingRNN",
+    "InteractionRNN",
     "LearningRateRNN",
     "ParticipantEmbeddingRNN",
     "RescorlaWagnerRNN",
+    "WorkingMemoryRNN",
 ]
 
 PRECODED: dict[str, tuple[type[BaseRNN], SpiceConfig]] = {
@@ -28,5 +47,9 @@ PRECODED: dict[str, tuple[type[BaseRNN], SpiceConfig]] = {
     "learning_rate": (LearningRateRNN, LEARNING_RATE_RNN_CONFIG),
     "choice": (ChoiceRNN, CHOICE_RNN_CONFIG),
     "participant_embedding": (ParticipantEmbeddingRNN, LEARNING_RATE_RNN_CONFIG),
+    "asymmetric": (AsymmetricRNN, ASYMMETRIC_RNN_CONFIG),
+    "counterfactual": (CounterfactualRNN, COUNTERFACTUAL_RNN_CONFIG),
+    "working_memory": (WorkingMemoryRNN, WORKING_MEMORY_RNN_CONFIG),
+    "drift_diffusion": (DriftDiffusionRNN, DRIFT_DIFFUSION_CONFIG),
 }
 """Model names of `spice_fit` and the command line, with class and config."""

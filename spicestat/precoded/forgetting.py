@@ -24,11 +24,18 @@ FORGETTING_RNN_CONFIG = SpiceConfig(
 
 
 class ForgettingRNN(ParticipantModel):
-    r"""Learned updates of the chosen and of the other actions' values.
+    r"""Learned updates of the chosen and of the other actions' values, in log odds.
 
-    Truth that it can express: :math:`V_c \leftarrow (1-\alpha) V_c + \alpha r` and
-    :math:`V_u \leftarrow (1-f) V_u + f V_0`, with choice probabilities softmax(beta V).
-    Source: Ito & Doya (2009), doi:10.1523/JNEUROSCI.6157-08.2009.
+    Truth that it can express: :math:`V_c \leftarrow V_c + \alpha (r - V_c)` and
+    :math:`V_u \leftarrow V_u + f (V_0 - V_u)`, with choice probabilities softmax(:math:`\beta V`) and values
+    starting at :math:`V_0`. As in `RescorlaWagnerRNN`, choices do not tell the scale of the values
+    from the inverse temperature, so the values are log odds, :math:`Q = \beta (V - V_0)`:
+
+    .. math::
+        Q_c \leftarrow (1-\alpha)\, Q_c + \alpha\beta\, r - \alpha\beta V_0, \qquad Q_u \leftarrow (1-f)\, Q_u
+
+    Ito & Doya (2009), doi:10.1523/JNEUROSCI.6157-08.2009, whose :math:`\kappa_1` and :math:`-\kappa_2` are
+    :math:`\beta (1 - V_0)` and :math:`-\beta V_0` here.
 
     Parameters
     ----------
@@ -39,17 +46,17 @@ class ForgettingRNN(ParticipantModel):
 
     Examples
     --------
-    >>> sorted(ForgettingRNN(n_actions=2).submodules_rnn)
-    ['x_value_reward_chosen', 'x_value_reward_not_chosen']
+    >>> model = ForgettingRNN(n_actions=2)
+    >>> list(model.submodules_rnn), list(model.betas)
+    (['x_value_reward_chosen', 'x_value_reward_not_chosen'], [])
     """
 
-    init_values: ClassVar[Mapping[str, float]] = {"x_value_reward": 0.5}
+    init_values: ClassVar[Mapping[str, float]] = {"x_value_reward": 0.0}
 
     def __init__(self, n_actions: int, n_participants: int = 0, **options: Any) -> None:
         super().__init__(n_actions=n_actions, n_participants=n_participants, **options)
         self.setup_network("x_value_reward_chosen", n_inputs=1)
         self.setup_network("x_value_reward_not_chosen", n_inputs=0)
-        self.betas["x_value_reward"] = self.setup_constant(self.embedding_size)
 
     def update(self, action: Tensor, reward: Tensor, embedding: Tensor | None) -> None:
         """Advance the values by one trial."""

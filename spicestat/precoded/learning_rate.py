@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded.participants import ParticipantModel
+from spicestat.precoded.participants import ParticipantModel, delta_rule
 
 __all__ = ["LEARNING_RATE_RNN_CONFIG", "LearningRateRNN"]
 
@@ -54,7 +54,7 @@ class LearningRateRNN(ParticipantModel):
         self.setup_network("x_learning_rate_reward", n_inputs=2)
         self.setup_network("x_value_reward_not_chosen", n_inputs=0)
         self.betas["x_value_reward"] = self.setup_constant(self.embedding_size)
-        self.submodules_eq["x_value_reward_chosen"] = _delta_rule
+        self.submodules_eq["x_value_reward_chosen"] = delta_rule
 
     def update(self, action: Tensor, reward: Tensor, embedding: Tensor | None) -> None:
         """Advance the states by one trial."""
@@ -74,8 +74,3 @@ class LearningRateRNN(ParticipantModel):
         )
         self.state["x_value_reward"] = chosen + not_chosen
         self.state["x_learning_rate_reward"] = learning_rate
-
-
-def _delta_rule(value: Tensor, inputs: Tensor) -> Tensor:
-    """Return ``value + learning_rate * (reward - value)`` with inputs (reward, learning_rate)."""
-    return value + inputs[..., 1] * (inputs[..., 0] - value)

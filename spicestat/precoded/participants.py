@@ -10,11 +10,15 @@ from torch import Tensor
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 
-__all__ = ["ParticipantModel"]
+__all__ = ["ParticipantModel", "delta_rule"]
 
 
 class ParticipantModel(BaseRNN):
-    """A `BaseRNN` with a participant embedding of size 4 (or the estimator's) when ``n_participants > 0``."""
+    """A `BaseRNN` with a participant embedding of size 4 (or the estimator's) when ``n_participants > 0``.
+
+    A model sets its modules up in ``__init__`` (`setup_network`) and writes `update` and, where
+    more than the reward values drives the choices, `logits`.
+    """
 
     def __init__(self, n_actions: int, n_participants: int = 0, embedding_size: int = 4, **options: Any) -> None:
         if n_participants < 0:
@@ -43,13 +47,20 @@ class ParticipantModel(BaseRNN):
         """Map features (R, T, F) to logits (R, T, A) and the last states; see `BaseRNN`."""
         signals, ids, logits, timesteps = self.init_forward_pass(inputs, prev_state, batch_first)
         embedding = self.embed(ids[0])
-        beta = self.betas["x_value_reward"](embedding)
+        beta = self.inverse_temperature(embedding, signals[0])
         for timestep, action, reward in zip(timesteps, signals[0], signals[1], strict=True):
             self.record_signal("c_action", action)
             self.record_signal("c_reward", reward)
             self.update(action, reward, embedding)
             logits[timestep] = self.logits(beta)
         return self.post_forward_pass(logits, batch_first), self.get_state()
+
+    def inverse_temperature(self, embedding: Tensor | None, like: Tensor) -> Tensor:
+        """Return the inverse temperature (R, 1) of the reward values; 1 where values are log odds already."""
+        if "x_value_reward" not in self.betas:
+            return like.new_ones(())
+        beta: Tensor = self.betas["x_value_reward"](embedding)
+        return beta
 
     def update(self, action: Tensor, reward: Tensor, embedding: Tensor | None) -> None:
         """Advance the states by one trial, given the choices and rewards (R, A); each model has its own."""
@@ -58,3 +69,8 @@ class ParticipantModel(BaseRNN):
     def logits(self, beta: Tensor) -> Tensor:
         """Logits (R, A) of the next choice."""
         return self.state["x_value_reward"] * beta
+
+
+def delta_rule(value: Tensor, inputs: Tensor) -> Tensor:
+    """Return ``value + learning_rate * (reward - value)`` with inputs (reward, learning_rate)."""
+    return value + inputs[..., 1] * (inputs[..., 0] - value)

@@ -23,10 +23,19 @@ RESCOLA_WAGNER_CONFIG = RESCORLA_WAGNER_CONFIG
 
 
 class RescorlaWagnerRNN(ParticipantModel):
-    r"""Learned update of the chosen action's value; the others keep theirs.
+    r"""Learned update of the chosen action's value, in log odds; the others keep theirs.
 
-    Truth that it can express: :math:`V_c \leftarrow (1-\alpha) V_c + \alpha r`, with choice
-    probabilities softmax(beta V). Source: Rescorla & Wagner (1972).
+    Truth that it can express: :math:`V_c \leftarrow V_c + \alpha (r - V_c)` with choice probabilities
+    softmax(:math:`\beta V`), values starting at :math:`V_0`. Rescorla & Wagner (1972), in Black &
+    Prokasy (eds.), *Classical Conditioning II*, 64-99.
+
+    Choices tell only the product of the scale of the values and the inverse temperature. The values
+    are therefore log odds, :math:`Q = \beta (V - V_0)`, start at 0, and there is no inverse temperature:
+
+    .. math:: Q_c \leftarrow (1-\alpha)\, Q_c + \alpha\beta\, r - \alpha\beta V_0
+
+    so that the coefficient of the own state is :math:`1-\alpha`, of ``c_reward`` :math:`\alpha\beta`, and
+    of ``1`` :math:`-\alpha\beta V_0`. `LearningRateRNN` has :math:`\alpha` and :math:`\beta` as coefficients.
 
     Parameters
     ----------
@@ -37,18 +46,16 @@ class RescorlaWagnerRNN(ParticipantModel):
 
     Examples
     --------
-    >>> RescorlaWagnerRNN(n_actions=3, n_participants=10).betas["x_value_reward"]
-    ScalingConstant(
-      (linear): EnsembleLinear()
-    )
+    >>> model = RescorlaWagnerRNN(n_actions=3, n_participants=10)
+    >>> list(model.submodules_rnn), list(model.betas)
+    (['x_value_reward_chosen'], [])
     """
 
-    init_values: ClassVar[Mapping[str, float]] = {"x_value_reward": 0.5}
+    init_values: ClassVar[Mapping[str, float]] = {"x_value_reward": 0.0}
 
     def __init__(self, n_actions: int, n_participants: int = 0, **options: Any) -> None:
         super().__init__(n_actions=n_actions, n_participants=n_participants, **options)
         self.setup_network("x_value_reward_chosen", n_inputs=1)
-        self.betas["x_value_reward"] = self.setup_constant(self.embedding_size)
 
     def update(self, action: Tensor, reward: Tensor, embedding: Tensor | None) -> None:
         """Advance the value of the chosen action by one trial."""

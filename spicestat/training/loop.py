@@ -1,4 +1,4 @@
-"""The training loop: AdamW on the masked choice likelihood, with ensembles riding in the batch."""
+"""The training loop: AdamW on the model's masked likelihood, with ensembles riding in the batch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, NumericalError
 from spicestat.models.base import BaseRNN
 from spicestat.training.config import TrainingConfig
-from spicestat.training.loss import choice_log_likelihood
+from spicestat.training.loss import check_times, mean_nll
 
-__all__ = ["Progress", "TrainingResult", "one_thread", "rnn_logits", "train"]
+__all__ = ["Progress", "TrainingResult", "one_thread", "rnn_logits", "rnn_nll", "train"]
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, total, message)."""
@@ -62,18 +62,45 @@ def one_thread() -> Iterator[None]:
 
 def rnn_logits(model: BaseRNN, data: SequenceDataset) -> Tensor:
     """Logits (S, T, A) of the networks, averaged as probabilities over ensemble members (then logged)."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), one_thread():
-            logits, _ = model(_repeat(data.xs, model.n_members), batch_first=True)
-    finally:
-        model.train(was_training)
+    logits, _ = _run_networks(model, data)
     if model.n_members == 1:
         only: Tensor = logits
         return only
     log_probability = torch.log_softmax(logits, dim=-1).reshape(model.n_members, *data.mask.shape, -1)
     return torch.logsumexp(log_probability, dim=0)
+
+
+def rnn_nll(model: BaseRNN, data: SequenceDataset) -> float:
+    """Mean negative log-likelihood per choice, in nats, of the networks; ensemble members are averaged by likelihood.
+
+    For a model with response times it is that of choice and time together, which are a density: it
+    may be negative.
+    """
+    if not model.needs_times:
+        return mean_nll(rnn_logits(model, data), data)
+    check_times(model, data)
+    logits, state = _run_networks(model, data)
+    targets, times, mask = (
+        _repeat(part, model.n_members).reshape(-1, 1) for part in (data.targets, data.times, data.mask)
+    )
+    # every step a sequence of its own, so that members are averaged trial by trial
+    each_step = {name: value.repeat_interleave(data.n_steps, dim=0) for name, value in state.items()}
+    trials = model.log_likelihood(logits.reshape(-1, 1, logits.shape[-1]), each_step, targets, times, mask)
+    per_member = trials.reshape(model.n_members, *data.mask.shape)
+    averaged = torch.logsumexp(per_member, dim=0) - math.log(model.n_members)
+    return float(-averaged.sum() / data.mask.sum())
+
+
+def _run_networks(model: BaseRNN, data: SequenceDataset) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits (M * S, T, A) and last states of all members, without gradients and dropout."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), one_thread():
+            logits, state = model(_repeat(data.xs, model.n_members), batch_first=True)
+    finally:
+        model.train(was_training)
+    return logits, state
 
 
 def train(
@@ -108,12 +135,15 @@ def train(
     Raises
     ------
     ConfigError
-        ``patience`` without validation data.
+        ``patience`` without validation data, or a model that needs response times without them.
     NumericalError
         The loss is not finite.
     """
     if config.patience is not None and validation is None:
         raise ConfigError("patience needs validation data", got=config.patience, do="pass validation data, or None")
+    for part in (data, validation):
+        if part is not None:
+            check_times(model, part)
     run = _Run(model, data, config, validation)
     stopped = "epochs"
     with torch.random.fork_rng(devices=_cuda(data)), one_thread():
@@ -200,15 +230,19 @@ class _Run:
         n_members = self.model.n_members
         pick = slice(None) if rows is None else rows
         features = _repeat(self.features[pick], n_members)
-        targets, mask = (_repeat(part[pick], n_members) for part in (self.data.targets, self.data.mask))
+        targets, times, mask = (
+            _repeat(part[pick], n_members) for part in (self.data.targets, self.data.times, self.data.mask)
+        )
         weights = self.weights[:, pick].reshape(-1)
         chunk = self.config.n_steps_per_call or self.data.n_steps
         state, total, count = None, 0.0, 0.0
         for start in range(0, self.data.n_steps, chunk):
             steps = slice(start, start + chunk)
-            logits, state = self.model(features[:, steps], prev_state=state, batch_first=True)
-            state = {name: value.detach() for name, value in state.items()}
-            log_likelihood = choice_log_likelihood(logits, targets[:, steps], mask[:, steps]) * weights
+            logits, last = self.model(features[:, steps], prev_state=state, batch_first=True)
+            state = {name: value.detach() for name, value in last.items()}
+            log_likelihood = weights * self.model.log_likelihood(
+                logits, last, targets[:, steps], times[:, steps], mask[:, steps]
+            )
             n_choices = (mask[:, steps].sum(dim=1) * weights).sum()
             if n_choices == 0:
                 continue
@@ -235,9 +269,7 @@ class _Run:
 
     def _evaluate(self, epoch: int) -> None:
         assert self.validation is not None
-        logits = rnn_logits(self.model, self.validation)
-        total = choice_log_likelihood(logits, self.validation.targets, self.validation.mask).sum()
-        loss = float(-total / self.validation.mask.sum().clamp(min=1))
+        loss = rnn_nll(self.model, self.validation) if bool(self.validation.mask.any()) else 0.0
         if not self.validation_nll or loss < min(value for _, value in self.validation_nll):
             self.best_epoch = epoch
             self._best = copy.deepcopy(self.model.state_dict())

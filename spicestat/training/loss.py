@@ -1,39 +1,41 @@
-"""Masked choice log-likelihoods: padding and missing choices never count."""
+"""What a model loses on data: checks of response times, and the mean negative log-likelihood of choices."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from spicestat.dataset import SequenceDataset
+from spicestat.errors import ConfigError, DataError
+from spicestat.models.base import BaseRNN
+from spicestat.models.likelihood import choice_log_likelihood
+from spicestat.trial_checks import LONGEST_SECONDS
 
-__all__ = ["choice_log_likelihood", "mean_nll"]
+__all__ = ["check_times", "choice_log_likelihood", "mean_nll"]
 
 
-def choice_log_likelihood(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """Sum of log softmax probabilities of the targets, per sequence.
+def check_times(model: BaseRNN, data: SequenceDataset) -> None:
+    """Raise unless the data have the response times, in seconds, that the model needs.
 
-    Parameters
-    ----------
-    logits : Tensor of shape (R, T, A)
-    targets : int Tensor of shape (R, T)
-    mask : bool Tensor of shape (R, T)
-
-    Returns
-    -------
-    Tensor of shape (R,)
-
-    Examples
-    --------
-    >>> choice_log_likelihood(torch.zeros(1, 2, 4), torch.zeros(1, 2, dtype=torch.long), torch.tensor([[True, False]]))
-    tensor([-1.3863])
+    Raises
+    ------
+    ConfigError
+        There are none.
+    DataError
+        They look like milliseconds.
     """
-    chosen = torch.gather(logits, -1, targets.unsqueeze(-1)).squeeze(-1)
-    log_probability = chosen - torch.logsumexp(logits, dim=-1)
-    return torch.where(mask, log_probability, 0.0).sum(dim=-1)
+    if not model.needs_times:
+        return
+    if not data.has_times:
+        raise ConfigError(
+            f"{type(model).__name__} needs response times, and the data have none",
+            do="name their column with rt=..., or pass targets that hold the time in seconds at the chosen action",
+        )
+    median = float(data.times[data.mask].nanmedian())
+    if median > LONGEST_SECONDS:
+        raise DataError("response times must be in seconds", got=f"a median of {median:g}", do="divide them by 1000")
 
 
 def mean_nll(logits: Tensor, data: SequenceDataset) -> float:
-    """Mean negative log-likelihood per choice, in nats, of logits (S, T, A)."""
+    """Mean negative log-likelihood per choice, in nats, of logits (S, T, A); times play no part."""
     total = choice_log_likelihood(logits, data.targets, data.mask).sum()
     return float(-total / data.mask.sum())

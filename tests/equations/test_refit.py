@@ -260,6 +260,7 @@ def padded(data, extra):
         return torch.cat([tensor, more], dim=1)
 
     fills = {"actions": 1.0, "rewards": 7.0, "inputs": 0.0, "targets": 1, "mask": False, "valid": False}
+    fills["times"] = 0.5
     return replace(data, **{name: longer(getattr(data, name), value) for name, value in fills.items()})
 
 

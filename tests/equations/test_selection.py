@@ -9,7 +9,8 @@ import pytest
 
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
-from spicestat.equations.selection import required_gain, select_structure
+from spicestat.equations.criteria import required_gain
+from spicestat.equations.selection import select_structure as select_with_inclusion
 from spicestat.errors import ConfigError
 from spicestat.simulate import DEFAULT_PARAMETERS, Parameter, simulate_cohort
 from spicestat.trials import read_trials
@@ -26,6 +27,10 @@ EVERYTHING = {
     (NOT_CHOSEN, NOT_CHOSEN): 0.8,
     BETA: 3.0,
 }
+
+
+def select_structure(*arguments, **settings):
+    return select_with_inclusion(*arguments, **settings).result
 
 
 def cohort_data(forget, n_participants=10, seed=3):

@@ -1,0 +1,92 @@
+"""Weakly informative prior of the coefficients, for comparing structures by their evidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from spicestat.equations.equation_set import BETA, EquationSet
+
+__all__ = ["CoefficientPrior", "weak_prior"]
+
+_DF = 4.0
+_TERM_SCALE = 0.5
+_BETA_SCALE = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class CoefficientPrior:
+    r"""Independent Student-t priors, :math:`(\theta_j - m_j) / s_j \sim t_4`.
+
+    Attributes
+    ----------
+    center : ndarray of shape (K,)
+        Locations m.
+    scale : ndarray of shape (K,)
+        Scales s, above 0.
+
+    Examples
+    --------
+    >>> prior = CoefficientPrior(np.zeros(1), np.ones(1))
+    >>> float(np.round(np.exp(prior.log_density(np.array([[0.0]])))[0, 0], 3))
+    0.375
+    """
+
+    center: np.ndarray
+    scale: np.ndarray
+
+    def select(self, positions: np.ndarray) -> CoefficientPrior:
+        """Return the prior of some of the coefficients."""
+        return CoefficientPrior(self.center[positions], self.scale[positions])
+
+    def log_density(self, coefficients: np.ndarray) -> np.ndarray:
+        """Log density of each coefficient, (P, K) to (P, K)."""
+        z = (coefficients - self.center) / self.scale
+        constant = math.lgamma((_DF + 1) / 2) - math.lgamma(_DF / 2) - 0.5 * math.log(_DF * math.pi)
+        density: np.ndarray = constant - np.log(self.scale) - (_DF + 1) / 2 * np.log1p(z**2 / _DF)
+        return density
+
+    def precision(self, coefficients: np.ndarray) -> np.ndarray:
+        """Precision of the normal distribution that touches the density from below, (P, K) to (P, K).
+
+        Its gradient agrees with the density's, and unlike the true curvature it is positive everywhere.
+        """
+        weight: np.ndarray = (_DF + 1) / (_DF * self.scale**2 + (coefficients - self.center) ** 2)
+        return weight
+
+    def gradient(self, coefficients: np.ndarray) -> np.ndarray:
+        """Gradient of the log density, (P, K) to (P, K)."""
+        slope: np.ndarray = -self.precision(coefficients) * (coefficients - self.center)
+        return slope
+
+
+def weak_prior(
+    equations: EquationSet, largest_reward: float, own_scales: Mapping[str, float] | None = None
+) -> CoefficientPrior:
+    """Prior for coefficients of any model: of size .5, an own state between forgotten and kept.
+
+    Scales are .5 for coefficients (constants, which may be in units of reward, .5 max(1, max|r|)), and
+    5 / max|r| for inverse temperatures, around 0; an own state's coefficient is centred at .5. Tails are
+    heavy (t with 4 degrees of freedom; Gelman et al. 2008, doi:10.1214/08-AOAS191), so that a large
+    effect is not held against a term.
+
+    Parameters
+    ----------
+    equations : EquationSet
+        K coefficients.
+    largest_reward : float
+        Largest absolute reward, 0 or more.
+    own_scales : mapping of str to float, optional
+        Scales of constants that are no inverse temperatures, by name.
+    """
+    reward = largest_reward or 1.0
+    sizes = {(BETA, name): size for name, size in (own_scales or {}).items()}
+    by_module, by_term = {BETA: _BETA_SCALE / reward}, {"1": _TERM_SCALE * max(1.0, reward)}
+    scale = [
+        sizes.get((module, term), by_module.get(module, by_term.get(term, _TERM_SCALE)))
+        for module, term in equations.terms
+    ]
+    return CoefficientPrior(np.where(equations.own_state, 0.5, 0.0), np.array(scale))

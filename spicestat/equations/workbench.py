@@ -1,0 +1,224 @@
+"""Workbench of the structure search: fits structures, scores them, and predicts where others have their peak."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.ascent import ascend
+from spicestat.equations.averaging import Visited
+from spicestat.equations.criteria import Arbiter
+from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
+from spicestat.equations.forward import EquationModel
+from spicestat.equations.moves import Move
+from spicestat.equations.refit import Curvature, RefitResult, local_curvature, refit
+from spicestat.models.base import BaseRNN
+from spicestat.splits import k_folds
+from spicestat.training.loop import one_thread
+
+__all__ = ["Workbench"]
+
+_TOLERANCE, _MAX_ITER = 0.05, 10
+"""Precision of these refits: enough to compare likelihoods with what a term must gain."""
+
+_NO_EFFECT = 1e-6
+"""Log-likelihoods that differ by less are equal."""
+
+_MAX_ASCENT, _SHORT_ASCENT = 40, 6
+"""Evaluations of gradients: to come near a maximum, and to see what a move promises."""
+
+_WIDE = 50.0
+"""No coefficient goes beyond."""
+
+
+class Workbench:
+    """Fits and scores structures on one data set, and remembers what it has seen.
+
+    Parameters
+    ----------
+    model : BaseRNN
+        Gives the forward pass.
+    data : SequenceDataset
+        Choices of P participants.
+    arbiter : Arbiter
+        Scores structures.
+    start : EquationSet
+        Gives the K terms.
+    allowed : bool ndarray of shape (K,)
+        Candidate terms.
+    n_folds : int, default 0
+        With 2 or more, structures are scored by cross-validation: the log-likelihood of each part of the
+        sequences, in consecutive parts that keep their history, at estimates from the others. The
+        arbiter's prior steadies these estimates.
+    """
+
+    def __init__(
+        self,
+        model: BaseRNN,
+        data: SequenceDataset,
+        arbiter: Arbiter,
+        start: EquationSet,
+        allowed: np.ndarray,
+        n_folds: int = 0,
+    ) -> None:
+        self.model, self.data, self.arbiter, self.allowed = model, data, arbiter, allowed
+        self.present = data.trials_per_participant.numpy() > 0
+        self.visited = Visited(start.n_participants)
+        self._information: np.ndarray | None = None
+        everything = start.with_status(np.where(allowed, FREE, EXCLUDED).astype("int8"))
+        self._run, self._who = EquationModel(model, data, everything), data.participant.numpy()
+        folds = k_folds(data, n_folds, by="time") if n_folds else ()
+        self._folds = [(fold.train, EquationModel(model, fold.test, everything)) for fold in folds]
+
+    def fit(
+        self, equations: EquationSet, starts: list[np.ndarray] | None = None, open_: np.ndarray | None = None
+    ) -> tuple[RefitResult, np.ndarray]:
+        """Fit a structure, for the participants where ``open_`` (P,) only, and return it with its scores (P,).
+
+        Scores of the others are -inf.
+        """
+        result = self._refit(self.data, equations, starts, open_)
+        scored = self.arbiter.score(result) if not self._folds else self._held_out(result.equations, open_)
+        score = np.where(result.n_trials > 0, scored, -np.inf)
+        self.visited.add(equations.status, score)
+        return result, score
+
+    def _refit(
+        self,
+        data: SequenceDataset,
+        equations: EquationSet,
+        starts: list[np.ndarray] | None,
+        open_: np.ndarray | None,
+    ) -> RefitResult:
+        if open_ is not None:
+            data = data.select(torch.from_numpy(np.flatnonzero(open_[self._who])))
+        if self._information is not None:
+            equations = self._ascended(equations, self.present if open_ is None else open_, _MAX_ASCENT)[0]
+        return refit(
+            self.model,
+            data,
+            equations,
+            starts,
+            prior=self.arbiter.prior,
+            tolerance=_TOLERANCE,
+            max_iter=_MAX_ITER,
+        )
+
+    def _ascended(self, equations: EquationSet, open_: np.ndarray, max_iter: int) -> tuple[EquationSet, np.ndarray]:
+        """Climb by gradients from the present coefficients; returns these and the log-likelihood (P,) there."""
+        assert self._information is not None
+        free = equations.status == FREE
+        inverse = self.arbiter.inverse(equations, self._information)
+        with one_thread():
+            run = ascend(
+                lambda values, active: self._objective(values, active, free),
+                torch.from_numpy(equations.coefficients),
+                torch.from_numpy(free),
+                torch.from_numpy(inverse),
+                torch.from_numpy(open_),
+                tolerance=_TOLERANCE,
+                max_iter=max_iter,
+            )
+        climbed = equations.with_coefficients(run.coefficients.numpy())
+        log_likelihood = run.value.numpy()
+        if self.arbiter.prior is not None:
+            density = self.arbiter.prior.log_density(climbed.coefficients)
+            log_likelihood = log_likelihood - np.where(free, density, 0.0).sum(axis=1)
+        return climbed, log_likelihood
+
+    def _objective(self, values: Tensor, active: Tensor, free: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Log-likelihood plus log prior (P,), and its gradient (P, K)."""
+        rows = torch.nonzero(active[self._who]).squeeze(1)
+        inside = values.clamp(-_WIDE, _WIDE).requires_grad_()
+        per_sequence = self._run.log_likelihood(inside.unsqueeze(0), rows)[0]
+        (gradient,) = torch.autograd.grad(per_sequence.sum(), inside)
+        total = torch.zeros(len(values), dtype=torch.float64).index_add_(
+            0, torch.from_numpy(self._who)[rows], per_sequence.detach()
+        )
+        prior = self.arbiter.prior
+        if prior is not None:
+            density = np.where(free, prior.log_density(values.numpy()), 0.0).sum(axis=1)
+            total = total + torch.from_numpy(density)
+            gradient = gradient + torch.from_numpy(np.where(free, prior.gradient(values.numpy()), 0.0))
+        return total, gradient
+
+    def _held_out(self, equations: EquationSet, open_: np.ndarray | None) -> np.ndarray:
+        """Cross-validated log-likelihood (P,), started at the estimates from all data."""
+        total = np.zeros(len(equations.coefficients))
+        for train, test in self._folds:
+            fitted = self._refit(train, equations, [], open_).equations
+            total += _log_likelihood(test, fitted.coefficients, self._who)
+        return total
+
+    def outlook(
+        self, equations: EquationSet, moves: list[Move], open_: np.ndarray | None = None
+    ) -> list[tuple[EquationSet, np.ndarray]]:
+        """Structures after moves, with coefficients after a short ascent and the scores (P,) reached there.
+
+        Participants for whom a move is not possible, or who are not in ``open_`` (P,; default: all), keep
+        their structure.
+        """
+        curvature = local_curvature(self.model, self.data, equations, self.allowed)
+        self._information = curvature.information
+        found = []
+        for move in moves:
+            possible = move.possible(equations.status) & (self.present if open_ is None else open_)
+            if not possible.any():
+                continue
+            status = np.where(possible[:, None], move.apply(equations.status), equations.status)
+            moved = EquationSet(equations.libraries, equations.states, equations.coefficients, status)
+            climbed, log_likelihood = self._ascended(self._compensated(equations, moved), possible, _SHORT_ASCENT)
+            score = self._predicted(np.nan_to_num(log_likelihood, nan=-np.inf), climbed, curvature)
+            found.append((climbed, np.where(possible, score, self._stay(equations, curvature))))
+        return found
+
+    def _compensated(self, equations: EquationSet, moved: EquationSet) -> EquationSet:
+        """Let the free coefficients make up for a term that left, as far as the curvature tells and where it helps.
+
+        Without it, a short ascent starts so low that no term among correlated ones would ever seem to be in excess.
+        """
+        assert self._information is not None
+        plain = moved.with_coefficients(equations.coefficients)
+        free = moved.status == FREE
+        change = np.where(free, 0.0, plain.coefficients - equations.coefficients)
+        if not change.any():
+            return plain
+        pull = np.where(free, np.einsum("pkl,pl->pk", self._information, change), 0.0)
+        step = np.einsum("pkl,pl->pk", self.arbiter.inverse(moved, self._information), pull)
+        shifted = plain.with_coefficients(plain.coefficients - step)
+        low, high = (np.nan_to_num(self.log_likelihood(end.coefficients), nan=-np.inf) for end in (plain, shifted))
+        return plain.with_coefficients(np.where((high > low)[:, None], shifted.coefficients, plain.coefficients))
+
+    def _stay(self, equations: EquationSet, curvature: Curvature) -> np.ndarray:
+        """Score (P,) of the present structure, predicted like that of others."""
+        score = self._predicted(self.log_likelihood(equations.coefficients), equations, curvature)
+        return np.where(self.present, score, 0.0)
+
+    def _predicted(self, log_likelihood: np.ndarray, equations: EquationSet, curvature: Curvature) -> np.ndarray:
+        """Score (P,) to expect; for cross-validation Akaike's, to which it tends (Stone 1977, JRSS B 39, 44-47)."""
+        if self._folds:
+            return np.asarray(log_likelihood - (equations.status == FREE).sum(axis=1))
+        return self.arbiter.predict(log_likelihood, equations, curvature)
+
+    def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:
+        """Log-likelihood (P,) at coefficients (P, K) of allowed terms."""
+        return _log_likelihood(self._run, coefficients, self._who)
+
+    def without_idle_states(self, equations: EquationSet) -> EquationSet:
+        """Drop own states that are kept without an effect: from such a start, other terms would seem to add up."""
+        before = self.log_likelihood(equations.coefficients)
+        for position in np.flatnonzero(equations.own_state & (equations.status == KEPT).all(axis=0)):
+            status = equations.status.copy()
+            status[:, position] = EXCLUDED
+            dropped = equations.with_status(status)
+            if np.allclose(self.log_likelihood(dropped.coefficients), before, rtol=0.0, atol=_NO_EFFECT):
+                equations = dropped
+        return equations
+
+
+def _log_likelihood(run: EquationModel, coefficients: np.ndarray, who: np.ndarray) -> np.ndarray:
+    with torch.no_grad(), one_thread():
+        per_sequence = run.log_likelihood(torch.from_numpy(coefficients).unsqueeze(0))[0].numpy()
+    return np.bincount(who, per_sequence, len(coefficients))
