@@ -126,7 +126,13 @@ def fit(
     people: Annotated[Path | None, typer.Option(help="Table with one row of covariates per participant.")] = None,
     model: Annotated[str, typer.Option(help="Precoded model.")] = "choice",
     structure: Annotated[str, typer.Option(help="One structure per 'population' or per 'participant'.")] = "population",
-    criterion: Annotated[str, typer.Option(help="What a term must gain: 'aic' or 'bic'.")] = "aic",
+    criterion: Annotated[
+        str | None,
+        typer.Option(
+            help="What decides between structures: 'aic', 'bic', 'evidence' or 'cv'. "
+            "Default: 'aic' for the population, 'evidence' for participants."
+        ),
+    ] = None,
     scale_rewards: Annotated[bool, typer.Option(help="Scale rewards to 0-1 over all trials.")] = False,
     epochs: Annotated[int, typer.Option(help="Training epochs.")] = 300,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers.")] = 0,

@@ -566,6 +566,7 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         whole_number("n_participants", self.n_participants, 0)
         whole_number("n_experiments", self.n_experiments, 0)
         optional_whole_number("spice_participant_id", self.spice_participant_id, 0)
+        whole_number("random_state", self.random_state, 0)
         named = isinstance(self.spice_optimizer_type, str)
         if self.use_optuna and not named:
             raise ConfigError(

@@ -153,7 +153,7 @@ def spice_fit(
     reward_scaling: Literal["minmax"] | None = None,
     model: str | tuple[type[BaseRNN], SpiceConfig] = "choice",
     structure: Structure = "population",
-    criterion: Criterion = "aic",
+    criterion: Criterion | None = None,
     degree: int = 1,
     threshold: float = 0.03,
     epochs: int = 300,
@@ -180,8 +180,9 @@ def spice_fit(
     structure : {"population", "participant"}, default "population"
         One equation structure for everybody, so that coefficients can be compared over people, or
         one per participant.
-    criterion : {"aic", "bic"}, default "aic"
-        What a term must gain in likelihood; see `required_gain`.
+    criterion : {"aic", "bic", "evidence", "cv"}, optional
+        What decides between structures; see `select_structure`. Default: "aic" for the population's
+        structure, "evidence" for one per participant.
     degree : int, default 1
         Polynomial degree of the candidate terms.
     threshold : float, default 0.03

@@ -12,11 +12,11 @@ import torch
 from spicestat.agents import AgentNetwork, AgentSpice
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.discover import SparseSettings, Structure, sparse_equations
-from spicestat.equations.forward import equation_nll
+from spicestat.equations.forward import copied, equation_nll
 from spicestat.equations.off_policy import joined_trajectories, off_policy_sessions
 from spicestat.equations.playing import simulate_model
 from spicestat.equations.signals import module_signals
-from spicestat.equations.stepping import copied, n_embedded
+from spicestat.equations.stepping import n_embedded
 from spicestat.equations.trajectories import Trajectory, record_trajectories
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN

@@ -23,12 +23,17 @@
 #' @param people A data frame (or the path of one) with one row per
 #'   participant, in which the id has the same column name as in `trials`.
 #' @param ... Further settings of the engine, by name: `inputs` and `actions`
-#'   (character), `reward_scaling`, `learning_rate`, `hidden_size`,
-#'   `embedding_size`, `structure`, `device`, and so on.
+#'   (character), `rt` (name of the column of response times in seconds),
+#'   `reward_scaling`, `learning_rate`, `hidden_size`, `embedding_size`,
+#'   `structure`, `device`, and so on.
 #' @param model Name of the model to start from: `"choice"` (learning rate,
 #'   forgetting and choice perseveration; terms that the choices do not need are
-#'   dropped), `"participant_embedding"` (the same without perseveration),
-#'   `"learning_rate"`, `"forgetting"` or `"rescorla_wagner"`.
+#'   dropped), `"learning_rate"` or `"participant_embedding"` (the same without
+#'   perseveration), `"asymmetric"` (a learning rate for each sign of the
+#'   prediction error), `"counterfactual"` (learning from shown rewards of other
+#'   actions), `"working_memory"` (weights of the last four choices and rewards),
+#'   `"drift_diffusion"` (choices and response times, `rt`), `"forgetting"` or
+#'   `"rescorla_wagner"` (values in log odds).
 #' @param epochs Number of training epochs of the network; `NULL` for the
 #'   engine's default.
 #' @param seed Whole number. The same seed gives the same fit.

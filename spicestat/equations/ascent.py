@@ -35,7 +35,7 @@ def ascend(
     *,
     tolerance: float,
     max_iter: int,
-    step_limit: float = 1.0,
+    step_limit: Tensor | float = 1.0,
 ) -> Ascent:
     """Maximise by BFGS with step halving, for all participants at once.
 
@@ -57,7 +57,7 @@ def ascend(
         Gain that the next step may still promise.
     max_iter : int
         Largest number of evaluations.
-    step_limit : float
+    step_limit : Tensor of shape (K,) or float
         Largest change of a coefficient in one step.
 
     Examples
@@ -70,7 +70,7 @@ def ascend(
     >>> run.coefficients.round(decimals=3)
     tensor([[3., 3.]])
     """
-    point = start.clone()
+    point, limit = start.clone(), torch.as_tensor(step_limit, dtype=start.dtype)
     value, gradient = objective(point, active)
     gradient = torch.where(free, torch.nan_to_num(gradient), 0.0)
     both = free[:, :, None] & free[:, None, :]
@@ -81,7 +81,7 @@ def ascend(
         active = active & (promised > 2 * tolerance) & (stride > _SHORTEST)
         if not bool(active.any()):
             break
-        step = (stride[:, None] * direction).clamp(-step_limit, step_limit)
+        step = torch.minimum(torch.maximum(stride[:, None] * direction, -limit), limit)
         trial = torch.where(active[:, None], point + step, point)
         new_value, new_gradient = objective(trial, active)
         new_gradient = torch.where(free, torch.nan_to_num(new_gradient), 0.0)

@@ -36,6 +36,11 @@ class Visited:
                 key = own.tobytes()
                 scores[key] = max(value, scores.get(key, -np.inf))
 
+    def score(self, status: np.ndarray) -> np.ndarray:
+        """Best score (P,) of each one's structure, status (P, K); NaN where it was not compared."""
+        own = zip(self._scores, status.astype("int8"), strict=True)
+        return np.array([scores.get(row.tobytes(), np.nan) for scores, row in own])
+
     def inclusion(self, final: np.ndarray, *, shared: bool = False) -> np.ndarray:
         """Share (P, K) of the weight exp(score) of structures in which a term is free.
 

@@ -15,7 +15,7 @@ from spicestat.models.modules import keep_first_member
 from spicestat.training.loop import one_thread
 from spicestat.training.loss import check_times
 
-__all__ = ["EquationModel", "equation_logits", "equation_nll"]
+__all__ = ["EquationModel", "copied", "equation_logits", "equation_nll", "row_equations"]
 
 
 class EquationModel:
@@ -32,14 +32,13 @@ class EquationModel:
     """
 
     def __init__(self, model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> None:
-        self.model = copy.deepcopy(model).double().eval()
+        self.model = copied(model).double()
         # equations have no members; embeddings, which forward() still looks up, must agree on that
         keep_first_member(self.model)
         self.model.n_members = 1
         self.data = data.to(dtype=torch.float64)
         self.features = self.data.xs
         self.equations = equations
-        self.used = (equations.status != EXCLUDED).any(axis=0)
 
     def logits(self, coefficients: Tensor, rows: Tensor | None = None, n_steps: int | None = None) -> Tensor:
         """Run the equations.
@@ -77,24 +76,31 @@ class EquationModel:
         who = self.data.participant if rows is None else self.data.participant[rows]
         n_copies, n_rows = coefficients.shape[0], features.shape[0]
         per_row = coefficients[:, who].reshape(n_copies * n_rows, -1)
-        modules = {
-            library.module: self._equation(library.module, library.factors, self.equations.positions(library), per_row)
-            for library in self.equations.libraries
-        }
-        first_beta = per_row.shape[1] - len(self.equations.states)
-        betas = {state: per_row[:, first_beta + offset, None] for offset, state in enumerate(self.equations.states)}
+        modules, betas = row_equations(self.equations, per_row)
         with self.model.equations(modules, betas):
             logits, state = self.model(features.repeat(n_copies, 1, 1), batch_first=True)
         return logits, state
 
-    def _equation(
-        self, module: str, factors: tuple[tuple[int, ...], ...], positions: slice, per_row: Tensor
-    ) -> ModuleEquation:
-        used = [offset for offset in range(len(factors)) if self.used[positions.start + offset]]
-        return ModuleEquation(
-            factors=[factors[offset] for offset in used],
-            coefficients=[per_row[:, positions.start + offset, None] for offset in used],
+
+def copied(model: BaseRNN) -> BaseRNN:
+    """Return a copy of a model in evaluation mode, without the states and gradients of its last forward pass."""
+    # the last states may hang on a graph of gradients, which cannot be copied
+    duplicate: BaseRNN = copy.deepcopy(model, {id(model.state): {}})
+    return duplicate.eval()
+
+
+def row_equations(equations: EquationSet, per_row: Tensor) -> tuple[dict[str, ModuleEquation], dict[str, Tensor]]:
+    """Equations and inverse temperatures of R rows with coefficients (R, K); terms that nobody has cost nothing."""
+    used = (equations.status != EXCLUDED).any(axis=0)
+    modules = {}
+    for library in equations.libraries:
+        start = equations.positions(library).start
+        terms = [offset for offset in range(len(library.terms)) if used[start + offset]]
+        modules[library.module] = ModuleEquation(
+            [library.factors[offset] for offset in terms], [per_row[:, start + offset, None] for offset in terms]
         )
+    first = per_row.shape[1] - len(equations.states)
+    return modules, {state: per_row[:, first + offset, None] for offset, state in enumerate(equations.states)}
 
 
 def equation_logits(model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> Tensor:

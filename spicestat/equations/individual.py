@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from spicestat.equations.equation_set import FREE, EquationSet
@@ -66,6 +64,10 @@ class _Search:
 
     def _offer(self, equations: EquationSet, who: np.ndarray) -> np.ndarray:
         """Refit a structure for some participants (P,); those take it whose score it raises, and are returned."""
+        if not who.any():
+            return who
+        if not who.any():
+            return who
         trial, score = self.bench.fit(equations, [], who)
         better = who & (score > self.score)
         self.current = merged(self.current, trial, better)
@@ -77,15 +79,16 @@ class _Search:
         equations = self.current.equations
         growth = [move for move in possible_moves(equations, self.bench.allowed) if move.grows]
         open_ = self.bench.present.copy()
-        for _ in range(int(self.bench.allowed.sum())):
+        for _ in range(2 * int(self.bench.allowed.sum())):
             outlook = self.bench.outlook(self.current.equations, growth, open_)
             if not outlook:
                 break
             gains = np.stack([np.where(open_, _gain(promise, self.score), -np.inf) for _, promise in outlook])
-            changed = np.zeros_like(open_)
-            for number in _favourites(gains):
+            offered, changed = _favourites(gains), np.zeros_like(open_)
+            for number in offered:
                 changed |= self._offer(outlook[number][0], open_ & (gains[number] > _PROMISING))
-            open_ = changed
+            # whose own favourite is too rare to be offered yet has not declined anything
+            open_ = changed | ((gains.max(axis=0) > 0) & ~np.isin(gains.argmax(axis=0), offered))
             if not open_.any():
                 break
 
@@ -105,7 +108,7 @@ def _gain(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum(new, floor) - np.maximum(old, floor))
 
 
-def _favourites(gains: np.ndarray) -> Iterable[int]:
+def _favourites(gains: np.ndarray) -> list[int]:
     """Return moves, of gains (moves, P), in the order of what they promise to those who like them best."""
     best = gains.argmax(axis=0)
     promised = np.maximum(np.nan_to_num(gains, neginf=0.0), 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.moves import possible_moves
 from spicestat.equations.workbench import Workbench
@@ -55,4 +57,5 @@ def population_structure(bench: Workbench, start: EquationSet, progress: Progres
             break
     if progress is not None:
         progress("equations", n_rounds, n_rounds, "structure found")
-    return current.equations
+    # also for those without data, who made no move
+    return current.equations.with_status(current.equations.status[np.argmax(bench.present)])

@@ -24,6 +24,9 @@ __all__ = ["Selection", "select_structure"]
 _FOLDS = 4
 """Parts of the cross-validation."""
 
+_PRIOR_ODDS = 2.0
+"""Odds, before the data, that a coefficient is absent."""
+
 
 @dataclass(frozen=True, eq=False)
 class Selection:
@@ -72,7 +75,8 @@ def select_structure(
         (`individual_structures`).
     criterion : {"aic", "bic", "evidence", "cv"}
         With "aic" and "bic" a coefficient must gain `required_gain`; "evidence" compares Laplace
-        approximations of the log evidence under `weak_prior`, "cv" the cross-validated log-likelihood
+        approximations of the log evidence under `weak_prior` (each coefficient being half as likely to be
+        there as not, before the data), "cv" the cross-validated log-likelihood
         in four consecutive parts of the sequences (four times the work).
     significance : float
         See `required_gain`.
@@ -93,7 +97,8 @@ def select_structure(
     some = data.thinned(math.ceil(search_trials / n_present)) if shared else data
     if criterion in ("evidence", "cv"):
         ranges = {name: high - low for name, (low, high) in model.bounds.items()}
-        arbiter = Arbiter(0.0, prior=weak_prior(start, data.largest_reward, ranges))
+        price = math.log(_PRIOR_ODDS) if criterion == "evidence" else 0.0
+        arbiter = Arbiter(price, prior=weak_prior(start, data.largest_reward, ranges))
     else:
         together = n_present if shared else 1
         n_trials = float(some.trials_per_participant.sum()) / n_present

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -11,21 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from spicestat.equations.equation_set import EXCLUDED, EquationSet
+from spicestat.equations.equation_set import EquationSet
+from spicestat.equations.forward import copied, row_equations
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.equation import ModuleEquation
 from spicestat.models.modules import EnsembleEmbedding, keep_first_member
 from spicestat.precoded.participants import ParticipantModel
 
-__all__ = ["Stepper", "copied", "n_embedded"]
-
-
-def copied(model: BaseRNN) -> BaseRNN:
-    """Return a copy of a model in evaluation mode, without the states and gradients of its last forward pass."""
-    # the last states may hang on a graph of gradients, which cannot be copied
-    duplicate: BaseRNN = copy.deepcopy(model, {id(model.state): {}})
-    return duplicate.eval()
+__all__ = ["Stepper", "n_embedded"]
 
 
 def n_embedded(model: BaseRNN) -> int:
@@ -179,18 +172,8 @@ class Stepper:
         """Every sequence's own equations and inverse temperatures; empty for networks."""
         if self.equations is None:
             return {}, {}
-        equations = self.equations
-        per_row = torch.from_numpy(equations.coefficients).to(self.device)[torch.as_tensor(codes, dtype=torch.int64)]
-        used = (equations.status != EXCLUDED).any(axis=0)
-        modules = {}
-        for library in equations.libraries:
-            start = equations.positions(library).start
-            terms = [offset for offset in range(len(library.terms)) if used[start + offset]]
-            modules[library.module] = ModuleEquation(
-                [library.factors[offset] for offset in terms], [per_row[:, start + offset, None] for offset in terms]
-            )
-        first = per_row.shape[1] - len(equations.states)
-        return modules, {state: per_row[:, first + offset, None] for offset, state in enumerate(equations.states)}
+        coefficients = torch.from_numpy(self.equations.coefficients).to(self.device)
+        return row_equations(self.equations, coefficients[torch.as_tensor(codes, dtype=torch.int64)])
 
     @contextmanager
     def _running(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from spicestat.dataset import SequenceDataset
 from spicestat.equations.ascent import ascend
 from spicestat.equations.averaging import Visited
 from spicestat.equations.criteria import Arbiter
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
+from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.equations.forward import EquationModel
 from spicestat.equations.moves import Move
 from spicestat.equations.refit import Curvature, RefitResult, local_curvature, refit
@@ -30,7 +30,7 @@ _MAX_ASCENT, _SHORT_ASCENT = 40, 6
 """Evaluations of gradients: to come near a maximum, and to see what a move promises."""
 
 _WIDE = 50.0
-"""No coefficient goes beyond."""
+"""No coefficient goes beyond, in steps of its own size."""
 
 
 class Workbench:
@@ -67,8 +67,10 @@ class Workbench:
         self.present = data.trials_per_participant.numpy() > 0
         self.visited = Visited(start.n_participants)
         self._information: np.ndarray | None = None
+        self._optimism = np.zeros(start.n_participants)
         everything = start.with_status(np.where(allowed, FREE, EXCLUDED).astype("int8"))
         self._run, self._who = EquationModel(model, data, everything), data.participant.numpy()
+        self._stride = torch.from_numpy(_stride(model, start, data.largest_reward))
         folds = k_folds(data, n_folds, by="time") if n_folds else ()
         self._folds = [(fold.train, EquationModel(model, fold.test, everything)) for fold in folds]
 
@@ -120,6 +122,7 @@ class Workbench:
                 torch.from_numpy(open_),
                 tolerance=_TOLERANCE,
                 max_iter=max_iter,
+                step_limit=self._stride,
             )
         climbed = equations.with_coefficients(run.coefficients.numpy())
         log_likelihood = run.value.numpy()
@@ -131,7 +134,7 @@ class Workbench:
     def _objective(self, values: Tensor, active: Tensor, free: np.ndarray) -> tuple[Tensor, Tensor]:
         """Log-likelihood plus log prior (P,), and its gradient (P, K)."""
         rows = torch.nonzero(active[self._who]).squeeze(1)
-        inside = values.clamp(-_WIDE, _WIDE).requires_grad_()
+        inside = values.clamp(-_WIDE * self._stride, _WIDE * self._stride).requires_grad_()
         per_sequence = self._run.log_likelihood(inside.unsqueeze(0), rows)[0]
         (gradient,) = torch.autograd.grad(per_sequence.sum(), inside)
         total = torch.zeros(len(values), dtype=torch.float64).index_add_(
@@ -161,7 +164,7 @@ class Workbench:
         their structure.
         """
         curvature = local_curvature(self.model, self.data, equations, self.allowed)
-        self._information = curvature.information
+        self._information, self._optimism = curvature.information, self._measured_optimism(equations)
         found = []
         for move in moves:
             possible = move.possible(equations.status) & (self.present if open_ is None else open_)
@@ -197,10 +200,17 @@ class Workbench:
         return np.where(self.present, score, 0.0)
 
     def _predicted(self, log_likelihood: np.ndarray, equations: EquationSet, curvature: Curvature) -> np.ndarray:
-        """Score (P,) to expect; for cross-validation Akaike's, to which it tends (Stone 1977, JRSS B 39, 44-47)."""
+        """Score (P,) to expect; changes of a cross-validated one are like Akaike's (Stone 1977, JRSS B 39, 44-47)."""
         if self._folds:
-            return np.asarray(log_likelihood - (equations.status == FREE).sum(axis=1))
+            return np.asarray(log_likelihood - (equations.status == FREE).sum(axis=1) - self._optimism)
         return self.arbiter.predict(log_likelihood, equations, curvature)
+
+    def _measured_optimism(self, equations: EquationSet) -> np.ndarray:
+        """By how much Akaike's score (P,) of a structure exceeds the cross-validated one."""
+        if not self._folds:
+            return np.zeros(len(self.present))
+        akaike = self.log_likelihood(equations.coefficients) - (equations.status == FREE).sum(axis=1)
+        return np.asarray(np.nan_to_num(akaike - self.visited.score(equations.status)))
 
     def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:
         """Log-likelihood (P,) at coefficients (P, K) of allowed terms."""
@@ -216,6 +226,14 @@ class Workbench:
             if np.allclose(self.log_likelihood(dropped.coefficients), before, rtol=0.0, atol=_NO_EFFECT):
                 equations = dropped
         return equations
+
+
+def _stride(model: BaseRNN, equations: EquationSet, largest_reward: float) -> np.ndarray:
+    """Largest step (K,): constants may be in units of reward, inverse temperatures in units of its inverse."""
+    reward = largest_reward or 1.0
+    constant = np.array([term == "1" for _, term in equations.terms])
+    temperature = np.array([module == BETA and term not in model.bounds for module, term in equations.terms])
+    return np.where(temperature, 1.0 / reward, np.where(constant, max(1.0, reward), 1.0))
 
 
 def _log_likelihood(run: EquationModel, coefficients: np.ndarray, who: np.ndarray) -> np.ndarray:

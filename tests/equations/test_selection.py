@@ -145,25 +145,3 @@ def test_progress_counts_rounds(build, equations_of):
         calls = [call for call in seen if call[0] == stage]
         assert all(earlier[1] <= later[1] for earlier, later in pairwise(calls))
         assert calls[-1][1] == calls[-1][2]
-
-
-# --- price of a term ------------------------------------------------------------------------------------------------
-
-
-def test_required_gain_by_hand():
-    assert required_gain(40, 200, "aic", 0.001) == 40.0
-    assert required_gain(1, 200, "aic", 0.05) == pytest.approx(3.841458820694124 / 2)
-    assert required_gain(100, 200, "bic", 0.001) == pytest.approx(50 * np.log(200))
-
-
-def test_required_gain_grows_with_participants_and_certainty():
-    sizes = [required_gain(n, 100, "aic", 0.001) for n in range(1, 60)]
-    assert sizes == sorted(sizes)
-    assert required_gain(5, 100, "aic", 1e-4) > required_gain(5, 100, "aic", 1e-3)
-    assert required_gain(5, 1000, "bic", 0.5) > required_gain(5, 100, "bic", 0.5)
-
-
-@pytest.mark.parametrize(("criterion", "significance"), [("dic", 0.1), ("aic", 0.0), ("aic", 1.0), ("bic", -1)])
-def test_unknown_prices_are_refused(criterion, significance):
-    with pytest.raises(ConfigError):
-        required_gain(3, 100, criterion, significance)

@@ -1,0 +1,60 @@
+"""A workbench whose scores are made up, so that what a search should find is known."""
+
+import numpy as np
+import pytest
+
+from spicestat.equations.equation_set import EXCLUDED, FREE, EquationSet
+from spicestat.equations.refit import RefitResult
+
+
+class PretendBench:
+    """Scores structures by a function of the status (P, K) and predicts them without error."""
+
+    def __init__(self, start, score, present=None, pessimism=0.0):
+        n_participants = start.n_participants
+        self.allowed = np.ones(len(start.terms), dtype=bool)
+        self.present = np.ones(n_participants, dtype=bool) if present is None else present
+        self.score, self.pessimism, self.n_fits = score, pessimism, 0
+
+    def fit(self, equations, starts=None, open_=None):
+        del starts
+        self.n_fits += 1
+        open_ = self.present if open_ is None else open_ & self.present
+        assert open_.any(), "nobody to fit"
+        equations = equations.with_coefficients(np.where(equations.status == FREE, 0.3, 0.0))
+        n, k = equations.status.shape
+        result = RefitResult(
+            equations, np.zeros((n, k, k)), np.zeros(n), np.full(n, 9), np.ones(n, dtype=bool), np.zeros((n, k)) > 0
+        )
+        return result, np.where(open_, self.score(equations.status), -np.inf)
+
+    def outlook(self, equations, moves, open_=None):
+        found = []
+        for move in moves:
+            possible = move.possible(equations.status) & (self.present if open_ is None else open_)
+            if possible.any():
+                status = np.where(possible[:, None], move.apply(equations.status), equations.status)
+                moved = EquationSet(equations.libraries, equations.states, equations.coefficients, status)
+                promise = self.score(status) - self.pessimism * possible
+                found.append((moved.with_coefficients(equations.coefficients), promise))
+        return found
+
+    def without_idle_states(self, equations):
+        return equations
+
+
+@pytest.fixture(scope="session")
+def pretend_bench():
+    return PretendBench
+
+
+@pytest.fixture(scope="session")
+def empty_equations(equations_of):
+    """Give the function that makes P participants' equations of 6 terms, none of them there."""
+    return lambda n_participants: equations_of("learning_rate", n_participants, {("beta", "x_value_reward"): 1.0})
+
+
+@pytest.fixture(scope="session")
+def status_of():
+    """Give the function that turns wanted terms (P, 6) into a status with a free inverse temperature."""
+    return lambda wanted: np.where(np.c_[wanted, np.ones(len(wanted))] > 0, FREE, EXCLUDED)

@@ -1,0 +1,73 @@
+"""The pages in docs/: their examples run as they stand, and their links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# those about models have tests/test_model_pages.py
+PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem != "decisions")
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+VIGNETTES = sorted((ROOT / "vignettes").glob("*.Rmd"))
+TUTORIAL = ROOT.parent / "shared" / "seeds" / "tutorial_4_individual_differences.txt"
+
+
+def blocks(path, start):
+    return re.findall(rf"^```{start}.*?\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def as_before(tmp_path, monkeypatch):
+    """Run in an empty folder, draw figures in memory, and leave NumPy's global state alone."""
+    import matplotlib
+    import numpy as np
+    from matplotlib import pyplot as plt
+
+    monkeypatch.chdir(tmp_path)
+    state, backend = np.random.get_state(), matplotlib.get_backend()  # noqa: NPY002
+    matplotlib.use("Agg")
+    yield
+    plt.close("all")
+    matplotlib.use(backend)
+    np.random.set_state(state)  # noqa: NPY002
+
+
+# so few trials and epochs do not identify everybody's coefficients
+@pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")
+@pytest.mark.usefixtures("as_before")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_examples_run(page, capsys):
+    programs = blocks(page, "python")
+    assert programs
+    exec(compile("\n".join(programs), str(page), "exec"), {"__name__": page.stem})
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
+def test_links_lead_to_files(page):
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", [*TEXTS, *VIGNETTES], ids=lambda page: page.name)
+def test_named_files_exist(page):
+    named = re.findall(r"`((?:docs|vignettes|tests|benchmarks|scripts)/[\w./-]+)`", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_decisions_are_numbered():
+    text = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    numbers = [int(number) for number in re.findall(r"^## (\d+)\. ", text, flags=re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert text.count("**Decision.**") + text.count("\n## 10.") >= len(numbers)
+
+
+@pytest.mark.skipif(not TUTORIAL.is_file(), reason=f"the seed's tutorial is not at {TUTORIAL}")
+def test_the_vignette_has_the_tutorials_code():
+    """All blocks behind the commented one for Colab, with the two numbers that the page says are smaller."""
+    vignette = ROOT / "vignettes" / "spice-tutorial-4.Rmd"
+    ours = [block.strip() for block in blocks(vignette, r"\{python")]
+    for block in blocks(TUTORIAL, "python")[1:]:
+        shorter = block.replace("epochs=1024", "epochs=128").replace("participant = 50", "participant = 10")
+        assert shorter.strip() in ours, shorter
