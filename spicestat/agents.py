@@ -14,7 +14,7 @@ from spicestat.equations.stepping import Stepper
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.simulate.arguments import action_index, rewards_per_action
-from spicestat.simulate.base_agent import NOT_SHOWN, Agent
+from spicestat.simulate.base_agent import Agent
 
 __all__ = ["AgentNetwork", "AgentSpice", "Simulation", "simulate_model"]
 
@@ -126,8 +126,7 @@ class AgentNetwork(Agent):
         choice : int
             0 to A - 1; -1 if there was none.
         reward : array of shape (A,), or float
-            Rewards per action, NaN (or -1, for actions not chosen) where not shown, or the reward of the
-            chosen action alone.
+            Rewards per action, NaN where not shown, or the reward of the chosen action alone.
         block : int, default 0
             Block code.
         additional_inputs : array of shape (I,), optional
@@ -141,7 +140,8 @@ class AgentNetwork(Agent):
             The rewards have the wrong shape.
         """
         index = action_index(choice, self.n_actions, missing=True)
-        rewards = rewards_per_action(reward, index, self.n_actions, NOT_SHOWN)
+        # unlike simulated learners, models may be about rewards of any size: -1 is one, as in their training
+        rewards = rewards_per_action(reward, index, self.n_actions)
         self._run.step(np.array([index]), rewards[None], int(block), _as_row(additional_inputs))
         self._read_state()
 

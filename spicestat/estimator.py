@@ -100,7 +100,8 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
     spice_significance : float, default 0.001
         Level of the likelihood-ratio test that goes with "aic" and "bic".
     spice_stability : float in [0, 1], default 0.5
-        With ensembles: share of the members in which the sparse regression must select a candidate term.
+        With ensembles: share of the members in which the sparse regression must select a term of degree 2
+        or more for it to be a candidate; constants and linear terms always are.
     spice_participant_id : int, optional
         Fit only this participant code.
     unseen_participants : {"error", "typical"}, default "error"
@@ -131,7 +132,8 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
     refit_ : RefitResult
         Estimates with covariances and flags.
     inclusion_ : ndarray of shape (P, K)
-        How probable it is that a term is in a participant's equation; see `Selection`.
+        How probable it is that a term is estimated in a participant's equation (a kept own state is not);
+        see `Selection`.
     stability_ : ndarray of shape (P, K)
         Share of ensemble members whose sparse regression selects it; see `member_stability`.
     rnn_agent, spice_agent : AgentNetwork, AgentSpice
@@ -257,10 +259,10 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         if (conditions_val is None) != (targets_val is None):
             raise ConfigError("validation needs both conditions_val and targets_val", do="pass both or neither")
         self._check_choices()
-        data = SequenceDataset.from_arrays(conditions, targets, self.n_participants, self.n_experiments)
+        data = _sequences(conditions, targets, self.n_participants, self.n_experiments)
         validation = None
         if conditions_val is not None and targets_val is not None:
-            validation = SequenceDataset.from_arrays(conditions_val, targets_val, data.n_participants)
+            validation = _sequences(conditions_val, targets_val, data.n_participants)
         return self.fit_dataset(data, validation)
 
     def fit_dataset(self, data: SequenceDataset, validation: SequenceDataset | None = None) -> SpiceEstimator:
@@ -270,7 +272,9 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             if part is not None:
                 self._check_actions(part)
         training, sparse, device = self._training_config(), self._sparse_settings(), self._device()
-        data, validation = self._own_data(data), None if validation is None else self._own_data(validation)
+        # only training leaves the CPU
+        data = self._own_data(data.to("cpu"))
+        validation = None if validation is None else self._own_data(validation.to("cpu"))
         report = self.progress or (_print_progress if self.verbose else None)
         model = self.build_model()
         # a config that does not fit the model must not be found after hours of training
@@ -394,7 +398,7 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _known_data(self, conditions: ArrayLike, targets: ArrayLike) -> SequenceDataset:
         """Read arrays of participants that the fit knows or may stand in for."""
-        data = SequenceDataset.from_arrays(conditions, targets, n_experiments=self.n_experiments)
+        data = _sequences(conditions, targets, n_experiments=self.n_experiments)
         self._check_actions(data)
         if self.n_participants == 0:
             return data.pooled()
@@ -596,7 +600,10 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             data = data.select(rows)
         if not bool(data.mask.any()):
             raise DataError("the data hold no choice to predict")
-        return data.pooled() if self.n_participants == 0 else data
+        if self.n_participants == 0:
+            return data.pooled()
+        # the model knows them all, so a file with its equations must, too
+        return replace(data, n_participants=max(data.n_participants, self.n_participants))
 
     def _train_test(
         self, data: SequenceDataset, validation: SequenceDataset | None
@@ -646,6 +653,14 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         if self.spice_criterion is not None:
             return self.spice_criterion
         return "evidence" if self.spice_structure == "participant" else "aic"
+
+
+def _sequences(
+    conditions: ArrayLike, targets: ArrayLike, n_participants: int | None = None, n_experiments: int | None = None
+) -> SequenceDataset:
+    """Read arrays onto the CPU, wherever a `DatasetRNN` has its tensors."""
+    on_cpu = (array.cpu() if isinstance(array, Tensor) else array for array in (conditions, targets))
+    return SequenceDataset.from_arrays(*on_cpu, n_participants, n_experiments)
 
 
 def _print_progress(stage: str, done: int, total: int, message: str) -> None:

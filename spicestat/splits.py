@@ -284,7 +284,8 @@ def split_data_along_sessiondim(
         A participant would have no training data.
     """
     if list_test_sessions is None:
-        return dataset, dataset
+        whole = dataset if device is None else _like(dataset, dataset.xs, dataset.ys, device)
+        return whole, whole
     participant = dataset.xs[:, 0, -1].cpu().numpy()
     if dataset.xs.shape[-1] == 2 * dataset.ys.shape[-1] + 1:
         session = _position_within(participant, np.arange(len(dataset)))

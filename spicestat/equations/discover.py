@@ -50,16 +50,16 @@ class SparseSettings:
     threshold, alpha : float
         Of the sparse regression on the RNN's trajectories, 0 or more; see `sparse_regression`.
     stability : float
-        With an ensemble, candidates are the terms that the regression selects in at least this share of
-        the members, in [0, 1].
+        With an ensemble, terms of degree 2 or more are candidates if the regression selects them in at
+        least this share of the members, in [0, 1]; constants and linear terms always are.
     optimizer : {"STLSQ", "SR3_L1", "SR3_weighted_l1"} or pysindy optimizer
         Of that regression.
     structure : {"population", "participant"}
         One structure for everybody, so that magnitudes can be compared, or one per participant.
-    criterion : {"aic", "bic"}
-        What a term must gain in likelihood to stay; see `required_gain`.
+    criterion : {"aic", "bic", "evidence", "cv"}
+        What decides between structures; see `select_structure`.
     significance : float
-        Level of the accompanying likelihood-ratio test.
+        Level of the likelihood-ratio test that goes with "aic" and "bic".
     """
 
     degree: int = 1
@@ -182,13 +182,15 @@ def member_stability(
     networks that differ in their initial weights and, with ``bagging``, in their sequences. NaN for
     participants without data; inverse temperatures have 1.
     """
-    n_participants, n_members = data.n_participants, model.n_members
-    trajectories = record_member_trajectories(model, data, config)
-    fits = _regressions(_libraries(config, settings), settings, trajectories, n_members * n_participants)
-    selected = np.concatenate([fit.selected for fit in fits], axis=1)
-    share = selected.reshape(n_members, n_participants, -1).mean(axis=0)
+    libraries, n_participants = _libraries(config, settings), data.n_participants
+    # one by one, as with a structure for the population every member must find its own
+    fits = [
+        _regressions(libraries, settings, trajectories, n_participants)
+        for trajectories in record_member_trajectories(model, data, config)
+    ]
+    share = np.mean([np.concatenate([fit.selected for fit in own], axis=1) for own in fits], axis=0)
+    share[data.trials_per_participant.cpu().numpy() == 0] = np.nan
     full = np.concatenate([share, np.ones((n_participants, len(model.betas)))], axis=1)
-    full[data.trials_per_participant.cpu().numpy() == 0] = np.nan
     return full
 
 

@@ -66,8 +66,6 @@ class _Search:
         """Refit a structure for some participants (P,); those take it whose score it raises, and are returned."""
         if not who.any():
             return who
-        if not who.any():
-            return who
         trial, score = self.bench.fit(equations, [], who)
         better = who & (score > self.score)
         self.current = merged(self.current, trial, better)

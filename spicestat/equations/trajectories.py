@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,9 +16,6 @@ from spicestat.models.config import SpiceConfig
 from spicestat.training.loop import one_thread
 
 __all__ = ["Trajectory", "record_member_trajectories", "record_trajectories"]
-
-
-_PER_SEQUENCE = tuple(field.name for field in fields(SequenceDataset) if not field.name.startswith("n_"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +62,24 @@ def record_trajectories(model: BaseRNN, data: SequenceDataset, config: SpiceConf
     return {module: _trajectory(module, model.n_members, data, config, signals, calls) for module in config.rnn_modules}
 
 
-def record_member_trajectories(model: BaseRNN, data: SequenceDataset, config: SpiceConfig) -> dict[str, Trajectory]:
-    """Like `record_trajectories`, with the members' updates apart: participant i of member m has code m P + i."""
-    n_members, n_participants = model.n_members, data.n_participants
-    codes = torch.arange(n_members, device=data.participant.device).repeat_interleave(data.n_sequences)
-    tensors: dict[str, Any] = {name: _repeated(getattr(data, name), n_members) for name in _PER_SEQUENCE}
-    tensors["participant"] = tensors["participant"] + codes * n_participants
-    apart = replace(data, **tensors, n_participants=n_members * n_participants)
+def record_member_trajectories(
+    model: BaseRNN, data: SequenceDataset, config: SpiceConfig
+) -> list[dict[str, Trajectory]]:
+    """Like `record_trajectories`, for each of the M members alone."""
     signals, calls = _recorded(model, data)
-    return {module: _trajectory(module, 1, apart, config, signals, calls) for module in config.rnn_modules}
+    found = []
+    for member in range(model.n_members):
+        rows = slice(member * data.n_sequences, (member + 1) * data.n_sequences)
+        own_signals = {name: [signal[rows] for signal in steps] for name, steps in signals.items()}
+        own_calls = {name: [_part(call, rows) for call in steps] for name, steps in calls.items()}
+        found.append(
+            {module: _trajectory(module, 1, data, config, own_signals, own_calls) for module in config.rnn_modules}
+        )
+    return found
+
+
+def _part(call: Call, rows: slice) -> Call:
+    return Call(call.value[rows], call.inputs[rows], call.next_value[rows], call.action[rows])
 
 
 def _recorded(model: BaseRNN, data: SequenceDataset) -> tuple[dict[str, list[Tensor]], dict[str, list[Call]]]:

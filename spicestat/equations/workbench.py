@@ -29,6 +29,9 @@ _NO_EFFECT = 1e-6
 _MAX_ASCENT, _SHORT_ASCENT = 40, 6
 """Evaluations of gradients: to come near a maximum, and to see what a move promises."""
 
+_SHARES = np.linspace(0, 1, 5)
+"""How much of what the curvature advises is tried."""
+
 _WIDE = 50.0
 """No coefficient goes beyond, in steps of its own size."""
 
@@ -165,7 +168,7 @@ class Workbench:
         """
         curvature = local_curvature(self.model, self.data, equations, self.allowed)
         self._information, self._optimism = curvature.information, self._measured_optimism(equations)
-        found = []
+        stay, found = self._stay(equations, curvature), []
         for move in moves:
             possible = move.possible(equations.status) & (self.present if open_ is None else open_)
             if not possible.any():
@@ -174,7 +177,7 @@ class Workbench:
             moved = EquationSet(equations.libraries, equations.states, equations.coefficients, status)
             climbed, log_likelihood = self._ascended(self._compensated(equations, moved), possible, _SHORT_ASCENT)
             score = self._predicted(np.nan_to_num(log_likelihood, nan=-np.inf), climbed, curvature)
-            found.append((climbed, np.where(possible, score, self._stay(equations, curvature))))
+            found.append((climbed, np.where(possible, score, stay)))
         return found
 
     def _compensated(self, equations: EquationSet, moved: EquationSet) -> EquationSet:
@@ -190,9 +193,12 @@ class Workbench:
             return plain
         pull = np.where(free, np.einsum("pkl,pl->pk", self._information, change), 0.0)
         step = np.einsum("pkl,pl->pk", self.arbiter.inverse(moved, self._information), pull)
-        shifted = plain.with_coefficients(plain.coefficients - step)
-        low, high = (np.nan_to_num(self.log_likelihood(end.coefficients), nan=-np.inf) for end in (plain, shifted))
-        return plain.with_coefficients(np.where((high > low)[:, None], shifted.coefficients, plain.coefficients))
+        ends = plain.coefficients - _SHARES[:, None, None] * np.where(free, step, 0.0)
+        with torch.no_grad(), one_thread():
+            per_sequence = self._run.log_likelihood(torch.from_numpy(ends)).numpy()
+        value = np.stack([np.bincount(self._who, row, len(change)) for row in per_sequence])
+        best = np.nan_to_num(value, nan=-np.inf).argmax(axis=0)
+        return plain.with_coefficients(ends[best, np.arange(len(best))])
 
     def _stay(self, equations: EquationSet, curvature: Curvature) -> np.ndarray:
         """Score (P,) of the present structure, predicted like that of others."""

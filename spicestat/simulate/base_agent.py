@@ -238,6 +238,11 @@ def _spread(parameter_variance: float | Mapping[str, float], means: Mapping[str,
         if unknown:
             raise ConfigError("parameter_variance has unknown parameters", got=unknown, allowed=sorted(means))
         given = {name: _deviation(name, value) for name, value in parameter_variance.items()}
+        idle = [name for name, value in given.items() if name.startswith("beta") and value != 0 and means[name] == 0]
+        if idle:
+            raise ConfigError(
+                "an inverse temperature of 0 is always drawn as 0", got=idle, do="give it a value, or no variance"
+            )
         return dict.fromkeys(means, 0.0) | given
     common = _deviation("all parameters", parameter_variance)
     # a mechanism that is switched off stays off unless a dict says otherwise

@@ -221,7 +221,8 @@ class _Run:
             self.schedule.step()
         loss = total / max(count, 1.0)
         self._follow(loss)
-        if self.validation is not None and (epoch % _EVALUATE_EVERY == 0 or epoch == self.config.epochs):
+        last = epoch == self.config.epochs or self._converged()
+        if self.validation is not None and (epoch % _EVALUATE_EVERY == 0 or last):
             self._evaluate(epoch)
         return loss
 
@@ -267,6 +268,9 @@ class _Run:
         self._smooth = _SMOOTHING * before + (1 - _SMOOTHING) * loss
         self._change = abs(self._smooth - before)
 
+    def _converged(self) -> bool:
+        return self._change < self.config.convergence_threshold
+
     def _evaluate(self, epoch: int) -> None:
         assert self.validation is not None
         loss = rnn_nll(self.model, self.validation) if bool(self.validation.mask.any()) else 0.0
@@ -278,7 +282,7 @@ class _Run:
 
     def reason_to_stop(self, epoch: int) -> str | None:
         """Say whether and why to stop after this epoch."""
-        if self._change < self.config.convergence_threshold:
+        if self._converged():
             return "converged"
         evaluated = bool(self.validation_nll) and self.validation_nll[-1][0] == epoch
         if self.config.patience is not None and evaluated and epoch - self.best_epoch >= self.config.patience:

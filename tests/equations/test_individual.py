@@ -66,7 +66,9 @@ def test_mechanisms_that_stand_in_for_each_other_are_exchanged(pretend_bench, em
         single = 1.0 * (free[:, 0] ^ free[:, 4])
         drawn = np.arange(len(status)) == 4
         alone = np.where(drawn, 6.0, -6.0) * other
-        return np.where(pair & ~other, 8.0, single + alone) - 9.0 * free[:, [1, 3, 5]].sum(axis=1) - 9.0 * (other & pair)
+        return (
+            np.where(pair & ~other, 8.0, single + alone) - 9.0 * free[:, [1, 3, 5]].sum(axis=1) - 9.0 * (other & pair)
+        )
 
     start = empty_equations(5)
     found = individual_structures(pretend_bench(start, score), start)

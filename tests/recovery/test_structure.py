@@ -1,7 +1,9 @@
 """A small version of benchmarks/structure: the whole pipeline finds who has which mechanism.
 
-16 participants, four from each of four mechanisms, 400 trials each in 8 blocks of 50. The seed is fixed, so the
-outcome does not flicker. ERROR_RATE_SENTENCE
+16 participants, four from each of four mechanisms, 400 trials each in 8 blocks of 50. The seed, the first that was
+tried, is fixed, so the outcome does not flicker. Over seeds 1 to 14 the engine for which this was written had a
+balanced accuracy of .94 (SD .04, smallest .84, one of the 14 below the bound), false-positive rates up to .05, and
+right mechanisms of 75 % or more: with another seed a correct engine fails the first test in about 1 in 14.
 """
 
 import sys
@@ -17,18 +19,19 @@ from benchmarks.structure.simulate import ASYMMETRIC, FORGETTING, arrays, make_c
 from spicestat.estimator import SpiceEstimator  # noqa: E402
 from spicestat.precoded import CHOICE_RNN_CONFIG, ChoiceRNN  # noqa: E402
 
+SEED = 1
 BOUND = 0.85
 
 
 @pytest.fixture(scope="module")
 def cohort():
-    return make_cohort(5, 16, 8, 50)
+    return make_cohort(SEED, 16, 8, 50)
 
 
 @pytest.fixture(scope="module")
 def estimator(cohort):
     estimator = SpiceEstimator(
-        ChoiceRNN, CHOICE_RNN_CONFIG, n_participants=16, epochs=96, learning_rate=1e-2, dropout=0.1, random_state=5
+        ChoiceRNN, CHOICE_RNN_CONFIG, n_participants=16, epochs=96, learning_rate=1e-2, dropout=0.1, random_state=SEED
     )
     return estimator.fit(*arrays(cohort, 8))
 
@@ -46,7 +49,7 @@ def test_balanced_accuracy_over_participants_and_terms(estimator, cohort, capsys
 def test_sparse_regression_alone_does_not_get_there(estimator, cohort):
     """The likelihood is what decides; without it nearly every term is in everybody's equations."""
     figures = score(cohort.mechanism, estimator.sparse_.status, list(estimator.sparse_.terms))
-    assert figures["balanced"] < BOUND
+    assert figures["balanced"] < BOUND - 0.1
 
 
 def test_terms_that_are_there_are_more_probable_than_those_that_are_not(estimator, cohort):
