@@ -327,19 +327,27 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
 
     @property
     def rnn_agent(self) -> AgentNetwork:
-        """A new agent that plays by the networks."""
+        """Agent that plays by the networks."""
         self._check_trained()
-        return AgentNetwork(self.rnn_model_, deterministic=self._deterministic)
+        source = (self.rnn_model_, self._deterministic)
+        if getattr(self, "_rnn_agent_source", None) != source:
+            self._rnn_agent = AgentNetwork(self.rnn_model_, deterministic=self._deterministic)
+            self._rnn_agent_source = source
+        return self._rnn_agent
 
     @property
     def spice_agent(self) -> AgentSpice:
-        """A new agent that plays by the equations."""
+        """Agent that plays by the equations of the participants that `predict` knows."""
         self._check_fitted()
-        fitted = np.flatnonzero(self.refit_.n_trials).tolist()
-        everybody = None if self.n_participants == 0 else fitted
-        return AgentSpice(
-            self.rnn_model_, self.equations_, deterministic=self._deterministic, participant_ids=everybody
-        )
+        source = (self.rnn_model_, self.equations_, self._deterministic, self.unseen_participants)
+        if getattr(self, "_spice_agent_source", None) != source:
+            fitted = np.flatnonzero(self.refit_.n_trials).tolist()
+            known = None if self.n_participants == 0 or self.unseen_participants == "typical" else fitted
+            self._spice_agent = AgentSpice(
+                self.rnn_model_, self.equations_, deterministic=self._deterministic, participant_ids=known
+            )
+            self._spice_agent_source = source
+        return self._spice_agent
 
     def build_model(self) -> BaseRNN:
         """Return a new model with weights drawn from ``random_state``."""
@@ -659,8 +667,8 @@ def _sequences(
     conditions: ArrayLike, targets: ArrayLike, n_participants: int | None = None, n_experiments: int | None = None
 ) -> SequenceDataset:
     """Read arrays onto the CPU, wherever a `DatasetRNN` has its tensors."""
-    on_cpu = (array.cpu() if isinstance(array, Tensor) else array for array in (conditions, targets))
-    return SequenceDataset.from_arrays(*on_cpu, n_participants, n_experiments)
+    xs, ys = (array.cpu() if isinstance(array, Tensor) else array for array in (conditions, targets))
+    return SequenceDataset.from_arrays(xs, ys, n_participants, n_experiments)
 
 
 def _print_progress(stage: str, done: int, total: int, message: str) -> None:

@@ -484,13 +484,13 @@ def test_a_fit_that_cannot_be_saved_is_not_lost(small_data, tmp_path):
 @shows("verbose")
 def test_progress_is_printed_on_request_only(small_data, capsys):
     """0.2.0 prints every epoch, whatever verbose says."""
-    make(epochs=100).fit(small_data.xs, small_data.ys)
+    make(epochs=40).fit(small_data.xs, small_data.ys)
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "")
-    make(epochs=100, verbose=True).fit(small_data.xs, small_data.ys)
+    make(epochs=40, verbose=True).fit(small_data.xs, small_data.ys)
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("rnn ") for line in lines) == 20
-    assert any(line.startswith("rnn 100/100: ") for line in lines)
+    assert any(line.startswith("rnn 40/40: ") for line in lines)
     assert any(line.startswith("equations ") for line in lines)
 
 

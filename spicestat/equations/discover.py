@@ -76,7 +76,8 @@ class SparseSettings:
             raise ConfigError("unknown structure", got=self.structure, allowed="'population' or 'participant'")
         whole_number("degree", self.degree, 1)
         real_number("threshold", self.threshold, 0.0)
-        real_number("alpha", self.alpha, 0.0)
+        # the relaxation of SR3 must not be 0
+        real_number("alpha", self.alpha, 0.0, low_included=not str(self.optimizer).startswith("SR3_"))
         real_number("stability", self.stability, 0.0, 1.0, high_included=True)
         check_optimizer(self.optimizer)
         check_criterion(self.criterion, self.significance)
@@ -190,8 +191,7 @@ def member_stability(
     ]
     share = np.mean([np.concatenate([fit.selected for fit in own], axis=1) for own in fits], axis=0)
     share[data.trials_per_participant.cpu().numpy() == 0] = np.nan
-    full = np.concatenate([share, np.ones((n_participants, len(model.betas)))], axis=1)
-    return full
+    return np.concatenate([share, np.ones((n_participants, len(model.betas)))], axis=1)
 
 
 def _libraries(config: SpiceConfig, settings: SparseSettings) -> tuple[ModuleLibrary, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.moves import possible_moves
+from spicestat.equations.refit import RefitResult
 from spicestat.equations.workbench import Workbench
 from spicestat.training.loop import Progress
 
@@ -14,10 +15,12 @@ __all__ = ["population_structure"]
 _TRIES = 3
 """Moves that are refitted per round, the most promising first."""
 
-_HOPELESS = 1.0
+_HOPELESS = 3.0
 """A move is not refitted if its predicted peak scores lower than the present one by more, per participant.
 
-One step from the present estimates shows only a part of what a move gains."""
+A short ascent shows only a part of what a move gains."""
+
+_UNIDENTIFIED_LIMIT = 0.2
 
 
 def population_structure(bench: Workbench, start: EquationSet, progress: Progress | None = None) -> EquationSet:
@@ -25,7 +28,8 @@ def population_structure(bench: Workbench, start: EquationSet, progress: Progres
 
     Each round refits the moves (see `possible_moves`) that promise most, and makes the best one. Starting
     below keeps every fit identified, also with few trials; a full library fitted to 200 choices finds a use
-    for every term.
+    for every term. Of the structures on the way, the best one counts in which at most a fifth of the
+    participants lack an identified estimate: beyond that, group models withhold their p-values.
 
     Parameters
     ----------
@@ -36,26 +40,47 @@ def population_structure(bench: Workbench, start: EquationSet, progress: Progres
     progress : callable, optional
         Called with ("equations", round, rounds, message).
     """
-    moves = possible_moves(start, bench.allowed)
-    current, scores = bench.fit(bench.without_idle_states(start), [])
-    total = float(scores[bench.present].sum())
-    n_rounds = 2 * int(bench.allowed.sum())
+    climb = _Climb(bench)
+    climb.offer(bench.without_idle_states(start), [])
+    moves, n_rounds = possible_moves(start, bench.allowed), 2 * int(bench.allowed.sum())
     for done in range(n_rounds):
         if progress is not None:
-            progress("equations", done, n_rounds, f"score {total:.1f}")
-        before = total
-        hopeful = total - _HOPELESS * int(bench.present.sum())
-        ends = [
-            (float(promise[bench.present].sum()), moved) for moved, promise in bench.outlook(current.equations, moves)
-        ]
+            progress("equations", done, n_rounds, f"score {climb.total:.1f}")
+        hopeful = climb.total - _HOPELESS * int(bench.present.sum())
+        ends = [(climb.sum(promise), moved) for moved, promise in bench.outlook(climb.best.equations, moves)]
         ranked = sorted((end for end in ends if end[0] > hopeful), key=lambda end: -end[0])
-        for _, moved in ranked[:_TRIES]:
-            trial, scores = bench.fit(moved)
-            if float(scores[bench.present].sum()) > total:
-                current, total = trial, float(scores[bench.present].sum())
-        if total <= before:
+        better = [climb.offer(moved, []) for _, moved in ranked[:_TRIES]]
+        if not any(better):
             break
+        # the winner gets a second start, the median over participants
+        climb.offer(climb.best.equations, None)
     if progress is not None:
         progress("equations", n_rounds, n_rounds, "structure found")
+    chosen = climb.best if climb.comparable is None else climb.comparable
     # also for those without data, who made no move
-    return current.equations.with_status(current.equations.status[np.argmax(bench.present)])
+    return chosen.equations.with_status(chosen.equations.status[np.argmax(bench.present)])
+
+
+class _Climb:
+    """The best structure so far, and the best one of those in which most participants are identified."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+        self.total = self.comparable_total = -np.inf
+        self.best: RefitResult
+        self.comparable: RefitResult | None = None
+
+    def sum(self, scores: np.ndarray) -> float:
+        """Sum of scores (P,) over participants with data."""
+        return float(scores[self.bench.present].sum())
+
+    def offer(self, equations: EquationSet, starts: list[np.ndarray] | None) -> bool:
+        """Refit a structure and say whether it is the best so far."""
+        result, scores = self.bench.fit(equations, starts)
+        total, better = self.sum(scores), False
+        if total > self.total or not hasattr(self, "best"):
+            self.best, self.total, better = result, total, True
+        few = float(result.unidentified[self.bench.present].mean()) <= _UNIDENTIFIED_LIMIT
+        if few and total > self.comparable_total:
+            self.comparable, self.comparable_total = result, total
+        return better

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -243,6 +244,9 @@ def sparse_regression(
 def _everybodys(found: SparseFit, threshold: float | None) -> np.ndarray:
     """Give everybody the terms that matter in the population, (P, K)."""
     present = ~np.isnan(found.coefficients).any(axis=1)
+    if not present.any():
+        # a module may have been called for nobody
+        return found.selected
     if threshold is None:
         kept = found.selected[present].mean(axis=0) >= 0.5
     else:
@@ -286,17 +290,19 @@ def fit_with_pysindy(
     trajectory, library, n_participants
         As in `stlsq`.
     optimizer : pysindy optimizer
-        For example ``pysindy.STLSQ(threshold=.05)`` or ``pysindy.SR3()``.
+        For example ``pysindy.STLSQ(threshold=.05)`` or ``pysindy.SR3()``; it is left as it is.
     """
     coefficients = np.full((n_participants, len(library.terms)), np.nan)
     for code in np.unique(trajectory.participant):
         rows = trajectory.participant == code
+        # fitting leaves its traces on the object; sklearn's clone() does not know how to copy a weighted SR3
+        solver = copy.deepcopy(optimizer)
         with warnings.catch_warnings():
             # an empty equation and an unfinished iteration show in the result itself
             warnings.filterwarnings("ignore", message="Sparsity parameter is too big")
             warnings.filterwarnings("ignore", category=SklearnConvergenceWarning)
-            optimizer.fit(library.evaluate(trajectory.variables[rows]), trajectory.target[rows].reshape(-1, 1))
-        coefficients[code] = np.asarray(optimizer.coef_).reshape(-1)
+            solver.fit(library.evaluate(trajectory.variables[rows]), trajectory.target[rows].reshape(-1, 1))
+        coefficients[code] = np.asarray(solver.coef_).reshape(-1)
     return SparseFit(coefficients, np.nan_to_num(coefficients) != 0)
 
 

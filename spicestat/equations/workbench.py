@@ -23,6 +23,9 @@ __all__ = ["Workbench"]
 _TOLERANCE, _MAX_ITER = 0.05, 10
 """Precision of these refits: enough to compare likelihoods with what a term must gain."""
 
+_FOLD_TOLERANCE = 1e-4
+"""Without this, estimates from a part of the data would lean on those from all, where they start."""
+
 _NO_EFFECT = 1e-6
 """Log-likelihoods that differ by less are equal."""
 
@@ -84,30 +87,32 @@ class Workbench:
 
         Scores of the others are -inf.
         """
-        result = self._refit(self.data, equations, starts, open_)
+        climbed = equations
+        if self._information is not None:
+            climbed, _ = self._ascended(equations, self.present if open_ is None else open_, _MAX_ASCENT)
+        result = self._newton(self.data, climbed, starts, open_, _TOLERANCE)
         scored = self.arbiter.score(result) if not self._folds else self._held_out(result.equations, open_)
         score = np.where(result.n_trials > 0, scored, -np.inf)
         self.visited.add(equations.status, score)
         return result, score
 
-    def _refit(
+    def _newton(
         self,
         data: SequenceDataset,
         equations: EquationSet,
         starts: list[np.ndarray] | None,
         open_: np.ndarray | None,
+        tolerance: float,
     ) -> RefitResult:
         if open_ is not None:
             data = data.select(torch.from_numpy(np.flatnonzero(open_[self._who])))
-        if self._information is not None:
-            equations = self._ascended(equations, self.present if open_ is None else open_, _MAX_ASCENT)[0]
         return refit(
             self.model,
             data,
             equations,
             starts,
             prior=self.arbiter.prior,
-            tolerance=_TOLERANCE,
+            tolerance=tolerance,
             max_iter=_MAX_ITER,
         )
 
@@ -154,7 +159,7 @@ class Workbench:
         """Cross-validated log-likelihood (P,), started at the estimates from all data."""
         total = np.zeros(len(equations.coefficients))
         for train, test in self._folds:
-            fitted = self._refit(train, equations, [], open_).equations
+            fitted = self._newton(train, equations, [], open_, _FOLD_TOLERANCE).equations
             total += _log_likelihood(test, fitted.coefficients, self._who)
         return total
 

@@ -115,10 +115,10 @@ class BanditsFlip(BinaryBandits):
 
 
 class BanditsFlipEckstein2022(BinaryBandits):
-    """Two actions that change places after 7 to 15 rewards of the current block.
+    """Two actions that change places after 8 to 15 rewards of the current block.
 
-    The number of rewards is drawn anew, uniformly, for every block, and the first trial of a block is always
-    rewarded if the good action is chosen. Eckstein et al. (2022), doi:10.1016/j.dcn.2022.101106.
+    They do when the rewards reach a number that is drawn anew for every block, from U(7, 15); the first trial of a
+    block is always rewarded if the good action is chosen. Eckstein et al. (2022), doi:10.1016/j.dcn.2022.101106.
 
     Parameters
     ----------

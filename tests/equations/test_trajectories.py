@@ -1,12 +1,15 @@
 """Trajectories hold the cells that a module is about, and no others."""
 
+import copy
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
 
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.discover import SparseSettings, sparse_equations
-from spicestat.equations.trajectories import record_trajectories
+from spicestat.equations.trajectories import record_member_trajectories, record_trajectories
 from spicestat.errors import ConfigError
 from spicestat.models.base import BuildSettings, building
 from spicestat.models.config import SpiceConfig
@@ -97,6 +100,45 @@ def test_members_are_averaged_cell_by_cell(ragged):
         alone.append(record_trajectories(single, ragged, LEARNING_RATE_RNN_CONFIG)[RATE])
     np.testing.assert_allclose(together.target, (alone[0].target + alone[1].target) / 2, atol=1e-6)
     np.testing.assert_allclose(together.variables, (alone[0].variables + alone[1].variables) / 2, atol=1e-6)
+
+
+def test_members_alone_are_what_each_one_does(ragged):
+    """Whatever the others do; their mean is what is recorded together."""
+    with building(BuildSettings(n_members=3)):
+        model = LearningRateRNN(3, n_participants=3)
+    apart, together = (
+        record(model, ragged, LEARNING_RATE_RNN_CONFIG) for record in (record_member_trajectories, record_trajectories)
+    )
+    assert len(apart) == 3
+    for member, found in enumerate(apart):
+        single = LearningRateRNN(3, n_participants=3)
+        single.load_state_dict({name: value[member : member + 1] for name, value in model.state_dict().items()})
+        for module, expected in record_trajectories(single, ragged, LEARNING_RATE_RNN_CONFIG).items():
+            np.testing.assert_array_equal(found[module].participant, expected.participant)
+            np.testing.assert_allclose(found[module].variables, expected.variables, atol=1e-6)
+            np.testing.assert_allclose(found[module].target, expected.target, atol=1e-6)
+    for module in (RATE, NOT_CHOSEN):
+        mean = np.mean([found[module].target for found in apart], axis=0)
+        np.testing.assert_allclose(mean, together[module].target, atol=1e-6)
+        assert np.ptp([found[module].target for found in apart], axis=0).max() > 1e-3
+
+
+@pytest.mark.parametrize("record", [record_trajectories, record_member_trajectories])
+def test_recording_changes_neither_data_nor_config(record, ragged):
+    """SPICE changed its configuration in place (fit_sindy.py:54)."""
+    filters = {RATE: [["c_action", 1, True], ["c_reward", 1, True]]}
+    config = SpiceConfig(
+        list(LEARNING_RATE_RNN_CONFIG.rnn_modules),
+        list(LEARNING_RATE_RNN_CONFIG.control_parameters),
+        dict(LEARNING_RATE_RNN_CONFIG.library_setup),
+        filters,
+    )
+    before = copy.deepcopy(asdict(config))
+    tensors = {name: value.clone() for name, value in ragged.__dict__.items() if isinstance(value, torch.Tensor)}
+    record(LearningRateRNN(3, 3), ragged, config)
+    assert asdict(config) == before
+    for name, value in tensors.items():
+        assert torch.equal(torch.nan_to_num(getattr(ragged, name)), torch.nan_to_num(value)), name
 
 
 def test_recording_leaves_the_model_as_it_was(ragged):

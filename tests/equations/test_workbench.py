@@ -68,7 +68,7 @@ def test_dropping_one_of_several_terms_promises_what_it_leads_to(build, equation
     drops = [Move(((place, FREE),), ((place, EXCLUDED),)) for place in (2, 3)]
     for moved, promise in bench.outlook(present.equations, drops):
         short = bench.fit(moved, [])[1] - promise
-        assert np.median(short) < 2
+        assert np.median(short) < 4
         assert short.max() < 30
 
 
