@@ -499,8 +499,10 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         """
         if path_rnn is None and path_spice is None:
             raise ConfigError("load_spice needs a path", do="pass path_rnn, path_spice or both")
-        if path_rnn is None:
-            self._check_trained()
+        if path_rnn is None and not hasattr(self, "rnn_model_"):
+            raise NotFittedError(
+                "equations need the networks they belong to, and this SpiceEstimator has none", do="pass path_rnn, too"
+            )
         model = self.build_model().eval() if path_rnn is not None else self.rnn_model_
         training = load_rnn(path_rnn, model) if path_rnn is not None else self.training_
         loaded = None if path_spice is None else load_equations(path_spice)
@@ -558,7 +560,15 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "refit_"):
-            raise NotFittedError("this SpiceEstimator is not fitted", do="call fit(conditions, targets) first")
+            trained = hasattr(self, "rnn_model_")
+            raise NotFittedError(
+                "this SpiceEstimator has a network but no equations"
+                if trained
+                else "this SpiceEstimator is not fitted",
+                do="pass path_spice to load_spice(), or call fit()"
+                if trained
+                else "call fit(conditions, targets) first",
+            )
 
     def _check_trained(self) -> None:
         if not hasattr(self, "rnn_model_"):
@@ -566,7 +576,12 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _check_actions(self, data: SequenceDataset) -> None:
         if data.n_actions != self.n_actions:
-            raise ShapeError("the data have another number of actions", got=data.n_actions, allowed=self.n_actions)
+            raise ShapeError(
+                "the data have another number of actions",
+                got=data.n_actions,
+                allowed=self.n_actions,
+                do=f"set n_actions={data.n_actions}",
+            )
 
     def _check_choices(self) -> None:
         """Check the settings that no other part of the fit looks at, or looks at only after training."""

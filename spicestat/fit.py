@@ -121,11 +121,12 @@ class SpiceFit:
 
     def __repr__(self) -> str:
         glance = self.glance().iloc[0]
-        used = self.coefficients.wide("selected").any(axis=0)
+        status = self.estimator.equations_.status
         terms: dict[str, list[str]] = {}
-        for (module, term), kept in zip(self.coefficients.terms, used, strict=True):
+        for (module, term), column in zip(self.coefficients.terms, status.T, strict=True):
             if module != BETA:
-                terms.setdefault(module, []).extend([term] if kept else [])
+                name = f"{term} (kept)" if (column != FREE).all() else term
+                terms.setdefault(module, []).extend([name] if (column != EXCLUDED).any() else [])
         structure = "; ".join(f"{module} ~ {' + '.join(names) or '0'}" for module, names in terms.items())
         return (
             f"SpiceFit: {glance['model']}, {glance['n_participants']} participants, {glance['nobs']} choices "

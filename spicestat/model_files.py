@@ -265,7 +265,9 @@ def _advice(path: str | Path) -> str:
         return "check the path"
     if start.startswith(_PICKLES):
         return "this looks like a pickle or torch file, which could run code and is never loaded; save it by spicestat"
-    return "save it again"
+    if start.startswith(b"{"):
+        return "this looks like a file of equations: is it path_spice, and not path_rnn?"
+    return "check that path_rnn and path_spice are not exchanged, or save it again"
 
 
 def _read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -146,6 +146,11 @@ def _checked_keys(agents: Mapping[str, Agent], labels: Sequence[str] | None) -> 
         raise ConfigError(
             "labels must name every agent", got=labels, allowed=f"{len(keys)} names, in this order: {keys}"
         )
+    others = [key for key, agent in agents.items() if not isinstance(agent, Agent)]
+    if others:
+        raise ConfigError(
+            "these are no agents", got=others, do="pass estimator.rnn_agent and estimator.spice_agent, or an AgentQ"
+        )
     sizes = sorted({agent.n_actions for agent in agents.values()})
     if len(sizes) > 1:
         raise ConfigError("the agents differ in their number of actions", got=sizes)

@@ -85,15 +85,17 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
     return target
 
 
-def require_columns(frame: pd.DataFrame, columns: Iterable[str], what: str) -> None:
-    """Raise `ColumnError` naming every column of ``columns`` that ``frame`` lacks."""
+def require_columns(
+    frame: pd.DataFrame, columns: Iterable[str], what: str, do: str = "name the column that holds it"
+) -> None:
+    """Raise `ColumnError` naming every column of ``columns`` that ``frame`` lacks, and what to ``do`` about it."""
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         similar = difflib.get_close_matches(str(missing[0]), list(map(str, frame.columns)), n=1)
         raise ColumnError(
             f"{what} has no column {', '.join(map(repr, missing))}",
             allowed=", ".join(map(str, frame.columns)) or "(the table has no columns)",
-            do=f"did you mean '{similar[0]}'?" if similar else "name the column that holds it",
+            do=f"did you mean '{similar[0]}'?" if similar else do,
         )
 
 

@@ -58,7 +58,7 @@ def assert_same_predictions(first, second, xs):
 
 @pytest.mark.parametrize("ask", BEFORE_FIT.values(), ids=BEFORE_FIT)
 def test_results_before_fit_are_an_error(ask):
-    with pytest.raises(NotFittedError, match=r"call (fit|load_spice)|fit\(\)") as caught:
+    with pytest.raises(NotFittedError, match=r"call (fit|load_spice)|fit\(\)|pass path_rnn") as caught:
         ask(make())
     assert all(isinstance(caught.value, base) for base in SklearnNotFittedError.__bases__)
 
@@ -443,11 +443,14 @@ def test_agents_play_as_predicted(sequence, fitted, small_data):
         np.testing.assert_allclose(replayed(agent, small_data.xs[sequence]), probability[sequence], atol=1e-6)
 
 
-def test_agents_are_new_ones_each_time(fitted):
-    first, second = fitted.spice_agent, fitted.spice_agent
-    first.update(0, [1.0, np.nan])
-    assert first is not second
-    assert not np.array_equal(first.q, second.q)
+def test_agents_stay_until_the_fit_changes(files):
+    loaded = make().load_spice(*files)
+    before = loaded.spice_agent
+    before.update(0, [1.0, np.nan])
+    assert loaded.spice_agent is before
+    assert loaded.rnn_agent is loaded.rnn_agent
+    loaded.load_spice(*files)
+    assert loaded.spice_agent is not before
 
 
 @pytest.mark.parametrize("deterministic", [None, True, False])

@@ -66,7 +66,7 @@ def align_people(
         raise DataError(f"participants of the coefficient table read the same: {name_some(twice)}")
     if people is None:
         return pd.DataFrame({"participant": list(participants)}), np.arange(len(keys))
-    require_columns(people, [column], "the covariate table")
+    require_columns(people, [column], "the covariate table", f"pass participant=... (now {column!r})")
     location = _locations(people, column)
     positions = np.array([index for index, key in enumerate(keys) if key in location], dtype="int64")
     missing = [label for label, key in zip(participants, keys, strict=True) if key not in location]

@@ -10,22 +10,21 @@ from spicestat.equations.refit import RefitResult
 class PretendBench:
     """Scores structures by a function of the status (P, K) and predicts them without error."""
 
-    def __init__(self, start, score, present=None, pessimism=0.0):
+    def __init__(self, start, score, present=None, pessimism=0.0, identified=None):
         n_participants = start.n_participants
         self.allowed = np.ones(len(start.terms), dtype=bool)
         self.present = np.ones(n_participants, dtype=bool) if present is None else present
-        self.score, self.pessimism, self.n_fits = score, pessimism, 0
+        self.score, self.pessimism, self.identified = score, pessimism, identified
 
     def fit(self, equations, starts=None, open_=None):
         del starts
-        self.n_fits += 1
         open_ = self.present if open_ is None else open_ & self.present
         assert open_.any(), "nobody to fit"
         equations = equations.with_coefficients(np.where(equations.status == FREE, 0.3, 0.0))
         n, k = equations.status.shape
-        result = RefitResult(
-            equations, np.zeros((n, k, k)), np.zeros(n), np.full(n, 9), np.ones(n, dtype=bool), np.zeros((n, k)) > 0
-        )
+        known = np.ones(n, dtype=bool) if self.identified is None else self.identified(equations.status)
+        covariance = np.where(known[:, None, None], np.zeros((n, k, k)), np.nan)
+        result = RefitResult(equations, covariance, np.zeros(n), np.full(n, 9), known, np.zeros((n, k)) > 0)
         return result, np.where(open_, self.score(equations.status), -np.inf)
 
     def outlook(self, equations, moves, open_=None):

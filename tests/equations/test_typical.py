@@ -21,7 +21,7 @@ def five(equations_of):
     equations = equations_of(
         "learning_rate",
         5,
-        {(RATE, "1"): [0.2, 9, 0.6, 0.4, 0.9], (NOT_CHOSEN, NOT_CHOSEN): "keep", BETA: [3, 9, 5, 4, 1]},
+        {(RATE, "1"): [0.2, 9, 0.8, 0.4, 0.9], (NOT_CHOSEN, NOT_CHOSEN): "keep", BETA: [3, 9, 8, 4, 1]},
     )
     status = equations.status.copy()
     own = equations.terms.index((NOT_CHOSEN, NOT_CHOSEN))

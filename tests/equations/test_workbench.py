@@ -205,6 +205,19 @@ def test_cross_validation_is_the_likelihood_of_choices_that_were_left_out(build,
     assert (score < result.log_likelihood).all()
 
 
+def test_cross_validated_scores_are_what_moves_are_measured_by(build, equations_of, data):
+    """Who stays is promised the score it has, on the same scale as those of moves."""
+    start = equations_of("learning_rate", 3, SIMPLE)
+    own = start.terms.index((NOT_CHOSEN, NOT_CHOSEN))
+    bench = bench_of(build, data, start, Arbiter(0.0, prior=weak_prior(start, 1.0)), n_folds=3)
+    present, score = bench.fit(start, [])
+    release = Move(((own, KEPT),), ((own, FREE),))
+    ((moved, promise),) = bench.outlook(present.equations, [release], np.array([True, False, False]))
+    np.testing.assert_allclose(promise[1:], score[1:])
+    gain = bench.log_likelihood(moved.coefficients) - bench.log_likelihood(present.equations.coefficients)
+    assert promise[0] - score[0] == pytest.approx(gain[0] - 1)
+
+
 # --- own states without an effect -----------------------------------------------------------------------------------
 
 
