@@ -70,9 +70,9 @@ def test_true_structure_is_found(forget, truth, build, equations_of):
 
 def test_a_structure_that_is_too_large_is_pruned(build, equations_of):
     """Down to what the search finds from below, through terms that correlate."""
-    data = cohort_data(Parameter(0.0, 0.0), n_participants=3)
+    data = cohort_data(Parameter(0.0, 0.0), n_participants=2)
     results = [
-        select_structure(build("learning_rate"), data, equations_of("learning_rate", 3, first), np.ones(7, dtype=bool))
+        select_structure(build("learning_rate"), data, equations_of("learning_rate", 2, first), np.ones(7, dtype=bool))
         for first in (SIMPLE, EVERYTHING)
     ]
     assert structure(results[1]) == structure(results[0])
