@@ -12,5 +12,5 @@ fi
 mkdir -p build/vignettes
 for vignette in "${vignettes[@]}"; do
   echo "vignettes: $vignette"
-  Rscript --vanilla -e 'rmarkdown::render(commandArgs(TRUE)[1], output_dir = "build/vignettes", quiet = TRUE)' "$vignette"
+  Rscript --vanilla -e 'rmarkdown::render(commandArgs(TRUE)[1], output_dir = file.path(getwd(), "build/vignettes"), quiet = TRUE)' "$vignette"
 done
