@@ -304,7 +304,7 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         self._set_equations(with_typical_equations(found.refit))
         self.inclusion_: np.ndarray = found.inclusion
         self.stability_: np.ndarray = found.stability
-        self._set_agents(deterministic=True)
+        self._deterministic = True
         if self.save_path_rnn is not None or self.save_path_spice is not None:
             self.save_spice(self.save_path_rnn, self.save_path_spice)
         present = found.refit.n_trials > 0
@@ -321,9 +321,6 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
     def _set_equations(self, refit: RefitResult) -> None:
         self.refit_: RefitResult = refit
         self.equations_: EquationSet = refit.equations
-
-    def _set_agents(self, deterministic: bool) -> None:
-        self._deterministic = deterministic
 
     @property
     def rnn_agent(self) -> AgentNetwork:
@@ -515,7 +512,7 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             # files do not hold these, and an earlier fit's belong to other equations
             self.__dict__.pop("inclusion_", None)
             self.__dict__.pop("stability_", None)
-        self._set_agents(deterministic)
+        self._deterministic = deterministic
         return self
 
     def _check_equations(self, equations: EquationSet, model: BaseRNN) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -136,7 +136,9 @@ def discover(
         threshold and penalty. Default: it is run here.
     """
     trajectories = record_trajectories(model, data, config)
-    stability = member_stability(model, data, config, settings)
+    # a lone member's trajectories are the mean over members
+    members = [trajectories] if model.n_members == 1 else record_member_trajectories(model, data, config)
+    stability = member_stability(model, data, config, settings, members)
     if sparse is None:
         sparse = sparse_equations(model, data, config, settings, trajectories)
     if model.n_members > 1:
@@ -175,19 +177,24 @@ def sparse_equations(
 
 
 def member_stability(
-    model: BaseRNN, data: SequenceDataset, config: SpiceConfig, settings: SparseSettings
+    model: BaseRNN,
+    data: SequenceDataset,
+    config: SpiceConfig,
+    settings: SparseSettings,
+    members: Sequence[Mapping[str, Trajectory]] | None = None,
 ) -> np.ndarray:
     """Share of the ensemble's members in which the sparse regression selects a term, (P, K).
 
     Stability selection (Meinshausen & Buehlmann 2010, doi:10.1111/j.1467-9868.2010.00740.x), with
     networks that differ in their initial weights and, with ``bagging``, in their sequences. NaN for
-    participants without data; inverse temperatures have 1.
+    participants without data; inverse temperatures have 1. ``members`` are the members' trajectories, if
+    these are recorded already.
     """
     libraries, n_participants = _libraries(config, settings), data.n_participants
     # one by one, as with a structure for the population every member must find its own
     fits = [
         _regressions(libraries, settings, trajectories, n_participants)
-        for trajectories in record_member_trajectories(model, data, config)
+        for trajectories in (record_member_trajectories(model, data, config) if members is None else members)
     ]
     share = np.mean([np.concatenate([fit.selected for fit in own], axis=1) for own in fits], axis=0)
     share[data.trials_per_participant.cpu().numpy() == 0] = np.nan
