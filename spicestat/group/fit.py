@@ -13,8 +13,10 @@ import pandas as pd
 
 from spicestat.equations.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, IdentifiabilityWarning, NumericalError
-from spicestat.group.design import build_design
+from spicestat.group.design import Design, build_design
+from spicestat.group.choices import with_choices
 from spicestat.group.inference import coefficient_table, glance_table
+from spicestat.group.likelihood import HasLikelihood
 from spicestat.group.methods import Method, find_method
 from spicestat.group.multiplicity import ADJUSTMENTS
 from spicestat.group.participants import align_people
@@ -40,13 +42,14 @@ def spice_group(
     formula: str,
     *,
     data: TableSource | None = None,
-    method: str = "meta",
+    method: str | None = None,
     modules: str | Sequence[str] | None = None,
     terms: str | Sequence[str] | None = None,
     participant: str = "participant",
     adjust: str = "BH",
     conf_level: float = 0.95,
     max_unidentified: float = 0.2,
+    **settings: Any,
 ) -> GroupResult:
     """Regress the coefficients of the participants' equations on covariates.
 
@@ -61,10 +64,13 @@ def spice_group(
         Right-hand side of a Wilkinson formula: ``"~ diagnosis + age"``.
     data : DataFrame or path, optional
         Covariates, one row per participant. Default: the table's own ``people``.
-    method : {"meta", "mixed", "ols"}, default "meta"
-        ``"meta"``: random-effects meta-regression with known variances, REML and Knapp-Hartung, for
-        each equation term. ``"mixed"``: one mixed model of all terms, random intercept per participant.
-        ``"ols"``: least squares with HC3 standard errors, the naive baseline.
+    method : str, optional
+        Default: "hierarchical" for a fit, which has the choices, and "meta" for a coefficient table.
+
+        - "hierarchical": coefficients and effects together from the choices (`hierarchical.Settings`).
+        - "meta": random-effects meta-regression with known variances for each equation term, REML and Knapp-Hartung.
+        - "mixed": one mixed model of all terms, random intercept per participant.
+        - "ols": least squares with HC3 standard errors, the naive baseline.
     modules, terms : str or sequence of str, optional
         Restrict to these modules and equation terms. Default: all.
     participant : str, default "participant"
@@ -77,6 +83,8 @@ def spice_group(
     max_unidentified : float, default 0.2
         Above this share of participants without an identified estimate, in [0, 1], p-values and
         intervals are withheld (NaN), as they are not calibrated.
+    **settings
+        Further settings of the method, fields of its ``Settings``, such as ``links={"beta": "log"}``.
 
     Raises
     ------
@@ -106,12 +114,22 @@ def spice_group(
     >>> group.tidy()[["term", "estimate", "df"]].round(3).to_dict("list")
     {'term': ['(Intercept)', 'age'], 'estimate': [0.078, 0.011], 'df': [6.0, 6.0]}
     """
-    chosen = find_method(method)
+    chosen = find_method(_default_method(coefficients) if method is None else method)
     _check_settings(adjust, max_unidentified)
     level = check_level(conf_level)
+    own_settings = chosen.settings(settings)
     table = _as_table(coefficients)
-    problem, skipped = _prepare(table, formula, data, participant, modules, terms, chosen.needs_std_error)
-    estimates = _estimate(chosen, problem)
+    design = _design(table, formula, data, participant)
+    skipped: tuple[Skipped, ...] = ()
+    if chosen.reads_choices:
+        problem = with_choices(table, design, coefficients, modules=modules, terms=terms)
+    else:
+        equations, skipped = select_equations(
+            table, design, modules=modules, terms=terms, needs_std_error=chosen.needs_std_error
+        )
+        problem = GroupProblem(table, design, equations)
+    problem = replace(problem, conf_level=level)
+    estimates = _estimate(chosen, problem, own_settings)
     skipped += estimates.skipped
     if estimates.fixed.empty:
         raise DataError("no coefficient can be analysed", got="; ".join(entry.reason for entry in skipped))
@@ -123,12 +141,22 @@ def spice_group(
         glance_frame=glance,
         skipped=pd.DataFrame(skipped, columns=list(Skipped._fields)),
         formula=formula,
-        method=method,
+        method=chosen.name,
         adjust=adjust,
         conf_level=level,
         covariance=_labelled(estimates, problem.design.names),
         messages=estimates.messages,
+        design=problem.design,
+        table=table,
+        ran_vals=estimates.ran_vals,
+        joint_covariance=estimates.joint_covariance,
+        links=estimates.links,
+        extra=estimates.extra,
     )
+
+
+def _default_method(coefficients: Any) -> str:
+    return "hierarchical" if isinstance(coefficients, HasLikelihood) else "meta"
 
 
 def _check_settings(adjust: object, max_unidentified: object) -> None:
@@ -152,30 +180,21 @@ def _as_table(coefficients: Any) -> CoefficientTable:
     )
 
 
-def _prepare(
-    table: CoefficientTable,
-    formula: str,
-    data: TableSource | None,
-    participant: str,
-    modules: Sequence[str] | None,
-    terms: Sequence[str] | None,
-    needs_std_error: bool,
-) -> tuple[GroupProblem, tuple[Skipped, ...]]:
+def _design(table: CoefficientTable, formula: str, data: TableSource | None, participant: str) -> Design:
+    """Return the design matrix of the formula; its rows are positions in ``table.participants``."""
     people = table.people if data is None else read_table(data)
     column = participant if data is not None else "participant"
     varying = {*table.info.get("varying", ()), *(() if people is None else people.attrs.get("varying", ()))}
     aligned, positions = align_people(table.participants, people, column)
     design = build_design(formula, aligned, varying=varying)
-    design = replace(design, rows=positions[design.rows])
-    equations, skipped = select_equations(table, design, modules=modules, terms=terms, needs_std_error=needs_std_error)
-    return GroupProblem(table, design, equations), skipped
+    return replace(design, rows=positions[design.rows])
 
 
-def _estimate(method: Method, problem: GroupProblem) -> GroupEstimates:
+def _estimate(method: Method, problem: GroupProblem, settings: Any) -> GroupEstimates:
     """Run a method; an overflow is an error, never a NaN in the table."""
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
-            return method.load()(problem)
+            return method.load()(problem, settings)
     except FloatingPointError as error:
         raise NumericalError(f"the group model cannot be computed: {error}", do=RESCALE) from error
 
@@ -206,8 +225,7 @@ def _warn(glance: pd.DataFrame, max_unidentified: float) -> None:
 
 
 def _labelled(estimates: GroupEstimates, names: tuple[str, ...]) -> dict[tuple[str, str], pd.DataFrame]:
-    labels = list(names)
     return {
-        key: pd.DataFrame(np.asarray(block), index=labels, columns=labels)
+        key: pd.DataFrame(np.asarray(block), index=list(names)[: len(block)], columns=list(names)[: len(block)])
         for key, block in estimates.covariance.items()
     }

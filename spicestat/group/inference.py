@@ -79,9 +79,16 @@ def coefficient_table(
     fixed["statistic"] = np.divide(fixed["estimate"], error, out=np.full(len(fixed), np.nan), where=tested)
     hidden = np.array([withheld[key] for key in zip(fixed["module"], fixed["sparse_term"], strict=True)])
     p_value = 2.0 * student.sf(np.abs(fixed["statistic"].to_numpy()), fixed["df"].to_numpy())
-    fixed["p_value"] = np.where(hidden, np.nan, p_value)
-    fixed["p_adjusted"] = adjust_families(fixed["p_value"].to_numpy(), fixed["term"].tolist(), adjust)
-    fixed["conf_low"], fixed["conf_high"] = intervals(fixed, conf_level)
+    own = set(estimates.fixed.columns)
+    fixed["p_value"] = np.where(hidden, np.nan, fixed["p_value"] if "p_value" in own else p_value)
+    if "p_adjusted" in own:
+        fixed["p_adjusted"] = fixed["p_adjusted"].where(~hidden)
+    else:
+        fixed["p_adjusted"] = adjust_families(fixed["p_value"].to_numpy(), fixed["term"].tolist(), adjust)
+    if "conf_low" in own:
+        fixed["conf_low"], fixed["conf_high"] = (fixed[name].where(~hidden) for name in ("conf_low", "conf_high"))
+    else:
+        fixed["conf_low"], fixed["conf_high"] = intervals(fixed, conf_level)
     spread = estimates.ran_pars.assign(effect="ran_pars")
     frame = pd.concat([fixed.reindex(columns=COLUMNS), spread.reindex(columns=COLUMNS)], ignore_index=True)
     frame["conf_level"] = conf_level

@@ -22,7 +22,7 @@ _SINGULAR = (
 )
 
 
-def estimate(problem: GroupProblem) -> GroupEstimates:
+def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
     """Fit all equations of a group problem in one mixed model.
 
     Each (module, sparse_term) has its own intercept and covariate effects, and all share a random

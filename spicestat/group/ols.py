@@ -94,7 +94,7 @@ def least_squares_hc3(y: np.ndarray, X: np.ndarray) -> LeastSquares:
     )
 
 
-def estimate(problem: GroupProblem) -> GroupEstimates:
+def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
     """Fit least squares with HC3 to each equation of a group problem."""
     return collect_equations(problem, _estimate_equation, (_NAIVE,))
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from spicestat.equations.coefficients import CoefficientTable
-from spicestat.errors import DataError, NumericalError
+from spicestat.errors import ConfigError, DataError, NumericalError
 from spicestat.group.design import Design
+from spicestat.group.likelihood import ChoiceLikelihood
 
 __all__ = ["RESCALE", "Equation", "GroupEstimates", "EquationFit", "GroupProblem", "Skipped", "collect_equations"]
 
@@ -72,11 +73,28 @@ class GroupProblem:
         Design matrix; ``design.rows`` are positions in ``table.participants``.
     equations : tuple of Equation
         At least one, each with more participants than coefficients.
+    likelihood : ChoiceLikelihood or None
+        Of the choices of the design's participants, row by row, for methods that estimate coefficients and
+        group effects together.
+    conf_level : float
+        Level of the intervals, for methods that make their own.
     """
 
     table: CoefficientTable
     design: Design
     equations: tuple[Equation, ...]
+    likelihood: ChoiceLikelihood | None = None
+    conf_level: float = 0.95
+
+    def needed_likelihood(self) -> ChoiceLikelihood:
+        """Return the likelihood, or raise `ConfigError` where only coefficients were given."""
+        if self.likelihood is None:
+            raise ConfigError(
+                "this group method reads the choices themselves",
+                got="a coefficient table",
+                do='pass the fit, or use method="meta" or method="multivariate_meta"',
+            )
+        return self.likelihood
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,8 @@ class GroupEstimates:
     Attributes
     ----------
     fixed : DataFrame
-        ``module, sparse_term, term, estimate, std_error, df`` (``df`` infinite for normal tests).
+        ``module, sparse_term, term, estimate, std_error, df`` (``df`` infinite for normal tests). A method with
+        tests or intervals of its own adds ``p_value``, ``p_adjusted`` or ``conf_low`` and ``conf_high``.
     ran_pars : DataFrame
         ``module, sparse_term, group, term, estimate``: standard deviations as in broom.mixed.
     glance : DataFrame
@@ -98,6 +117,15 @@ class GroupEstimates:
         What a reader of the result should know.
     skipped : tuple of Skipped
         Equations that could not be fitted.
+    ran_vals : DataFrame or None
+        ``module, sparse_term, group, level, term, estimate, std_error``: each participant's deviation from what the
+        covariates predict.
+    joint_covariance : DataFrame or None
+        Covariance of all fixed effects together; rows and columns are (module, sparse_term, term).
+    links : mapping of (module, sparse_term) to str
+        Scales of the coefficients where they are not the natural one.
+    extra : mapping
+        Whatever else the method has to show, by name.
     """
 
     fixed: pd.DataFrame
@@ -106,6 +134,10 @@ class GroupEstimates:
     covariance: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    ran_vals: pd.DataFrame | None = None
+    joint_covariance: pd.DataFrame | None = None
+    links: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ConfigError
+from spicestat.group.design import Design
 from spicestat.group.inference import COLUMNS, GLANCE, intervals
 from spicestat.tables import write_table
 
@@ -55,6 +58,18 @@ class GroupResult:
         Covariance of an equation's fixed effects, labelled by term.
     messages : tuple of str
         What to know when reading the result.
+    design : Design
+        Design matrix; its rows are positions in ``table.participants``.
+    table : CoefficientTable
+        The coefficients that were analysed.
+    ran_vals : DataFrame or None
+        Participants' deviations from what the covariates predict, for methods that estimate them.
+    joint_covariance : DataFrame or None
+        Covariance of all fixed effects together, labelled by (module, sparse_term, term).
+    links : mapping of (module, sparse_term) to str
+        Scales of the effects where they are not the natural one.
+    extra : mapping
+        Whatever else the method has to show.
     """
 
     coefficients: pd.DataFrame
@@ -66,6 +81,12 @@ class GroupResult:
     conf_level: float
     covariance: Mapping[tuple[str, str], pd.DataFrame] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
+    design: Design | None = None
+    table: CoefficientTable | None = None
+    ran_vals: pd.DataFrame | None = None
+    joint_covariance: pd.DataFrame | None = None
+    links: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def tidy(
         self,

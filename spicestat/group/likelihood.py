@@ -1,0 +1,62 @@
+"""What a one-stage group model needs to know about the choices: their likelihood, as plain arrays."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+
+__all__ = ["ChoiceLikelihood", "HasLikelihood"]
+
+
+class ChoiceLikelihood(Protocol):
+    """Likelihood of P participants' choices as a function of their K free coefficients (natural scale, float64).
+
+    Attributes
+    ----------
+    participants : tuple of length P
+        Labels.
+    terms : tuple of (module, term), length K
+        The coefficients that are estimated; everybody has the same.
+    n_trials : ndarray of shape (P,)
+        Number of predicted choices.
+    low, high : ndarray of shape (K,)
+        Bounds outside which a coefficient is meaningless.
+    """
+
+    @property
+    def participants(self) -> tuple[Any, ...]:
+        """Labels of the participants."""
+
+    @property
+    def terms(self) -> tuple[tuple[str, str], ...]:
+        """The estimated coefficients."""
+
+    @property
+    def n_trials(self) -> np.ndarray:
+        """Predicted choices of each participant."""
+
+    @property
+    def low(self) -> np.ndarray:
+        """Lower bounds."""
+
+    @property
+    def high(self) -> np.ndarray:
+        """Upper bounds."""
+
+    def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:
+        """Log-likelihood, coefficients (Q, P, K) to (Q, P), in nats."""
+
+    def derivatives(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log-likelihood (P,), its gradient (P, K) and information (P, K, K) = minus Hessian, at (P, K)."""
+
+    def select(self, people: np.ndarray) -> Self:
+        """Return the likelihood of some participants, by position."""
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """Anything that knows the likelihood of its choices, such as a fit."""
+
+    def choice_likelihood(self) -> ChoiceLikelihood:
+        """Return the likelihood."""
