@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,12 +41,140 @@ class Design:
         One row per participant that has all covariates.
     rows : ndarray of int, shape (n,)
         Positions of these participants in the table the design was built from.
+    frame : DataFrame of n rows, or None
+        The covariates that the formula uses: numbers as float64, everything else as categories.
+    spec : formulaic.ModelSpec or None
+        How the columns were made (levels, contrasts, centres of ``scale()``), for `design_for`.
+
+    Examples
+    --------
+    >>> people = pd.DataFrame({"participant": [1, 2, 3, 4, 5], "age": [20.0, 30, 40, 50, 35],
+    ...                        "diagnosis": ["healthy", "bipolar", "healthy", "bipolar", "healthy"]})
+    >>> design = build_design("~ diagnosis + age", people)
+    >>> design.design_for(pd.DataFrame({"diagnosis": ["bipolar", "healthy"], "age": 30.0})).tolist()
+    [[1.0, 0.0, 30.0], [1.0, 1.0, 30.0]]
+    >>> design.terms
+    {'(Intercept)': (0,), 'diagnosis': (1,), 'age': (2,)}
     """
 
     formula: str
     names: tuple[str, ...]
     matrix: np.ndarray
     rows: np.ndarray
+    frame: pd.DataFrame | None = field(default=None, repr=False)
+    spec: Any = field(default=None, repr=False)
+
+    @cached_property
+    def levels(self) -> dict[str, tuple[Any, ...]]:
+        """Values of each covariate that is a factor: categories, and numbers inside ``C()`` or ``factor()``."""
+        frame, _ = self._model()
+        found: dict[str, tuple[Any, ...]] = {}
+        for name in frame.columns:
+            if isinstance(frame[name].dtype, pd.CategoricalDtype):
+                found[str(name)] = tuple(frame[name].cat.categories)
+            elif name in self._coerced:
+                found[str(name)] = tuple(sorted(frame[name].unique().tolist()))
+        return found
+
+    @cached_property
+    def terms(self) -> dict[str, tuple[int, ...]]:
+        """Columns that belong to each term of the formula, such as all levels of a factor."""
+        _, spec = self._model()
+        return {
+            _r_name(str(term)) if str(term) != "1" else "(Intercept)": tuple(columns)
+            for term, columns in spec.term_indices.items()
+        }
+
+    @cached_property
+    def column_scales(self) -> np.ndarray:
+        """Standard deviation (n - 1) of the numeric part of each column, shape (p,).
+
+        1 where a column has no numeric part: there a unit is the difference between two levels. In an
+        interaction of a factor with a number it is the number's.
+        """
+        frame, spec = self._model()
+        scales = np.ones(len(self.names))
+        for term, columns in spec.term_indices.items():
+            numeric = [str(factor.expr) for factor in term.factors if self._is_numeric(factor)]
+            if numeric:
+                values = Formula("0 + " + ":".join(numeric)).get_model_matrix(
+                    frame, na_action="ignore", context=_FUNCTIONS
+                )
+                for place, column in enumerate(columns):
+                    # a numeric factor may have several columns, as poly() does
+                    scales[column] = float(np.std(np.asarray(values)[:, place % values.shape[1]], ddof=1))
+        return scales
+
+    def design_for(self, new: pd.DataFrame) -> np.ndarray:
+        """Return the design matrix of new participants, shape (m, p), with this design's levels and centres.
+
+        Parameters
+        ----------
+        new : DataFrame of m rows
+            All covariates of the formula, without missing values; others are ignored.
+
+        Raises
+        ------
+        CovariateError
+            A covariate is absent, missing, infinite, or has a level that was not in the data.
+        DataError
+            The design was built without its formula (by hand).
+        """
+        frame, spec = self._model()
+        absent = [str(name) for name in frame.columns if name not in new.columns]
+        if absent:
+            raise CovariateError(
+                f"new data lack the covariate {', '.join(map(repr, absent))}",
+                allowed=", ".join(map(str, frame.columns)),
+            )
+        rows = new.reset_index(drop=True)
+        prepared = pd.DataFrame({name: self._prepare_new(rows[name], str(name)) for name in frame.columns})
+        if not len(frame.columns):
+            prepared = pd.DataFrame({"_row": np.zeros(len(rows))})
+        try:
+            with np.errstate(all="ignore"):
+                matrix = np.asarray(spec.get_model_matrix(prepared, context=_FUNCTIONS), dtype="float64")
+        except (FormulaicError, ValueError, TypeError) as error:
+            raise CovariateError(f"the formula cannot be evaluated for the new data: {_plain(error)}") from error
+        if not np.isfinite(matrix).all():
+            bad = [name for name, column in zip(self.names, matrix.T, strict=True) if not np.isfinite(column).all()]
+            raise CovariateError(f"the formula's {', '.join(map(repr, bad))} is not finite for the new data")
+        return matrix
+
+    @cached_property
+    def _coerced(self) -> frozenset[str]:
+        """Variables that stand inside a categorical factor of the formula, as in ``C(visit)``."""
+        _, spec = self._model()
+        inside = [variables for factor, variables in spec.factor_variables.items() if factor in spec.factor_contrasts]
+        return frozenset(str(variable) for variables in inside for variable in variables)
+
+    def _model(self) -> tuple[pd.DataFrame, Any]:
+        if self.frame is None or self.spec is None:
+            raise DataError("this design knows no formula and no covariates", do="make it by `build_design`")
+        return self.frame, self.spec
+
+    def _is_numeric(self, factor: Any) -> bool:
+        return str(factor.eval_method.value) != "literal" and factor not in self.spec.factor_contrasts
+
+    def _prepare_new(self, column: pd.Series[Any], name: str) -> pd.Series[Any]:
+        if column.isna().any():
+            raise CovariateError(f"covariate '{name}' is missing in the new data")
+        if name not in self.levels:
+            values = pd.to_numeric(column, errors="coerce").astype("float64")
+            if not np.isfinite(values).all():
+                raise CovariateError(f"covariate '{name}' must be a finite number", got=column.tolist()[:5])
+            return values
+        levels = self.levels[name]
+        numeric = name in self._coerced and not isinstance(levels[0], str)
+        words = column.astype("float64") if numeric else column.map(_level_word)
+        if not words.isin(levels).all():
+            unknown = [word for word in dict.fromkeys(words.tolist()) if word not in levels]
+            raise CovariateError(
+                f"covariate '{name}' has a level that was not in the data",
+                got=", ".join(map(repr, unknown[:5])),
+                allowed=", ".join(map(repr, levels)),
+            )
+        return words if numeric else pd.Series(pd.Categorical(words, list(levels)), index=column.index)
 
 
 def build_design(
@@ -107,9 +236,9 @@ def build_design(
     if len(rows) < len(people):
         _warn_missing(used, variables, labels)
     prepared = pd.DataFrame({name: _prepare(used[name].iloc[rows], name, kept) for name in variables}, index=rows)
-    matrix, names = _materialise(parsed, prepared, formula)
+    matrix, names, spec = _materialise(parsed, prepared, formula)
     _check_matrix(matrix, names, kept)
-    return Design(formula, names, matrix, rows)
+    return Design(formula, names, matrix, rows, prepared.reset_index(drop=True), spec)
 
 
 def formula_variables(parsed: Any, formula: str) -> tuple[str, ...]:
@@ -233,7 +362,12 @@ def _prepare(column: pd.Series[Any], name: str, labels: Sequence[object]) -> pd.
     )
 
 
-def _materialise(parsed: Any, prepared: pd.DataFrame, formula: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def _level_word(value: object) -> str:
+    """Return a level as `_prepare` writes it: booleans in R's words, everything else as text."""
+    return str(value).upper() if isinstance(value, bool | np.bool_) else str(value)
+
+
+def _materialise(parsed: Any, prepared: pd.DataFrame, formula: str) -> tuple[np.ndarray, tuple[str, ...], Any]:
     if not len(parsed):
         raise FormulaError(f"the formula '{formula}' has no coefficients", allowed=_EXAMPLE)
     frame = prepared if len(prepared.columns) else pd.DataFrame({"_row": np.zeros(len(prepared))}, index=prepared.index)
@@ -253,7 +387,7 @@ def _materialise(parsed: Any, prepared: pd.DataFrame, formula: str) -> tuple[np.
     names = tuple(_r_name(str(name)) for name in made.columns)
     if len(set(names)) < len(names):
         names = tuple(str(name) for name in made.columns)
-    return matrix, names
+    return matrix, names, made.model_spec
 
 
 def _r_name(name: str) -> str:

@@ -63,8 +63,8 @@ def climb(
 
     whose last term makes it REML: it is what the posterior of :math:`u_i - Z_i\gamma` gains when gamma has a flat
     prior; for ML it is left out. With ``avoid_boundary`` the prior density :math:`|\Sigma|^{1/2}` is added, which
-    turns the first factor into :math:`1 / (P - 1)`: it is weaker than a single participant, and keeps Sigma from becoming
-    singular, where standard errors would be too small. Steps are extrapolated (SQUAREM).
+    turns the first factor into :math:`1 / (P - 1)`: it is weaker than a single participant, and keeps Sigma from
+    becoming singular, where standard errors would be too small. Steps are extrapolated (SQUAREM).
 
     Parameters
     ----------

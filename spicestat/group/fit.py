@@ -13,16 +13,16 @@ import pandas as pd
 
 from spicestat.equations.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, IdentifiabilityWarning, NumericalError
-from spicestat.group.design import Design, build_design
 from spicestat.group.choices import with_choices
+from spicestat.group.design import Design, build_design
 from spicestat.group.inference import coefficient_table, glance_table
 from spicestat.group.likelihood import HasLikelihood
 from spicestat.group.methods import Method, find_method
-from spicestat.group.multiplicity import ADJUSTMENTS
+from spicestat.group.multiplicity import ADJUSTMENTS, MAX_T
 from spicestat.group.participants import align_people
 from spicestat.group.problem import RESCALE, GroupEstimates, GroupProblem, Skipped
 from spicestat.group.results import GroupResult, check_level
-from spicestat.group.selection import select_equations
+from spicestat.group.selection import select_equations, wanted_columns
 from spicestat.tables import TableSource, read_table
 
 __all__ = ["HasCoefficients", "spice_group"]
@@ -69,15 +69,22 @@ def spice_group(
 
         - "hierarchical": coefficients and effects together from the choices (`hierarchical.Settings`).
         - "meta": random-effects meta-regression with known variances for each equation term, REML and Knapp-Hartung.
+        - "multivariate_meta": the same for all terms together, with full covariances (`multivariate_meta.Settings`).
+        - "deshrunk_meta": two-stage with everybody's likelihood, taken as normal (`deshrink.Settings`).
+        - "bayes", "bayes_meta": posterior of the hierarchical model and of "multivariate_meta" by NUTS.
         - "mixed": one mixed model of all terms, random intercept per participant.
+        - "permutation": Freedman-Lane permutation tests (`permutation.Settings`).
+        - "presence": is a term in a participant's equation? Firth's logistic regression.
+        - "hurdle": presence, and "meta" of those who have the term.
         - "ols": least squares with HC3 standard errors, the naive baseline.
     modules, terms : str or sequence of str, optional
         Restrict to these modules and equation terms. Default: all.
     participant : str, default "participant"
         Column of ``data`` with the participants' labels.
-    adjust : {"BH", "BY", "holm", "bonferroni", "none"}, default "BH"
+    adjust : {"BH", "BY", "holm", "bonferroni", "maxT", "none"}, default "BH"
         Adjustment of p-values. A family is one covariate ``term`` over all equations; the
-        intercepts are a family of their own.
+        intercepts are a family of their own. "maxT" takes the dependence of the tests into account: by permutations
+        with ``method="permutation"``, else by the joint covariance of a method that has one.
     conf_level : float, default 0.95
         Level of the intervals, in (0, 1).
     max_unidentified : float, default 0.2
@@ -123,14 +130,17 @@ def spice_group(
     skipped: tuple[Skipped, ...] = ()
     if chosen.reads_choices:
         problem = with_choices(table, design, coefficients, modules=modules, terms=terms)
-    else:
+    elif chosen.reads_estimates:
         equations, skipped = select_equations(
             table, design, modules=modules, terms=terms, needs_std_error=chosen.needs_std_error
         )
         problem = GroupProblem(table, design, equations)
-    problem = replace(problem, conf_level=level)
+    else:
+        problem = GroupProblem(table, design, ())
+    wanted = tuple(table.terms[column] for column in wanted_columns(table, modules, terms))
+    problem = replace(problem, conf_level=level, wanted=wanted)
     estimates = _estimate(chosen, problem, own_settings)
-    skipped += estimates.skipped
+    skipped = tuple(dict.fromkeys((*skipped, *estimates.skipped)))
     if estimates.fixed.empty:
         raise DataError("no coefficient can be analysed", got="; ".join(entry.reason for entry in skipped))
     glance = glance_table(estimates, max_unidentified=max_unidentified, method=chosen.label, formula=formula)
@@ -160,8 +170,8 @@ def _default_method(coefficients: Any) -> str:
 
 
 def _check_settings(adjust: object, max_unidentified: object) -> None:
-    if not isinstance(adjust, str) or adjust.lower() not in {name.lower() for name in ADJUSTMENTS}:
-        raise ConfigError("unknown adjustment of p-values", got=repr(adjust), allowed=", ".join(ADJUSTMENTS))
+    if not isinstance(adjust, str) or adjust.lower() not in {name.lower() for name in (*ADJUSTMENTS, MAX_T)}:
+        raise ConfigError("unknown adjustment of p-values", got=repr(adjust), allowed=", ".join((*ADJUSTMENTS, MAX_T)))
     if not isinstance(max_unidentified, int | float) or not 0.0 <= max_unidentified <= 1.0:
         raise ConfigError("`max_unidentified` is out of range", got=max_unidentified, allowed="a share in [0, 1]")
 
@@ -202,7 +212,7 @@ def _estimate(method: Method, problem: GroupProblem, settings: Any) -> GroupEsti
 def _withheld(problem: GroupProblem, glance: pd.DataFrame) -> dict[tuple[str, str], bool]:
     """Return which equations' inference is withheld; a joint model withholds all or none."""
     if glance["module"].isna().any():
-        return {equation.key: bool(glance["withheld"].any()) for equation in problem.equations}
+        return {key: bool(glance["withheld"].any()) for key in problem.wanted}
     return dict(zip(zip(glance["module"], glance["sparse_term"], strict=True), glance["withheld"], strict=True))
 
 

@@ -208,8 +208,9 @@ class _Report:
         rows = []
         for k in self.shown:
             module, sparse_term = self.likelihood.terms[k]
+            error = self.fit.spread_error[k]
             where = {"module": module, "sparse_term": sparse_term, "group": "participant"}
-            rows.append({**where, "term": "sd__(Intercept)", "estimate": spread[k]})
+            rows.append({**where, "term": "sd__(Intercept)", "estimate": spread[k], "std_error": error})
             rows += [
                 {
                     **where,
@@ -244,7 +245,7 @@ class _Report:
         )
 
     def _predicted(self) -> np.ndarray:
-        """What the covariates predict, (N, d)."""
+        """Return what the covariates predict, (N, d)."""
         design = self.problem.design.matrix
         columns = [design if len(names) == design.shape[1] else np.ones((len(design), 1)) for names in self.names]
         gamma = self.fit.group.gamma

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,15 +11,18 @@ import numpy as np
 from spicestat.group.em import climb
 from spicestat.group.likelihood import ChoiceLikelihood
 from spicestat.group.links import Link
-from spicestat.group.marginal import Group, Information, Posterior, information, posterior
+from spicestat.group.marginal import Group, Information, Posterior, information
 from spicestat.group.modes import Modes, posterior_modes
-from spicestat.group.nodes import Nodes, Rule, make_nodes, quadratic_nodes, quadrature_rule
+from spicestat.group.nodes import Nodes, Place, make_nodes, quadratic_nodes, quadrature_rule
 
 __all__ = ["HierarchicalFit", "Integration", "fit_hierarchical"]
 
 Integration = Literal["quadrature", "laplace"]
 
-_STEADY = 1e-2
+_STEADY = 0.02
+_BOLD = 2
+_TRACE = 1e-3
+_SINGULAR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class HierarchicalFit:
         Fixed effects gamma (m,) and covariance Sigma (d, d).
     covariance : ndarray of shape (m, m)
         Of gamma.
+    spread_error : ndarray of shape (d,)
+        Standard errors of the standard deviations between participants; NaN where Sigma is close to singular.
     posterior : Posterior
         Participants' posteriors.
     nodes : Nodes
@@ -48,6 +53,7 @@ class HierarchicalFit:
 
     group: Group
     covariance: np.ndarray
+    spread_error: np.ndarray
     posterior: Posterior
     nodes: Nodes
     information: Information
@@ -91,7 +97,7 @@ def fit_hierarchical(
         where there are many coefficients, and somewhat biased with few trials.
     per_dimension : int, optional
         Nodes along each dimension; see `quadrature_rule`.
-    tolerance : float, default .01
+    tolerance : float, default .02
         See `HierarchicalFit.change`.
     max_rounds : int, default 40
     """
@@ -99,59 +105,37 @@ def fit_hierarchical(
     rule = quadrature_rule(d, per_dimension)
     modes = posterior_modes(likelihood, links, np.tile(center, (len(Z), 1)), np.diag(scale**2))
     group = _starting_group(modes, Z, scale)
-    place = _Placement(
-        likelihood,
-        links,
-        Z,
-        rule,
-        integration,
-        posterior_modes(likelihood, links, Z @ group.gamma, group.sigma, start=modes.mode),
-    )
-    change, steady = np.inf, 0
+    modes = posterior_modes(likelihood, links, Z @ group.gamma, group.sigma, start=modes.mode)
+    mean, spread, around = modes.mode, modes.covariance, group
+    change, converged = np.inf, False
     for rounds in range(1, max_rounds + 1):
-        nodes = place.nodes(group)
+        place = Place(mean, spread, Z @ around.gamma, around.sigma)
+        if integration == "laplace":
+            modes = posterior_modes(likelihood, links, Z @ group.gamma, group.sigma, start=modes.mode)
+            nodes = quadratic_nodes(modes, replace(place, mean=modes.mode, covariance=modes.covariance), rule)
+        else:
+            nodes = make_nodes(likelihood, links, place, rule)
         found = climb(nodes, Z, group, reml=reml, avoid_boundary=avoid_boundary)
         at = information(nodes, Z, found.group, found.posterior)
         change = _change(group, found.group, at)
         group = found.group
-        place.follow(found.posterior)
-        steady = steady + 1 if change < tolerance and found.converged else 0
-        if steady:
+        converged = change < tolerance and found.converged
+        if converged:
             break
-    return HierarchicalFit(
-        group, _gamma_covariance(at, Z.shape[2]), found.posterior, nodes, at, rounds, change, bool(steady)
-    )
-
-
-class _Placement:
-    """Where the next nodes go."""
-
-    def __init__(
-        self,
-        likelihood: ChoiceLikelihood,
-        links: Sequence[Link],
-        Z: np.ndarray,
-        rule: Rule,
-        integration: Integration,
-        modes: Modes,
-    ) -> None:
-        self.likelihood, self.links, self.Z, self.rule = likelihood, links, Z, rule
-        self.laplace = integration == "laplace"
-        self.modes = modes
-        self.mean, self.covariance = modes.mode, modes.covariance
-
-    def nodes(self, group: Group) -> Nodes:
-        """Evaluate new nodes for a group."""
-        if not self.laplace:
-            return make_nodes(self.likelihood, self.links, self.mean, self.covariance, self.rule)
-        self.modes = posterior_modes(
-            self.likelihood, self.links, self.Z @ group.gamma, group.sigma, start=self.modes.mode
+        # full moves can go back and forth between two placements, none of which is better
+        weight = 1.0 / max(rounds - _BOLD, 1)
+        mean = (1.0 - weight) * mean + weight * found.posterior.mean
+        spread = (1.0 - weight) * spread + weight * _widened(found.posterior.covariance, group.sigma)
+        around = Group(
+            (1.0 - weight) * around.gamma + weight * group.gamma, (1.0 - weight) * around.sigma + weight * group.sigma
         )
-        return quadratic_nodes(self.modes, self.rule)
+    covariance, spread_error = _errors(at, group)
+    return HierarchicalFit(group, covariance, spread_error, found.posterior, nodes, at, rounds, change, converged)
 
-    def follow(self, at: Posterior) -> None:
-        """Move to the posteriors' moments."""
-        self.mean, self.covariance = at.mean, at.covariance
+
+def _widened(covariance: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Add a trace of the group's covariance, so that a posterior that fell on one node can recover."""
+    return covariance + _TRACE * sigma
 
 
 def _starting_group(modes: Modes, Z: np.ndarray, scale: np.ndarray) -> Group:
@@ -169,10 +153,20 @@ def _change(old: Group, new: Group, at: Information) -> float:
     return float(max(np.max(np.abs(new.gamma - old.gamma) / errors), np.max(moved)))
 
 
-def _gamma_covariance(at: Information, m: int) -> np.ndarray:
-    """Covariance of the fixed effects from the joint information, or given Sigma where Sigma is singular."""
+def _errors(at: Information, group: Group) -> tuple[np.ndarray, np.ndarray]:
+    """Covariance of the fixed effects and standard errors of the standard deviations.
+
+    From the joint information, or for the fixed effects from that given Sigma where Sigma is close to singular.
+    """
+    m, d = len(group.gamma), len(group.sigma)
     size = np.sqrt(np.abs(np.diag(at.joint)).clip(1e-300))
     scaled = at.joint / np.outer(size, size)
-    if np.isfinite(scaled).all() and np.linalg.eigvalsh(scaled)[0] > 1e-6:
-        return np.asarray((np.linalg.inv(scaled) / np.outer(size, size))[:m, :m])
-    return np.asarray(np.linalg.inv(at.gamma))
+    if np.isfinite(scaled).all() and np.linalg.eigvalsh(scaled)[0] > _SINGULAR:
+        inverse = np.linalg.inv(scaled) / np.outer(size, size)
+        # the k-th variance stands at the end of the k-th row of the lower triangle
+        variances = m + np.cumsum(np.arange(1, d + 1)) - 1
+        return inverse[:m, :m], np.sqrt(np.diag(inverse)[variances] / (4.0 * np.diag(group.sigma)))
+    unknown = np.full(d, np.nan)
+    if np.linalg.eigvalsh(at.gamma)[0] > 0:
+        return np.linalg.inv(at.gamma), unknown
+    return np.full((m, m), np.nan), unknown

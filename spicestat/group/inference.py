@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from spicestat.group.multiplicity import adjust_families
+from spicestat.errors import ConfigError
+from spicestat.group.max_t import max_t_adjust
+from spicestat.group.multiplicity import MAX_T, adjust_families
 from spicestat.group.problem import GroupEstimates
 
 __all__ = ["COLUMNS", "GLANCE", "coefficient_table", "glance_table", "intervals"]
@@ -83,8 +85,10 @@ def coefficient_table(
     fixed["p_value"] = np.where(hidden, np.nan, fixed["p_value"] if "p_value" in own else p_value)
     if "p_adjusted" in own:
         fixed["p_adjusted"] = fixed["p_adjusted"].where(~hidden)
+    elif adjust.lower() == MAX_T.lower():
+        fixed["p_adjusted"] = np.where(hidden, np.nan, _max_t(estimates, fixed, hidden))
     else:
-        fixed["p_adjusted"] = adjust_families(fixed["p_value"].to_numpy(), fixed["term"].tolist(), adjust)
+        fixed["p_adjusted"] = adjust_families(fixed["p_value"].to_numpy(), _families(fixed), adjust)
     if "conf_low" in own:
         fixed["conf_low"], fixed["conf_high"] = (fixed[name].where(~hidden) for name in ("conf_low", "conf_high"))
     else:
@@ -93,6 +97,35 @@ def coefficient_table(
     frame = pd.concat([fixed.reindex(columns=COLUMNS), spread.reindex(columns=COLUMNS)], ignore_index=True)
     frame["conf_level"] = conf_level
     return _typed(frame)
+
+
+def _families(fixed: pd.DataFrame) -> list[tuple[object, object]]:
+    """Return each row's family: a covariate, in one part of the model."""
+    part = fixed["group"] if "group" in fixed else pd.Series([None] * len(fixed))
+    return list(zip(fixed["term"], part, strict=True))
+
+
+def _max_t(estimates: GroupEstimates, fixed: pd.DataFrame, hidden: np.ndarray) -> np.ndarray:
+    """Adjust by the distribution of the largest statistic of a family, from permutations or the joint covariance."""
+    if "max_t" in estimates.extra:
+        return np.asarray(estimates.extra["max_t"], dtype="float64")
+    if estimates.joint_covariance is None:
+        raise ConfigError(
+            f'adjust="{MAX_T}" needs the covariance of all effects together',
+            do='use method="hierarchical", "multivariate_meta" or "permutation", or another adjustment',
+        )
+    adjusted = np.full(len(fixed), np.nan)
+    families = _families(fixed)
+    usable = ~hidden & np.isfinite(fixed["statistic"].to_numpy())
+    for family in dict.fromkeys(families):
+        rows = np.flatnonzero([other == family for other in families] & usable)
+        if len(rows):
+            keys = list(fixed.iloc[rows][["module", "sparse_term", "term"]].itertuples(index=False, name=None))
+            block = estimates.joint_covariance.loc[keys, keys].to_numpy()
+            error = np.sqrt(np.diag(block))
+            statistic, df = (fixed[name].to_numpy(dtype="float64")[rows] for name in ("statistic", "df"))
+            adjusted[rows] = max_t_adjust(statistic, block / np.outer(error, error), df)
+    return adjusted
 
 
 def intervals(fixed: pd.DataFrame, conf_level: float) -> tuple[np.ndarray, np.ndarray]:

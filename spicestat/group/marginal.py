@@ -149,7 +149,7 @@ def information(nodes: Nodes, Z: np.ndarray, group: Group, at: Posterior) -> Inf
 
 
 def _complete_information(Z: np.ndarray, precision: np.ndarray, at: Posterior, away: np.ndarray) -> np.ndarray:
-    """Expected complete-data information of (gamma, vech Sigma)."""
+    """Return the expected complete-data information of (gamma, vech Sigma)."""
     d, m = len(precision), Z.shape[2]
     rows, columns = np.tril_indices(d)
     mean_away = (at.weights[:, None, :] @ away)[:, 0]

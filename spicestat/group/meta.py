@@ -1,18 +1,46 @@
-"""Random-effects meta-regression with known sampling variances (REML, Knapp-Hartung)."""
+"""Random-effects meta-regression with known sampling variances (REML or ML, Knapp-Hartung or normal tests)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import fdtrc
 from scipy.stats import chi2
 
-from spicestat.errors import DataError, NumericalError, ShapeError
+from spicestat.errors import ConfigError, DataError, NumericalError, ShapeError
 from spicestat.group.problem import Equation, EquationFit, GroupEstimates, GroupProblem, collect_equations
 
-__all__ = ["MetaRegression", "estimate", "meta_regression", "reml_log_likelihood"]
+__all__ = ["ESTIMATORS", "MetaRegression", "Settings", "estimate", "meta_regression", "reml_log_likelihood"]
+
+ESTIMATORS = ("REML", "ML")
+"""How a variance between participants can be estimated."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of ``method="meta"``.
+
+    Attributes
+    ----------
+    estimator : {"REML", "ML"}, default "REML"
+        Restricted or full maximum likelihood for the variance between participants. ML is biased
+        downwards, by about the factor (n - p) / n; its likelihoods can be compared between formulas.
+    knapp_hartung : bool, default True
+        Knapp-Hartung standard errors and t(n - p) tests. False gives metafor's ``test = "z"``, which
+        takes the variance between participants as known and is anticonservative with few of them.
+    """
+
+    estimator: str = "REML"
+    knapp_hartung: bool = True
+
+    def __post_init__(self) -> None:
+        if self.estimator not in ESTIMATORS:
+            raise ConfigError("unknown `estimator`", got=self.estimator, allowed=", ".join(ESTIMATORS))
+        if not isinstance(self.knapp_hartung, bool):
+            raise ConfigError("`knapp_hartung` is not a boolean", got=self.knapp_hartung, allowed="True or False")
 
 
 @dataclass(frozen=True)
@@ -24,9 +52,9 @@ class MetaRegression:
     beta : ndarray of shape (p,)
         Regression coefficients.
     covariance : ndarray of shape (p, p)
-        Knapp-Hartung covariance of ``beta``.
-    df : int
-        Degrees of freedom n - p of the t tests.
+        Covariance of ``beta``, Knapp-Hartung's if asked for.
+    df : float
+        Degrees of freedom of the tests: n - p with Knapp-Hartung, otherwise infinite.
     tau2, se_tau2 : float
         Variance between participants left after the covariates, and its standard error.
     i2 : float
@@ -36,11 +64,12 @@ class MetaRegression:
     qe, p_qe : float
         Cochran's test of residual heterogeneity, chi-squared with n - p df.
     qm, p_qm : float
-        F test of all coefficients but the intercept (of the intercept, where it is alone).
+        Test of all coefficients but the intercept (of the intercept, where it is alone): F with
+        Knapp-Hartung, otherwise chi-squared.
     df_qm : int
         Numerator degrees of freedom of ``qm``.
     log_likelihood, aic, bic, aicc : float
-        Restricted log likelihood and information criteria, as in metafor.
+        Log likelihood, restricted for REML, and information criteria, as in metafor.
     n : int
         Number of estimates.
     converged : bool
@@ -49,7 +78,7 @@ class MetaRegression:
 
     beta: np.ndarray
     covariance: np.ndarray
-    df: int
+    df: float
     tau2: float
     se_tau2: float
     i2: float
@@ -69,29 +98,35 @@ class MetaRegression:
 
 @dataclass(frozen=True)
 class _Weighted:
-    """Weighted least squares at one tau2, and the terms of the REML score."""
+    """Weighted least squares at one tau2, and the terms of the score.
+
+    ``trace`` and ``trace_square`` are tr P and tr PP with REML, tr W and tr WW with ML.
+    """
 
     beta: np.ndarray
     unscaled: np.ndarray
     rss: float
-    trace_p: float
-    trace_pp: float
+    trace: float
+    trace_square: float
     score: float
     log_likelihood: float
 
 
-def meta_regression(y: np.ndarray, v: np.ndarray, X: np.ndarray) -> MetaRegression:
+def meta_regression(
+    y: np.ndarray, v: np.ndarray, X: np.ndarray, *, estimator: str = "REML", knapp_hartung: bool = True
+) -> MetaRegression:
     r"""Fit :math:`y_i = x_i'\beta + u_i + e_i`, :math:`u_i \sim N(0, \tau^2)`, :math:`e_i \sim N(0, v_i)`.
 
     :math:`\tau^2` maximises the restricted likelihood. Its score
-    :math:`\frac12 (y'PPy - \mathrm{tr} P)`, with
+    :math:`\frac12 (y'PPy - \mathrm{tr} P)` (with ML :math:`\mathrm{tr} W` instead), with
     :math:`P = W - WX(X'WX)^{-1}X'W` and :math:`W = \mathrm{diag}(1/(v_i + \tau^2))`, is scanned from 0
     to a bound above which it is negative for certain, and solved by Brent's method around the best
     point. Unlike Fisher scoring (metafor's way to the same maximum) this always ends, and in the
     global maximum if there are several. Coefficients are tested with the Knapp-Hartung covariance
     :math:`\frac{y'Py}{n - p} (X'WX)^{-1}` and :math:`t(n - p)`; the factor may be below 1, as in metafor.
 
-    Equal to ``metafor::rma(y, v, mods = ~ ..., method = "REML", test = "knha")``.
+    Equal to ``metafor::rma(y, v, mods = ~ ..., method = "REML", test = "knha")``; ``estimator="ML"`` to
+    ``method = "ML"``, ``knapp_hartung=False`` to ``test = "z"``.
 
     Parameters
     ----------
@@ -101,9 +136,15 @@ def meta_regression(y: np.ndarray, v: np.ndarray, X: np.ndarray) -> MetaRegressi
         Their sampling variances, positive.
     X : ndarray of shape (n, p)
         Design matrix of rank p < n.
+    estimator : {"REML", "ML"}, default "REML"
+        Likelihood that :math:`\tau^2` maximises.
+    knapp_hartung : bool, default True
+        Whether to use the Knapp-Hartung covariance and t tests, or :math:`(X'WX)^{-1}` and normal tests.
 
     Raises
     ------
+    ConfigError
+        ``estimator`` is unknown.
     ShapeError, DataError
         The arrays do not match, are not finite, or have n <= p; a variance is not positive.
     NumericalError
@@ -121,33 +162,36 @@ def meta_regression(y: np.ndarray, v: np.ndarray, X: np.ndarray) -> MetaRegressi
     >>> round(float(fit.beta[0]), 4), round(fit.tau2, 4)
     (0.4757, 0.06)
     """
+    settings = Settings(estimator, knapp_hartung)
     y, v, X = _checked(y, v, X)
     n, p = X.shape
-    tau2 = _reml_tau2(y, v, X)
-    random, fixed = _weighted(y, v, X, tau2), _weighted(y, v, X, 0.0)
-    scale = random.rss / (n - p)
-    covariance = scale * random.unscaled
-    typical = (n - p) / fixed.trace_p
+    restricted = settings.estimator == "REML"
+    tau2 = _best_tau2(y, v, X, restricted)
+    random, fixed = _weighted(y, v, X, tau2, restricted), _weighted(y, v, X, 0.0)
+    covariance = (random.rss / (n - p) if knapp_hartung else 1.0) * random.unscaled
+    typical = (n - p) / fixed.trace
     qm, df_qm = _omnibus(random.beta, covariance, X)
-    parameters = p + 1
+    if not knapp_hartung:
+        qm = qm * df_qm
+    parameters, observations = p + 1, n - p if restricted else n
     deviance = -2.0 * random.log_likelihood
-    room = max(n - p, parameters + 2)
+    room = max(observations, parameters + 2)
     return MetaRegression(
         beta=random.beta,
         covariance=covariance,
-        df=n - p,
+        df=float(n - p) if knapp_hartung else np.inf,
         tau2=tau2,
-        se_tau2=float(np.sqrt(2.0 / random.trace_pp)),
+        se_tau2=float(np.sqrt(2.0 / random.trace_square)),
         i2=100.0 * tau2 / (typical + tau2),
         h2=tau2 / typical + 1.0,
         qe=fixed.rss,
         p_qe=float(chi2.sf(fixed.rss, n - p)),
         qm=qm,
-        p_qm=float(fdtrc(df_qm, n - p, qm)) if np.isfinite(qm) else np.nan,
+        p_qm=_omnibus_p(qm, df_qm, n - p, knapp_hartung),
         df_qm=df_qm,
         log_likelihood=random.log_likelihood,
         aic=deviance + 2.0 * parameters,
-        bic=deviance + parameters * float(np.log(n - p)),
+        bic=deviance + parameters * float(np.log(observations)),
         aicc=deviance + 2.0 * parameters * room / (room - parameters - 1.0),
         n=n,
         converged=bool(np.isfinite(random.beta).all() and np.isfinite(random.log_likelihood)),
@@ -167,13 +211,23 @@ def reml_log_likelihood(y: np.ndarray, v: np.ndarray, X: np.ndarray, tau2: float
     return _weighted(*_checked(y, v, X), tau2).log_likelihood
 
 
-def estimate(problem: GroupProblem) -> GroupEstimates:
+def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEstimates:
     """Fit a meta-regression to each equation of a group problem."""
-    return collect_equations(problem, _estimate_equation)
+    chosen = Settings() if settings is None else settings
+    estimates = collect_equations(problem, partial(_estimate_equation, settings=chosen))
+    if chosen.knapp_hartung or estimates.fixed.empty:
+        return estimates
+    return replace(estimates, fixed=estimates.fixed.assign(df=np.inf))
 
 
-def _estimate_equation(equation: Equation, X: np.ndarray) -> EquationFit:
-    fit = meta_regression(equation.estimate, equation.variance, X)
+def _estimate_equation(equation: Equation, X: np.ndarray, settings: Settings) -> EquationFit:
+    fit = meta_regression(
+        equation.estimate,
+        equation.variance,
+        X,
+        estimator=settings.estimator,
+        knapp_hartung=settings.knapp_hartung,
+    )
     glance: dict[str, object] = {
         "tau_squared": fit.tau2,
         "tau_squared_se": fit.se_tau2,
@@ -204,7 +258,7 @@ def _checked(y: np.ndarray, v: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, n
     return y, v, X
 
 
-def _weighted(y: np.ndarray, v: np.ndarray, X: np.ndarray, tau2: float) -> _Weighted:
+def _weighted(y: np.ndarray, v: np.ndarray, X: np.ndarray, tau2: float, restricted: bool = True) -> _Weighted:
     n, p = X.shape
     w = 1.0 / (v + tau2)
     root = np.sqrt(w)
@@ -218,33 +272,32 @@ def _weighted(y: np.ndarray, v: np.ndarray, X: np.ndarray, tau2: float) -> _Weig
     beta = inverse @ (q.T @ (root * y))
     py = w * (y - X @ beta)
     rss = float(np.sum(py * py / w))
-    leverage = np.sum(q * q, axis=1)
-    trace_p = float(np.sum(w * (1.0 - leverage)))
-    weighted_gram = q.T @ (w[:, None] * q)
-    trace_pp = float(np.sum(w * w * (1.0 - 2.0 * leverage)) + np.sum(weighted_gram * weighted_gram))
-    log_likelihood = -0.5 * (
-        (n - p) * np.log(2.0 * np.pi)
-        - np.linalg.slogdet(X.T @ X)[1]
-        - np.sum(np.log(w))
-        + 2.0 * np.sum(np.log(diagonal))
-        + rss
-    )
-    score = 0.5 * (float(np.sum(py * py)) - trace_p)
-    return _Weighted(beta, inverse @ inverse.T, rss, trace_p, trace_pp, score, float(log_likelihood))
+    log_likelihood = -0.5 * (n * np.log(2.0 * np.pi) - np.sum(np.log(w)) + rss)
+    trace, trace_square = float(np.sum(w)), float(np.sum(w * w))
+    if restricted:
+        leverage = np.sum(q * q, axis=1)
+        trace = float(np.sum(w * (1.0 - leverage)))
+        weighted_gram = q.T @ (w[:, None] * q)
+        trace_square = float(np.sum(w * w * (1.0 - 2.0 * leverage)) + np.sum(weighted_gram * weighted_gram))
+        log_likelihood += 0.5 * (
+            p * np.log(2.0 * np.pi) + np.linalg.slogdet(X.T @ X)[1] - 2.0 * np.sum(np.log(diagonal))
+        )
+    score = 0.5 * (float(np.sum(py * py)) - trace)
+    return _Weighted(beta, inverse @ inverse.T, rss, trace, trace_square, score, float(log_likelihood))
 
 
-def _reml_tau2(y: np.ndarray, v: np.ndarray, X: np.ndarray) -> float:
-    """Return the REML estimate of tau2, in the global maximum of the restricted likelihood."""
+def _best_tau2(y: np.ndarray, v: np.ndarray, X: np.ndarray, restricted: bool) -> float:
+    """Return the estimate of tau2, in the global maximum of the likelihood."""
     n, p = X.shape
     residual = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
     s2 = float(residual @ residual) / (n - p)
-    # y'PPy <= (n-p) s2 / tau2^2 and tr P >= (n-p) / (tau2 + max v): above this the score is negative
+    # y'PPy <= (n-p) s2 / tau2^2 and tr W >= tr P >= (n-p) / (tau2 + max v): above this the score is negative
     upper = 1.01 * (s2 + np.sqrt(s2 * s2 + 4.0 * s2 * float(v.max()))) / 2.0
     if upper <= 1e-14 * float(v.min()):
         return 0.0
     lower = 1e-8 * min(float(v.min()), upper)
     grid = np.append(0.0, np.geomspace(lower, upper, max(40, int(4.0 * np.log10(upper / lower)))))
-    fits = [_weighted(y, v, X, float(tau2)) for tau2 in grid]
+    fits = [_weighted(y, v, X, float(tau2), restricted) for tau2 in grid]
     left = int(np.argmax([fit.log_likelihood for fit in fits]))
     # to the left of a maximum the score is positive, to its right negative
     while left >= 0 and fits[left].score <= 0:
@@ -254,7 +307,11 @@ def _reml_tau2(y: np.ndarray, v: np.ndarray, X: np.ndarray) -> float:
     while fits[left + 1].score > 0:
         left += 1
     root = brentq(
-        lambda tau2: _weighted(y, v, X, tau2).score, grid[left], grid[left + 1], xtol=1e-15 * grid[left + 1], rtol=1e-14
+        lambda tau2: _weighted(y, v, X, tau2, restricted).score,
+        grid[left],
+        grid[left + 1],
+        xtol=1e-15 * grid[left + 1],
+        rtol=1e-14,
     )
     return float(root)
 
@@ -269,3 +326,9 @@ def _omnibus(beta: np.ndarray, covariance: np.ndarray, X: np.ndarray) -> tuple[f
         return np.nan, len(tested)
     standard = beta[tested] / spread
     return float(standard @ np.linalg.solve(block / np.outer(spread, spread), standard)) / len(tested), len(tested)
+
+
+def _omnibus_p(qm: float, df_qm: int, df: int, knapp_hartung: bool) -> float:
+    if not np.isfinite(qm):
+        return np.nan
+    return float(fdtrc(df_qm, df, qm) if knapp_hartung else chi2.sf(qm, df_qm))

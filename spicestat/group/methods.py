@@ -24,10 +24,12 @@ class Method:
     label : str
         Shown in the column ``method`` of ``glance``.
     module : str
-        Module with ``estimate(problem: GroupProblem, settings) -> GroupEstimates``, imported when first used, and, if the
-        method has settings, a dataclass ``Settings``.
+        Module with ``estimate(problem: GroupProblem, settings) -> GroupEstimates``, imported when first used, and a
+        dataclass ``Settings`` if the method has settings.
     needs_std_error : bool, default True
         Whether coefficients without a positive standard error are left out.
+    reads_estimates : bool, default True
+        Whether the method takes participants' estimates, of which unusable ones are left out before.
     reads_choices : bool, default False
         Whether the method needs the likelihood of the choices; then everybody's choices count, also those of
         participants without an identified estimate.
@@ -37,6 +39,7 @@ class Method:
     label: str
     module: str
     needs_std_error: bool = True
+    reads_estimates: bool = True
     reads_choices: bool = False
 
     def load(self) -> Callable[[GroupProblem, Any], GroupEstimates]:
@@ -58,11 +61,19 @@ class Method:
         return None if kind is None else kind(**given)
 
 
+_HOME = "spicestat.group"
 _ALL = (
-    Method("hierarchical", "hierarchical", "spicestat.group.hierarchical", needs_std_error=False, reads_choices=True),
-    Method("meta", "meta", "spicestat.group.meta"),
-    Method("mixed", "mixed", "spicestat.group.mixed", needs_std_error=False),
-    Method("ols", "ols (naive)", "spicestat.group.ols", needs_std_error=False),
+    Method("hierarchical", "hierarchical", f"{_HOME}.hierarchical", needs_std_error=False, reads_choices=True),
+    Method("bayes", "bayes", f"{_HOME}.bayes", needs_std_error=False, reads_choices=True),
+    Method("deshrunk_meta", "deshrunk meta", f"{_HOME}.deshrink", needs_std_error=False, reads_choices=True),
+    Method("multivariate_meta", "multivariate meta", f"{_HOME}.multivariate_meta"),
+    Method("bayes_meta", "bayes meta", f"{_HOME}.bayes_meta"),
+    Method("meta", "meta", f"{_HOME}.meta"),
+    Method("permutation", "permutation", f"{_HOME}.permutation"),
+    Method("mixed", "mixed", f"{_HOME}.mixed", needs_std_error=False),
+    Method("presence", "presence", f"{_HOME}.presence", reads_estimates=False),
+    Method("hurdle", "hurdle", f"{_HOME}.hurdle"),
+    Method("ols", "ols (naive)", f"{_HOME}.ols", needs_std_error=False),
 )
 METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
 """The methods by name."""

@@ -53,7 +53,7 @@ def to_natural(links: Sequence[Link], unconstrained: np.ndarray) -> np.ndarray:
 def unconstrained_derivatives(
     likelihood: ChoiceLikelihood, links: Sequence[Link], unconstrained: np.ndarray
 ) -> LocalLikelihood:
-    """Derivatives with respect to unconstrained coefficients (P, d), by the chain rule."""
+    """Return derivatives with respect to unconstrained coefficients (P, d), by the chain rule."""
     value, gradient, information = likelihood.derivatives(to_natural(links, unconstrained))
     first = np.stack([link.derivative(unconstrained[:, k]) for k, link in enumerate(links)], axis=-1)
     second = np.stack([link.second_derivative(unconstrained[:, k]) for k, link in enumerate(links)], axis=-1)
@@ -132,7 +132,7 @@ def _uphill(gradient: np.ndarray, information: np.ndarray, damping: np.ndarray) 
     values, vectors = np.linalg.eigh(np.nan_to_num(information))
     curvature = np.abs(values).clip(_SMALL) * (1.0 + damping[:, None])
     along = np.einsum("pki,pk->pi", vectors, np.nan_to_num(gradient))
-    return np.einsum("pki,pi->pk", vectors, along / curvature)
+    return np.asarray(np.einsum("pki,pi->pk", vectors, along / curvature))
 
 
 def _inverse_clipped(information: np.ndarray, prior_precision: np.ndarray) -> np.ndarray:

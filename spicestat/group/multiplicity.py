@@ -8,7 +8,7 @@ import numpy as np
 
 from spicestat.errors import ConfigError, ShapeError
 
-__all__ = ["ADJUSTMENTS", "adjust_families", "adjust_p_values"]
+__all__ = ["ADJUSTMENTS", "MAX_T", "adjust_families", "adjust_p_values"]
 
 
 def adjust_p_values(p_values: np.ndarray, method: str = "BH") -> np.ndarray:
@@ -114,3 +114,6 @@ _RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 ADJUSTMENTS = ("BH", "BY", "holm", "bonferroni", "none")
 """The adjustments that `adjust_p_values` knows."""
+
+MAX_T = "maxT"
+"""The adjustment by the largest statistic of a family, which needs more than p-values (`spicestat.group.max_t`)."""

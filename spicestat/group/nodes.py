@@ -13,10 +13,10 @@ from spicestat.group.likelihood import ChoiceLikelihood
 from spicestat.group.links import Link
 from spicestat.group.modes import Modes, to_natural
 
-__all__ = ["Nodes", "Rule", "make_nodes", "quadratic_nodes", "quadrature_rule"]
+__all__ = ["Nodes", "Place", "Rule", "make_nodes", "quadratic_nodes", "quadrature_rule"]
 
 _PER_DIMENSION = {1: 15, 2: 9, 3: 5, 4: 4}
-_N_SOBOL = 512
+_N_POSTERIOR, _N_GROUP = 1024, 512
 _WIDER = 1.3
 
 
@@ -28,13 +28,13 @@ class Rule:
     ----------
     points : ndarray of shape (Q, d)
     log_weights : ndarray of shape (Q,)
-    wider : float
-        Factor on the standard deviations of the posterior where the rule is placed.
+    n_defensive : int
+        How many of the points, the last ones, are placed at the group distribution instead of the posteriors.
     """
 
     points: np.ndarray
     log_weights: np.ndarray
-    wider: float = 1.0
+    n_defensive: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,14 @@ def quadrature_rule(n_dimensions: int, per_dimension: int | None = None) -> Rule
         d, 1 or more.
     per_dimension : int, optional
         Nodes of the product grid along each dimension. Default 15, 9, 5, 4 for 1 to 4 dimensions (at most 256 nodes
-        in all); above that 512 points of a scrambled Sobol sequence (fixed seed), shifted and scaled
-        to mean 0 and covariance I and placed 1.3 times as wide as the posterior, as importance sampling needs.
+        in all); above that importance sampling with 1536 points of a scrambled Sobol sequence (fixed seed), shifted
+        and scaled to mean 0 and covariance I: two thirds of them at the posterior, 1.3 times as wide, and one third at
+        the group distribution, so that no weight can become large.
 
     References
     ----------
     Liu & Pierce (1994), https://doi.org/10.1093/biomet/81.3.624; Pan & Thompson (2007),
-    https://doi.org/10.1016/j.csda.2006.10.003.
+    https://doi.org/10.1016/j.csda.2006.10.003; Hesterberg (1995), https://doi.org/10.1080/00401706.1995.10484303.
 
     Examples
     --------
@@ -91,28 +92,37 @@ def quadrature_rule(n_dimensions: int, per_dimension: int | None = None) -> Rule
 
 
 def _sobol_rule(n_dimensions: int) -> Rule:
-    normal = ndtri(Sobol(n_dimensions, scramble=True, rng=np.random.default_rng(20260101)).random(_N_SOBOL))
-    normal -= normal.mean(axis=0)
-    root = np.linalg.cholesky(normal.T @ normal / _N_SOBOL)
-    return Rule(np.linalg.solve(root, normal.T).T, np.full(_N_SOBOL, -np.log(_N_SOBOL)), _WIDER)
+    parts = []
+    for seed, count in enumerate((_N_POSTERIOR, _N_GROUP)):
+        normal = ndtri(Sobol(n_dimensions, scramble=True, rng=np.random.default_rng(seed)).random(count))
+        normal -= normal.mean(axis=0)
+        root = np.linalg.cholesky(normal.T @ normal / count)
+        parts.append(np.linalg.solve(root, normal.T).T)
+    count = _N_POSTERIOR + _N_GROUP
+    return Rule(np.concatenate(parts), np.full(count, -np.log(count)), _N_GROUP)
 
 
-def make_nodes(
-    likelihood: ChoiceLikelihood, links: Sequence[Link], mean: np.ndarray, covariance: np.ndarray, rule: Rule
-) -> Nodes:
-    """Place a rule at participants' posteriors and evaluate their likelihoods there.
+@dataclass(frozen=True)
+class Place:
+    """Where nodes go, on the unconstrained scale: normal approximations of P posteriors and the group behind them.
 
-    Parameters
+    Attributes
     ----------
-    likelihood : ChoiceLikelihood
-        Of P participants.
-    links : sequence of Link, length d
     mean : ndarray of shape (P, d)
     covariance : ndarray of shape (P, d, d)
-        Where the posteriors are, on the unconstrained scale.
-    rule : Rule
+    group_mean : ndarray of shape (P, d)
+    group_covariance : ndarray of shape (d, d)
     """
-    theta, log_density = _placed(mean, covariance, rule)
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    group_mean: np.ndarray
+    group_covariance: np.ndarray
+
+
+def make_nodes(likelihood: ChoiceLikelihood, links: Sequence[Link], place: Place, rule: Rule) -> Nodes:
+    """Evaluate P participants' likelihoods at a rule's points, placed at their posteriors."""
+    theta, log_density = _placed(place, rule)
     with np.errstate(all="ignore"):
         natural = to_natural(links, theta)
         value = likelihood.log_likelihood(np.ascontiguousarray(natural.transpose(1, 0, 2))).T
@@ -120,9 +130,9 @@ def make_nodes(
     return Nodes(theta, np.where(np.isfinite(log_weight), log_weight, -np.inf))
 
 
-def quadratic_nodes(modes: Modes, rule: Rule) -> Nodes:
-    """Place a rule at participants' modes, with the likelihood's second-order expansion there (Laplace)."""
-    theta, log_density = _placed(modes.mode, modes.covariance, rule)
+def quadratic_nodes(modes: Modes, place: Place, rule: Rule) -> Nodes:
+    """Take the likelihoods' second-order expansions at the modes instead (Laplace)."""
+    theta, log_density = _placed(place, rule)
     away = theta - modes.mode[:, None, :]
     local = modes.likelihood
     values, vectors = np.linalg.eigh(np.nan_to_num(local.information))
@@ -132,9 +142,30 @@ def quadratic_nodes(modes: Modes, rule: Rule) -> Nodes:
     return Nodes(theta, value + rule.log_weights - log_density)
 
 
-def _placed(mean: np.ndarray, covariance: np.ndarray, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
-    """Points (P, Q, d) of a rule at given normal distributions, and their log densities (P, Q)."""
-    root = rule.wider * np.linalg.cholesky(covariance)
-    theta = mean[:, None, :] + np.einsum("qk,pjk->pqj", rule.points, root)
-    within = -0.5 * (mean.shape[1] * np.log(2.0 * np.pi) + np.sum(rule.points**2, axis=1))
-    return theta, within - np.sum(np.log(np.diagonal(root, axis1=1, axis2=2)), axis=1, keepdims=True)
+def _placed(place: Place, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
+    """Points (P, Q, d) of a rule, and the log density (P, Q) of the distribution that they stand for."""
+    root = np.linalg.cholesky(place.covariance)
+    if not rule.n_defensive:
+        theta = place.mean[:, None, :] + rule.points @ root.transpose(0, 2, 1)
+        return theta, _log_normal(theta, place.mean, root)
+    split = len(rule.points) - rule.n_defensive
+    share = split / len(rule.points)
+    root, group_root = _WIDER * root, np.linalg.cholesky(place.group_covariance)
+    theta = np.concatenate(
+        [
+            place.mean[:, None, :] + rule.points[:split] @ root.transpose(0, 2, 1),
+            place.group_mean[:, None, :] + rule.points[split:] @ group_root.T,
+        ],
+        axis=1,
+    )
+    # multiple importance sampling: every point counts by the mixture of both distributions
+    own, group = _log_normal(theta, place.mean, root), _log_normal(theta, place.group_mean, group_root[None])
+    return theta, np.logaddexp(np.log(share) + own, np.log1p(-share) + group)
+
+
+def _log_normal(theta: np.ndarray, mean: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """Log density (P, Q) of normal distributions with Cholesky factors ``root`` (P or 1, d, d)."""
+    standard = (theta - mean[:, None, :]) @ np.linalg.inv(root).transpose(0, 2, 1)
+    log_scale = np.sum(np.log(np.diagonal(root, axis1=1, axis2=2)), axis=1, keepdims=True)
+    constant = 0.5 * theta.shape[2] * np.log(2.0 * np.pi)
+    return np.asarray(-0.5 * np.sum(standard**2, axis=2) - log_scale - constant)

@@ -72,12 +72,14 @@ class GroupProblem:
     design : Design
         Design matrix; ``design.rows`` are positions in ``table.participants``.
     equations : tuple of Equation
-        At least one, each with more participants than coefficients.
+        Each with more participants than coefficients; none for methods that do not read estimates.
     likelihood : ChoiceLikelihood or None
         Of the choices of the design's participants, row by row, for methods that estimate coefficients and
         group effects together.
     conf_level : float
         Level of the intervals, for methods that make their own.
+    wanted : tuple of (module, sparse_term)
+        The coefficients that were asked for.
     """
 
     table: CoefficientTable
@@ -85,6 +87,7 @@ class GroupProblem:
     equations: tuple[Equation, ...]
     likelihood: ChoiceLikelihood | None = None
     conf_level: float = 0.95
+    wanted: tuple[tuple[str, str], ...] = ()
 
     def needed_likelihood(self) -> ChoiceLikelihood:
         """Return the likelihood, or raise `ConfigError` where only coefficients were given."""

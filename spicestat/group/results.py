@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ConfigError
+from spicestat.group.augment import augment
+from spicestat.group.contrasts import ContrastMethod, contrasts, linear_hypotheses, term_tests
+from spicestat.group.derived import derived_means
 from spicestat.group.design import Design
+from spicestat.group.group_plots import PLOTS
 from spicestat.group.inference import COLUMNS, GLANCE, intervals
+from spicestat.group.marginal_means import MarginalMeans, marginal_means
+from spicestat.group.natural_scale import average_effects
+from spicestat.group.standardised import standardised_effects
 from spicestat.tables import write_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["GroupResult", "check_level"]
 
@@ -113,11 +123,13 @@ class GroupResult:
         chosen = [effects] if isinstance(effects, str) else list(effects)
         if not chosen or not set(chosen) <= set(_EFFECTS):
             raise ConfigError("unknown effects", got=chosen, allowed=", ".join(map(repr, _EFFECTS)))
-        frame = self.coefficients[self.coefficients["effect"].isin(chosen)].reset_index(drop=True)
+        kept = self.coefficients["effect"].isin(chosen).to_numpy()
+        frame = self.coefficients[kept].reset_index(drop=True)
         if not conf_int:
             return frame[[name for name in COLUMNS if not name.startswith("conf_")]]
         if conf_level is not None:
-            frame["conf_low"], frame["conf_high"] = intervals(frame, check_level(conf_level))
+            low, high = self._intervals(check_level(conf_level))
+            frame["conf_low"], frame["conf_high"] = low[kept], high[kept]
             frame["conf_level"] = float(conf_level)
         return frame
 
@@ -144,6 +156,60 @@ class GroupResult:
             The file cannot be written or has another ending.
         """
         return write_table(self.coefficients, path)
+
+    def augment(self) -> pd.DataFrame:
+        """Return one row per participant and equation: covariates, fitted values, residuals; see `augment.augment`."""
+        return augment(self)
+
+    def marginal_means(self, variables: str | Sequence[str] = (), **options: Any) -> MarginalMeans:
+        """Return estimated marginal means, as emmeans does; see `marginal_means.marginal_means`."""
+        return marginal_means(self, variables, **options)
+
+    def contrasts(
+        self, variables: str | Sequence[str], method: ContrastMethod = "pairwise", *, adjust: str = "BH", **options: Any
+    ) -> pd.DataFrame:
+        """Return contrasts of marginal means; ``options`` go to `marginal_means`; see `contrasts.contrasts`."""
+        return contrasts(self.marginal_means(variables, **options), method, adjust=adjust)
+
+    def term_tests(self) -> pd.DataFrame:
+        """Return an F test for each term of the formula; see `contrasts.term_tests`."""
+        return term_tests(self)
+
+    def linear_hypotheses(self, hypotheses: Mapping[str, Mapping[Any, float]], **options: Any) -> pd.DataFrame:
+        """Test linear combinations of coefficients; see `contrasts.linear_hypotheses`."""
+        return linear_hypotheses(self, hypotheses, **options)
+
+    def standardised(self, kind: str = "residual", **options: Any) -> pd.DataFrame:
+        """Return standardised effects; see `standardised.standardised_effects`."""
+        return standardised_effects(self, kind, **options)
+
+    def average_effects(self, variables: str | Sequence[str] | None = None, **options: Any) -> pd.DataFrame:
+        """Return effects on the natural scale of linked coefficients; see `natural_scale.average_effects`."""
+        return average_effects(self, variables, **options)
+
+    def derived_means(self, expressions: Mapping[str, str], **options: Any) -> pd.DataFrame:
+        """Return derived quantities of the group, such as a fixed point; see `derived.derived_means`."""
+        return derived_means(self, expressions, **options)
+
+    def plot(self, kind: str = "forest", **options: Any) -> Figure:
+        """Draw the result.
+
+        Parameters
+        ----------
+        kind : {"forest", "caterpillar", "covariate"}, default "forest"
+            Standardised effects; participants in order; coefficients against ``covariate=``.
+        **options
+            Of `group_plots.forest_plot`, `group_plots.caterpillar_plot` or `group_plots.covariate_plot`.
+
+        Raises
+        ------
+        ConfigError
+            The kind is unknown.
+        """
+        if kind not in PLOTS:
+            raise ConfigError("unknown plot", got=kind, allowed=", ".join(PLOTS))
+        drawn: Figure = PLOTS[kind](self, **options)
+        return drawn
 
     def summary(self) -> str:
         """Return the result as text: the model, the coefficients, and what to know about them."""
@@ -172,11 +238,23 @@ class GroupResult:
         shown = f"GroupResult({self.method}, {self.formula!r}: {len(self._equations())} equation terms"
         return shown + (", inference withheld)" if self.glance_frame["withheld"].any() else ")")
 
+    def _intervals(self, conf_level: float) -> tuple[np.ndarray, np.ndarray]:
+        """Intervals of all rows at another level, the method's own where it has some."""
+        low, high = intervals(self.coefficients, conf_level)
+        if "intervals" in self.extra:
+            rows = np.flatnonzero(self.coefficients["effect"] == "fixed")
+            shown = self.coefficients["conf_low"].notna().to_numpy()[rows]
+            for limits, own in zip((low, high), self.extra["intervals"](conf_level), strict=True):
+                limits[rows] = np.where(shown, own, np.nan)
+        return low, high
+
     def _equations(self) -> pd.DataFrame:
         return self.coefficients[["module", "sparse_term"]].drop_duplicates()
 
     def _spread_text(self) -> str:
         spread = self.tidy("ran_pars", conf_int=False)
+        if spread.empty:
+            return ""
         shown = spread[["module", "sparse_term", "group", "term", "estimate"]]
         return str(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
 

@@ -14,7 +14,7 @@ from spicestat.errors import ConfigError, DataError, ExclusionWarning
 from spicestat.group.design import Design, design_rank
 from spicestat.group.problem import Equation, Skipped
 
-__all__ = ["select_equations"]
+__all__ = ["select_equations", "wanted_columns"]
 
 _NOT_SELECTED = "not in the participant's equation"
 _REASONS = (
@@ -75,7 +75,7 @@ def select_equations(
     ExclusionWarning
         Once, with the count of coefficients left out, by reason.
     """
-    wanted = _wanted(table, modules, terms)
+    wanted = wanted_columns(table, modules, terms)
     cells = _cells(table, needs_std_error)
     equations, skipped, reasons = [], [], Counter[str]()
     for column in wanted:
@@ -99,7 +99,10 @@ def select_equations(
     return tuple(equations), tuple(skipped)
 
 
-def _wanted(table: CoefficientTable, modules: Sequence[str] | None, terms: Sequence[str] | None) -> list[int]:
+def wanted_columns(
+    table: CoefficientTable, modules: str | Sequence[str] | None, terms: str | Sequence[str] | None
+) -> list[int]:
+    """Return the positions of the coefficients of these modules and terms, or raise `ConfigError`."""
     known = {"modules": {module for module, _ in table.terms}, "terms": {term for _, term in table.terms}}
     chosen = {}
     for name, given in (("modules", modules), ("terms", terms)):

@@ -1,0 +1,186 @@
+r"""Log posterior densities of the Bayesian group models, on the unconstrained scale (JAX, loaded when first used).
+
+The unconstrained vector z has, for p covariates and d equations, the p d fixed effects in units of their prior
+standard deviation, the d logarithms of the standard deviations between participants, and the d (d - 1) / 2
+partial correlations as :math:`\tanh^{-1}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from spicestat.group.bayes_engine import load_jax
+
+__all__ = ["Parameters", "density_size", "known_covariance", "on_nodes", "unpack"]
+
+# what `unpack` returns: fixed effects (p, d), standard deviations (d,), Cholesky factor of the correlations (d, d)
+Parameters = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def density_size(n_covariates: int, n_equations: int, correlated: bool) -> int:
+    """Return the length of the unconstrained vector.
+
+    Examples
+    --------
+    >>> density_size(2, 3, True), density_size(2, 3, False)
+    (12, 9)
+    """
+    return n_covariates * n_equations + n_equations + (n_equations * (n_equations - 1) // 2 if correlated else 0)
+
+
+def unpack(draws: np.ndarray, location_scale: np.ndarray) -> Parameters:
+    """Return fixed effects, standard deviations and the correlations' Cholesky factor of unconstrained draws.
+
+    Parameters
+    ----------
+    draws : ndarray of shape (n, M)
+    location_scale : ndarray of shape (p, d)
+        Prior standard deviations of the fixed effects.
+
+    Returns
+    -------
+    gamma : ndarray of shape (n, p, d)
+    sd : ndarray of shape (n, d)
+    root : ndarray of shape (n, d, d)
+        Lower triangular with rows of length 1.
+    """
+    p, d = location_scale.shape
+    gamma = draws[:, : p * d].reshape(-1, p, d) * location_scale
+    sd = np.exp(draws[:, p * d : p * d + d])
+    root = np.zeros((len(draws), d, d))
+    partial = np.tanh(draws[:, p * d + d :])
+    position = 0
+    for row in range(d):
+        left = np.ones(len(draws))
+        for column in range(row):
+            if partial.shape[1]:
+                root[:, row, column] = partial[:, position] * np.sqrt(left)
+                left = left * (1.0 - partial[:, position] ** 2)
+                position += 1
+        root[:, row, row] = np.sqrt(left)
+    return gamma, sd, root
+
+
+def known_covariance(z: Any, data: Mapping[str, Any]) -> Any:
+    r"""Log posterior of the model with known sampling covariances, participants' effects integrated out.
+
+    .. math:: y_i \sim N(X_i\gamma,\ S_i + \Sigma)
+
+    ``data``: ``y`` (N, d), ``covariance`` (N, d, d), ``observed`` (N, d) 1 or 0, ``X`` (N, p) and the
+    priors. A missing estimate has ``y`` 0 and rows of the identity in ``covariance``: it adds a constant.
+    """
+    jnp = _numpy()
+    gamma, sd, root, log_prior = _parameters(z, data)
+    factor = sd[:, None] * root
+    observed = data["observed"]
+    sigma = factor @ factor.T * observed[:, :, None] * observed[:, None, :]
+    residual = (data["y"] - data["X"] @ gamma) * observed
+    whole = jnp.moveaxis(data["covariance"] + sigma, 0, -1)
+    log_det, squares = _log_det_and_squares(whole, residual.T)
+    return log_prior - 0.5 * jnp.sum(log_det + squares)
+
+
+def on_nodes(z: Any, data: Mapping[str, Any]) -> Any:
+    r"""Log posterior of the one-stage model, participants' effects summed over nodes.
+
+    .. math:: \prod_i \sum_q e^{w_{iq}} N(u_{iq};\ X_i\gamma,\ \Sigma)
+
+    ``data``: ``features`` (N, Q, F) as `spicestat.group.bayes_nodes.node_features` makes them, ``centre`` (N, d),
+    ``log_weight`` (N, Q), ``X`` (N, p) and the priors.
+    """
+    jnp = _numpy()
+    gamma, sd, root, log_prior = _parameters(z, data)
+    d = len(sd)
+    inverse = _inverse_lower(sd[:, None] * root)
+    precision = inverse.T @ inverse
+    offset = data["X"] @ gamma - data["centre"]
+    pull = offset @ precision
+    rows, columns = np.tril_indices(d)
+    squares = jnp.where(rows == columns, -0.5, -1.0) * precision[rows, columns]
+    linear = jnp.concatenate([jnp.broadcast_to(squares, (len(offset), len(rows))), pull], axis=1)
+    exponent = data["log_weight"] + jnp.einsum("pqf,pf->pq", data["features"], linear)
+    top = load_jax().lax.stop_gradient(jnp.max(exponent, axis=1))
+    # single precision is enough below the largest, and twice as fast: the exponentials are the bulk of the work
+    share = jnp.exp((exponent - top[:, None]).astype("float32"))
+    log_sum = top + jnp.log(jnp.sum(share, axis=1)).astype(top.dtype)
+    normalising = jnp.sum(jnp.log(jnp.diag(inverse)))
+    return log_prior + jnp.sum(log_sum - 0.5 * jnp.sum(pull * offset, axis=1) + normalising)
+
+
+@cache
+def _numpy() -> Any:
+    return load_jax().numpy
+
+
+def _parameters(z: Any, data: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
+    """Return gamma (p, d), sd (d,), the correlations' Cholesky factor (d, d) and the log prior with the Jacobian."""
+    jnp = _numpy()
+    p, d = data["location_scale"].shape
+    sd_scale, sd_df, lkj = data["sd_scale"], data["sd_df"], data["lkj"]
+    standard, log_sd, free = z[: p * d], z[p * d : p * d + d], z[p * d + d :]
+    sd = jnp.exp(log_sd)
+    log_prior = -0.5 * jnp.sum(standard**2)
+    log_prior += jnp.sum(log_sd - 0.5 * (sd_df + 1.0) * jnp.log1p((sd / sd_scale) ** 2 / sd_df))
+    root, log_correlations = _correlations(free, d, lkj) if len(free) else (jnp.eye(d), 0.0)
+    return standard.reshape(p, d) * data["location_scale"], sd, root, log_prior + log_correlations
+
+
+def _correlations(free: Any, d: int, lkj: Any) -> tuple[Any, Any]:
+    r"""Build the Cholesky factor from partial correlations, and its log LKJ density with the Jacobian.
+
+    In partial correlations r of column j (from 0) the LKJ(eta) density is a product of
+    :math:`(1 - r^2)^{\eta - 1 + (d - 2 - j) / 2}`; :math:`r = \tanh z` adds one power of :math:`1 - r^2`.
+    """
+    jnp = _numpy()
+    partial = jnp.tanh(free)
+    # log(1 - tanh(z)^2) without cancellation
+    log_left = 2.0 * (jnp.log(2.0) - jnp.abs(free) - jnp.log1p(jnp.exp(-2.0 * jnp.abs(free))))
+    rows, log_density, position = [], 0.0, 0
+    for row in range(d):
+        entries, left = [], 0.0
+        for column in range(row):
+            entries.append(partial[position] * jnp.exp(0.5 * left))
+            left += log_left[position]
+            log_density += (lkj + 0.5 * (d - 2 - column)) * log_left[position]
+            position += 1
+        rows.append(jnp.stack([*entries, jnp.exp(0.5 * jnp.asarray(left)), *[jnp.zeros(())] * (d - 1 - row)]))
+    return jnp.stack(rows), log_density
+
+
+def _log_det_and_squares(matrix: Any, vector: Any) -> tuple[Any, Any]:
+    """Return log determinants and squared Mahalanobis lengths of n cases, (d, d, n) and (d, n) to (n,) each.
+
+    Cholesky's algorithm over all cases at once: with small d much faster than one factorisation per case.
+    """
+    jnp = _numpy()
+    d = len(vector)
+    factor: dict[tuple[int, int], Any] = {}
+    solved: list[Any] = []
+    log_det, squares = 0.0, 0.0
+    for column in range(d):
+        pivot = matrix[column, column] - sum(factor[column, k] ** 2 for k in range(column))
+        factor[column, column] = jnp.sqrt(pivot)
+        for row in range(column + 1, d):
+            rest = matrix[row, column] - sum(factor[row, k] * factor[column, k] for k in range(column))
+            factor[row, column] = rest / factor[column, column]
+        rest = vector[column] - sum(factor[column, k] * solved[k] for k in range(column))
+        solved.append(rest / factor[column, column])
+        log_det += jnp.log(pivot)
+        squares += solved[column] ** 2
+    return log_det, squares
+
+
+def _inverse_lower(factor: Any) -> Any:
+    """Invert a small lower triangular matrix."""
+    jnp = _numpy()
+    d = len(factor)
+    rows: list[Any] = []
+    for row in range(d):
+        unit = jnp.zeros(d).at[row].set(1.0)
+        rest = unit - sum((factor[row, k] * rows[k] for k in range(row)), jnp.zeros(d))
+        rows.append(rest / factor[row, row])
+    return jnp.stack(rows)

@@ -1,0 +1,79 @@
+"""Agreement with R to 1e-6 relative: psych::ICC, metafor's tau^2 intervals and latent correlations, model selection.
+
+The values come from icc.R, the versions they were made with are in icc_versions.json.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spicestat.group.model_comparison import compare_models
+from spicestat.group.reliability import icc, latent_correlation, model_reliability
+
+REFERENCE = json.loads((Path(__file__).parent / "icc.json").read_text(encoding="utf-8"))
+
+
+def array(values):
+    return np.array([[np.nan if value is None else value for value in row] for row in values], dtype=float)
+
+
+def names(cases):
+    return [case["name"] for case in cases]
+
+
+@pytest.mark.parametrize("case", REFERENCE["icc"], ids=names(REFERENCE["icc"]))
+def test_intraclass_correlations_equal_psych(case):
+    found = icc(array(case["ratings"]), conf_level=case["level"])
+    assert found.n_targets == case["n"]
+    assert found.n_excluded == len(case["ratings"]) - case["n"]
+    table = found.tidy()
+    assert table["type"].tolist() == case["type"]
+    for column in ("estimate", "statistic", "num_df", "den_df", "conf_low", "conf_high"):
+        np.testing.assert_allclose(table[column], case[column], rtol=1e-6, atol=1e-12, err_msg=column)
+    # psych computes 1 - P(F), which loses the last digits of a small p
+    np.testing.assert_allclose(table["p_value"], case["p_value"], rtol=1e-6, atol=1e-13)
+
+
+@pytest.mark.parametrize("case", REFERENCE["tau"], ids=names(REFERENCE["tau"]))
+def test_interval_of_the_variance_between_people_equals_metafor(case):
+    found = model_reliability(np.array(case["y"]), np.array(case["v"]), conf_level=case["level"])
+    noise = np.mean(case["v"])
+    # metafor stops towards a zero tau2 at about 1e-13 instead of 0
+    np.testing.assert_allclose(found.tau2, case["tau2"], rtol=1e-6, atol=1e-9 * noise)
+    limits = [value / (value + noise) for value in (case["low"], case["high"])]
+    np.testing.assert_allclose([found.conf_low, found.conf_high], limits, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", REFERENCE["latent"], ids=names(REFERENCE["latent"]))
+def test_latent_correlation_equals_metafor(case):
+    y, v = array(case["y"]).T, array(case["v"]).T
+    found = latent_correlation(*y, *v)
+    # metafor's optimiser stops at a flat maximum, where half of the digits are known
+    np.testing.assert_allclose(found.correlation, case["rho"], atol=2e-5)
+    np.testing.assert_allclose([found.tau2_first, found.tau2_second], case["tau2"], rtol=1e-4)
+    np.testing.assert_allclose([found.conf_low, found.conf_high], [case["low"], case["high"]], atol=2e-5)
+
+
+@pytest.mark.parametrize("case", REFERENCE["selection"], ids=range(len(REFERENCE["selection"])))
+def test_model_selection_equals_the_formulas_in_r(case):
+    found = compare_models(array(case["evidence"]), prior=case["prior"])
+    assert found.converged
+    for ours, theirs in {
+        "alpha": "alpha",
+        "frequency": "frequency",
+        "exceedance": "exceedance",
+        "protected_exceedance": "protected",
+        "omnibus_risk": "bor",
+        "free_energy": "free_energy",
+        "null_free_energy": "null_free_energy",
+    }.items():
+        np.testing.assert_allclose(getattr(found, ours), case[theirs], rtol=1e-6, atol=1e-9, err_msg=ours)
+    np.testing.assert_allclose(found.attribution, array(case["attribution"]), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", [case for case in REFERENCE["selection"] if case["exact"] is not None])
+def test_free_energy_is_a_close_lower_bound_of_the_exact_evidence(case):
+    found = compare_models(array(case["evidence"]))
+    assert case["exact"] - 1.0 < found.free_energy <= case["exact"]
