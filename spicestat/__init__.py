@@ -21,13 +21,18 @@ _HOME = {
     "read_coefficients": "spicestat.equations.coefficients",
     "read_trials": "spicestat.trials",
     "simulate_cohort": "spicestat.simulate",
+    "spice_compare": "spicestat.compare",
     "spice_fit": "spicestat.fit",
+    "spice_fit_split": "spicestat.sample_splitting",
     "spice_group": "spicestat.group",
+    "spice_power": "spicestat.power",
+    "spice_reliability": "spicestat.reliability",
 }
 
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
+    from spicestat.compare import spice_compare as spice_compare
     from spicestat.equations.coefficients import CoefficientTable as CoefficientTable
     from spicestat.equations.coefficients import read_coefficients as read_coefficients
     from spicestat.estimator import SpiceEstimator as SpiceEstimator
@@ -37,6 +42,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.group import GroupResult as GroupResult
     from spicestat.group import spice_group as spice_group
     from spicestat.models.config import SpiceConfig as SpiceConfig
+    from spicestat.power import spice_power as spice_power
+    from spicestat.reliability import spice_reliability as spice_reliability
+    from spicestat.sample_splitting import spice_fit_split as spice_fit_split
     from spicestat.simulate import simulate_cohort as simulate_cohort
     from spicestat.trials import TrialTable as TrialTable
     from spicestat.trials import read_trials as read_trials

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,13 +15,15 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 import spicestat
-from spicestat.errors import InputError, SpicestatError, SpicestatWarning
+from spicestat.errors import ConfigError, InputError, SpicestatError, SpicestatWarning
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["app", "main"]
 
+# as in storage.py, which imports torch
+_FIT_MANIFEST = "fit.json"
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
 _STAGES = {"rnn": "Training the RNN", "equations": "Finding equations", "refit": "Estimating coefficients"}
 
@@ -168,14 +170,39 @@ def fit(
         typer.echo(f"{fitted}\nsaved to {out}")
 
 
+def _group_source(path: Path, method: str | None) -> Any:
+    """Return the fit where the method reads the choices, and else the path, which needs no torch."""
+    from spicestat.group.methods import find_method
+
+    is_fit = (path / _FIT_MANIFEST).is_file()
+    if not is_fit or (method is not None and not find_method(method).reads_choices):
+        return path
+    from spicestat.fit import load_fit
+
+    return load_fit(path)
+
+
+def _links(given: list[str]) -> dict[str, str]:
+    """Read ``name=link`` pairs."""
+    pairs = [text.rpartition("=") for text in given]
+    if not all(name for name, _, _ in pairs):
+        raise ConfigError("`--link` cannot be read", got=given, allowed="name=link, such as beta=log")
+    return {name: link for name, _, link in pairs}
+
+
 @app.command(epilog='Example: `spicestat group fit/ "~ diagnosis + age" --covariates people.csv --out table.csv`')
 def group(
     coefficients: Annotated[Path, typer.Argument(help="Fit folder, or a CSV or Parquet coefficient table.")],
     formula: Annotated[str, typer.Argument(help='Right-hand side of the model, such as "~ diagnosis + age".')],
     covariates: Annotated[Path | None, typer.Option(help="Table with one row per participant.")] = None,
     participant: Annotated[str, typer.Option(help="Column of ids in the covariates.")] = "participant",
-    method: Annotated[str, typer.Option(help="meta, mixed or ols.")] = "meta",
-    adjust: Annotated[str, typer.Option(help="BH, BY, holm, bonferroni or none.")] = "BH",
+    method: Annotated[
+        str | None, typer.Option(help="Group method; default: hierarchical for a fit folder, meta for a table.")
+    ] = None,
+    link: Annotated[
+        list[str] | None, typer.Option(help="Link of a coefficient, such as beta=log; may be repeated.")
+    ] = None,
+    adjust: Annotated[str, typer.Option(help="BH, BY, holm, bonferroni, maxT or none.")] = "BH",
     conf_level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
     out: Annotated[Path | None, typer.Option(help="Also write the full table to this .csv or .parquet file.")] = None,
 ) -> None:
@@ -183,18 +210,20 @@ def group(
     with _reporting():
         from spicestat.group import spice_group
 
+        settings: dict[str, Any] = {"links": _links(link)} if link else {}
         result = spice_group(
-            coefficients,
+            _group_source(coefficients, method),
             formula,
             data=covariates,
             participant=participant,
             method=method,
             adjust=adjust,
             conf_level=conf_level,
+            **settings,
         )
         if out is not None:
             result.save(out)
-        _show(result.tidy().drop(columns=["effect", "group", "level", "conf_level"]), f"{formula} ({method})")
+        _show(result.tidy().drop(columns=["effect", "group", "level", "conf_level"]), f"{formula} ({result.method})")
         for message in result.messages:
             typer.echo(message)
 

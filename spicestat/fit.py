@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-import spicestat
 from spicestat.dataset import SequenceDataset
+from spicestat.equations.choice_likelihood import EquationLikelihood
 from spicestat.equations.coefficients import CoefficientTable, read_coefficients
 from spicestat.equations.criteria import Criterion
 from spicestat.equations.discover import Structure
@@ -102,6 +103,12 @@ class SpiceFit:
             for module, text in self.estimator.equations_.text(code).items()
         ]
         return pd.DataFrame(rows)
+
+    def choice_likelihood(self) -> EquationLikelihood:
+        """Return the likelihood of the choices as a function of everybody's coefficients."""
+        data = SequenceDataset.from_trials(self.trials)
+        estimator = self.estimator
+        return EquationLikelihood(estimator.rnn_model_, data, estimator.equations_, self.trials.participants)
 
     def save(self, folder: str | Path) -> Path:
         """Write the fit into a folder (replacing an older fit there); `load_fit` reads it.
@@ -333,7 +340,7 @@ def _assemble(table: TrialTable, data: SequenceDataset, estimator: SpiceEstimato
 def _assemble_coefficients(table: TrialTable, estimator: SpiceEstimator, model: str) -> CoefficientTable:
     info: dict[str, Any] = {
         "model": model,
-        "spicestat": spicestat.__version__,
+        "spicestat": version("spicestat"),
         "seed": estimator.random_state,
         "structure": estimator.spice_structure,
         "varying": list(table.record.get("varying", [])),

@@ -10,20 +10,28 @@
 #'   For factors the first level is the reference.
 #' @param data A data frame with one row per participant. `NULL` takes the
 #'   covariates that came with the fit.
-#' @param method `"meta"`: meta-regression with known sampling covariance,
-#'   REML and the Knapp-Hartung adjustment. `"mixed"`: a mixed model of all
-#'   coefficients. `"ols"`: ordinary least squares with robust errors, which
-#'   takes the estimates as if they were known; for comparison.
+#' @param method `NULL` is `"hierarchical"` for a fit and `"meta"` for a data
+#'   frame. `"hierarchical"`: coefficients and effects are estimated together
+#'   from the choices. `"meta"`: meta-regression with known sampling
+#'   covariance, REML and the Knapp-Hartung adjustment;
+#'   `"multivariate_meta"`: the same for all coefficients together.
+#'   `"deshrunk_meta"`: two stages with everybody's likelihood. `"bayes"`,
+#'   `"bayes_meta"`: posteriors. `"mixed"`: a mixed model of all coefficients.
+#'   `"permutation"`: Freedman-Lane permutation tests. `"presence"`,
+#'   `"hurdle"`: whether a term is in the equations, and how large it is.
+#'   `"ols"`: ordinary least squares with robust errors, which takes the
+#'   estimates as if they were known; for comparison.
 #' @param modules,terms Character: which modules and terms of the equations
 #'   to analyse; `NULL` for all.
 #' @param adjust How p-values are adjusted for the number of coefficients:
-#'   `"BH"`, `"BY"`, `"holm"` or `"none"`.
+#'   `"BH"`, `"BY"`, `"holm"`, `"bonferroni"`, `"maxT"` or `"none"`.
 #' @param conf_level Level of the confidence intervals.
 #' @param participant Column of `data` with the participant's id: a bare name
 #'   or text.
 #' @param max_unidentified Share of participants without an identified
 #'   estimate above which p-values and intervals are withheld.
-#' @param ... Further settings of the engine, by name.
+#' @param ... Further settings of the method, by name, such as
+#'   `links = list(beta = "log")`.
 #' @return An object of class `spice_group`: a list of the tibbles
 #'   `coefficients`, `covariance` (of the effects on one coefficient), `glance`
 #'   and `skipped` (coefficients that were not analysed, and why), and the text
@@ -37,11 +45,11 @@
 #' }
 #' }
 #' tidy(example_group)
-spice_group <- function(fit, formula, data = NULL, method = c("meta", "mixed", "ols"),
+spice_group <- function(fit, formula, data = NULL, method = NULL,
                         modules = NULL, terms = NULL, adjust = "BH", conf_level = 0.95,
                         participant = "participant", max_unidentified = 0.2, ...) {
   call <- rlang::current_env()
-  method <- rlang::arg_match(method)
+  method <- group_method(method, fit, call)
   formula <- as_formula(formula, call)
   id <- column_name(rlang::enquo(participant), names(data), "participant", call)
   estimates <- coefficients_of(fit, call)
@@ -58,12 +66,30 @@ spice_group <- function(fit, formula, data = NULL, method = c("meta", "mixed", "
     list(formula = formula_text(formula, call), participant = hide_dots(id)),
     engine_options(settings, call)
   )
+  if (method %in% choice_methods && inherits(fit, "spice_fit")) {
+    # these methods read the choices, which are in the fit's files
+    options$folder <- tempfile("spice_fit_")
+    on.exit(unlink(options$folder, recursive = TRUE))
+    write_files(fit$files, options$folder)
+  }
   covariance <- if (inherits(fit, "spice_fit")) encode_table(fit$covariance)
   tables <- call_bridge(
     "group", encode_table(estimates), covariance, people, options,
     call = call
   )
   new_spice_group(tables, deparse1(formula), method)
+}
+
+choice_methods <- c("hierarchical", "bayes", "deshrunk_meta")
+group_methods <- c(
+  choice_methods, "multivariate_meta", "bayes_meta", "meta", "permutation", "mixed", "presence", "hurdle", "ols"
+)
+
+group_method <- function(method, fit, call) {
+  if (is.null(method)) {
+    return(if (inherits(fit, "spice_fit")) "hierarchical" else "meta")
+  }
+  rlang::arg_match0(method, group_methods, error_call = call)
 }
 
 new_spice_group <- function(tables, formula, method) {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spicestat.dataset import SequenceDataset
+from spicestat.equations.affine import AffineLikelihood
+from spicestat.equations.affine_form import find_affine
 from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, EquationSet
 from spicestat.equations.forward import EquationModel
 from spicestat.equations.prior import CoefficientPrior
@@ -16,7 +19,7 @@ from spicestat.models.base import BaseRNN
 from spicestat.training.loop import Progress, one_thread
 from spicestat.training.loss import check_times
 
-__all__ = ["Curvature", "RefitResult", "local_curvature", "merged", "refit"]
+__all__ = ["CoefficientLikelihood", "Curvature", "RefitResult", "local_curvature", "merged", "refit"]
 
 _BETA_LIMIT = 50.0
 _TERM_LIMIT = 10.0
@@ -135,7 +138,7 @@ def refit(
     -------
     RefitResult
     """
-    problem = _Problem(model, data, equations, prior)
+    problem = CoefficientLikelihood(model, data, equations, prior)
     if starts is None:
         starts = _default_starts(model, equations)
     with one_thread():
@@ -180,7 +183,7 @@ def local_curvature(
     looked_at = (equations.status != EXCLUDED).any(axis=0) | (True if allowed is None else allowed)
     status = np.broadcast_to(np.where(looked_at, FREE, EXCLUDED).astype("int8"), equations.status.shape)
     everything = EquationSet(equations.libraries, equations.states, equations.coefficients, status)
-    problem = _Problem(model, data, everything)
+    problem = CoefficientLikelihood(model, data, everything)
     with one_thread():
         everybody = torch.ones(equations.n_participants, dtype=torch.bool)
         point = problem.evaluate(torch.from_numpy(equations.coefficients), everybody)
@@ -214,14 +217,29 @@ def merged(first: RefitResult, second: RefitResult, take_second: np.ndarray) -> 
     )
 
 
-class _Problem:
-    """The likelihood of all participants as a function of their free coefficients."""
+class CoefficientLikelihood:
+    """The likelihood of all participants as a function of their free coefficients.
+
+    Parameters
+    ----------
+    model, data, equations, prior
+        As in `refit`.
+    known_as : int Tensor of shape (S,), optional
+        Participant codes by which the model itself knows the sequences. Default: those of the data.
+    """
 
     def __init__(
-        self, model: BaseRNN, data: SequenceDataset, equations: EquationSet, prior: CoefficientPrior | None = None
+        self,
+        model: BaseRNN,
+        data: SequenceDataset,
+        equations: EquationSet,
+        prior: CoefficientPrior | None = None,
+        known_as: Tensor | None = None,
     ) -> None:
         check_times(model, data)
         self.run = EquationModel(model, data, equations)
+        if known_as is not None:
+            self.run.features[..., -1] = known_as[:, None].to(self.run.features.dtype)
         self.data, self.equations = self.run.data, equations
         self.free_anywhere = np.flatnonzero((equations.status == FREE).any(axis=0))
         self.free = torch.from_numpy((equations.status == FREE)[:, self.free_anywhere])
@@ -232,7 +250,7 @@ class _Problem:
 
     def _bounds(self) -> tuple[Tensor, Tensor]:
         """Bounds of the free coefficients, each of shape (F,)."""
-        scale = self.data.largest_reward or 1.0
+        scale = (self.data.largest_reward if self.data.n_sequences else 0.0) or 1.0
         limits = {BETA: _BETA_LIMIT / scale, "1": _TERM_LIMIT * max(1.0, scale)}
         ranges = torch.empty(len(self.free_anywhere), 2, dtype=torch.float64)
         for row, position in enumerate(self.free_anywhere):
@@ -249,25 +267,58 @@ class _Problem:
         moved[:, self.free_anywhere] = torch.where(self.free, free, moved[:, self.free_anywhere])
         return moved
 
-    def _pieces(self, active: Tensor, n_copies: int) -> list[tuple[Tensor, int]]:
-        """Sequences of the active participants by length, in pieces that keep memory small, with their steps."""
-        rows = torch.nonzero(active[self.data.participant]).squeeze(1)
+    @cached_property
+    def affine(self) -> AffineLikelihood | None:
+        """The likelihood by recursions, where the equations allow it."""
+        return find_affine(self.run)
+
+    def _rows(self, active: Tensor) -> Tensor:
+        """Sequences of the active participants, without those of padding alone."""
+        return torch.nonzero(active[self.data.participant] & (self.length > 0)).squeeze(1)
+
+    def _pieces(self, rows: Tensor, n_copies: int) -> list[tuple[Tensor, int]]:
+        """Sequences by length, in pieces that keep memory small, with their steps."""
         rows = rows[torch.argsort(self.length[rows], stable=True)]
         pieces = torch.split(rows, max(1, _ROWS_AT_ONCE // max(n_copies, 1)))
         return [(piece, int(self.length[piece[-1]])) for piece in pieces if len(piece)]
 
+    def values(self, coefficients: Tensor) -> Tensor:
+        """Log-likelihood (C, P) of all participants at coefficients (C, P, K), without derivatives and prior."""
+        n_copies, n_sequences = coefficients.shape[0], len(self.length)
+        value = torch.zeros(n_copies, n_sequences, dtype=torch.float64)
+        rest = (self.length > 0).expand(n_copies, -1)
+        with torch.no_grad():
+            if self.affine is not None:
+                value, inside = self.affine.log_likelihood(coefficients, torch.arange(n_sequences))
+                rest = ~inside
+            copies = torch.nonzero(rest.any(dim=1)).squeeze(1)
+            for rows, n_steps in self._pieces(torch.nonzero(rest.any(dim=0)).squeeze(1), len(copies)):
+                for some in torch.split(copies, max(1, _ROWS_AT_ONCE // len(rows))):
+                    where = some[:, None], rows
+                    own = self.run.log_likelihood(coefficients[some], rows, n_steps)
+                    value[where] = torch.where(rest[where], own, value[where])
+        total = torch.zeros(n_copies, len(self.free), dtype=torch.float64)
+        return total.index_add_(1, self.data.participant, value)
+
     def evaluate(self, coefficients: Tensor, active: Tensor) -> _Point:
         """Likelihood, gradient and observed information of the active participants.
 
-        The batch holds one copy per free coefficient, so that a single second derivative gives all
-        columns of the Hessian.
+        By recursions where these hold; else the batch holds one copy per free coefficient, so that a
+        single second derivative gives all columns of the Hessian.
         """
         n_participants, n_free = self.free.shape
         log_likelihood = torch.zeros(n_participants, dtype=torch.float64)
         gradient = torch.zeros(n_participants, n_free, dtype=torch.float64)
         information = torch.zeros(n_participants, n_free, n_free, dtype=torch.float64)
 
-        for rows, n_steps in self._pieces(active, n_free):
+        rest = self._rows(active)
+        if self.affine is not None and len(rest):
+            *found, inside = self.affine.derivatives(coefficients, rest)
+            who = self.data.participant[rest[inside]]
+            for total, part, sign in zip((log_likelihood, gradient, information), found, (1, 1, -1), strict=True):
+                total.index_add_(0, who, part[inside], alpha=sign)
+            rest = rest[~inside]
+        for rows, n_steps in self._pieces(rest, n_free):
             likelihood, first, second = self._derivatives(coefficients, rows, n_steps)
             log_likelihood.index_add_(0, self.data.participant[rows], likelihood)
             gradient += first

@@ -201,5 +201,5 @@ def _warn(reasons: Counter[str]) -> None:
     warnings.warn(
         f"{reasons.total()} coefficients cannot enter the group model: {listed}.{advice}",
         ExclusionWarning,
-        stacklevel=5,
+        stacklevel=4,
     )

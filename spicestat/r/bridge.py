@@ -94,7 +94,8 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
     people : mapping, optional
         One row per participant, the id in column ``options["participant"]``.
     options : mapping
-        ``formula`` and the other arguments of `spice_group`.
+        ``formula`` and the other arguments of `spice_group`; ``folder``, a fit folder, where the method reads
+        the choices.
 
     Returns
     -------
@@ -112,7 +113,8 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
             table = table.with_covariance_frame(decode_table(covariance))
         data = None if people is None else decode_table(people)
         formula = settings.pop("formula")
-        result = importlib.import_module("spicestat.group").spice_group(table, formula, data=data, **settings)
+        source = _fit_engine().load_fit(settings.pop("folder")) if "folder" in settings else table
+        result = importlib.import_module("spicestat.group").spice_group(source, formula, data=data, **settings)
         return _group_tables(result)
 
     return _envelope(work)

@@ -193,6 +193,14 @@ def test_too_few_effective_nodes_are_told(fit, monkeypatch):
         estimate(fit.problem, settings)
 
 
+def test_degenerate_approximations_are_widened():
+    place = Place(np.zeros((1, 2)), np.array([[[4.0, 4.0], [4.0, 4.0]]]), np.zeros((1, 2)), np.zeros((2, 2)))
+    spread = np.array([2.0, 2.0])
+    floored = bayes._floored(place, spread)
+    np.testing.assert_allclose(np.linalg.eigvalsh(floored.covariance[0]), [0.04**2, 8.0])
+    np.testing.assert_allclose(floored.group_covariance, 0.1**2 * np.eye(2), atol=1e-15)
+
+
 def test_without_choices_it_says_what_to_do(fit):
     bare = GroupProblem(fit.problem.table, fit.problem.design, fit.equations)
     with pytest.raises(ConfigError, match="reads the choices"):

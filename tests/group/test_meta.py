@@ -4,9 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, chi2
 
-from spicestat.errors import DataError, ShapeError
-from spicestat.group.meta import meta_regression, reml_log_likelihood
+from spicestat.equations.coefficients import CoefficientTable
+from spicestat.errors import ConfigError, DataError, ShapeError
+from spicestat.group import meta
+from spicestat.group.design import build_design
+from spicestat.group.meta import Settings, meta_regression, reml_log_likelihood
 from spicestat.group.ols import least_squares_hc3
+from spicestat.group.problem import GroupProblem
+from spicestat.group.selection import select_equations
 
 SEEDS = st.integers(0, 10**6)
 
@@ -133,3 +138,64 @@ def test_null_rejection_rate_is_nominal_and_fixed_effect_would_fail():
     low, high = binom.interval(0.999, studies, 0.05)
     assert low <= rejected["random"] <= high
     assert rejected["fixed"] > high
+
+
+@given(SEEDS, st.floats(0, 3))
+@settings(max_examples=30, deadline=None)
+def test_full_maximum_likelihood_is_a_global_maximum(seed, spread):
+    y, v, X = simulate(seed, n=8, p=2, tau=0.2, spread=spread)
+    fit = meta_regression(y, v, X, estimator="ML")
+
+    def value(tau2):
+        w = 1.0 / (v + tau2)
+        beta = np.linalg.solve(X.T @ (w[:, None] * X), X.T @ (w * y))
+        return 0.5 * np.sum(np.log(w / (2 * np.pi)) - w * (y - X @ beta) ** 2)
+
+    np.testing.assert_allclose(fit.log_likelihood, value(fit.tau2), rtol=1e-9, atol=1e-9)
+    assert fit.log_likelihood >= max(value(tau2) for tau2 in np.append(0.0, np.geomspace(1e-7, 1e2, 150))) - 1e-8
+
+
+@given(SEEDS, st.floats(0.001, 10))
+@settings(max_examples=20, deadline=None)
+def test_with_equal_variances_ml_divides_by_n_and_reml_by_n_minus_p(seed, variance):
+    y, _, X = simulate(seed, tau=4.0)
+    v = np.full(len(y), variance)
+    rss = np.sum((y - X @ np.linalg.lstsq(X, y, rcond=None)[0]) ** 2)
+    for estimator, divisor in (("ML", 20), ("REML", 17)):
+        expected = max(rss / divisor - variance, 0.0)
+        np.testing.assert_allclose(
+            meta_regression(y, v, X, estimator=estimator).tau2, expected, rtol=1e-8, atol=1e-9 * variance
+        )
+
+
+def test_without_knapp_hartung_tests_are_normal_and_the_variance_is_not_scaled():
+    y, v, X = simulate(1)
+    scaled, plain = meta_regression(y, v, X), meta_regression(y, v, X, knapp_hartung=False)
+    np.testing.assert_allclose(plain.covariance, np.linalg.inv(X.T @ (X / (v + plain.tau2)[:, None])), rtol=1e-10)
+    ratio = scaled.covariance / plain.covariance
+    np.testing.assert_allclose(ratio, np.full((3, 3), ratio[0, 0]))
+    assert (scaled.df, plain.df) == (17.0, np.inf)
+    # the omnibus statistic is chi-squared instead of F
+    np.testing.assert_allclose(plain.p_qm, chi2.sf(plain.qm, 2), rtol=1e-12)
+    np.testing.assert_allclose(plain.qm, 2 * scaled.qm * ratio[0, 0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{"estimator": "DL"}, {"estimator": "reml"}, {"knapp_hartung": "yes"}])
+def test_unknown_settings_are_refused(options):
+    with pytest.raises(ConfigError):
+        Settings(**options)
+
+
+def test_estimate_passes_the_settings_on(cohort):
+    frame, people = cohort(seed=3)
+    table = CoefficientTable.from_frame(frame)
+    design = build_design("~ age", people)
+    equations, _ = select_equations(table, design)
+    problem = GroupProblem(table, design, equations)
+    y, v = equations[0].estimate, equations[0].variance
+    for chosen in (Settings("ML", False), Settings("ML"), Settings("REML", False), Settings()):
+        estimates = meta.estimate(problem, chosen)
+        fit = meta_regression(y, v, design.matrix, estimator=chosen.estimator, knapp_hartung=chosen.knapp_hartung)
+        np.testing.assert_allclose(estimates.fixed["std_error"], np.sqrt(np.diag(fit.covariance)))
+        assert estimates.fixed["df"].tolist() == [fit.df] * 2
+        assert estimates.glance["log_lik"].iloc[0] == fit.log_likelihood

@@ -161,13 +161,13 @@ def test_modules_and_terms_restrict(cohort):
 @pytest.mark.parametrize(
     ("settings_", "words"),
     [
-        ({"method": "lme"}, ["unknown group method", "meta, mixed, ols"]),
+        ({"method": "lme"}, ["unknown group method", "meta, permutation, mixed"]),
         ({"adjust": "fdr"}, ["adjustment", "BH"]),
         ({"conf_level": 95}, ["conf_level"]),
         ({"max_unidentified": 20}, ["max_unidentified"]),
         ({"max_unidentified": "a"}, ["max_unidentified"]),
         ({"adjust": None}, ["adjustment", "None", "BH"]),
-        ({"method": None}, ["unknown group method"]),
+        ({"method": 3}, ["unknown group method"]),
     ],
 )
 def test_bad_settings_are_named(cohort, settings_, words):

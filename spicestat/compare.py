@@ -1,0 +1,217 @@
+"""spice_compare: say which of several fitted models the participants use."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.criteria import Arbiter
+from spicestat.equations.equation_set import FREE
+from spicestat.equations.prior import weak_prior
+from spicestat.equations.refit import refit
+from spicestat.errors import ConfigError, DataError, ExclusionWarning
+from spicestat.fit import SpiceFit
+from spicestat.group.model_comparison import ModelSelection, compare_models
+
+__all__ = ["CRITERIA", "CompareResult", "spice_compare"]
+
+CRITERIA = ("bic", "aic", "evidence")
+"""What can stand for a participant's log model evidence."""
+
+
+@dataclass(frozen=True, eq=False)
+class CompareResult:
+    """Comparison of K models over n participants.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per model, the best first in ``log_evidence``: ``model``, ``n_coefficients`` and ``log_lik``
+        (over all participants), ``aic`` and ``bic`` (each participant's own, summed), ``log_evidence`` (summed
+        approximation by ``criterion``), ``delta`` (2 x its distance to the best), ``fixed_prob`` (posterior
+        probability if everybody uses the same model), ``n_best`` (participants whose best model it is), and of the
+        random-effects analysis ``frequency``, ``frequency_sd``, ``exceedance_prob``, ``protected_exceedance_prob``.
+    evidence : DataFrame of shape (n, K)
+        Log model evidence in nats, by participant and model.
+    attribution : DataFrame of shape (n, K)
+        Probability that a participant uses a model.
+    selection : ModelSelection
+        The random-effects analysis, models in the order of ``evidence``.
+    criterion : str
+    excluded : tuple
+        Participants left out, as a model has no evidence for them.
+    """
+
+    table: pd.DataFrame
+    evidence: pd.DataFrame
+    attribution: pd.DataFrame
+    selection: ModelSelection
+    criterion: str
+    excluded: tuple[Any, ...]
+
+    def tidy(self) -> pd.DataFrame:
+        """Return a copy of the table, one row per model."""
+        return self.table.copy()
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row: sizes, the omnibus risk (probability that frequencies are equal) and free energies."""
+        n, k = self.evidence.shape
+        row = {
+            "n_participants": n,
+            "n_excluded": len(self.excluded),
+            "n_models": k,
+            "criterion": self.criterion,
+            "best": self.table["model"].iloc[0],
+            "omnibus_risk": self.selection.omnibus_risk,
+            "free_energy": self.selection.free_energy,
+            "null_free_energy": self.selection.null_free_energy,
+            "converged": self.selection.converged,
+        }
+        return pd.DataFrame([row])
+
+    def __repr__(self) -> str:
+        shares = ", ".join(
+            f"{row.model} {row.frequency:.2f} (PXP {row.protected_exceedance_prob:.2f})"
+            for row in self.table.itertuples()
+        )
+        return f"CompareResult by {self.criterion}, {len(self.evidence)} participants: {shares}"
+
+
+def spice_compare(
+    fits: Mapping[str, SpiceFit], criterion: Literal["bic", "aic", "evidence"] = "bic", *, prior: float = 1.0
+) -> CompareResult:
+    r"""Compare fits of different models to the same trials.
+
+    A participant's log model evidence is approximated from the maximised likelihood of their k free coefficients,
+    :math:`-BIC_i / 2 = \ell_i - \frac{k_i}{2} \log T_i` or :math:`-AIC_i / 2 = \ell_i - k_i`, or by the Laplace
+    approximation under the weak prior by which structures are chosen (`~spicestat.equations.criteria.Arbiter`), for
+    which everybody is estimated anew. The models are then compared as fixed effects (sums) and as random effects
+    (`spicestat.group.model_comparison.compare_models`).
+
+    Every model's structure was chosen on these same choices. The criteria charge for its coefficients, not for the
+    search; a model with the larger library has the advantage.
+
+    Parameters
+    ----------
+    fits : mapping of str to SpiceFit
+        Two or more, by name, of the same participants and choices.
+    criterion : {"bic", "aic", "evidence"}, default "bic"
+    prior : float, default 1
+        Dirichlet counts of each model.
+
+    Returns
+    -------
+    CompareResult
+
+    Raises
+    ------
+    ConfigError
+        Fewer than two fits, an unknown criterion, or models of choices beside models of choices and times.
+    DataError
+        The fits are of different participants or choices.
+
+    Warns
+    -----
+    ExclusionWarning
+        A model has no evidence for some participants (``"evidence"`` without a peak).
+
+    References
+    ----------
+    Stephan et al. (2009), https://doi.org/10.1016/j.neuroimage.2009.03.025;
+    Rigoux et al. (2014), https://doi.org/10.1016/j.neuroimage.2013.08.065.
+
+    Examples
+    --------
+    >>> from spicestat import read_trials, simulate_cohort, spice_fit
+    >>> trials = read_trials(simulate_cohort(4, 120, n_blocks=2).trials, block="block")
+    >>> fits = {name: spice_fit(trials, model=name, epochs=5) for name in ("rescorla_wagner", "learning_rate")}
+    >>> list(spice_compare(fits).tidy())[:4]
+    ['model', 'n_coefficients', 'log_lik', 'aic']
+    """
+    if criterion not in CRITERIA:
+        raise ConfigError("unknown criterion", got=criterion, allowed=", ".join(CRITERIA))
+    _check_fits(fits)
+    names = list(fits)
+    log_lik, n_free, n_trials = (
+        np.stack(parts, axis=1) for parts in zip(*(_scores(fit) for fit in fits.values()), strict=True)
+    )
+    aic, bic = log_lik - n_free, log_lik - 0.5 * n_free * np.log(np.maximum(n_trials, 1))
+    values = {"aic": aic, "bic": bic}.get(criterion)
+    if values is None:
+        values = np.stack([_laplace(fit) for fit in fits.values()], axis=1)
+    first = fits[names[0]]
+    used = np.isfinite(values).all(axis=1) & (n_trials[:, 0] > 0)
+    excluded = tuple(label for label, kept in zip(first.trials.participants, used, strict=True) if not kept)
+    if excluded:
+        warnings.warn(
+            f"{len(excluded)} of {len(used)} participants are left out, as a model has no evidence for them",
+            ExclusionWarning,
+            stacklevel=2,
+        )
+    if not used.any():
+        raise DataError("no participant has evidence of all models", do="use criterion='bic'")
+    found = compare_models(values[used], prior=prior)
+    table = pd.DataFrame(
+        {
+            "model": names,
+            "n_coefficients": n_free[used].sum(axis=0),
+            "log_lik": log_lik[used].sum(axis=0),
+            "aic": -2.0 * aic[used].sum(axis=0),
+            "bic": -2.0 * bic[used].sum(axis=0),
+            "log_evidence": found.summed,
+            "delta": 2.0 * (found.summed.max() - found.summed),
+            "fixed_prob": found.fixed_probability,
+            "n_best": np.bincount(values[used].argmax(axis=1), minlength=len(names)),
+            "frequency": found.frequency,
+            "frequency_sd": found.frequency_sd,
+            "exceedance_prob": found.exceedance,
+            "protected_exceedance_prob": found.protected_exceedance,
+        }
+    ).sort_values("log_evidence", ascending=False, kind="stable", ignore_index=True)
+    people = pd.Index([label for label, kept in zip(first.trials.participants, used, strict=True) if kept])
+    return CompareResult(
+        table,
+        pd.DataFrame(values[used], index=people, columns=names),
+        pd.DataFrame(found.attribution, index=people, columns=names),
+        found,
+        criterion,
+        excluded,
+    )
+
+
+def _check_fits(fits: Mapping[str, SpiceFit]) -> None:
+    if not isinstance(fits, Mapping) or len(fits) < 2:
+        raise ConfigError("a comparison needs two fits", got=type(fits).__name__, do="pass {name: fit, ...}")
+    first, *others = fits.values()
+    for name, fit in zip(list(fits)[1:], others, strict=True):
+        one, other = first.trials, fit.trials
+        if one.participants != other.participants or one.actions != other.actions or len(one.frame) != len(other.frame):
+            raise DataError(f"the fit '{name}' is of other trials than the first", got=other, allowed=one)
+        choices = [trials.frame[["participant", "block", "choice"]].to_numpy() for trials in (one, other)]
+        if not np.array_equal(choices[0], choices[1]):
+            raise DataError(f"the fit '{name}' is of other choices than the first", do="fit all models to one table")
+        if fit.estimator.rnn_class.needs_times != first.estimator.rnn_class.needs_times:
+            raise ConfigError(
+                "likelihoods of choices cannot be compared with those of choices and response times", got=list(fits)
+            )
+
+
+def _scores(fit: SpiceFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log-likelihood, free coefficients and predicted choices of each participant, (P,) each."""
+    result = fit.estimator.refit_
+    return result.log_likelihood, (result.equations.status == FREE).sum(axis=1), result.n_trials
+
+
+def _laplace(fit: SpiceFit) -> np.ndarray:
+    """Laplace approximation of each participant's log evidence (P,), -inf where the posterior has no peak."""
+    model, equations = fit.estimator.rnn_model_, fit.estimator.equations_
+    data = SequenceDataset.from_trials(fit.trials)
+    ranges = {name: high - low for name, (low, high) in model.bounds.items()}
+    weak = weak_prior(equations, data.largest_reward, ranges)
+    return Arbiter(0.0, prior=weak).score(refit(model, data, equations, prior=weak))

@@ -1,0 +1,168 @@
+"""EquationLikelihood: the likelihood of the choices, as group models ask for it, at any coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.equation_set import FREE, EquationSet
+from spicestat.equations.refit import CoefficientLikelihood
+from spicestat.errors import ConfigError, ShapeError
+from spicestat.models.base import BaseRNN
+from spicestat.training.loop import one_thread
+
+__all__ = ["EquationLikelihood"]
+
+
+class EquationLikelihood:
+    r"""Log-likelihood of every participant's choices, :math:`\log p(y_i \mid \theta_i)`, as a function.
+
+    The K coefficients are those that are estimated (status `FREE`) for at least one participant; here they
+    are free for everybody, on their natural scale, so that participants can be compared. Own states that are
+    kept by everybody stay 1, excluded terms 0.
+
+    Parameters
+    ----------
+    model : BaseRNN
+        Gives the forward pass; it is left as it is.
+    data : SequenceDataset
+        Choices of P participants.
+    equations : EquationSet
+        Structure; its coefficients play no part.
+    participants : sequence of P labels, optional
+        Default: the codes 0 to P - 1.
+    known_as : int ndarray of shape (P,), optional
+        Participant codes by which the model itself knows them, for a part of those that it was fitted to.
+        Default: 0 to P - 1.
+
+    Attributes
+    ----------
+    participants : tuple of P labels
+    terms : tuple of K (module, term) pairs
+    n_trials : int ndarray of shape (P,)
+        Number of predicted choices.
+    low, high : ndarray of shape (K,)
+        Bounds, as in `refit`.
+
+    Raises
+    ------
+    ShapeError
+        Data, equations and labels are of different numbers of participants.
+
+    Examples
+    --------
+    >>> from spicestat.simulate import simulate_cohort
+    >>> from spicestat.fit import spice_fit
+    >>> cohort = simulate_cohort(3, 60, n_blocks=3, seed=1)
+    >>> likelihood = spice_fit(cohort.trials, block="block", epochs=5).choice_likelihood()
+    >>> zeros = np.zeros((2, 3, len(likelihood.terms)))
+    >>> likelihood.log_likelihood(zeros).round(1).tolist()  # 57 choices between two, by chance
+    [[-39.5, -39.5, -39.5], [-39.5, -39.5, -39.5]]
+    """
+
+    def __init__(
+        self,
+        model: BaseRNN,
+        data: SequenceDataset,
+        equations: EquationSet,
+        participants: Sequence[Any] | None = None,
+        *,
+        known_as: np.ndarray | None = None,
+    ) -> None:
+        labels = tuple(range(equations.n_participants)) if participants is None else tuple(participants)
+        sizes = (data.n_participants, equations.n_participants, len(labels))
+        if len(set(sizes)) > 1:
+            raise ShapeError(
+                "data, equations and labels must be of the same participants", got=sizes, allowed="three equal numbers"
+            )
+        free = (equations.status == FREE).any(axis=0)
+        self._equations = equations.with_status(np.where(free, FREE, equations.status).astype("int8"))
+        self._model, self._data = model, data
+        self._known_as = np.arange(len(labels)) if known_as is None else known_as
+        codes = torch.from_numpy(self._known_as)[data.participant]
+        self._problem = CoefficientLikelihood(model, data, self._equations, known_as=codes)
+        self.participants = labels
+        self.terms = tuple(equations.terms[position] for position in np.flatnonzero(free))
+        self.n_trials: np.ndarray = data.trials_per_participant.numpy()
+        self.low: np.ndarray = self._problem.low.numpy().copy()
+        self.high: np.ndarray = self._problem.high.numpy().copy()
+
+    def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:
+        """Log-likelihood, in nats, of each participant's choices; 0 without choices.
+
+        Parameters
+        ----------
+        coefficients : ndarray of shape (Q, P, K)
+            Q sets of everybody's coefficients.
+
+        Returns
+        -------
+        ndarray of shape (Q, P)
+        """
+        values = np.asarray(coefficients, dtype="float64")
+        self._check(values, 3, "(Q, P, K)")
+        with one_thread():
+            return np.asarray(self._problem.values(torch.from_numpy(self._full(values))).numpy())
+
+    def derivatives(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log-likelihood (P,), its gradient (P, K) and its observed information (P, K, K), minus the Hessian.
+
+        Parameters
+        ----------
+        coefficients : ndarray of shape (P, K)
+        """
+        values = np.asarray(coefficients, dtype="float64")
+        self._check(values, 2, "(P, K)")
+        everybody = torch.ones(len(self.participants), dtype=torch.bool)
+        with one_thread():
+            point = self._problem.evaluate(torch.from_numpy(self._full(values)), everybody)
+        return point.log_likelihood.numpy(), point.gradient.numpy(), point.information.numpy()
+
+    def select(self, people: Sequence[int] | np.ndarray) -> EquationLikelihood:
+        """Return the likelihood of some participants, by their positions; one may come more than once.
+
+        Raises
+        ------
+        ConfigError
+            A position is not from 0 to P - 1, or there is none.
+        """
+        index = np.asarray(people)
+        n_participants = len(self.participants)
+        if index.dtype.kind not in "iu" or not index.size or index.min() < 0 or index.max() >= n_participants:
+            raise ConfigError(
+                "people must be positions of participants",
+                got=np.asarray(people).tolist()[:8],
+                allowed=f"whole numbers from 0 to {n_participants - 1}",
+            )
+        who = self._data.participant.numpy()
+        own = [np.flatnonzero(who == code) for code in index]
+        data = self._data.select(torch.from_numpy(np.concatenate(own)))
+        codes = torch.from_numpy(np.repeat(np.arange(len(index)), [len(rows) for rows in own]))
+        data = replace(data, participant=codes, n_participants=len(index))
+        equations = replace(
+            self._equations, coefficients=self._equations.coefficients[index], status=self._equations.status[index]
+        )
+        labels = [self.participants[position] for position in index]
+        chosen = EquationLikelihood(self._model, data, equations, labels, known_as=self._known_as[index])
+        # bounds follow the largest reward, and people must not get other ones in a smaller group
+        chosen.low, chosen.high = self.low, self.high
+        return chosen
+
+    def _full(self, free: np.ndarray) -> np.ndarray:
+        """All coefficients, (..., P, all terms), from the free ones (..., P, K)."""
+        full = np.broadcast_to(self._equations.coefficients, (*free.shape[:-2], *self._equations.status.shape)).copy()
+        full[..., self._problem.free_anywhere] = free
+        return full
+
+    def _check(self, values: np.ndarray, n_dim: int, shape: str) -> None:
+        if values.ndim != n_dim or values.shape[-2:] != (len(self.participants), len(self.terms)):
+            raise ShapeError(
+                f"coefficients must be of shape {shape}",
+                got=values.shape,
+                allowed=f"P = {len(self.participants)}, K = {len(self.terms)}",
+            )

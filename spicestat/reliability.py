@@ -1,0 +1,316 @@
+"""spice_reliability: how reliably the equations' coefficients tell participants apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.equation_set import FREE
+from spicestat.equations.refit import RefitResult, refit
+from spicestat.errors import ConfigError, DataError
+from spicestat.fit import SpiceFit
+from spicestat.group.reliability import icc, latent_correlation, model_reliability, spearman_brown, split_half
+from spicestat.group.results import check_level
+from spicestat.settings import whole_number
+
+__all__ = ["METHODS", "spice_reliability"]
+
+METHODS = ("odd_even", "first_second", "random", "model")
+"""Ways to estimate reliability from one session."""
+
+_COLUMNS = ("module", "term", "method", "reliability", "conf_low", "conf_high", "n", "n_excluded", "conf_level")
+
+Unit = Literal["block", "trial"]
+
+
+def spice_reliability(
+    fit: SpiceFit,
+    methods: str | Sequence[str] = METHODS,
+    *,
+    unit: Unit = "block",
+    sessions: Literal["block", "experiment"] | Mapping[Hashable, Hashable] | None = None,
+    n_splits: int = 10,
+    conf_level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    r"""Estimate the reliability of every coefficient, with the fit's equations as they are.
+
+    Halves and sessions are estimated by maximum likelihood as in the fit itself. The structure is that of the
+    whole fit, so the table is about the coefficients, not about how reliably a structure is found.
+
+    * ``"odd_even"``, ``"first_second"``, ``"random"``: correlation of the estimates of two halves, stepped up by
+      Spearman-Brown to all trials (`spicestat.group.reliability.split_half`). Of random halves, the mean over
+      ``n_splits`` of Fisher's z, with the mean interval of a single split. With an odd number of blocks the halves
+      are not quite halves.
+    * ``"odd_even_latent"``, ``"first_second_latent"``: with these two come the correlations of the halves' true
+      values, corrected for their standard errors. They are about stability, not about precision, and not stepped up.
+    * ``"model"``: :math:`\tau^2 / (\tau^2 + \bar v)` from all trials' estimates and standard errors.
+    * with ``sessions``: ``"test_retest_icc2"`` (absolute agreement of single sessions) and ``"test_retest_icc3"``
+      (consistency), and for two sessions ``"test_retest_latent"``.
+
+    Participants whose estimate is at a bound, not converged or without a standard error in any half are left out
+    (``n_excluded``). With few trials these are the participants with extreme coefficients, and what is left varies
+    less: read a reliability beside its ``n_excluded``.
+
+    Costs two refits per split and one per session.
+
+    Parameters
+    ----------
+    fit : SpiceFit
+        The fit; all its coefficients that are estimated for at least four participants.
+    methods : str or sequence of str
+        Any of `METHODS`; default: all.
+    unit : {"block", "trial"}, default "block"
+        What is dealt out to the halves: a participant's blocks, or single choices, each predicted from the whole
+        history. Choices for data with a single block per participant.
+    sessions : {"block", "experiment"} or mapping, optional
+        What a session is: each block label, each experiment, or the session of each block label.
+    n_splits : int, default 10
+        Random splits.
+    conf_level : float, default 0.95
+        In (0, 1).
+    seed : int, default 0
+        Of the random splits.
+
+    Returns
+    -------
+    DataFrame
+        ``module, term, method, reliability, conf_low, conf_high, n, n_excluded, conf_level``. A row that cannot be
+        computed, as fewer than four participants are left, has NaN.
+
+    Raises
+    ------
+    ConfigError
+        An unknown method, or a setting that is out of range.
+    DataError
+        The blocks cannot be split, or there are fewer than two sessions.
+
+    References
+    ----------
+    Rouder & Haaf (2019), https://doi.org/10.3758/s13423-018-1558-y;
+    Shrout & Fleiss (1979), https://doi.org/10.1037/0033-2909.86.2.420.
+
+    Examples
+    --------
+    >>> from spicestat import simulate_cohort, spice_fit
+    >>> fit = spice_fit(simulate_cohort(8, 240, n_blocks=4).trials, block="block", epochs=10)
+    >>> table = spice_reliability(fit, "model")
+    >>> list(table)[:4], set(table["method"])
+    (['module', 'term', 'method', 'reliability'], {'model'})
+    """
+    level = check_level(conf_level)
+    chosen = _checked_methods(methods)
+    if unit not in ("block", "trial"):
+        raise ConfigError("unknown unit", got=unit, allowed="'block' or 'trial'")
+    n_splits = whole_number("n_splits", n_splits, 1)
+    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    data = SequenceDataset.from_trials(fit.trials)
+    rank, size = _ranks(data, unit)
+    if bool((size[data.mask.numpy()] < 2).all()) and set(chosen) - {"model"}:
+        raise DataError("no participant has two blocks", do="pass unit='trial' to split single choices")
+    rows: list[dict[str, Any]] = []
+    if "model" in chosen:
+        rows += _each(fit, [fit.estimator.refit_], "model", _model, level)
+    for method in ("odd_even", "first_second"):
+        if method in chosen:
+            second = rank % 2 == 1 if method == "odd_even" else 2 * rank >= size
+            halves = _halves(fit, data, second)
+            rows += _each(fit, halves, method, _stepped_up, level)
+            rows += _each(fit, halves, f"{method}_latent", _latent, level)
+    if "random" in chosen:
+        splits = [_halves(fit, data, 2 * _shuffled(rank, data, rng) >= size) for _ in range(n_splits)]
+        rows += _random_rows(fit, splits, level)
+    if sessions is not None:
+        rows += _session_rows(fit, data, sessions, level)
+    table = pd.DataFrame(rows).assign(conf_level=level)
+    return table[list(_COLUMNS)]
+
+
+Values = tuple[float, float, float]
+"""Reliability and its limits."""
+
+Estimator = Callable[[list[np.ndarray], list[np.ndarray], float], Values]
+"""Makes them of each result's estimates, each result's variances, and the level."""
+
+
+def _checked_methods(methods: str | Sequence[str]) -> list[str]:
+    chosen = [methods] if isinstance(methods, str) else list(methods)
+    unknown = [name for name in chosen if name not in METHODS]
+    if unknown:
+        raise ConfigError("unknown methods", got=unknown, allowed=", ".join(METHODS))
+    return chosen
+
+
+def _ranks(data: SequenceDataset, unit: str) -> tuple[np.ndarray, np.ndarray]:
+    """Position (S, T) of every target among its participant's blocks or targets, and how many of these there are."""
+    mask, who = data.mask.numpy(), data.participant.numpy()
+    rank, size = np.zeros(mask.shape, dtype="int64"), np.zeros(mask.shape, dtype="int64")
+    for code in np.unique(who):
+        own = np.flatnonzero(who == code)
+        own = own[np.argsort(data.block.numpy()[own], kind="stable")]
+        counted = mask[own]
+        if unit == "block":
+            rank[own] = np.arange(len(own))[:, None]
+            size[own] = len(own)
+        else:
+            order = np.zeros(counted.shape, dtype="int64")
+            order[counted] = np.arange(counted.sum())
+            rank[own], size[own] = order, counted.sum()
+    return rank, size
+
+
+def _shuffled(rank: np.ndarray, data: SequenceDataset, rng: np.random.Generator) -> np.ndarray:
+    """Permute the ranks within each participant."""
+    mask, who = data.mask.numpy(), data.participant.numpy()
+    shuffled = rank.copy()
+    for code in np.unique(who):
+        own = (who == code)[:, None] & mask
+        n_units = int(rank[own].max()) + 1 if own.any() else 0
+        shuffled[own] = rng.permutation(n_units)[rank[own]]
+    return shuffled
+
+
+def _halves(fit: SpiceFit, data: SequenceDataset, second: np.ndarray) -> list[RefitResult]:
+    return [_refitted(fit, data, half) for half in (~second, second)]
+
+
+def _refitted(fit: SpiceFit, data: SequenceDataset, counted: np.ndarray) -> RefitResult:
+    """Estimate the fit's structure from the targets ``counted`` (S, T)."""
+    part = data.with_mask(torch.from_numpy(counted))
+    part = part.select(torch.nonzero(part.mask.any(dim=1)).squeeze(1))
+    return refit(fit.estimator.rnn_model_, part, fit.estimator.equations_)
+
+
+def _identified(results: Sequence[RefitResult], position: int) -> np.ndarray:
+    """Participants (P,) who have this coefficient, with a standard error, in all results."""
+    known = np.ones(len(results[0].converged), dtype=bool)
+    for result in results:
+        free = result.equations.status[:, position] == FREE
+        known &= free & result.converged & np.isfinite(result.covariance[:, position, position])
+    return known
+
+
+def _each(
+    fit: SpiceFit,
+    results: Sequence[RefitResult],
+    method: str,
+    value: Estimator,
+    level: float,
+) -> Iterator[dict[str, Any]]:
+    """Give one row per coefficient."""
+    for position, n_free in _positions(fit):
+        known = _identified(results, position)
+        estimates = [result.equations.coefficients[known, position] for result in results]
+        variances = [result.covariance[known, position, position] for result in results]
+        yield _row(fit, position, method, known, n_free, _or_missing(value, estimates, variances, level))
+
+
+def _positions(fit: SpiceFit) -> Iterator[tuple[int, int]]:
+    """Coefficients that someone has, and how many have them."""
+    n_free = (fit.estimator.equations_.status == FREE).sum(axis=0)
+    yield from ((position, int(n_free[position])) for position in np.flatnonzero(n_free).tolist())
+
+
+def _row(fit: SpiceFit, position: int, method: str, known: np.ndarray, n_free: int, values: Values) -> dict[str, Any]:
+    module, term = fit.estimator.equations_.terms[position]
+    n = int(known.sum())
+    names = ("reliability", "conf_low", "conf_high")
+    where = {"module": module, "term": term, "method": method}
+    return where | dict(zip(names, values, strict=True)) | {"n": n, "n_excluded": n_free - n}
+
+
+def _or_missing(value: Estimator, estimates: list[np.ndarray], variances: list[np.ndarray], level: float) -> Values:
+    try:
+        return value(estimates, variances, level)
+    except DataError:
+        # too few participants are left, or all have the same estimate
+        return np.nan, np.nan, np.nan
+
+
+def _model(y: list[np.ndarray], v: list[np.ndarray], level: float) -> Values:
+    found = model_reliability(y[0], v[0], conf_level=level)
+    return found.reliability, found.conf_low, found.conf_high
+
+
+def _stepped_up(y: list[np.ndarray], _v: list[np.ndarray], level: float) -> Values:
+    found = split_half(y[0], y[1], conf_level=level)
+    return found.reliability, found.conf_low, found.conf_high
+
+
+def _latent(y: list[np.ndarray], v: list[np.ndarray], level: float) -> Values:
+    found = latent_correlation(y[0], y[1], v[0], v[1], conf_level=level)
+    return found.correlation, found.conf_low, found.conf_high
+
+
+def _random_rows(fit: SpiceFit, splits: list[list[RefitResult]], level: float) -> Iterator[dict[str, Any]]:
+    """Give one row per coefficient, the mean over splits; ``n`` is the smallest of any split."""
+    per_split = [list(_each(fit, halves, "random", _stepped_up, level)) for halves in splits]
+    for rows in zip(*per_split, strict=True):
+        fewest = min(rows, key=lambda row: row["n"])
+        means = {
+            name: _mean_reliability([row[name] for row in rows]) for name in ("reliability", "conf_low", "conf_high")
+        }
+        yield fewest | means
+
+
+def _mean_reliability(reliabilities: list[float]) -> float:
+    """Mean on Fisher's scale of the halves' correlations, where it is least biased; NaN where no split has one."""
+    of_halves = np.array([value / (2.0 - value) for value in reliabilities if np.isfinite(value)])
+    if not len(of_halves):
+        return np.nan
+    z = np.arctanh(np.clip(of_halves, -1 + 1e-12, 1 - 1e-12))
+    return spearman_brown(float(np.tanh(z.mean())))
+
+
+def _session_rows(
+    fit: SpiceFit, data: SequenceDataset, sessions: str | Mapping[Hashable, Hashable], level: float
+) -> Iterator[dict[str, Any]]:
+    code, n_sessions = _session_codes(fit, data, sessions)
+    results = [
+        _refitted(fit, data, np.broadcast_to(code[:, None] == number, data.mask.shape).copy())
+        for number in range(n_sessions)
+    ]
+    for kind in ("ICC2", "ICC3"):
+        yield from _each(fit, results, f"test_retest_{kind.lower()}", partial(_icc, kind), level)
+    if n_sessions == 2:
+        yield from _each(fit, results, "test_retest_latent", _latent, level)
+
+
+def _icc(kind: str, y: list[np.ndarray], _v: list[np.ndarray], level: float) -> Values:
+    if len(y[0]) < 4:
+        raise DataError("too few participants")
+    table = icc(np.column_stack(y), conf_level=level).table
+    value, low, high = table.loc[table["type"] == kind, ["estimate", "conf_low", "conf_high"]].to_numpy()[0].tolist()
+    return value, low, high
+
+
+def _session_codes(
+    fit: SpiceFit, data: SequenceDataset, sessions: str | Mapping[Hashable, Hashable]
+) -> tuple[np.ndarray, int]:
+    """Session (S,) of each sequence, -1 for none, and the number of sessions."""
+    if sessions == "experiment":
+        codes, found = data.experiment.numpy(), len(fit.trials.experiments)
+    else:
+        blocks = fit.trials.blocks["label"].iloc[data.block.numpy()].tolist()
+        if isinstance(sessions, Mapping):
+            unknown = sorted({str(label) for label in sessions} - {str(label) for label in blocks})
+            if unknown:
+                raise ConfigError(
+                    "sessions names unknown blocks", got=unknown[:5], allowed=sorted(set(map(str, blocks)))
+                )
+            labels = [sessions.get(label) for label in blocks]
+        elif sessions == "block":
+            labels = blocks
+        else:
+            raise ConfigError("unknown sessions", got=sessions, allowed="'block', 'experiment' or a mapping")
+        codes, unique = pd.factorize(pd.Series(labels, dtype=object))
+        found = len(unique)
+    if found < 2:
+        raise DataError("test-retest reliability needs two sessions", got=found, do="pass sessions={block: session}")
+    return codes, found

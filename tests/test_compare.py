@@ -1,0 +1,69 @@
+"""spice_compare: evidence is what the fits say, and fits of different data are refused."""
+
+import numpy as np
+import pytest
+
+from spicestat.compare import spice_compare
+from spicestat.errors import ConfigError, DataError
+from spicestat.fit import spice_fit
+from spicestat.simulate import simulate_cohort
+from spicestat.trials import read_trials
+
+
+@pytest.fixture(scope="module")
+def trials():
+    return read_trials(simulate_cohort(6, 160, n_blocks=2, seed=4).trials, block="block")
+
+
+@pytest.fixture(scope="module")
+def fits(trials):
+    return {name: spice_fit(trials, model=name, epochs=10) for name in ("rescorla_wagner", "learning_rate")}
+
+
+def test_criteria_are_those_of_the_refit(fits):
+    found = spice_compare(fits, "bic")
+    for name, fit in fits.items():
+        result = fit.estimator.refit_
+        k = (result.equations.status == 1).sum(axis=1)
+        bic = -2 * result.log_likelihood + k * np.log(result.n_trials)
+        row = found.tidy().set_index("model").loc[name]
+        np.testing.assert_allclose(-2 * found.evidence[name], bic)
+        assert row["bic"] == pytest.approx(bic.sum())
+        assert row["aic"] == pytest.approx(fit.glance()["aic"].item())
+        assert row["log_lik"] == pytest.approx(result.log_likelihood.sum())
+
+
+def test_the_table_is_sorted_and_adds_up(fits):
+    found = spice_compare(fits, "aic")
+    table = found.tidy()
+    assert table["delta"].iloc[0] == 0
+    assert table["log_evidence"].is_monotonic_decreasing
+    for column in ("frequency", "exceedance_prob", "protected_exceedance_prob", "fixed_prob"):
+        assert table[column].sum() == pytest.approx(1)
+    assert table["n_best"].sum() == 6
+    np.testing.assert_allclose(found.attribution.sum(axis=1), 1)
+    assert found.glance()[["n_participants", "n_models", "n_excluded"]].to_numpy().tolist() == [[6, 2, 0]]
+    assert found.evidence.index.tolist() == list(fits["learning_rate"].trials.participants)
+
+
+@pytest.mark.filterwarnings("ignore::spicestat.errors.ExclusionWarning")
+def test_the_evidence_charges_more_than_the_likelihood(fits):
+    found = spice_compare(fits, "evidence")
+    result = fits["learning_rate"].estimator.refit_
+    people = [fits["learning_rate"].trials.participants.index(label) for label in found.evidence.index]
+    assert (found.evidence["learning_rate"].to_numpy() < result.log_likelihood[people]).all()
+    assert len(found.evidence) + len(found.excluded) == 6
+
+
+def test_other_trials_are_refused(fits, trials):
+    other = simulate_cohort(6, 160, n_blocks=2, seed=9).trials
+    strange = spice_fit(other, block="block", model="rescorla_wagner", epochs=1)
+    with pytest.raises(DataError, match="other choices"):
+        spice_compare({"one": fits["learning_rate"], "other": strange})
+
+
+def test_settings_are_checked(fits):
+    with pytest.raises(ConfigError, match="two fits"):
+        spice_compare({"one": fits["learning_rate"]})
+    with pytest.raises(ConfigError, match="unknown criterion"):
+        spice_compare(fits, "dic")

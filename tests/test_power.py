@@ -1,0 +1,187 @@
+"""spice_power: studies are drawn from the fitted distribution, and counted as they should be."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.playing import simulate_model
+from spicestat.equations.refit import refit
+from spicestat.errors import ConfigError, DataError
+from spicestat.fit import SpiceFit, _assemble, spice_fit
+from spicestat.group import spice_group
+from spicestat.power import PowerResult, _summary, spice_power, wilson_interval
+from spicestat.simulate import BanditsDrift, simulate_cohort
+from spicestat.simulated_study import Population, fitted_population
+from spicestat.trials import read_trials
+
+RATE = ("x_value_reward_chosen", "c_reward")
+TASK = BanditsDrift(0.2)
+
+
+@pytest.fixture(scope="module")
+def fit(equations_of):
+    """Twelve Rescorla-Wagner learners with 200 trials, fitted with the true structure."""
+    cohort = simulate_cohort(12, 200, n_blocks=2, seed=2)
+    trials = read_trials(cohort.trials, block="block", people=cohort.people)
+    made = spice_fit(trials, model="rescorla_wagner", epochs=1)
+    values = {RATE: 0.4, (RATE[0], RATE[0]): 0.6}
+    return with_structure(made, equations_of("rescorla_wagner", 12, values | beta_of(made)))
+
+
+def beta_of(made):
+    return {key: 3.0 for key in made.estimator.equations_.terms if key[0] == "beta"}
+
+
+def with_structure(made, equations):
+    data = SequenceDataset.from_trials(made.trials)
+    made.estimator._set_equations(refit(made.estimator.rnn_model_, data, equations))
+    made.estimator.inclusion_ = np.ones(equations.status.shape)
+    return _assemble(made.trials, data, made.estimator, "rescorla_wagner")
+
+
+def power(fit, **settings):
+    given = {"effect": 0.3, "n_participants": 10, "n_trials": 60, "environment": TASK, "n_simulations": 6}
+    return spice_power(fit, RATE, **given | settings)
+
+
+def test_a_huge_effect_is_found_and_none_is_not_always(fit):
+    # this model has no inverse temperature, so that the coefficient is in units of it
+    found = power(fit, effect=[0.0, 2.0], n_participants=20, n_trials=100, n_simulations=12, seed=3)
+    table = found.tidy().set_index("effect")
+    # at effect 0, 10 of 12 false positives have probability 1e-11
+    assert table.loc[2.0, "power"] > 0.8
+    assert table.loc[0.0, "power"] < 0.8
+    assert table.loc[2.0, "type_s"] == 0
+    assert table["type_m"].notna().tolist() == [False, True]
+    assert abs(table.loc[2.0, "mean_estimate"] - 2.0) < 0.7
+    assert found.glance()["method"].item() == "meta"
+    assert len(found.studies) == 24
+
+
+def test_the_seed_decides_not_the_number_of_jobs(fit):
+    effects = [0.0, 0.5]  # designs are what jobs share
+    one, two = (power(fit, effect=effects, n_simulations=2, n_jobs=n_jobs) for n_jobs in (1, 2))
+    other = power(fit, effect=effects, n_simulations=2, seed=1)
+    pd.testing.assert_frame_equal(one.studies, two.studies)
+    assert not one.studies.equals(other.studies)
+
+
+def test_every_design_is_simulated_and_drawn(fit):
+    found = power(fit, n_participants=[6, 8], n_trials=[40, 60], n_blocks=2, n_simulations=1, covariate="binary")
+    assert list(zip(found.table["n_participants"], found.table["n_trials"], strict=True)) == [
+        (6, 40),
+        (6, 60),
+        (8, 40),
+        (8, 60),
+    ]
+    assert len(found.plot().get_lines()) >= 2
+
+
+def test_any_group_method_and_its_settings(fit):
+    assert power(fit, method="ols", n_simulations=2, terms=RATE[1]).glance()["method"].item() == "ols"
+    with pytest.raises(ConfigError, match="unknown group method"):
+        power(fit, method="magic")
+
+
+def test_a_simulator_of_your_own(fit):
+    seen = []
+
+    def simulate(model, equations, n_trials, n_blocks, seed):
+        seen.append((equations.n_participants, n_trials, n_blocks))
+        return simulate_model(model, equations, TASK, n_trials, n_blocks, seed=seed).trials
+
+    found = power(fit, environment=None, simulate=simulate, n_simulations=2, n_blocks=2)
+    assert seen == [(20, 30, 2)]
+    assert found.studies["estimate"].notna().any()
+
+
+def test_the_population_is_that_of_the_fit(fit):
+    found = fitted_population(fit)
+    estimates = fit.tidy().query("module == @RATE[0] and term == @RATE[1]")["estimate"]
+    position = found.terms.index(RATE)
+    assert estimates.min() < found.mean[position] < estimates.max()
+    # less than the estimates, which have sampling errors on top
+    assert 0 <= found.covariance[position, position] < estimates.var()
+
+
+def test_a_group_model_can_give_the_population(fit):
+    group = spice_group(fit, "~ anxiety")
+    found = fitted_population(fit, group)
+    rows = group.to_frame().query("module == @RATE[0] and sparse_term == @RATE[1]").set_index("term")["estimate"]
+    # anxiety is a z-score over all participants
+    assert found.mean[found.terms.index(RATE)] == pytest.approx(rows["(Intercept)"], abs=0.05)
+    assert found.covariance[found.terms.index(RATE)][found.terms.index(RATE)] == pytest.approx(
+        rows["sd__(Intercept)"] ** 2
+    )
+    with pytest.raises(ConfigError, match="no mean"):
+        fitted_population(fit, spice_group(fit, "~ 1", terms=RATE[1]))
+
+
+def test_draws_have_the_mean_spread_and_links_of_the_population():
+    """20 000 draws: tolerances are 5 standard errors."""
+    population = Population(
+        (("m", "a"), ("m", "b")), np.array([0.0, 1.0]), np.array([[1.0, 0.5], [0.5, 1.0]]), ("logit", "log")
+    )
+    shift = np.zeros((20_000, 2))
+    shift[:, 0] = 0.5
+    drawn = population.draw(np.random.default_rng(1), shift)
+    linked = np.column_stack([np.log(drawn[:, 0] / (1 - drawn[:, 0])), np.log(drawn[:, 1])])
+    np.testing.assert_allclose(linked.mean(axis=0), [0.5, 1.0], atol=5 / np.sqrt(20_000))
+    np.testing.assert_allclose(np.cov(linked.T), population.covariance, atol=5 * np.sqrt(2 / 20_000))
+
+
+def test_counting():
+    studies = pd.DataFrame(
+        {
+            "n_participants": 10,
+            "n_trials": 40,
+            "effect": 0.2,
+            "estimate": [0.4, -0.3, 0.1, np.nan],
+            "std_error": 0.1,
+            "p_value": [0.01, 0.02, 0.3, np.nan],
+            "conf_low": [0.2, -0.5, -0.1, np.nan],
+            "conf_high": [0.6, -0.1, 0.3, np.nan],
+            "converged": [True, True, True, False],
+            "same_scale": True,
+            "message": ["", "", "", "failed"],
+        }
+    )
+    row = _summary(studies, 0.05).iloc[0]
+    assert (row["power"], row["type_s"], row["share_withheld"], row["share_failed"]) == (0.5, 0.5, 0.0, 0.25)
+    assert row["type_m"] == pytest.approx(0.35 / 0.2)
+    assert row["coverage"] == pytest.approx(2 / 3)
+    assert (row["conf_low"], row["conf_high"]) == pytest.approx(wilson_interval(2, 4))
+    assert isinstance(PowerResult(_summary(studies, 0.05), studies, {}).tidy(), pd.DataFrame)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"environment": None}, "what is played"),
+        ({"n_trials": 61, "n_blocks": 2}, "multiple"),
+        ({"alpha": 1.0}, "alpha"),
+        ({"covariate": "age"}, "covariate"),
+        ({"n_participants": 3}, "n_participants"),
+    ],
+)
+def test_settings_are_checked(fit, settings, match):
+    with pytest.raises(ConfigError, match=match):
+        power(fit, **settings)
+
+
+def test_coefficients_and_structures_are_checked(fit):
+    with pytest.raises(ConfigError, match="not estimated"):
+        spice_power(fit, ("x", "y"), effect=1.0, n_participants=8, n_trials=40, environment=TASK)
+    few = SpiceFit(fit.trials, _copy_with(fit, converged=np.zeros(12, dtype=bool)), fit.coefficients, fit.scores)
+    with pytest.raises(DataError, match="too few participants"):
+        fitted_population(few)
+
+
+def _copy_with(fit, **changes):
+    from copy import copy
+    from dataclasses import replace
+
+    estimator = copy(fit.estimator)
+    estimator._set_equations(replace(fit.estimator.refit_, **changes))
+    return estimator

@@ -1,0 +1,118 @@
+"""spice_reliability: halves are halves, and a coefficient's table has the values of the plain functions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.refit import refit
+from spicestat.errors import ConfigError, DataError
+from spicestat.fit import spice_fit
+from spicestat.group.reliability import model_reliability, split_half
+from spicestat.reliability import _ranks, _shuffled, spice_reliability
+from spicestat.simulate import simulate_cohort
+
+
+@pytest.fixture(scope="module")
+def fit():
+    cohort = simulate_cohort(10, 240, n_blocks=4, seed=5)
+    return spice_fit(cohort.trials, model="rescorla_wagner", block="block", people=cohort.people, epochs=20)
+
+
+def first_term(fit):
+    return fit.choice_likelihood().terms[0]
+
+
+def row_of(table, fit, method):
+    module, term = first_term(fit)
+    found = table[(table["module"] == module) & (table["term"] == term) & (table["method"] == method)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_odd_and_even_blocks_are_estimated_apart(fit):
+    table = spice_reliability(fit, "odd_even")
+    equations = fit.estimator.equations_
+    position = equations.terms.index(first_term(fit))
+    data = SequenceDataset.from_trials(fit.trials)
+    order = fit.trials.blocks.groupby("participant").cumcount().to_numpy()[data.block.numpy()]
+    halves = []
+    known = np.ones(10, dtype=bool)
+    for parity in (0, 1):
+        result = refit(fit.estimator.rnn_model_, data.select(np.flatnonzero(order % 2 == parity)), equations)
+        known &= result.converged & np.isfinite(result.covariance[:, position, position])
+        halves.append(result.equations.coefficients[:, position])
+    expected = split_half(*(half[known] for half in halves))
+    row = row_of(table, fit, "odd_even")
+    assert (row["n"], row["n_excluded"]) == (known.sum(), 10 - known.sum())
+    assert row["reliability"] == pytest.approx(expected.reliability, rel=1e-6)
+    assert set(table["method"]) == {"odd_even", "odd_even_latent"}
+
+
+def test_model_based_reliability_is_that_of_the_coefficient_table(fit):
+    row = row_of(spice_reliability(fit, "model"), fit, "model")
+    module, term = first_term(fit)
+    own = fit.tidy().query("module == @module and term == @term and converged and std_error > 0")
+    expected = model_reliability(own["estimate"].to_numpy(), own["std_error"].to_numpy() ** 2)
+    assert row["reliability"] == pytest.approx(expected.reliability, rel=1e-9)
+    assert row["n"] == len(own)
+
+
+def test_sessions_and_random_halves(fit):
+    table = spice_reliability(fit, "random", n_splits=2, sessions={1: "a", 2: "a", 3: "b", 4: "b"})
+    assert set(table["method"]) == {"random", "test_retest_icc2", "test_retest_icc3", "test_retest_latent"}
+    assert len(table) == 4 * len(fit.choice_likelihood().terms)
+    again = spice_reliability(fit, "random", n_splits=2)
+    pd.testing.assert_frame_equal(again, table[table["method"] == "random"].reset_index(drop=True))
+
+
+@pytest.mark.parametrize("unit", ["block", "trial"])
+def test_halves_share_no_choice_and_lose_none(fit, unit):
+    data = SequenceDataset.from_trials(fit.trials)
+    rank, size = _ranks(data, unit)
+    mask, who = data.mask.numpy(), data.participant.numpy()
+    shuffled = _shuffled(rank, data, np.random.default_rng(1))
+    for code in range(10):
+        own = mask & (who == code)[:, None]
+        units = 4 if unit == "block" else own.sum()
+        assert set(size[own]) == {units}
+        assert sorted(set(rank[own])) == sorted(set(shuffled[own])) == list(range(units))
+        assert abs(2 * (2 * shuffled[own] >= size[own]).sum() - own.sum()) <= 1
+
+
+def test_single_blocks_are_split_by_choices():
+    cohort = simulate_cohort(6, 120, n_blocks=1, seed=5)
+    single = spice_fit(cohort.trials, model="rescorla_wagner", block="block", epochs=1)
+    with pytest.raises(DataError, match="unit='trial'"):
+        spice_reliability(single, "odd_even")
+    table = spice_reliability(single, "first_second", unit="trial")
+    assert table["n"].max() >= 4
+
+
+def test_the_trial_split_adds_up_to_the_whole_likelihood(fit):
+    data = SequenceDataset.from_trials(fit.trials)
+    rank, _ = _ranks(data, "trial")
+    model, equations = fit.estimator.rnn_model_, fit.estimator.equations_
+    parts = []
+    for parity in (0, 1):
+        half = data.with_mask(torch.from_numpy(rank % 2 == parity))
+        parts.append(refit(model, half, equations, [], max_iter=0).log_likelihood)
+    whole = refit(model, data, equations, [], max_iter=0).log_likelihood
+    np.testing.assert_allclose(sum(parts), whole, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"methods": "halves"}, ConfigError),
+        ({"unit": "session"}, ConfigError),
+        ({"sessions": "days", "methods": ()}, ConfigError),
+        ({"sessions": {9: "a"}, "methods": ()}, ConfigError),
+        ({"sessions": "experiment", "methods": ()}, DataError),
+        ({"n_splits": 0}, ConfigError),
+    ],
+)
+def test_settings_are_checked(fit, settings, kind):
+    with pytest.raises(kind):
+        spice_reliability(fit, **settings)
