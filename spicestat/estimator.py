@@ -301,7 +301,7 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         self.rnn_model_: BaseRNN = model
         self.training_: TrainingResult = trained
         self.sparse_: EquationSet = found.sparse
-        self._set_equations(with_typical_equations(found.refit))
+        self.adopt_refit(with_typical_equations(found.refit))
         self.inclusion_: np.ndarray = found.inclusion
         self.stability_: np.ndarray = found.stability
         self._deterministic = True
@@ -318,7 +318,8 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             )
         return self
 
-    def _set_equations(self, refit: RefitResult) -> None:
+    def adopt_refit(self, refit: RefitResult) -> None:
+        """Take equations and estimates from a refit, such as one on other trials of the same participants."""
         self.refit_: RefitResult = refit
         self.equations_: EquationSet = refit.equations
 
@@ -508,7 +509,7 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         self.rnn_model_, self.training_ = model, training
         if loaded is not None:
             self.sparse_ = loaded[0]
-            self._set_equations(loaded[1])
+            self.adopt_refit(loaded[1])
             # files do not hold these, and an earlier fit's belong to other equations
             self.__dict__.pop("inclusion_", None)
             self.__dict__.pop("stability_", None)

@@ -32,7 +32,7 @@ from spicestat.tables import TableSource
 from spicestat.training.loop import Progress, rnn_nll
 from spicestat.trials import TrialTable, load_trials, read_trials
 
-__all__ = ["SpiceFit", "load_fit", "spice_fit"]
+__all__ = ["SpiceFit", "assemble_fit", "lay_out_coefficients", "load_fit", "spice_fit"]
 
 _CONF_LEVEL = 0.95
 
@@ -270,7 +270,7 @@ def spice_fit(
         progress=progress,
     )
     estimator.fit_dataset(data)
-    return _assemble(table, data, estimator, name)
+    return assemble_fit(table, data, estimator, name)
 
 
 def load_fit(
@@ -327,7 +327,8 @@ def _model(model: str | tuple[type[BaseRNN], SpiceConfig]) -> tuple[str, tuple[t
     raise ConfigError("unknown model", got=model, allowed=f"{', '.join(PRECODED)}, or (BaseRNN subclass, SpiceConfig)")
 
 
-def _assemble(table: TrialTable, data: SequenceDataset, estimator: SpiceEstimator, model: str) -> SpiceFit:
+def assemble_fit(table: TrialTable, data: SequenceDataset, estimator: SpiceEstimator, model: str) -> SpiceFit:
+    """Put a fit together from its trials and a fitted estimator; ``model`` is the name to show."""
     nll = {
         "rnn": rnn_nll(estimator.rnn_model_, data),
         "equations": equation_nll(estimator.rnn_model_, data, estimator.sparse_),
@@ -345,10 +346,10 @@ def _assemble_coefficients(table: TrialTable, estimator: SpiceEstimator, model: 
         "structure": estimator.spice_structure,
         "varying": list(table.record.get("varying", [])),
     }
-    return _coefficient_table(table, estimator.refit_, estimator.inclusion_, info)
+    return lay_out_coefficients(table, estimator.refit_, estimator.inclusion_, info)
 
 
-def _coefficient_table(
+def lay_out_coefficients(
     table: TrialTable, refit: RefitResult, inclusion: np.ndarray, info: dict[str, Any]
 ) -> CoefficientTable:
     """Lay the refit out as the long table of DESIGN section 3."""

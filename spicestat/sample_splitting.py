@@ -16,11 +16,11 @@ from spicestat.dataset import SequenceDataset
 from spicestat.equations.refit import RefitResult, refit
 from spicestat.equations.typical import with_typical_equations
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning
-from spicestat.fit import SpiceFit, _assemble, spice_fit
+from spicestat.fit import SpiceFit, assemble_fit, spice_fit
 from spicestat.labels import labels_to_series
 from spicestat.settings import real_number, whole_number
 from spicestat.tables import TableSource
-from spicestat.trials import TrialTable, _count_missing, read_trials
+from spicestat.trials import TrialTable, count_missing, read_trials
 
 __all__ = ["SampleSplit", "spice_fit_split", "split_blocks"]
 
@@ -169,9 +169,9 @@ def spice_fit_split(
     estimator = copy.copy(discovered.estimator)
     data = SequenceDataset.from_trials(parts.estimation)
     found = refit(estimator.rnn_model_, data, estimator.equations_)
-    estimator._set_equations(with_typical_equations(found))
+    estimator.adopt_refit(with_typical_equations(found))
     _warn_unidentified(found)
-    fit = _assemble(parts.estimation, data, estimator, discovered.coefficients.info["model"])
+    fit = assemble_fit(parts.estimation, data, estimator, discovered.coefficients.info["model"])
     record = {
         "share": float(share),
         "seed": split_seed,
@@ -240,7 +240,7 @@ def _part(trials: TrialTable, rows: np.ndarray, name: str) -> TrialTable:
     blocks["block"] = np.arange(len(kept))
     blocks["n_trials"] = np.bincount(code).astype("int64")
     rewards = frame[[f"reward_{action}" for action in range(trials.n_actions)]].to_numpy()
-    missing = _count_missing(frame, rewards, trials.record["columns"].get("rt"), trials.inputs)
+    missing = count_missing(frame, rewards, trials.record["columns"].get("rt"), trials.inputs)
     record = {**trials.record, "n_rows": len(frame), **missing, "part": name}
     return replace(trials, frame=frame, blocks=blocks, rows=trials.rows[rows], record=record)
 

@@ -17,7 +17,7 @@ from spicestat.equations.playing import simulate_model
 from spicestat.equations.refit import RefitResult, refit
 from spicestat.errors import ConfigError, DataError, NumericalError, SpicestatWarning
 from spicestat.estimator import SpiceEstimator
-from spicestat.fit import SpiceFit, _coefficient_table
+from spicestat.fit import SpiceFit, lay_out_coefficients
 from spicestat.group.fit import spice_group
 from spicestat.group.links import find_link
 from spicestat.group.multivariate_meta import multivariate_meta_regression
@@ -228,9 +228,9 @@ def _simulated_fit(
 
 def _fit_of(table: TrialTable, estimator: SpiceEstimator, result: RefitResult) -> SpiceFit:
     fitted = copy.copy(estimator)
-    fitted._set_equations(result)
+    fitted.adopt_refit(result)
     free = (result.equations.status == FREE).astype("float64")
-    coefficients = _coefficient_table(table, result, free, {"model": estimator.rnn_class.__name__})
+    coefficients = lay_out_coefficients(table, result, free, {"model": estimator.rnn_class.__name__})
     scores = pd.DataFrame({"model": ["refit"], "nll": [result.nll], "n_trials": [int(result.n_trials.sum())]})
     return SpiceFit(table, fitted, coefficients, scores)
 

@@ -24,7 +24,7 @@ from spicestat.trial_checks import (
 )
 from spicestat.trial_table import TrialTable, describe_blocks, load_trials
 
-__all__ = ["TrialTable", "load_trials", "read_trials"]
+__all__ = ["TrialTable", "count_missing", "load_trials", "read_trials"]
 
 Codes = npt.NDArray[np.int64]
 
@@ -187,7 +187,7 @@ def read_trials(
     record = {
         "n_rows_read": len(table),
         "n_rows": len(frame),
-        **_count_missing(frame, unscaled, rt, inputs),
+        **count_missing(frame, unscaled, rt, inputs),
         "n_rewards_without_choice": _rewards_without_choice(table, reward, action),
         "excluded": [{"participant": _plain(participants[code]), "reason": why} for code, why in reasons.items()],
         **reward_record,
@@ -294,9 +294,10 @@ def _scale_rewards(
     return (rewards - low) / (high - low), record
 
 
-def _count_missing(
+def count_missing(
     frame: pd.DataFrame, rewards: npt.NDArray[np.float64], rt: str | None, inputs: Sequence[str]
 ) -> dict[str, Any]:
+    """Count what is missing, as a `TrialTable` records it, from coded trials and rewards (n, A)."""
     choice = frame["choice"].to_numpy()
     unseen = np.isnan(rewards[np.arange(len(frame)), choice]) & (choice >= 0)
     return {

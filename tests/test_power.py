@@ -8,7 +8,7 @@ from spicestat.dataset import SequenceDataset
 from spicestat.equations.playing import simulate_model
 from spicestat.equations.refit import refit
 from spicestat.errors import ConfigError, DataError
-from spicestat.fit import SpiceFit, _assemble, spice_fit
+from spicestat.fit import SpiceFit, assemble_fit, spice_fit
 from spicestat.group import spice_group
 from spicestat.power import PowerResult, _summary, spice_power, wilson_interval
 from spicestat.simulate import BanditsDrift, simulate_cohort
@@ -35,9 +35,9 @@ def beta_of(made):
 
 def with_structure(made, equations):
     data = SequenceDataset.from_trials(made.trials)
-    made.estimator._set_equations(refit(made.estimator.rnn_model_, data, equations))
+    made.estimator.adopt_refit(refit(made.estimator.rnn_model_, data, equations))
     made.estimator.inclusion_ = np.ones(equations.status.shape)
-    return _assemble(made.trials, data, made.estimator, "rescorla_wagner")
+    return assemble_fit(made.trials, data, made.estimator, "rescorla_wagner")
 
 
 def power(fit, **settings):
@@ -183,5 +183,5 @@ def _copy_with(fit, **changes):
     from dataclasses import replace
 
     estimator = copy(fit.estimator)
-    estimator._set_equations(replace(fit.estimator.refit_, **changes))
+    estimator.adopt_refit(replace(fit.estimator.refit_, **changes))
     return estimator

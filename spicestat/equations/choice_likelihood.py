@@ -12,7 +12,7 @@ import torch
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import FREE, EquationSet
 from spicestat.equations.refit import CoefficientLikelihood
-from spicestat.errors import ConfigError, ShapeError
+from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import one_thread
 
@@ -130,6 +130,8 @@ class EquationLikelihood:
         ------
         ConfigError
             A position is not from 0 to P - 1, or there is none.
+        DataError
+            None of these people made a choice.
         """
         index = np.asarray(people)
         n_participants = len(self.participants)
@@ -139,6 +141,8 @@ class EquationLikelihood:
                 got=np.asarray(people).tolist()[:8],
                 allowed=f"whole numbers from 0 to {n_participants - 1}",
             )
+        if not self.n_trials[index].any():
+            raise DataError("none of the selected people made a choice", got=index.tolist()[:8], do="select others")
         who = self._data.participant.numpy()
         own = [np.flatnonzero(who == code) for code in index]
         data = self._data.select(torch.from_numpy(np.concatenate(own)))

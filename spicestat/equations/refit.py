@@ -288,7 +288,7 @@ class CoefficientLikelihood:
         value = torch.zeros(n_copies, n_sequences, dtype=torch.float64)
         rest = (self.length > 0).expand(n_copies, -1)
         with torch.no_grad():
-            if self.affine is not None:
+            if self.affine is not None and n_copies:
                 value, inside = self.affine.log_likelihood(coefficients, torch.arange(n_sequences))
                 rest = ~inside
             copies = torch.nonzero(rest.any(dim=1)).squeeze(1)

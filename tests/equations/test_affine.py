@@ -185,7 +185,7 @@ def test_states_that_grow_are_clamped_as_in_the_model(case, build, equations_of)
     """From about the 20th step on, values stand at the limit, where derivatives are 0."""
     name, values = AFFINE[case]
     equations = equations_of(name, 4, values)
-    coefficients = random_coefficients(equations, 2, size=3.0)
+    coefficients = random_coefficients(equations, 3, size=6.0)
     problem = CoefficientLikelihood(build(name), random_data(), equations)
     unlimited = [replace(state, limit=None) for state in problem.affine.states]
     plain = affine.AffineLikelihood(unlimited, problem.data, problem.affine.free)
@@ -357,7 +357,7 @@ def test_a_model_that_cannot_be_stepped_is_run_as_a_whole():
 @pytest.mark.parametrize("case", ["constant rate", "trace"])
 def test_estimates_are_those_of_automatic_differentiation(case, build, equations_of, monkeypatch):
     name, values = AFFINE[case]
-    data = random_data(lengths=(40, 20, 20, 30, 33, 40, 30), seed=4)
+    data = random_data(lengths=(20, 12, 12, 15, 16, 20, 15), seed=4)
     equations = equations_of(name, 4, values)
     fast = refit(build(name), data, equations, [])
     monkeypatch.setattr("spicestat.equations.refit.find_affine", lambda run: None)

@@ -8,7 +8,7 @@ import torch
 
 from spicestat.equations.choice_likelihood import EquationLikelihood
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
-from spicestat.errors import ConfigError, ShapeError
+from spicestat.errors import ConfigError, DataError, ShapeError
 
 RATE, NOT_CHOSEN = "x_learning_rate_reward", "x_value_reward_not_chosen"
 BETA = ("beta", "x_value_reward")
@@ -163,8 +163,8 @@ def test_who_made_no_choice_has_likelihood_0(build, small_data, equations_of):
     assert likelihood.n_trials[3] == 0
     assert (likelihood.log_likelihood(sets)[:, 3] == 0).all()
     assert (likelihood.derivatives(sets[0])[1][3] == 0).all()
-    absent = likelihood.select([3, 3])
-    assert (absent.log_likelihood(sets[:, [3, 3]]) == 0).all()
+    with pytest.raises(DataError, match="none of the selected people"):
+        likelihood.select([3, 3])
     both = likelihood.select([3, 1])
     np.testing.assert_allclose(both.log_likelihood(sets[:, [3, 1]]), likelihood.log_likelihood(sets)[:, [3, 1]])
 

@@ -1,0 +1,110 @@
+"""Summarise the replicates: python -m benchmarks.calibration.table BUILD RESULTS; exits with 1 if a band is missed."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from scipy.stats import t as student
+
+from benchmarks.calibration.bands import judge
+from benchmarks.calibration.cells import CELLS, Cell
+from benchmarks.calibration.methods import DEFAULT, OTHERS
+
+_LINKED = {name for name, options in (DEFAULT | OTHERS).items() if "links" in options} | {"oracle"}
+_GATE = 0.2
+
+
+def natural_effect(cell: Cell) -> float:
+    """Slope of the learning rate itself on the covariate: Cov(alpha, z) / Var(z), by quadrature."""
+    points, weights = np.polynomial.hermite_e.hermegauss(61)
+    weights = weights / weights.sum()
+    mean = expit(-0.6 + cell.effect * np.array([0.0, 1.0])[:, None] + 0.7 * points) @ weights
+    if cell.binary:
+        return float(mean[1] - mean[0])
+    given_z = expit(-0.6 + cell.effect * points[:, None] + 0.7 * points) @ weights
+    return float(np.sum(weights * points * given_z))
+
+
+def summarise(records: list[dict[str, Any]], method: str, target: float) -> dict[str, Any] | None:
+    """Bias to power of one method in one cell."""
+    found = [record[method] for record in records if method in record]
+    usable = [one for one in found if one.get("estimate") is not None and np.isfinite(one.get("std_error") or np.nan)]
+    if len(usable) < 2:
+        return None
+    estimate, error, df = (np.array([one[name] for one in usable]) for name in ("estimate", "std_error", "df"))
+    half = student.ppf(0.975, df) * error
+    significant = np.abs(estimate) > half
+    return {
+        "replicates": len(found),
+        "bias": float(estimate.mean() - target),
+        "rmse": float(np.sqrt(np.mean((estimate - target) ** 2))),
+        "sd": float(estimate.std(ddof=1)),
+        "se_over_sd": float(error.mean() / estimate.std(ddof=1)),
+        "coverage": float(np.mean(np.abs(estimate - target) <= half)),
+        "rejected": float(significant.mean()),
+        "failed": 1.0 - float(np.mean([one.get("converged", True) and "error" not in one for one in found])),
+        "seconds": float(np.median([one.get("seconds", np.nan) for one in usable])),
+    }
+
+
+def rows(build: Path) -> Iterator[dict[str, Any]]:
+    """One row per cell and method."""
+    for name, cell in CELLS.items():
+        files = sorted(build.glob(f"{name.replace(' ', '_')}.*.jsonl"))
+        records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        shares = [record["share_unidentified"] for record in records]
+        for method in ("oracle", *DEFAULT, *OTHERS):
+            target = cell.effect if method in _LINKED else natural_effect(cell)
+            summary = summarise(records, method, target)
+            if summary is not None:
+                yield {
+                    "cell": name,
+                    "method": method,
+                    "scale": "link" if method in _LINKED else "natural",
+                    "target": target,
+                    **summary,
+                    "share_unidentified": float(np.mean(shares)),
+                    "withheld": float(np.mean(np.array(shares) > _GATE)),
+                }
+
+
+def main() -> None:
+    """Write calibration.json and calibration.md."""
+    build, results = Path(sys.argv[1]), Path(sys.argv[2])
+    table = pd.DataFrame(rows(build))
+    verdicts = judge(table)
+    content = {"rows": table.to_dict("records"), "bands": verdicts.to_dict("records")}
+    (results / "calibration.json").write_text(json.dumps(content, indent=1) + "\n")
+    (results / "calibration.md").write_text(_markdown(table, verdicts))
+    missed = verdicts[~verdicts["met"]]
+    print(missed.to_string() if len(missed) else "all bands met")
+    sys.exit(len(missed) > 0)
+
+
+def _markdown(table: pd.DataFrame, verdicts: pd.DataFrame) -> str:
+    parts = ["# Calibration of the group methods", "", "Written by `benchmarks/calibration/run.sh table`.", ""]
+    parts += ["## Bands for the default method", "", _pipes(verdicts), ""]
+    for method, block in table.groupby("method", sort=False):
+        parts += [f"## {method}", "", _pipes(block.drop(columns="method")), ""]
+    return "\n".join(parts)
+
+
+def _pipes(table: pd.DataFrame) -> str:
+    lines = [list(table.columns), ["---"] * table.shape[1]]
+    lines += [[_shown(value) for value in row] for row in table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "**no**"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()
