@@ -110,6 +110,8 @@ def load_jax() -> Any:
     """
     if "jax" not in sys.modules:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        # on a busy machine XLA writes to stderr that it compiles slowly
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _load("numpyro.infer.hmc", "numpyro")
     return _load("jax", "numpyro")
 

@@ -154,7 +154,7 @@ def spice_group(
         method=chosen.name,
         adjust=adjust,
         conf_level=level,
-        covariance=_labelled(estimates, problem.design.names),
+        covariance=_labelled(estimates),
         messages=estimates.messages,
         design=problem.design,
         table=table,
@@ -234,8 +234,12 @@ def _warn(glance: pd.DataFrame, max_unidentified: float) -> None:
         warnings.warn(f"the group model did not converge for {names}.", ConvergenceWarning, stacklevel=3)
 
 
-def _labelled(estimates: GroupEstimates, names: tuple[str, ...]) -> dict[tuple[str, str], pd.DataFrame]:
+def _labelled(estimates: GroupEstimates) -> dict[tuple[str, str], pd.DataFrame]:
+    """Label each equation's covariance by the terms of its rows."""
+    terms = estimates.fixed.groupby(["module", "sparse_term"], sort=False)["term"].agg(
+        lambda own: list(dict.fromkeys(own))
+    )
     return {
-        key: pd.DataFrame(np.asarray(block), index=list(names)[: len(block)], columns=list(names)[: len(block)])
+        key: pd.DataFrame(np.asarray(block), index=terms[key], columns=terms[key])
         for key, block in estimates.covariance.items()
     }

@@ -186,17 +186,20 @@ def _fitted(model: FittedGroup, fixed: pd.DataFrame, module: str, sparse_term: s
     by_term = rows.set_index("term")
     if key not in model.covariance:
         raise ConfigError(f"the method gives no covariance of the effects on {module} / {sparse_term}")
-    if set(by_term.index) != set(names):
+    if by_term.empty or not set(by_term.index) <= set(names):
         raise DataError("the coefficients do not match the design", got=list(by_term.index), allowed=list(names))
-    by_term = by_term.loc[list(names)]
+    # a covariate that is kept off this coefficient has the effect 0 for certain
+    filled = by_term[["estimate", "df"]].reindex(list(names))
+    filled = filled.fillna({"estimate": 0.0, "df": float(by_term["df"].min())})
+    covariance = model.covariance[key].reindex(index=list(names), columns=list(names), fill_value=0.0)
     spread, own_error = _spread(model.coefficients, key)
-    df = by_term["df"].to_numpy(dtype="float64")
+    df = filled["df"].to_numpy(dtype="float64")
     return FittedEquation(
         module,
         sparse_term,
         names,
-        by_term["estimate"].to_numpy(dtype="float64"),
-        model.covariance[key].loc[list(names), list(names)].to_numpy(dtype="float64"),
+        filled["estimate"].to_numpy(dtype="float64"),
+        covariance.to_numpy(dtype="float64"),
         df,
         find_link(model.links.get(key, "identity")),
         bool(rows["p_value"].isna().all() and rows["conf_low"].isna().all()),
