@@ -17,6 +17,20 @@ from benchmarks.calibration.methods import DEFAULT, OTHERS
 
 _LINKED = {name for name, options in (DEFAULT | OTHERS).items() if "links" in options} | {"oracle"}
 _GATE = 0.2
+DOCS = Path("docs/group-models.md")
+BEGIN, END = "<!-- calibration table -->", "<!-- end of calibration table -->"
+STUDIES = (
+    "N40 T100",
+    "N100 T100",
+    "N40 T400",
+    "N100 T400",
+    "lowb N100 T100",
+    "lowb start N100 T100",
+    "diagnosis",
+    "unequal T",
+    "correlated",
+    "discovered",
+)
 
 
 def natural_effect(cell: Cell) -> float:
@@ -81,20 +95,57 @@ def main() -> None:
     content = {"rows": table.to_dict("records"), "bands": verdicts.to_dict("records")}
     (results / "calibration.json").write_text(json.dumps(content, indent=1) + "\n")
     (results / "calibration.md").write_text(_markdown(table, verdicts))
+    if DOCS.exists():
+        DOCS.write_text(with_table(DOCS.read_text(), pipes(condensed(table))))
     missed = verdicts[~verdicts["met"]]
     print(missed.to_string() if len(missed) else "all bands met")
     sys.exit(len(missed) > 0)
 
 
+def condensed(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per study and method: what happens with an effect, and how often none is taken for one."""
+    by_cell = table.set_index(["cell", "method"])
+    found = []
+    for study in STUDIES:
+        for method in ("oracle", *DEFAULT, *OTHERS):
+            effect, nothing = ((f"{study} g={size}", method) for size in (0.4, 0.0))
+            if effect in by_cell.index and nothing in by_cell.index:
+                row, null = by_cell.loc[effect], by_cell.loc[nothing]
+                relative = {name: row[name] / row["target"] for name in ("bias", "rmse")}
+                found.append(
+                    {
+                        "study": study,
+                        "method": method,
+                        "bias": f"{100 * relative['bias']:+.0f} %",
+                        "RMSE": f"{100 * relative['rmse']:.0f} %",
+                        "coverage": f"{row['coverage']:.3f}",
+                        "type-I error": f"{null['rejected']:.3f}",
+                        "power": f"{row['rejected']:.2f}",
+                        "seconds": "" if np.isnan(row["seconds"]) else f"{row['seconds']:.2f}",
+                        "replicates": f"{row['replicates']:.0f}",
+                    }
+                )
+    return pd.DataFrame(found)
+
+
+def with_table(page: str, table: str) -> str:
+    """Return a page with the table between its two markers."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    if not rest or not after:
+        raise SystemExit(f"{DOCS} lacks the markers {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+
+
 def _markdown(table: pd.DataFrame, verdicts: pd.DataFrame) -> str:
     parts = ["# Calibration of the group methods", "", "Written by `benchmarks/calibration/run.sh table`.", ""]
-    parts += ["## Bands for the default method", "", _pipes(verdicts), ""]
+    parts += ["## Bands for the default method", "", pipes(verdicts), ""]
     for method, block in table.groupby("method", sort=False):
-        parts += [f"## {method}", "", _pipes(block.drop(columns="method")), ""]
+        parts += [f"## {method}", "", pipes(block.drop(columns="method")), ""]
     return "\n".join(parts)
 
 
-def _pipes(table: pd.DataFrame) -> str:
+def pipes(table: pd.DataFrame) -> str:
     lines = [list(table.columns), ["---"] * table.shape[1]]
     lines += [[_shown(value) for value in row] for row in table.itertuples(index=False)]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

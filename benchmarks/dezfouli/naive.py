@@ -53,7 +53,9 @@ def regress(fit: SpiceFit, people: pd.DataFrame, formula: str, values: Values) -
     labels = people["participant"].iloc[design.rows]
     table = values(fit, people).reindex(labels)
     rows = [
-        row for module, term in fit.choice_likelihood().terms for row in _equation(table[module, term], design, module, term)
+        row
+        for module, term in fit.choice_likelihood().terms
+        for row in _equation(table[module, term], design, module, term)
     ]
     found = pd.DataFrame(rows)
     found["p_value"] = 2.0 * student.sf((found["estimate"] / found["std_error"]).abs(), found["df"])
@@ -70,7 +72,7 @@ def _equation(column: pd.Series[float], design: Design, module: str, term: str) 
     beta = inverse @ X.T @ y
     df = len(y) - X.shape[1]
     errors = np.sqrt(np.diag(inverse) * float(np.sum((y - X @ beta) ** 2)) / df)
-    where = {"module": module, "sparse_term": term, "link": "identity", "nobs": len(y), "df": float(df)}
+    where = {"module": module, "sparse_term": term, "link": "identity", "n": len(y), "df": float(df)}
     return [
         {**where, "term": name, "estimate": value, "std_error": error}
         for name, value, error in zip(design.names, beta, errors, strict=True)

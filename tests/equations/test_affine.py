@@ -180,7 +180,7 @@ def test_any_structure_agrees(drawn):
 # --- large values ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", ["constant rate", "trace", "log odds", "unchosen stays", "memory", "counterfactual"])
+@pytest.mark.parametrize("case", ["constant rate", "trace", "unchosen stays", "memory", "counterfactual"])
 def test_states_that_grow_are_clamped_as_in_the_model(case, build, equations_of):
     """From about the 20th step on, values stand at the limit, where derivatives are 0."""
     name, values = AFFINE[case]

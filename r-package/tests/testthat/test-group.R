@@ -35,9 +35,23 @@ test_that("a factor's first level is the reference", {
   expect_equal(tidy(group)$term, c("(Intercept)", "groupcontrol", "age"))
 })
 
+test_that("a fit is analysed by its choices and a table by its estimates", {
+  skip_if_no_engine()
+  expect_equal(spice_group(example_fit, ~diagnosis)$method, "hierarchical")
+  expect_equal(grouped()$method, "meta")
+  logged <- spice_group(example_fit, ~diagnosis, links = list(beta = "log"))
+  plain <- spice_group(example_fit, ~diagnosis)
+  beta <- function(group) group$coefficients$estimate[group$coefficients$module == "beta"][1]
+  expect_equal(exp(beta(logged)), beta(plain), tolerance = 0.2)
+  expect_error(spice_group(coefficients_table(), ~age, people_table(), "hierarchical", participant = "id"),
+    class = "spicestat_error_config"
+  )
+  expect_error(spice_group(example_fit, ~diagnosis, method = "lme"), "must be one of")
+})
+
 test_that("all methods give the contract's columns", {
   skip_if_no_engine()
-  for (method in c("meta", "mixed", "ols")) {
+  for (method in c("deshrunk_meta", "multivariate_meta", "meta", "permutation", "mixed", "hurdle", "ols")) {
     group <- suppressWarnings(spice_group(example_fit, ~diagnosis, method = method))
     expect_s3_class(group, "spice_group")
     expect_equal(names(group$coefficients), names(example_group$coefficients))
