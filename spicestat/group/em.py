@@ -13,6 +13,8 @@ __all__ = ["Climb", "climb"]
 
 _FLOOR = 1e-3
 _SHRINK, _GROW = 0.5, 2.5
+# an extrapolation that goes farther, in log standard deviations, or loses more log-likelihood is not taken
+_FAR, _LOSS = 3.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,6 @@ class Climb:
     posterior: Posterior
     change: float
     converged: bool
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """How Sigma follows from moments."""
-
-    reml: bool
-    avoid_boundary: bool
 
 
 def climb(
@@ -84,54 +78,95 @@ def climb(
     Varadhan & Roland (2008), https://doi.org/10.1111/j.1467-9469.2007.00585.x;
     Chung et al. (2015), https://doi.org/10.3102/1076998615570945.
     """
-    d, m = Z.shape[1:]
-    rule = _Rule(reml, avoid_boundary)
-    point = _pack(start)
-    at = posterior(nodes, Z, start)
-    change, steps = np.inf, 0
-    whiten = np.linalg.inv(np.linalg.cholesky(start.sigma))
-    while steps < max_iter:
-        if not _trusted(whiten, _unpack(point, d, m).sigma):
-            return Climb(_unpack(point, d, m), at, change, False)
-        first, at1 = _step(nodes, Z, point, at, rule)
-        change = _change(point, first, at, Z, d, m)
-        steps += 1
+    em = _Em(nodes, Z, start, reml, avoid_boundary)
+    point, at = em.pack(start), posterior(nodes, Z, start)
+    change = np.inf
+    for _ in range(0, max_iter, 2):
+        if not em.resolves(em.unpack(point)):
+            break
+        first, at1 = em.step(point, at)
+        change = em.change(point, first)
         if change < tolerance:
-            return Climb(_unpack(first, d, m), at1, change, True)
-        second, at2 = _step(nodes, Z, first, at1, rule)
-        steps += 1
-        point, at = _extrapolated(nodes, Z, point, first, second, at2, d, m, whiten)
-    return Climb(_unpack(point, d, m), at, change, False)
+            return Climb(em.unpack(first), at1, change, True)
+        second, at2 = em.step(first, at1)
+        point, at = em.extrapolated(point, first, second, at2)
+    return Climb(em.unpack(point), at, change, False)
 
 
-def _step(nodes: Nodes, Z: np.ndarray, point: np.ndarray, at: Posterior, rule: _Rule) -> tuple[np.ndarray, Posterior]:
-    """One EM step, and the posterior at its end."""
-    d, m = Z.shape[1:]
-    group = _unpack(point, d, m)
-    precision = np.linalg.inv(group.sigma)
-    residual = at.mean - Z @ group.gamma
-    score = np.einsum("pkm,kl,pl->m", Z, precision, residual, optimize=True)
-    observed = gamma_information(Z, precision, at.covariance)
-    complete = np.einsum("pkm,kl,pln->mn", Z, precision, Z, optimize=True)
-    inverse = _safe_inverse(observed, complete)
-    gamma = group.gamma + inverse @ score
-    residual = at.mean + (at.covariance @ precision @ (Z @ (gamma - group.gamma))[:, :, None])[:, :, 0] - Z @ gamma
-    sigma = np.einsum("pk,pl->kl", residual, residual) + at.covariance.sum(axis=0)
-    if rule.reml:
-        shrunk = at.covariance @ precision @ Z - Z
-        sigma = sigma + np.einsum("pkm,mn,pln->kl", shrunk, inverse, shrunk, optimize=True)
-    new = _pack(Group(gamma, _floored(sigma / (len(Z) - rule.avoid_boundary))))
-    return new, posterior(nodes, Z, _unpack(new, d, m))
+class _Em:
+    """EM steps on given nodes; a point is gamma and Sigma as one vector."""
 
+    def __init__(self, nodes: Nodes, Z: np.ndarray, start: Group, reml: bool, avoid_boundary: bool) -> None:
+        self.nodes, self.Z, self.reml = nodes, Z, reml
+        self.d, self.m = Z.shape[1:]
+        self.divisor = len(Z) - avoid_boundary
+        self.whiten = np.linalg.inv(np.linalg.cholesky(start.sigma))
 
-def _trusted(whiten: np.ndarray, sigma: np.ndarray) -> bool:
-    """Whether nodes that were placed for one Sigma still resolve another."""
-    ratios = np.linalg.eigvalsh(whiten @ sigma @ whiten.T)
-    return bool(ratios[0] > _SHRINK and ratios[-1] < _GROW)
+    def step(self, point: np.ndarray, at: Posterior) -> tuple[np.ndarray, Posterior]:
+        """Return the point after one EM step, and the posterior there."""
+        group, Z = self.unpack(point), self.Z
+        precision = np.linalg.inv(group.sigma)
+        score = np.einsum("pkm,kl,pl->m", Z, precision, at.mean - Z @ group.gamma, optimize=True)
+        inverse = _safe_inverse(gamma_information(Z, precision, at.covariance), self._complete(precision))
+        gamma = group.gamma + inverse @ score
+        # posterior means move with gamma
+        followed = at.covariance @ precision @ (Z @ (gamma - group.gamma))[:, :, None]
+        residual = at.mean + followed[:, :, 0] - Z @ gamma
+        sigma = np.einsum("pk,pl->kl", residual, residual) + at.covariance.sum(axis=0)
+        if self.reml:
+            shrunk = at.covariance @ precision @ Z - Z
+            sigma = sigma + np.einsum("pkm,mn,pln->kl", shrunk, inverse, shrunk, optimize=True)
+        new = self.pack(Group(gamma, _floored(sigma / self.divisor)))
+        return new, posterior(self.nodes, Z, self.unpack(new))
+
+    def resolves(self, group: Group) -> bool:
+        """Whether nodes that were placed for one Sigma still resolve another."""
+        ratios = np.linalg.eigvalsh(self.whiten @ group.sigma @ self.whiten.T)
+        return bool(ratios[0] > _SHRINK and ratios[-1] < _GROW)
+
+    def extrapolated(
+        self, point: np.ndarray, first: np.ndarray, second: np.ndarray, at2: Posterior
+    ) -> tuple[np.ndarray, Posterior]:
+        """Take the SQUAREM step, or the second EM step where that leaves the nodes or loses likelihood."""
+        r, v = first - point, second - 2.0 * first + point
+        length = -np.linalg.norm(r) / np.linalg.norm(v) if np.any(v) else 0.0
+        if length > -1.0:
+            return second, at2
+        candidate = point - 2.0 * length * r + length**2 * v
+        if np.abs(candidate[self.m :] - second[self.m :]).max() > _FAR or not self.resolves(self.unpack(candidate)):
+            return second, at2
+        at = posterior(self.nodes, self.Z, self.unpack(candidate))
+        kept = at.log_likelihood.sum() >= at2.log_likelihood.sum() - _LOSS
+        return (candidate, at) if kept else (second, at2)
+
+    def change(self, old: np.ndarray, new: np.ndarray) -> float:
+        """Size of a step, in the units of `Climb.change`."""
+        complete = self._complete(np.linalg.inv(self.unpack(old).sigma))
+        errors = np.sqrt(np.diag(np.linalg.inv(complete)))
+        moved = np.abs(new - old)
+        return float(max(np.max(moved[: self.m] / errors), np.max(moved[self.m :])))
+
+    def _complete(self, precision: np.ndarray) -> np.ndarray:
+        """Information of gamma if the coefficients were known."""
+        return np.asarray(np.einsum("pkm,kl,pln->mn", self.Z, precision, self.Z, optimize=True))
+
+    def pack(self, group: Group) -> np.ndarray:
+        """Write gamma and Sigma as one vector: log diagonal of the Cholesky factor, and its rows in units of it."""
+        root = np.linalg.cholesky(group.sigma)
+        diagonal = np.diag(root)
+        below = np.tril_indices(self.d, -1)
+        return np.concatenate([group.gamma, np.log(diagonal), (root / diagonal[:, None])[below]])
+
+    def unpack(self, point: np.ndarray) -> Group:
+        """Undo `pack`."""
+        root = np.eye(self.d)
+        root[np.tril_indices(self.d, -1)] = point[self.m + self.d :]
+        root *= np.exp(point[self.m : self.m + self.d])[:, None]
+        return Group(point[: self.m], root @ root.T)
 
 
 def _safe_inverse(observed: np.ndarray, complete: np.ndarray) -> np.ndarray:
-    """Inverse of Louis' information, or of the complete-data one where quadrature error makes it indefinite."""
+    """Invert Louis' information, or the complete-data one where quadrature error makes it indefinite."""
     values = np.linalg.eigvalsh(observed)
     usable = values[0] > 1e-8 * values[-1]
     return np.asarray(np.linalg.inv(observed if usable else complete))
@@ -142,57 +177,3 @@ def _floored(sigma: np.ndarray) -> np.ndarray:
     scale = np.sqrt(np.diag(sigma).clip(1e-16))
     values, vectors = np.linalg.eigh(sigma / np.outer(scale, scale))
     return np.asarray((vectors * values.clip(_FLOOR)) @ vectors.T * np.outer(scale, scale))
-
-
-def _extrapolated(
-    nodes: Nodes,
-    Z: np.ndarray,
-    point: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    at2: Posterior,
-    d: int,
-    m: int,
-    whiten: np.ndarray,
-) -> tuple[np.ndarray, Posterior]:
-    """Take the SQUAREM step if the likelihood does not fall by it, else the second EM step."""
-    r, v = first - point, second - 2.0 * first + point
-    if not np.any(v):
-        return second, at2
-    length = -np.linalg.norm(r) / np.linalg.norm(v)
-    if length > -1.0:
-        return second, at2
-    candidate = point - 2.0 * length * r + length**2 * v
-    try:
-        at = posterior(nodes, Z, _unpack(candidate, d, m))
-    except np.linalg.LinAlgError:
-        return second, at2
-    if not _trusted(whiten, _unpack(candidate, d, m).sigma):
-        return second, at2
-    if np.isfinite(at.log_likelihood).all() and at.log_likelihood.sum() >= at2.log_likelihood.sum() - 1.0:
-        return candidate, at
-    return second, at2
-
-
-def _change(old: np.ndarray, new: np.ndarray, at: Posterior, Z: np.ndarray, d: int, m: int) -> float:
-    precision = np.linalg.inv(_unpack(old, d, m).sigma)
-    errors = np.sqrt(np.diag(np.linalg.inv(np.einsum("pkm,kl,pln->mn", Z, precision, Z, optimize=True))))
-    return float(max(np.max(np.abs(new[:m] - old[:m]) / errors), np.max(np.abs(new[m:] - old[m:]))))
-
-
-def _pack(group: Group) -> np.ndarray:
-    """Write gamma and Sigma as one vector: Cholesky factor with log diagonal, its rows in units of the diagonal."""
-    root = np.linalg.cholesky(group.sigma)
-    diagonal = np.diag(root)
-    scale = np.sqrt(np.diag(group.sigma))
-    unit = root / scale[:, None]
-    rows, columns = np.tril_indices(len(root), -1)
-    return np.concatenate([group.gamma, np.log(diagonal), (unit / np.diag(unit)[:, None])[rows, columns]])
-
-
-def _unpack(point: np.ndarray, d: int, m: int) -> Group:
-    root = np.eye(d)
-    rows, columns = np.tril_indices(d, -1)
-    root[rows, columns] = point[m + d :]
-    root *= np.exp(point[m : m + d])[:, None]
-    return Group(point[:m], root @ root.T)
