@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Create .venv with the engine, its pinned dependencies and the development tools.
+# Create .venv with the engine, its pinned dependencies (those of Bayesian models, too) and the development tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,6 +37,6 @@ pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input "$@"; }
 # torch comes first and alone, by its plain pin, so that pip takes whichever build of it this machine prefers
 pip install -qq "$(grep '^torch==' constraints.txt)"
 # compat: a finder-style editable install would lose to any folder named spicestat in the working directory
-pip install -qq -c constraints.txt --config-settings editable_mode=compat -e '.[dev]'
+pip install -qq -c constraints.txt --config-settings editable_mode=compat -e '.[dev,bayes]'
 touch .venv/.setup-python
 echo "setup: .venv is ready"

@@ -19,9 +19,16 @@ import pandas as pd
 from benchmarks.dezfouli.analyses import ANALYSES, COLUMNS, FORMULA, Analysis
 from benchmarks.dezfouli.report import report
 from spicestat import SpiceFit, load_fit, spice_group
+from spicestat.errors import ExclusionWarning
+from spicestat.group.derived import with_derived
 
 LEVELS = ("healthy", "depression", "bipolar")
 """Diagnoses; the first is the reference."""
+LOG_ODDS = {
+    "choice": '-beta["x_value_reward"] * x_value_reward_not_chosen["1"]',
+    "reward": 'beta["x_value_reward"] * x_learning_rate_reward["1"]',
+}
+"""From values of 0: log odds of repeating a choice that earned nothing, and what a reward adds to them."""
 
 
 def main(folder: Path, results: Path, names: list[str]) -> None:
@@ -45,7 +52,7 @@ def main(folder: Path, results: Path, names: list[str]) -> None:
         tables.append(rows)
         print(f"{analysis.name}: {note['seconds']} s {note['warnings']}", flush=True)
     table = pd.concat(tables, ignore_index=True)
-    facts = old | _facts(fit, people) | {"analyses": notes}
+    facts = old | _facts(fit, people) | {"log_odds": _log_odds(fit, people), "analyses": notes}
     if not names or "hierarchical" in names:
         facts["term_tests"] = _term_tests(fit, people)
     table.to_csv(results.with_suffix(".csv"), index=False, float_format="%.10g")
@@ -83,6 +90,18 @@ def _term_tests(fit: SpiceFit, people: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the hierarchical model's tests of all diagnoses together."""
     tests = spice_group(fit, FORMULA, data=people).term_tests()
     rows: list[dict[str, Any]] = json.loads(tests[tests["term"] != "(Intercept)"].to_json(orient="records"))
+    return rows
+
+
+def _log_odds(fit: SpiceFit, people: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what one trial does to the log odds of repeating a choice, by diagnosis."""
+    table = with_derived(fit.coefficients, LOG_ODDS, keep=False)
+    with warnings.catch_warnings():
+        # who cannot enter is the same as in the analyses
+        warnings.simplefilter("ignore", ExclusionWarning)
+        found = spice_group(table, FORMULA, data=people, method="meta").tidy()
+    columns = ["sparse_term", "term", "estimate", "std_error", "conf_low", "conf_high", "p_value"]
+    rows: list[dict[str, Any]] = json.loads(found[columns].to_json(orient="records"))
     return rows
 
 

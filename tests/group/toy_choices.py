@@ -3,26 +3,27 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from scipy.special import xlog1py, xlogy
 
+from spicestat.equations.coefficients import CoefficientTable
 from spicestat.group.links import find_link
 
 
 @dataclass(frozen=True)
 class Toy:
-    """What every toy has: K coefficients without bounds and ten choices each."""
+    """What every toy has: y (P, d), labels, coefficients without bounds."""
+
+    y: np.ndarray
+    labels: tuple[str, ...]
 
     @property
     def participants(self):
-        return tuple(f"s{row:02d}" for row in range(len(self.y)))
+        return self.labels
 
     @property
     def terms(self):
         return tuple((f"module{k}", "1") for k in range(self.y.shape[1]))
-
-    @property
-    def n_trials(self):
-        return np.full(len(self.y), 10)
 
     @property
     def low(self):
@@ -35,65 +36,71 @@ class Toy:
 
 @dataclass(frozen=True)
 class GaussianChoices(Toy):
-    """Log-likelihood log N(y_i; g(coefficients), V_i); g is the identity or a link, V_i^-1 = 0 where nothing is known.
+    """Log-likelihood log N(y_i; g(coefficients), V_i); g is the identity or a link.
 
-    y of shape (P, d), precision (P, d, d), links of length d.
+    precision (P, d, d) is V^-1; who has 0 there is a participant without choices.
     """
 
-    y: np.ndarray
     precision: np.ndarray
     links: tuple[str, ...] | None = None
+
+    @property
+    def n_trials(self):
+        return np.where(self.precision.any(axis=(1, 2)), 10, 0)
+
+    @property
+    def V(self):
+        return np.linalg.inv(self.precision)
 
     def unconstrained(self, coefficients):
         if self.links is None:
             return coefficients
-        return np.stack(
-            [find_link(name).to_unconstrained(coefficients[..., k]) for k, name in enumerate(self.links)], axis=-1
-        )
-
-    @property
-    def constant(self):
-        known = np.linalg.eigvalsh(self.precision)[:, 0] > 0
-        log_det = np.where(known, np.linalg.slogdet(np.where(known[:, None, None], self.precision, 1.0))[1], 0.0)
-        return 0.5 * (log_det - known * self.y.shape[1] * np.log(2 * np.pi))
+        columns = [find_link(name).to_unconstrained(coefficients[..., k]) for k, name in enumerate(self.links)]
+        return np.stack(columns, axis=-1)
 
     def log_likelihood(self, coefficients):
         away = self.unconstrained(coefficients) - self.y
-        return self.constant - 0.5 * np.einsum("...pk,pkl,...pl->...p", away, self.precision, away)
+        known = self.n_trials > 0
+        log_det = np.linalg.slogdet(np.where(known[:, None, None], self.precision, np.eye(self.y.shape[1])))[1]
+        constant = 0.5 * (log_det - known * self.y.shape[1] * np.log(2 * np.pi))
+        return constant - 0.5 * np.einsum("...pk,pkl,...pl->...p", away, self.precision, away)
 
     def derivatives(self, coefficients):
         u = self.unconstrained(coefficients)
-        pull = -np.einsum("pkl,pl->pk", self.precision, u - self.y)
-        gradient, information = pull, self.precision
+        gradient, information = -np.einsum("pkl,pl->pk", self.precision, u - self.y), self.precision
         if self.links is not None:
             links = [find_link(name) for name in self.links]
             slope = np.stack([link.derivative(u[:, k]) for k, link in enumerate(links)], axis=-1)
             bend = np.stack([link.second_derivative(u[:, k]) for k, link in enumerate(links)], axis=-1)
-            gradient = pull / slope
-            information = self.precision / (slope[:, :, None] * slope[:, None, :])
-            information = information + (pull * bend / slope**3)[:, :, None] * np.eye(u.shape[1])
+            # of the inverse function
+            information = information / (slope[:, :, None] * slope[:, None, :])
+            information = information + (gradient * bend / slope**3)[:, :, None] * np.eye(u.shape[1])
+            gradient = gradient / slope
         return self.log_likelihood(coefficients), gradient, information
 
     def select(self, people):
-        return replace(self, y=self.y[people], precision=self.precision[people])
+        labels = tuple(self.labels[row] for row in people)
+        return replace(self, y=self.y[people], labels=labels, precision=self.precision[people])
 
 
 @dataclass(frozen=True)
 class Coins(Toy):
-    """Participants throw a coin each: the coefficient is its probability of heads; y (P, 1) heads of n (P, 1).
+    """Participants throw coins: a coefficient is a coin's probability of heads, y (P, d) heads of n (P, d).
 
-    Outside (0, 1) the log-likelihood is minus infinity.
+    Outside [0, 1] the log-likelihood is minus infinity.
     """
 
-    y: np.ndarray
     n: np.ndarray
 
+    @property
+    def n_trials(self):
+        return self.n.sum(axis=1)
+
     def log_likelihood(self, coefficients):
-        p = coefficients
-        inside = (p > 0) & (p < 1)
-        safe = np.where(inside, p, 0.5)
-        value = np.where(inside, xlogy(self.y, safe) + xlog1py(self.n - self.y, -safe), -np.inf)
-        return value.sum(axis=-1)
+        inside = (coefficients >= 0) & (coefficients <= 1)
+        p = np.where(inside, coefficients, 0.5)
+        value = xlogy(self.y, p) + xlog1py(self.n - self.y, -p)
+        return np.where(inside, value, -np.inf).sum(axis=-1)
 
     def derivatives(self, coefficients):
         p = coefficients
@@ -102,11 +109,26 @@ class Coins(Toy):
         return self.log_likelihood(p), gradient, information[:, :, None] * np.eye(p.shape[1])
 
     def select(self, people):
-        return replace(self, y=self.y[people], n=self.n[people])
+        return replace(self, y=self.y[people], labels=tuple(self.labels[row] for row in people), n=self.n[people])
+
+
+@dataclass(frozen=True)
+class ToyFit:
+    """What `spice_group` needs of a fit."""
+
+    coefficients: CoefficientTable
+    likelihood: Toy
+
+    def choice_likelihood(self):
+        return self.likelihood
+
+
+def labels(n):
+    return tuple(f"s{row:03d}" for row in range(n))
 
 
 def gaussian_study(n, sigma, seed=0, *, error=0.5, slope=0.3, links=None):
-    """Draw y_i = gamma_0 + slope z_i + u_i + e_i: a toy likelihood, and the design matrix (n, 2)."""
+    """Draw y_i = .2 k + slope z_i + u_i + e_i: a toy likelihood, and the design matrix (n, 2)."""
     rng = np.random.default_rng(seed)
     d = len(sigma)
     X = np.column_stack([np.ones(n), rng.standard_normal(n)])
@@ -114,4 +136,25 @@ def gaussian_study(n, sigma, seed=0, *, error=0.5, slope=0.3, links=None):
     V = error**2 * rng.uniform(0.3, 1.7, n)[:, None, None] * (factor @ factor.transpose(0, 2, 1)) / (d + 2)
     truth = 0.2 * np.arange(d) + slope * X[:, 1:] + rng.standard_normal((n, d)) @ np.linalg.cholesky(sigma).T
     y = truth + np.einsum("pkl,pl->pk", np.linalg.cholesky(V), rng.standard_normal((n, d)))
-    return GaussianChoices(y, np.linalg.inv(V), links), X
+    return GaussianChoices(y, labels(n), np.linalg.inv(V), links), X
+
+
+def toy_fit(likelihood, people, at_bound=0):
+    """A fit whose estimates are a Gaussian toy's y; the first ``at_bound`` participants hit a bound."""
+    n, d = likelihood.y.shape
+    natural = likelihood.y
+    if likelihood.links is not None:
+        columns = [find_link(name).to_natural(natural[:, k]) for k, name in enumerate(likelihood.links)]
+        natural = np.column_stack(columns)
+    frame = pd.DataFrame(
+        {
+            "participant": np.repeat(likelihood.labels, d),
+            "module": [module for module, _ in likelihood.terms] * n,
+            "term": [term for _, term in likelihood.terms] * n,
+            "estimate": natural.ravel(),
+            "std_error": 0.1,
+            "converged": True,
+            "at_bound": np.repeat(np.arange(n) < at_bound, d),
+        }
+    )
+    return ToyFit(CoefficientTable.from_frame(frame, people=people.assign(participant=likelihood.labels)), likelihood)
