@@ -14,9 +14,10 @@ one equation structure for everybody: `{equations}`. {share:.0f} % of the partic
 their own. Every analysis is `~ diagnosis`, healthy participants being the reference, on every coefficient.
 
 p is the unadjusted p-value, q the one adjusted by Benjamini-Hochberg over the {n_coefficients} coefficients of a
-covariate (for the Bayesian models both are twice the smaller tail probability of the posterior). Naive analyses take
-numbers for data that are estimates; they are here because they are common, not because they can be trusted. Seconds
-are processor time.
+covariate; posteriors have intervals only. Naive analyses take numbers for data that are estimates; they are here
+because they are common, not because they can be trusted. Seconds are processor time. No links are used: inverse
+temperatures are negative for most of these participants, learning rates above 1 and coefficients of the value not
+chosen on both sides of 0.
 
 | method | | what | participants | converged | seconds |
 |---|---|---|---|---|---|

@@ -167,8 +167,9 @@ class _Em:
 
 def _safe_inverse(observed: np.ndarray, complete: np.ndarray) -> np.ndarray:
     """Invert Louis' information, or the complete-data one where quadrature error makes it indefinite."""
-    values = np.linalg.eigvalsh(observed)
-    usable = values[0] > 1e-8 * values[-1]
+    half = np.linalg.inv(np.linalg.cholesky(complete))
+    # the share of information that the choices give, which no unit changes
+    usable = np.linalg.eigvalsh(half @ observed @ half.T)[0] > 1e-8
     return np.asarray(np.linalg.inv(observed if usable else complete))
 
 

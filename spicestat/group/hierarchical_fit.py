@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
-from spicestat.group.em import climb
+from spicestat.group.em import Climb, climb
 from spicestat.group.likelihood import ChoiceLikelihood
 from spicestat.group.links import Link
-from spicestat.group.marginal import Group, Information, Posterior, information
+from spicestat.group.marginal import Group, Information, Posterior, boundary_information, information
 from spicestat.group.modes import Modes, posterior_modes
-from spicestat.group.nodes import Nodes, Place, make_nodes, quadratic_nodes, quadrature_rule
+from spicestat.group.nodes import Nodes, Place, Rule, make_nodes, quadratic_nodes, quadrature_rule
 
 __all__ = ["HierarchicalFit", "Integration", "fit_hierarchical"]
 
 Integration = Literal["quadrature", "laplace"]
 
 _STEADY = 0.02
-_BOLD = 2
+_BOLD = 1
 _TRACE = 1e-3
 _SINGULAR = 1e-6
 
@@ -101,13 +102,72 @@ def fit_hierarchical(
         See `HierarchicalFit.change`.
     max_rounds : int, default 40
     """
-    d = Z.shape[1]
-    rule = quadrature_rule(d, per_dimension)
+    basis, back = _orthonormal(Z)
+    widest = int((Z != 0).any(axis=0).sum(axis=1).max())
+    # with one degree of freedom the prior would be all that holds Sigma, and it pulls to infinity
+    avoid_boundary = avoid_boundary and len(Z) - widest > 1
+    found = _fit(
+        likelihood,
+        links,
+        basis,
+        center,
+        scale,
+        climber=partial(climb, reml=reml, avoid_boundary=avoid_boundary),
+        integration=integration,
+        rule=quadrature_rule(Z.shape[1], per_dimension),
+        tolerance=tolerance,
+        max_rounds=max_rounds,
+    )
+    covariance, spread_error = _errors(found.information, found.group, avoid_boundary)
+    return replace(
+        found,
+        group=replace(found.group, gamma=back @ found.group.gamma),
+        covariance=back @ covariance @ back.T,
+        spread_error=spread_error,
+        information=_turned(found.information, np.linalg.inv(back)),
+    )
+
+
+def _orthonormal(Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return an equivalent design whose columns are orthogonal and of size 1, and the matrix that maps gamma back.
+
+    So neither the unit nor the zero of a covariate, such as a year of birth, changes how a fit is found.
+    """
+    m = Z.shape[2]
+    back = np.zeros((m, m))
+    for block in Z.transpose(1, 0, 2):
+        columns = np.flatnonzero((block != 0).any(axis=0))
+        triangle = np.linalg.qr(block[:, columns])[1] / np.sqrt(len(Z))
+        back[np.ix_(columns, columns)] = np.linalg.inv(triangle)
+    return Z @ back, back
+
+
+def _turned(at: Information, forth: np.ndarray) -> Information:
+    """Express an information in the fixed effects of the original design."""
+    both = np.eye(len(at.joint))
+    both[: len(forth), : len(forth)] = forth
+    return Information(forth.T @ at.gamma @ forth, both.T @ at.joint @ both)
+
+
+def _fit(
+    likelihood: ChoiceLikelihood,
+    links: Sequence[Link],
+    Z: np.ndarray,
+    center: np.ndarray,
+    scale: np.ndarray,
+    *,
+    climber: Callable[[Nodes, np.ndarray, Group], Climb],
+    integration: Integration,
+    rule: Rule,
+    tolerance: float,
+    max_rounds: int,
+) -> HierarchicalFit:
+    """Place nodes and climb on them until nothing changes; errors are left to the caller."""
     modes = posterior_modes(likelihood, links, np.tile(center, (len(Z), 1)), np.diag(scale**2))
     group = _starting_group(modes, Z, scale)
     modes = posterior_modes(likelihood, links, Z @ group.gamma, group.sigma, start=modes.mode)
     mean, spread, around = modes.mode, modes.covariance, group
-    change, converged = np.inf, False
+    settled = 0
     for rounds in range(1, max_rounds + 1):
         place = Place(mean, spread, Z @ around.gamma, around.sigma)
         if integration == "laplace":
@@ -115,22 +175,23 @@ def fit_hierarchical(
             nodes = quadratic_nodes(modes, replace(place, mean=modes.mode, covariance=modes.covariance), rule)
         else:
             nodes = make_nodes(likelihood, links, place, rule)
-        found = climb(nodes, Z, group, reml=reml, avoid_boundary=avoid_boundary)
+        found = climber(nodes, Z, group)
         at = information(nodes, Z, found.group, found.posterior)
         change = _change(group, found.group, at)
         group = found.group
         converged = change < tolerance and found.converged
-        if converged:
+        if converged or rounds == max_rounds:
             break
-        # full moves can go back and forth between two placements, none of which is better
-        weight = 1.0 / max(rounds - _BOLD, 1)
+        # full moves while Sigma is on its way; later they can go back and forth between two placements
+        settled += found.converged
+        weight = 1.0 / max(settled - _BOLD, 1)
         mean = (1.0 - weight) * mean + weight * found.posterior.mean
         spread = (1.0 - weight) * spread + weight * _widened(found.posterior.covariance, group.sigma)
         around = Group(
             (1.0 - weight) * around.gamma + weight * group.gamma, (1.0 - weight) * around.sigma + weight * group.sigma
         )
-    covariance, spread_error = _errors(at, group)
-    return HierarchicalFit(group, covariance, spread_error, found.posterior, nodes, at, rounds, change, converged)
+    unknown = np.full((len(group.gamma), len(group.gamma)), np.nan)
+    return HierarchicalFit(group, unknown, np.diag(unknown), found.posterior, nodes, at, rounds, change, converged)
 
 
 def _widened(covariance: np.ndarray, sigma: np.ndarray) -> np.ndarray:
@@ -153,14 +214,18 @@ def _change(old: Group, new: Group, at: Information) -> float:
     return float(max(np.max(np.abs(new.gamma - old.gamma) / errors), np.max(moved)))
 
 
-def _errors(at: Information, group: Group) -> tuple[np.ndarray, np.ndarray]:
+def _errors(at: Information, group: Group, avoid_boundary: bool) -> tuple[np.ndarray, np.ndarray]:
     """Covariance of the fixed effects and standard errors of the standard deviations.
 
-    From the joint information, or for the fixed effects from that given Sigma where Sigma is close to singular.
+    From the joint information, the prior's included; where that is close to singular, errors of the fixed
+    effects given Sigma, and none of the standard deviations.
     """
     m, d = len(group.gamma), len(group.sigma)
-    size = np.sqrt(np.abs(np.diag(at.joint)).clip(1e-300))
-    scaled = at.joint / np.outer(size, size)
+    joint = at.joint.copy()
+    if avoid_boundary:
+        joint[m:, m:] += boundary_information(group.sigma)
+    size = np.sqrt(np.abs(np.diag(joint)).clip(1e-300))
+    scaled = joint / np.outer(size, size)
     if np.isfinite(scaled).all() and np.linalg.eigvalsh(scaled)[0] > _SINGULAR:
         inverse = np.linalg.inv(scaled) / np.outer(size, size)
         # the k-th variance stands at the end of the k-th row of the lower triangle

@@ -13,6 +13,7 @@ __all__ = [
     "Group",
     "Information",
     "Posterior",
+    "boundary_information",
     "gamma_information",
     "information",
     "log_likelihood",
@@ -148,22 +149,37 @@ def information(nodes: Nodes, Z: np.ndarray, group: Group, at: Posterior) -> Inf
     return Information(gamma_information(Z, precision, at.covariance), complete - variance)
 
 
+def boundary_information(sigma: np.ndarray) -> np.ndarray:
+    r"""Return what the prior :math:`|\Sigma|^{1/2}` adds to the information of vech Sigma, (s, s).
+
+    :math:`\frac12\,\mathrm{tr}(\Sigma^{-1}E_a\Sigma^{-1}E_b)` with :math:`E_a = \partial\Sigma/\partial\sigma_a`.
+    """
+    return 0.5 * _pairs(np.linalg.inv(sigma))[1]
+
+
+def _pairs(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Products precision E_a, (s, d, d), and the traces of their pairwise products, (s, s)."""
+    d = len(precision)
+    rows, columns = np.tril_indices(d)
+    basis = np.zeros((len(rows), d, d))
+    basis[np.arange(len(rows)), rows, columns] = 1.0
+    basis[np.arange(len(rows)), columns, rows] = 1.0
+    turned = np.einsum("kl,alm->akm", precision, basis)
+    return turned, np.einsum("akl,blk->ab", turned, turned)
+
+
 def _complete_information(Z: np.ndarray, precision: np.ndarray, at: Posterior, away: np.ndarray) -> np.ndarray:
     """Return the expected complete-data information of (gamma, vech Sigma)."""
     d, m = len(precision), Z.shape[2]
     rows, columns = np.tril_indices(d)
     mean_away = (at.weights[:, None, :] @ away)[:, 0]
     second = np.einsum("pk,pl->kl", mean_away, mean_away) + at.covariance.sum(axis=0)
-    basis = np.zeros((len(rows), d, d))
-    basis[np.arange(len(rows)), rows, columns] = 1.0
-    basis[np.arange(len(rows)), columns, rows] = 1.0
-    turned = np.einsum("kl,alm->akm", precision, basis)
+    turned, pairs = _pairs(precision)
     n = len(Z)
     block = np.empty((m + len(rows), m + len(rows)))
     block[:m, :m] = np.einsum("pkm,kl,pln->mn", Z, precision, Z, optimize=True)
     cross = np.einsum("pkm,akl,pl->ma", Z, turned @ precision, mean_away, optimize=True)
     block[:m, m:], block[m:, :m] = cross, cross.T
-    pairs = np.einsum("akl,blk->ab", turned, turned)
     curved = np.einsum("akl,blm,mn,nk->ab", turned, turned, precision, second, optimize=True)
     block[m:, m:] = curved - 0.5 * n * pairs
     symmetric = block[m:, m:]

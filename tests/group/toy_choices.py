@@ -49,7 +49,7 @@ class GaussianChoices(Toy):
         return np.where(self.precision.any(axis=(1, 2)), 10, 0)
 
     @property
-    def V(self):
+    def V(self):  # noqa: N802
         return np.linalg.inv(self.precision)
 
     def unconstrained(self, coefficients):

@@ -1,0 +1,93 @@
+"""From a fit to the group problem of a method that reads the choices."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spicestat.errors import ConfigError, DataError
+from spicestat.group.choices import with_choices
+from spicestat.group.design import build_design
+from spicestat.group.likelihood import HasLikelihood
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from toy_choices import GaussianChoices, gaussian_study, toy_fit  # noqa: E402
+
+SIGMA = np.array([[0.5, 0.2], [0.2, 0.3]])
+
+
+def study(n=10, silent=(), formula="~ z"):
+    likelihood, X = gaussian_study(n, SIGMA)
+    precision = likelihood.precision.copy()
+    precision[list(silent)] = 0.0
+    likelihood = GaussianChoices(likelihood.y, likelihood.labels, precision)
+    people = pd.DataFrame({"z": X[:, 1], "w": X[:, 1] ** 2})
+    fit = toy_fit(likelihood, people)
+    return fit, build_design(formula, people.assign(participant=likelihood.labels))
+
+
+def test_everybody_with_choices_counts():
+    fit, design = study(silent=(0, 7))
+    problem = with_choices(fit.coefficients, design, fit)
+    assert problem.design.rows.tolist() == [1, 2, 3, 4, 5, 6, 8, 9]
+    np.testing.assert_array_equal(problem.design.matrix, design.matrix[problem.design.rows])
+    assert problem.likelihood.participants == tuple(fit.likelihood.labels[row] for row in problem.design.rows)
+    np.testing.assert_array_equal(problem.likelihood.y, fit.likelihood.y[problem.design.rows])
+    for equation in problem.equations:
+        assert equation.n_excluded == 2
+        assert equation.rows.tolist() == list(range(8))
+        assert np.isnan(equation.estimate).all()
+    assert fit.likelihood.participants[0] == "s000"
+
+
+def test_a_design_of_some_participants_gives_their_choices():
+    fit, design = study()
+    part = type(design)(design.formula, design.names, design.matrix[[5, 2, 9, 3]], np.array([5, 2, 9, 3]))
+    problem = with_choices(fit.coefficients, part, fit)
+    assert problem.likelihood.participants == ("s005", "s002", "s009", "s003")
+    assert {equation.n_excluded for equation in problem.equations} == {6}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["module0", "module1"]),
+        ({"modules": "module1"}, ["module1"]),
+        ({"modules": ["module1", "module0"], "terms": "1"}, ["module0", "module1"]),
+        ({"terms": ["1"]}, ["module0", "module1"]),
+    ],
+)
+def test_modules_and_terms_restrict_what_is_reported_not_what_is_estimated(options, expected):
+    fit, design = study()
+    problem = with_choices(fit.coefficients, design, fit, **options)
+    assert [equation.module for equation in problem.equations] == expected
+    assert problem.likelihood.terms == fit.likelihood.terms
+
+
+def test_what_is_not_estimated_from_the_choices_is_refused():
+    fit, design = study()
+    with pytest.raises(DataError, match="none of the coefficients asked for"):
+        with_choices(fit.coefficients, design, fit, modules="elsewhere")
+
+
+def test_a_coefficient_table_has_no_choices():
+    fit, design = study()
+    assert isinstance(fit, HasLikelihood)
+    with pytest.raises(ConfigError, match=r"reads the choices themselves.*CoefficientTable.*pass the fit"):
+        with_choices(fit.coefficients, design, fit.coefficients)
+
+
+def test_too_few_participants_with_choices_are_refused():
+    fit, design = study(n=6, silent=(0, 1, 2, 3))
+    with pytest.raises(DataError, match="2 participants with choices are too few for 2 coefficients"):
+        with_choices(fit.coefficients, design, fit)
+
+
+def test_choices_and_coefficients_must_be_of_the_same_people():
+    fit, design = study()
+    other, _ = study(n=9)
+    with pytest.raises(DataError, match="different participants"):
+        with_choices(other.coefficients, design, fit)
