@@ -10,7 +10,7 @@ from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ConfigError
 from spicestat.group import spice_group
 from spicestat.group.max_t import max_t_adjust
-from tests.group.toy_choices import GaussianChoices
+from tests.group.toy_choices import GaussianChoices, labels
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def fit():
     n = 30
     people = pd.DataFrame({"age": rng.normal(40, 10, n), "diagnosis": np.where(np.arange(n) % 2, "patient", "control")})
     y = np.column_stack([0.02 * people["age"], rng.normal(0, 0.3, n)]) + rng.normal(0, 0.3, (n, 2))
-    toy = GaussianChoices(y, np.tile(np.diag([40.0, 60.0]), (n, 1, 1)))
+    toy = GaussianChoices(y, labels(n), np.tile(np.diag([40.0, 60.0]), (n, 1, 1)))
     people.insert(0, "participant", toy.participants)
     frame = pd.DataFrame(
         {

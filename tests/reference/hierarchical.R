@@ -16,7 +16,7 @@ case <- function(name, seed, n, d, throws, beta, Sigma) {
   N <- matrix(sample(throws, n * d, replace = TRUE), n)
   y <- matrix(rbinom(n * d, N, plogis(u)), n)
   p <- 2 * d; low <- lower.tri(diag(d), diag = TRUE)
-  side <- if (d == 1) seq(-9, 9, length.out = 1201) else seq(-7.5, 7.5, length.out = 121)
+  side <- if (d == 1) seq(-9, 9, length.out = 181) else seq(-7.2, 7.2, length.out = 61)
   grid <- as.matrix(expand.grid(rep(list(side), d))); step <- (side[2] - side[1])^d
   log_grid <- rowSums(dnorm(grid, log = TRUE)) + log(step)
   root <- function(par) { L <- matrix(0, d, d); L[low] <- par[-seq_len(p)]; diag(L) <- exp(diag(L)); L }

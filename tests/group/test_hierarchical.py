@@ -1,0 +1,345 @@
+"""spice_group(method="hierarchical"), from a fit to its tables."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ExclusionWarning, IdentifiabilityWarning
+from spicestat.group import spice_group
+from spicestat.group.hierarchical import Settings, starting_prior
+from spicestat.group.inference import COLUMNS, GLANCE
+from spicestat.group.links import find_link
+from spicestat.group.multivariate_meta import multivariate_meta_regression
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from toy_choices import GaussianChoices, gaussian_study, toy_fit  # noqa: E402
+
+from benchmarks.calibration.cells import LINKS, Cell  # noqa: E402
+from benchmarks.calibration.model import BETA, KEPT, RATE, fit_equations  # noqa: E402
+from benchmarks.calibration.simulate import draw  # noqa: E402
+
+SIGMA = np.array([[0.5, 0.2], [0.2, 0.3]])
+KEYS = [(RATE, "1"), (KEPT, KEPT), (BETA, "x_value_reward")]
+
+
+@pytest.fixture(scope="module")
+def equation_fit():
+    """The three true equations of 24 simulated participants: a likelihood of real choices, without any training."""
+    torch.set_num_threads(1)
+    return fit_equations(draw(Cell(24, 80, 0.8), 3), forget_to_start=False)
+
+
+@pytest.fixture(scope="module")
+def group(equation_fit):
+    return spice_group(equation_fit, "~ z", links=LINKS, max_unidentified=1.0)
+
+
+def toy(n=30, d=2, seed=0, at_bound=0, links=None):
+    likelihood, X = gaussian_study(n, SIGMA[:d, :d], seed, links=links)
+    return toy_fit(likelihood, pd.DataFrame({"z": X[:, 1], "w": X[:, 1] ** 2}), at_bound), X
+
+
+# Equations and choices -------------------------------------------------------------------------------------------
+
+
+def test_it_is_the_default_of_a_fit_and_has_the_contract_columns(group):
+    assert group.method == "hierarchical"
+    assert tuple(group.coefficients.columns) == COLUMNS
+    assert tuple(group.glance().columns) == GLANCE
+    fixed = group.tidy()
+    assert list(zip(fixed["module"], fixed["sparse_term"], fixed["term"], strict=True)) == [
+        (*key, name) for key in KEYS for name in ("(Intercept)", "z")
+    ]
+    assert fixed[["estimate", "std_error", "statistic", "p_value", "p_adjusted", "conf_low"]].notna().all(axis=None)
+    assert (fixed["df"] == 22).all()
+    glance = group.glance().iloc[0]
+    assert (glance["nobs"], glance["n_excluded"], glance["df_residual"]) == (24, 0, 22)
+    assert glance["converged"]
+    assert glance["aic"] == pytest.approx(2 * 12 - 2 * glance["log_lik"])
+    assert glance["bic"] == pytest.approx(12 * np.log(24) - 2 * glance["log_lik"])
+
+
+def test_the_joint_covariance_and_its_blocks_are_labelled(group):
+    joint, fixed = group.joint_covariance, group.tidy()
+    assert joint.index.names == ["module", "sparse_term", "term"]
+    assert joint.index.tolist() == joint.columns.tolist()
+    np.testing.assert_allclose(np.sqrt(np.diag(joint)), fixed["std_error"])
+    for key in KEYS:
+        block = group.covariance[key]
+        assert block.columns.tolist() == ["(Intercept)", "z"]
+        np.testing.assert_allclose(block, joint.loc[key, key])
+
+
+def test_random_effects_are_described(group):
+    spread = group.tidy("ran_pars").set_index(["module", "term"])["estimate"]
+    fit = group.extra["fit"]
+    sd = np.sqrt(np.diag(fit.group.sigma))
+    for k, (module, _) in enumerate(KEYS):
+        assert spread[module, "sd__(Intercept)"] == pytest.approx(sd[k])
+    assert spread[RATE, f"cor__(Intercept).{KEPT}:{KEPT}"] == pytest.approx(fit.group.sigma[0, 1] / (sd[0] * sd[1]))
+    assert len(spread) == 3 + 3
+    values = group.ran_vals
+    assert list(values.columns) == ["module", "sparse_term", "group", "level", "term", "estimate", "std_error"]
+    assert len(values) == 3 * 24
+    rate = values[values["module"] == RATE]
+    assert rate["level"].tolist() == list(range(24))
+    z = group.design.matrix[:, 1]
+    mean = fit.group.gamma[0] + fit.group.gamma[1] * z + rate["estimate"].to_numpy()
+    np.testing.assert_allclose(mean, fit.posterior.mean[:, 0])
+    # shrunken: they vary less than the group does, and are less certain than nothing
+    assert rate["estimate"].std() < sd[0]
+    assert (rate["std_error"] > 0).all()
+    assert (rate["std_error"] < 1.05 * sd[0]).all()
+
+
+def test_participants_are_on_the_natural_scale_and_near_their_own_estimates(group, equation_fit):
+    shrunken = group.extra["participants"]
+    assert shrunken.columns.tolist() == KEYS
+    assert shrunken.index.tolist() == list(range(24))
+    rates = shrunken[KEYS[0]]
+    assert rates.between(0, 1).all()
+    own = equation_fit.coefficients.wide()[KEYS[0]]
+    assert np.corrcoef(rates, own)[0, 1] > 0.5
+
+
+def test_links_are_told_and_scale_the_effects(group, equation_fit):
+    assert dict(group.links) == {KEYS[0]: "logit", KEYS[1]: "logit", KEYS[2]: "log"}
+    natural = spice_group(equation_fit, "~ z", max_unidentified=1.0)
+    assert dict(natural.links) == {}
+    intercept = natural.tidy().iloc[0]["estimate"]
+    assert 0 < intercept < 1
+    assert group.tidy().iloc[0]["estimate"] == pytest.approx(np.log(intercept / (1 - intercept)), abs=0.6)
+
+
+def test_modules_and_terms_restrict_only_the_report(group, equation_fit):
+    one = spice_group(equation_fit, "~ z", links=LINKS, max_unidentified=1.0, modules=RATE)
+    fixed = one.tidy()
+    assert set(fixed["module"]) == {RATE}
+    expected = group.tidy().query("module == @RATE")
+    for name in ("estimate", "std_error", "p_value"):
+        np.testing.assert_allclose(fixed[name], expected[name])
+    assert set(one.ran_vals["module"]) == {RATE}
+    assert one.tidy("ran_pars")["term"].tolist() == ["sd__(Intercept)"]
+    assert len(one.joint_covariance) == 6
+    assert one.glance()["log_lik"].tolist() == group.glance()["log_lik"].tolist()
+    two = spice_group(equation_fit, "~ z", links=LINKS, max_unidentified=1.0, terms=["1", "x_value_reward"])
+    assert set(two.tidy()["sparse_term"]) == {"1", "x_value_reward"}
+
+
+@pytest.mark.parametrize("wanted", [RATE, [f"{RATE}:1"]])
+def test_covariates_on_some_coefficients(equation_fit, wanted):
+    part = spice_group(equation_fit, "~ z", links=LINKS, max_unidentified=1.0, covariates_on=wanted)
+    fixed = part.tidy()
+    assert fixed[["module", "term"]].to_numpy().tolist() == [
+        [RATE, "(Intercept)"],
+        [RATE, "z"],
+        [KEPT, "(Intercept)"],
+        [BETA, "(Intercept)"],
+    ]
+    assert fixed["df"].tolist() == [22, 22, 23, 23]
+    assert part.covariance[KEYS[2]].shape == (1, 1)
+    assert len(part.joint_covariance) == 4
+    kept = part.ran_vals.query("module == @KEPT")["estimate"].to_numpy()
+    fit = part.extra["fit"]
+    np.testing.assert_allclose(kept, fit.posterior.mean[:, 1] - fit.group.gamma[2])
+
+
+def test_laplace_is_near_quadrature(group, equation_fit):
+    fast = spice_group(equation_fit, "~ z", links=LINKS, max_unidentified=1.0, integration="laplace").tidy()
+    full = group.tidy()
+    assert (np.abs(fast["estimate"] - full["estimate"]) < 0.75 * full["std_error"]).all()
+
+
+# Toys: everything but the likelihood is real ---------------------------------------------------------------------
+
+
+def test_tables_of_a_normal_toy_are_those_of_the_multivariate_meta_regression():
+    fit, X = toy()
+    result = spice_group(fit, "~ z", avoid_boundary=False)
+    meta = multivariate_meta_regression(fit.likelihood.y, fit.likelihood.V, X)
+    np.testing.assert_allclose(result.tidy()["estimate"], meta.beta.ravel(), atol=1e-3)
+    deviations = result.ran_vals["estimate"].to_numpy().reshape(2, -1).T
+    np.testing.assert_allclose(deviations, meta.deviations, atol=2e-3)
+
+
+def test_restricted_and_full_likelihood_differ_in_sigma():
+    fit, _ = toy()
+    restricted, full = (spice_group(fit, "~ z", estimator=name, avoid_boundary=False) for name in ("REML", "ML"))
+    names = {"term": "sd__(Intercept)"}
+    sds = [result.tidy("ran_pars").query("term == @names['term']")["estimate"] for result in (restricted, full)]
+    assert (sds[0] > sds[1]).all()
+    assert full.glance()["log_lik"].item() > restricted.glance()["log_lik"].item()
+
+
+def test_p_values_are_withheld_beyond_the_limit():
+    fit, _ = toy(at_bound=9)
+    with pytest.warns(IdentifiabilityWarning, match=r"30 %.*limit 20 %"):
+        hidden = spice_group(fit, "~ z").tidy()
+    assert hidden[["p_value", "p_adjusted", "conf_low", "conf_high"]].isna().all(axis=None)
+    assert hidden[["estimate", "std_error"]].notna().all(axis=None)
+    shown = spice_group(fit, "~ z", max_unidentified=0.3)
+    assert shown.tidy()["p_value"].notna().all()
+    assert shown.glance()["share_unidentified"].tolist() == [0.3]
+    assert not shown.glance()["withheld"].any()
+
+
+def test_unidentified_participants_count_like_all_others():
+    plain, bounded = toy()[0], toy(at_bound=5)[0]
+    one, other = (spice_group(fit, "~ z", max_unidentified=1.0) for fit in (plain, bounded))
+    pd.testing.assert_frame_equal(one.coefficients, other.coefficients)
+    assert other.glance()["nobs"].tolist() == [30]
+
+
+def test_a_coefficient_table_needs_another_method():
+    fit, _ = toy()
+    with pytest.raises(ConfigError, match=r"reads the choices themselves.*pass the fit"):
+        spice_group(fit.coefficients, "~ z", method="hierarchical")
+    assert spice_group(fit.coefficients, "~ z").method == "meta"
+    assert spice_group(fit, "~ z").method == "hierarchical"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"link": {}}, ["no such setting", "link", "links, covariates_on, estimator"]),
+        ({"estimator": "reml"}, ["unknown estimator", "REML, ML"]),
+        ({"integration": "mcmc"}, ["unknown integration", "quadrature, laplace"]),
+        ({"max_rounds": 0}, ["max_rounds", "1, 2, 3"]),
+        ({"nodes_per_dimension": 2.5}, ["nodes_per_dimension"]),
+        ({"links": {"elsewhere": "log"}}, ["names what is not estimated", "'module0:1'"]),
+        ({"links": {"module0": "probit"}}, ["unknown link"]),
+        ({"covariates_on": "elsewhere"}, ["covariates_on", "'elsewhere'", "'module1:1'"]),
+        ({"covariates_on": []}, ["covariates_on", "(nothing)"]),
+    ],
+)
+def test_bad_settings_are_named(settings, words):
+    fit, _ = toy()
+    with pytest.raises(ConfigError) as caught:
+        spice_group(fit, "~ z", method="hierarchical", **settings)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_participants_without_covariates_are_left_out_with_a_warning():
+    fit, _ = toy()
+    people = fit.coefficients.people.copy()
+    people.loc[[3, 8], "z"] = np.nan
+    with pytest.warns(ExclusionWarning, match=r"2 of 30 participants lack 'z'.*s003, s008"):
+        result = spice_group(fit, "~ z", data=people)
+    assert result.glance()[["nobs", "n_excluded"]].to_numpy().tolist() == [[28, 2]]
+    assert "s003" not in set(result.ran_vals["level"])
+    kept = np.setdiff1d(np.arange(30), [3, 8])
+    part = toy_fit(fit.likelihood.select(kept), people.iloc[kept].reset_index(drop=True))
+    expected = spice_group(part, "~ z").tidy()
+    # the prior that places the first nodes is from everybody's estimates: another start, the same end
+    np.testing.assert_allclose(result.tidy()["estimate"], expected["estimate"], atol=0.02 * expected["std_error"].min())
+
+
+def test_participants_without_choices_are_left_out():
+    fit, _ = toy()
+    precision = fit.likelihood.precision.copy()
+    precision[[0, 4]] = 0.0
+    silent = GaussianChoices(fit.likelihood.y, fit.likelihood.labels, precision)
+    result = spice_group(toy_fit(silent, fit.coefficients.people), "~ z")
+    assert result.glance()[["nobs", "n_excluded"]].to_numpy().tolist() == [[28, 2]]
+    assert not {"s000", "s004"} & set(result.ran_vals["level"])
+    assert (result.tidy()["df"] == 26).all()
+
+
+@pytest.mark.parametrize(("n", "formula"), [(1, "~ 1"), (2, "~ z"), (1, "~ z")])
+def test_too_few_participants_are_refused(n, formula):
+    likelihood, X = gaussian_study(10, SIGMA)
+    fit = toy_fit(likelihood.select(range(n)), pd.DataFrame({"z": X[:n, 1]}))
+    with pytest.raises(DataError):
+        spice_group(fit, formula)
+
+
+def test_a_fit_that_has_not_converged_says_so():
+    fit, _ = toy()
+    with pytest.warns(ConvergenceWarning, match="did not converge for all terms"):
+        result = spice_group(fit, "~ z", max_rounds=1)
+    assert not result.glance()["converged"].any()
+
+
+def test_max_t_adjusts_between_the_p_value_and_bonferroni():
+    fit, _ = toy()
+    plain = spice_group(fit, "~ z").tidy()
+    adjusted = spice_group(fit, "~ z", adjust="maxT").tidy()
+    np.testing.assert_allclose(adjusted["p_value"], plain["p_value"])
+    assert (adjusted["p_adjusted"] >= adjusted["p_value"] - 1e-12).all()
+    assert (adjusted["p_adjusted"] <= np.minimum(1, 2 * adjusted["p_value"]) * 1.01).all()
+    assert (adjusted["p_adjusted"] > adjusted["p_value"]).any()
+
+
+def test_labels_of_participants_do_not_matter():
+    fit, X = toy()
+    names = tuple(f"person {row}" for row in np.random.default_rng(0).permutation(30))
+    other = GaussianChoices(fit.likelihood.y, names, fit.likelihood.precision)
+    renamed = spice_group(toy_fit(other, pd.DataFrame({"z": X[:, 1]})), "~ z")
+    pd.testing.assert_frame_equal(renamed.coefficients, spice_group(fit, "~ z").coefficients)
+    assert renamed.ran_vals["level"].tolist() == 2 * list(names)
+
+
+def test_a_formula_without_an_intercept():
+    fit, X = toy()
+    result = spice_group(fit, "~ 0 + z", avoid_boundary=False)
+    assert result.tidy()["term"].tolist() == ["z", "z"]
+    meta = multivariate_meta_regression(fit.likelihood.y, fit.likelihood.V, X[:, 1:])
+    np.testing.assert_allclose(result.tidy()["estimate"], meta.beta.ravel(), atol=1e-3)
+
+
+def test_deviations_are_from_what_was_predicted_also_without_an_intercept():
+    fit, X = toy()
+    result = spice_group(fit, "~ 0 + z", covariates_on="module0")
+    at = result.extra["fit"]
+    assert result.tidy()["term"].tolist() == ["z", "(Intercept)"]
+    found = result.ran_vals["estimate"].to_numpy().reshape(2, -1)
+    np.testing.assert_allclose(found[0], at.posterior.mean[:, 0] - at.group.gamma[0] * X[:, 1])
+    np.testing.assert_allclose(found[1], at.posterior.mean[:, 1] - at.group.gamma[1])
+
+
+# Where the first nodes go ----------------------------------------------------------------------------------------
+
+
+def prior_of(estimates, link):
+    """Starting prior of one coefficient with these estimates."""
+
+    class Problem:
+        table = type("Table", (), {"wide": lambda self: pd.DataFrame({("m", "1"): estimates})})()
+
+        def needed_likelihood(self):
+            return type("Likelihood", (), {"terms": (("m", "1"),)})()
+
+    center, scale = starting_prior(Problem(), [find_link(link)])
+    return float(center[0]), float(scale[0])
+
+
+def test_the_starting_prior_is_robust_and_wide():
+    values = np.random.default_rng(0).normal(2.0, 0.5, 400)
+    center, scale = prior_of(values, "identity")
+    assert center == pytest.approx(2.0, abs=0.1)
+    assert scale == pytest.approx(0.75, abs=0.1)
+    values[:80] = 1e6
+    assert prior_of(values, "identity")[0] == pytest.approx(2.2, abs=0.1)
+    assert prior_of(values, "identity")[1] < 1.5
+
+
+@pytest.mark.parametrize("link", ["identity", "logit", "log"])
+@pytest.mark.parametrize("values", [[np.nan] * 4, [0.0] * 4, [0.3] * 4, [0.0, 1.0, 0.0, 1.0], [-5.0, 0.2, 0.3, 40.0]])
+def test_the_starting_prior_is_usable_whatever_the_estimates(link, values):
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        center, scale = prior_of(np.array(values), link)
+    assert np.isfinite(center)
+    assert 0 < scale < np.inf
+    if link == "logit":
+        assert 0.5 <= scale <= 1.5
+        assert abs(center) <= 4
+
+
+def test_settings_have_the_documented_defaults():
+    assert Settings() == Settings(None, None, "REML", "quadrature", None, True, 40)
