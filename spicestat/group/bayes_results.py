@@ -129,6 +129,12 @@ def collect_draws(
     }
     shown = ["module", "sparse_term", "group", "term", "estimate", "std_error", "conf_low", "conf_high"]
     kept = list(keys) if reported is None else [key for key in keys if key in set(reported)]
+
+    def intervals(level: float) -> tuple[np.ndarray, np.ndarray]:
+        again = _only(_fixed(posterior, keys, names, level), kept)
+        return again["conf_low"].to_numpy(), again["conf_high"].to_numpy()
+
+    found["intervals"] = intervals
     covariance = pd.DataFrame(joint, index=index, columns=index)
     return GroupEstimates(
         fixed=_only(fixed, kept).drop(columns="mcse_mean"),

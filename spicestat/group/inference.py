@@ -13,7 +13,7 @@ from spicestat.group.max_t import max_t_adjust
 from spicestat.group.multiplicity import MAX_T, adjust_families
 from spicestat.group.problem import GroupEstimates
 
-__all__ = ["COLUMNS", "GLANCE", "coefficient_table", "glance_table", "intervals"]
+__all__ = ["COLUMNS", "GLANCE", "SAMPLING", "coefficient_table", "glance_table", "intervals"]
 
 COLUMNS = (
     "module",
@@ -55,6 +55,9 @@ GLANCE = (
     "method",
     "formula",
 )
+SAMPLING = ("rhat", "ess_bulk", "ess_tail", "n_divergent")
+"""Columns that `glance` has in addition where a posterior was sampled: the worst of all parameters."""
+
 _KINDS = {"nobs": "int64", "n_excluded": "int64", "withheld": "bool", "converged": "bool"}
 _TEXT = ("module", "sparse_term", "effect", "group", "level", "term")
 
@@ -145,8 +148,9 @@ def intervals(fixed: pd.DataFrame, conf_level: float) -> tuple[np.ndarray, np.nd
 
 
 def glance_table(estimates: GroupEstimates, *, max_unidentified: float, method: str, formula: str) -> pd.DataFrame:
-    """Return the one-row-per-equation summary, with exactly the columns `GLANCE`."""
-    glance = estimates.glance.reindex(columns=GLANCE)
+    """Return the one-row-per-equation summary: the columns `GLANCE`, and `SAMPLING` where there are some."""
+    sampled = [name for name in SAMPLING if name in estimates.glance]
+    glance = estimates.glance.reindex(columns=[*GLANCE, *sampled])
     glance["withheld"] = estimates.glance["share_unidentified"] > max_unidentified
     glance.loc[glance["withheld"], ["p_value_cochran_qe", "p_value_cochran_qm"]] = np.nan
     glance["method"], glance["formula"] = method, formula

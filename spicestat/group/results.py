@@ -17,7 +17,7 @@ from spicestat.group.contrasts import ContrastMethod, contrasts, linear_hypothes
 from spicestat.group.derived import derived_means
 from spicestat.group.design import Design
 from spicestat.group.group_plots import PLOTS
-from spicestat.group.inference import COLUMNS, GLANCE, intervals
+from spicestat.group.inference import COLUMNS, GLANCE, SAMPLING, intervals
 from spicestat.group.marginal_means import MarginalMeans, marginal_means
 from spicestat.group.natural_scale import average_effects
 from spicestat.group.standardised import standardised_effects
@@ -138,10 +138,29 @@ class GroupResult:
 
         Columns ``module, sparse_term, nobs, tau_squared, tau_squared_se, i_squared, h_squared,
         cochran_qe, p_value_cochran_qe, cochran_qm, p_value_cochran_qm, df_residual, log_lik, aic, bic,
-        n_excluded, share_unidentified, withheld, converged, method, formula``. ``i_squared`` is in
+        n_excluded, share_unidentified, withheld, converged, method, formula``, and for sampled posteriors the worst
+        ``rhat, ess_bulk, ess_tail`` and ``n_divergent``. ``i_squared`` is in
         percent, as in metafor; what a method does not know is NaN.
         """
-        return self.glance_frame[list(GLANCE)].copy()
+        shown = [*GLANCE, *(name for name in SAMPLING if name in self.glance_frame)]
+        return self.glance_frame[shown].copy()
+
+    def diagnostics(self) -> pd.DataFrame:
+        """Return one row per parameter of a sampled posterior.
+
+        Columns ``module, sparse_term, term, prob_direction, mcse_mean, rhat, ess_bulk, ess_tail``: probability of
+        the estimate's sign, Monte Carlo error of the mean, and the sampler's convergence (Vehtari et al. 2021,
+        https://doi.org/10.1214/20-BA1221).
+
+        Raises
+        ------
+        ConfigError
+            The method does not sample.
+        """
+        if "diagnostics" not in self.extra:
+            raise ConfigError("this method does not sample", got=self.method, allowed="bayes, bayes_meta")
+        found: pd.DataFrame = self.extra["diagnostics"]
+        return found.copy()
 
     def to_frame(self) -> pd.DataFrame:
         """Return a copy of all coefficients, fixed and random."""

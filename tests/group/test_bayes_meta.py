@@ -7,6 +7,7 @@ from scipy.stats import multivariate_normal
 
 from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
+from spicestat.group import spice_group
 from spicestat.group.bayes_meta import Estimates, Settings, estimate, posterior_draws, sample, stack_estimates
 from spicestat.group.bayes_scaling import make_scaling
 from spicestat.group.design import build_design
@@ -207,3 +208,24 @@ def test_impossible_covariances_are_refused():
 def test_settings_are_checked(name, value):
     with pytest.raises(ConfigError, match=name):
         Settings(**{name: value})
+
+
+def test_a_group_result_shows_what_the_sampler_did():
+    rng = np.random.default_rng(3)
+    ids, age = [f"s{row:02d}" for row in range(20)], rng.normal(40, 10, 20)
+    frame = pd.DataFrame(
+        {"participant": ids, "module": "x", "term": "1", "estimate": rng.normal(0.02 * age, 0.3), "std_error": 0.2}
+    )
+    people = pd.DataFrame({"participant": ids, "age": age})
+    found = spice_group(frame, "~ age", data=people, method="bayes_meta", draws=1000, tune=400, chains=2)
+    assert {"rhat", "ess_bulk", "ess_tail", "n_divergent"} <= set(found.glance())
+    rows = found.diagnostics()
+    assert rows["rhat"].between(0.99, 1.05).all() and rows["ess_bulk"].gt(100).all()
+    wide, narrow = found.tidy(conf_level=0.95), found.tidy(conf_level=0.5)
+    assert (narrow["conf_low"] > wide["conf_low"]).all() and (narrow["conf_high"] < wide["conf_high"]).all()
+    # quantiles of the draws, and not t intervals around their mean
+    draws = found.extra["inference_data"].posterior["fixed"].to_numpy()
+    low = np.quantile(draws.reshape(-1, *draws.shape[2:]), 0.25, axis=0).ravel()
+    np.testing.assert_allclose(np.sort(low), np.sort(narrow["conf_low"].to_numpy()), rtol=1e-6)
+    with pytest.raises(ConfigError, match="does not sample"):
+        spice_group(frame, "~ age", data=people).diagnostics()
