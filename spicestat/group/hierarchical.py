@@ -95,7 +95,7 @@ def estimate(problem: GroupProblem, settings: Settings) -> GroupEstimates:
         max_rounds=settings.max_rounds,
     )
     names = [problem.design.names if with_covariates else ("(Intercept)",) for with_covariates in covaried]
-    return _Report(problem, likelihood, links, names, fit).estimates()
+    return _Report(problem, likelihood, links, names, designs, fit).estimates()
 
 
 def starting_prior(problem: GroupProblem, links: Sequence[Link]) -> tuple[np.ndarray, np.ndarray]:
@@ -151,8 +151,10 @@ class _Report:
         likelihood: ChoiceLikelihood,
         links: Sequence[Link],
         names: list[tuple[str, ...]],
+        designs: list[np.ndarray],
         fit: HierarchicalFit,
     ) -> None:
+        self.designs = designs
         self.problem, self.likelihood, self.links, self.names, self.fit = problem, likelihood, links, names, fit
         self.ends = np.cumsum([0, *map(len, names)])
         asked = {equation.key for equation in problem.equations}
@@ -246,10 +248,10 @@ class _Report:
 
     def _predicted(self) -> np.ndarray:
         """Return what the covariates predict, (N, d)."""
-        design = self.problem.design.matrix
-        columns = [design if len(names) == design.shape[1] else np.ones((len(design), 1)) for names in self.names]
         gamma = self.fit.group.gamma
-        return np.column_stack([matrix @ gamma[self.ends[k] : self.ends[k + 1]] for k, matrix in enumerate(columns)])
+        return np.column_stack(
+            [design @ gamma[self.ends[k] : self.ends[k + 1]] for k, design in enumerate(self.designs)]
+        )
 
     def _participants(self) -> pd.DataFrame:
         """Posterior medians on the natural scale: shrunken, for description only."""

@@ -1,10 +1,10 @@
 # Reference values for tests/reference/test_hierarchical.py: binomial choices with normal logits between participants.
 # Run from this folder: Rscript hierarchical.R   (writes hierarchical.json and hierarchical_versions.json)
 #
-# glmer (nAGQ = 25) stops at about 1e-4 and takes second derivatives numerically. So the marginal likelihood is
+# lme4 has adaptive quadrature (nAGQ = 25) for one random effect only. So the marginal likelihood is
 # written out here, on a dense grid instead of a quadrature rule, and its maximum is polished by Newton steps with
-# numDeriv; 'raw' is what lme4 found by itself. Two coins per participant, with correlated logits, have no adaptive
-# quadrature in lme4: there only the grid counts.
+# numDeriv; 'raw' is what lme4 found by itself. For two coins per
+# participant, with correlated logits, only the grid counts.
 suppressMessages({library(lme4); library(numDeriv); library(jsonlite)})
 
 log_sum <- function(M) { top <- apply(M, 1, max); top + log(rowSums(exp(M - top))) }
