@@ -56,7 +56,8 @@ test_that("all methods give the contract's columns", {
     expect_s3_class(group, "spice_group")
     expect_equal(names(group$coefficients), names(example_group$coefficients))
     fixed <- tidy(group)
-    n_models <- if (method %in% c("deshrunk_meta", "multivariate_meta", "mixed")) 1 else nrow(unique(fixed["component"]))
+    joint <- method %in% c("deshrunk_meta", "multivariate_meta", "mixed")
+    n_models <- if (joint) 1 else nrow(unique(fixed["component"]))
     expect_equal(nrow(glance(group)), n_models)
   }
 })
