@@ -41,16 +41,16 @@ class Settings(SamplerSettings):
     links : mapping of str to str, optional
         Scale of the normal distribution of coefficients by module ("beta") or module and term
         ("beta:x_value_reward"): "identity" (default), "logit" or "log"; see `spicestat.group.links.choose_links`.
-    n_nodes : int, default 256
+    n_nodes : int, default 1024
         Points per participant at which the likelihood of the choices is evaluated, a power of 2, 32 or more.
-    max_passes : int, default 3
+    max_passes : int, default 1
         How often the points may be placed: where the sampler went too far from them, they are placed again, at the
         participants' posteriors it found.
     """
 
     links: Mapping[str, str] | None = None
-    n_nodes: int = 256
-    max_passes: int = 3
+    n_nodes: int = 1024
+    max_passes: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -188,7 +188,7 @@ def test_only_what_was_asked_for_is_reported(fit):
 
 def test_too_few_effective_nodes_are_told(fit, monkeypatch):
     monkeypatch.setattr(bayes, "_ENOUGH", 250.0)
-    settings = Settings(links={"x_value": "logit", "x_trace": "logit"}, draws=400, tune=300, max_passes=2)
+    settings = Settings(links={"x_value": "logit", "x_trace": "logit"}, draws=400, tune=300, max_passes=2, n_nodes=256)
     with pytest.warns(ConvergenceWarning, match=r"few effective nodes \(\d+ of 256\)"):
         estimate(fit.problem, settings)
 
