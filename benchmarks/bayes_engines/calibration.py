@@ -22,9 +22,10 @@ N, D, P, RANKS = 30, 2, 2, 99
 def replicate(model, seed):
     """Ranks of the true fixed effects, standard deviations and correlation among RANKS draws, in (0, 1)."""
     from benchmarks.bayes_engines.models import NormalLikelihood
-    from spicestat.group.bayes import Settings, sample_on_nodes
+    from spicestat.group.bayes import Settings, sample_on_mixture
+    from spicestat.group.bayes_approximation import approximate_likelihoods
     from spicestat.group.bayes_meta import Estimates, posterior_draws, sample
-    from spicestat.group.bayes_nodes import Place, place_nodes
+    from spicestat.group.bayes_nodes import Place
     from spicestat.group.bayes_scaling import Scaling
     from spicestat.group.links import find_link
 
@@ -47,15 +48,13 @@ def replicate(model, seed):
         chains = sample(estimates, scaling, settings, correlated=True)
         found = posterior_draws(estimates, scaling, chains, settings, correlated=True)
     else:
-        place = Place(y, covariance, X @ np.linalg.lstsq(X, y, rcond=None)[0], np.cov(y.T))
+        centre = X @ np.linalg.lstsq(X, y, rcond=None)[0]
+        place = Place(y, covariance, centre, np.cov(y.T))
         links = [find_link("identity")] * D
-        for _ in range(2):
-            nodes = place_nodes(NormalLikelihood(estimates), links, place, 256)
-            found, _ = sample_on_nodes(nodes, X, scaling, settings, estimates.participants)
-            flat = found.theta.reshape(-1, N, D)
-            away = flat - flat.mean(axis=0)
-            spread = np.einsum("sni,snj->nij", away, away) / len(flat) + 1e-4 * np.eye(D)
-            place = Place(flat.mean(axis=0), spread, X @ found.gamma.mean(axis=(0, 1)), np.cov(y.T))
+        mixture = approximate_likelihoods(
+            NormalLikelihood(estimates), links, place, y.std(axis=0), n_nodes=1024, n_components=6
+        )
+        found = sample_on_mixture(mixture, X, scaling, settings, estimates.participants)
     kept = np.linspace(0, 4 * 300 - 1, RANKS).astype(int)
     draws = np.concatenate(
         [
@@ -74,7 +73,7 @@ def replicate(model, seed):
 def main(n_replicates):
     names = ["fixed_11", "fixed_12", "fixed_21", "fixed_22", "sd_1", "sd_2", "correlation", "theta_1", "theta_2"]
     record = {"replicates": n_replicates, "participants": N, "models": {}}
-    for model in ("meta", "nodes"):
+    for model in ("meta", "choices"):
         ranks = np.array([replicate(model, seed) for seed in range(n_replicates)])
         record["models"][model] = {
             "p_uniform": {name: float(kstest(ranks[:, k], "uniform").pvalue) for k, name in enumerate(names)},

@@ -1,7 +1,7 @@
 """Compare PyMC and numpyro on the Bayesian group models; each run in a process of its own, so that it compiles.
 
 python benchmarks/bayes_engines/compare.py            # all runs, writes benchmarks/results/bayes_engines.*
-python benchmarks/bayes_engines/compare.py numpyro meta 40 1 0    # one run, as JSON
+python benchmarks/bayes_engines/compare.py numpyro meta 40 2 0    # one run, as JSON
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 
 RESULTS = Path(__file__).parents[1] / "results"
-ENGINES, MODELS, SIZES, COVARIATES, SEEDS = ("numpyro", "pymc"), ("meta", "nodes"), (40, 100), (1, 2), (0,)
-N_NODES = 256
+ENGINES, MODELS, SIZES, COVARIATES, SEEDS = ("numpyro", "pymc"), ("meta", "choices"), (40, 100), (2,), (0,)
 
 
 def cpu_seconds():
@@ -35,13 +34,13 @@ def one_run(engine, model, n, n_covariates, seed):
     from spicestat.group.bayes_engine import load_arviz
 
     az = load_arviz()
-    settings = Settings(draws=1000, tune=500, chains=4, seed=seed, n_nodes=N_NODES)
+    settings = Settings(draws=1000, tune=500, chains=4, seed=seed)
     fit = getattr(models, f"{engine}_{model}")
     clock = []
     # the second data set of the same size shows what is left once everything is compiled
     for data_seed in (seed + 1000, seed):
         estimates = models.simulate(n, n_covariates, data_seed)
-        extra = (models.nodes_of(estimates, N_NODES),) if model == "nodes" else ()
+        extra = (models.mixture_of(estimates),) if model == "choices" else ()
         start, cpu = time.perf_counter(), cpu_seconds()
         found = fit(estimates, *extra, settings)
         clock.append((time.perf_counter() - start, cpu_seconds() - cpu))
@@ -102,8 +101,9 @@ def markdown(record):
         "# Engines for the Bayesian group models: numpyro beside PyMC",
         "",
         "Written by `benchmarks/bayes_engines/run.sh`. "
-        f"Three coefficients, 4 chains of 500 + 1000 iterations, target acceptance .9, {N_NODES} nodes per "
-        "participant, same data, priors and likelihood. Each run in a process of its own. Seconds of the first fit "
+        "Models: `meta` (estimates with known covariances), `choices` (likelihoods as mixtures of 6 components). "
+        "Three coefficients, 4 chains of 500 + 1000 iterations, target acceptance .9, same data, priors and "
+        "likelihood. Each run in a process of its own. Seconds of the first fit "
         "include importing and compiling; those of the second fit, of other data of the same size, what is left of "
         "it. numpyro: chains vectorised in one process; PyMC: two processes. ESS of the second fit: the smallest "
         "over all fixed effects, standard deviations and correlations. Difference: the largest between the posterior "

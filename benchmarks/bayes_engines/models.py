@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from spicestat.group.bayes import Settings, sample_on_nodes
+from spicestat.group.bayes import Settings, sample_on_mixture
+from spicestat.group.bayes_approximation import approximate_likelihoods
 from spicestat.group.bayes_meta import Estimates, posterior_draws, prior_data, sample
-from spicestat.group.bayes_nodes import Place, place_nodes, standard_nodes
+from spicestat.group.bayes_nodes import Place
 from spicestat.group.bayes_scaling import make_scaling
 from spicestat.group.links import find_link
 
@@ -37,16 +38,17 @@ class NormalLikelihood:
         return 0.5 * (log_det - np.einsum("qpi,pij,qpj->qp", away, self.precision, away))
 
 
-def nodes_of(estimates, n_nodes):
-    """Nodes at the participants' posteriors under the group that simulated them."""
+def mixture_of(estimates):
+    """Mixtures for the participants' likelihoods, as `spicestat.group.bayes.estimate` makes them."""
     group = np.linalg.inv(SIGMA)
     precision = np.linalg.inv(estimates.covariance)
     covariance = np.linalg.inv(precision + group)
     centre = estimates.X @ np.linalg.lstsq(estimates.X, estimates.y, rcond=None)[0]
     pull = np.einsum("nij,nj->ni", precision, estimates.y) + centre @ group
-    mean = np.einsum("nij,nj->ni", covariance, pull)
+    place = Place(np.einsum("nij,nj->ni", covariance, pull), covariance, centre, SIGMA)
     links = [find_link("identity")] * 3
-    return place_nodes(NormalLikelihood(estimates), links, Place(mean, covariance, centre, SIGMA), n_nodes)
+    spread = estimates.y.std(axis=0)
+    return approximate_likelihoods(NormalLikelihood(estimates), links, place, spread, n_nodes=2048, n_components=6)
 
 
 def scaling_of(estimates):
@@ -59,8 +61,8 @@ def numpyro_meta(estimates, settings):
     return posterior_draws(estimates, scaling, chains, settings, correlated=True)
 
 
-def numpyro_nodes(estimates, nodes, settings: Settings):
-    return sample_on_nodes(nodes, estimates.X, scaling_of(estimates), settings, estimates.participants)[0]
+def numpyro_choices(estimates, mixture, settings: Settings):
+    return sample_on_mixture(mixture, estimates.X, scaling_of(estimates), settings, estimates.participants)
 
 
 def pymc_meta(estimates, settings):
@@ -72,27 +74,28 @@ def pymc_meta(estimates, settings):
         sigma = factor @ factor.T
         residual = y - pt.dot(estimates.X @ scaling.design, gamma)
         whole = {(a, b): covariance[:, a, b] + sigma[a, b] for a in range(3) for b in range(a + 1)}
-        return -0.5 * pt.sum(_log_det_and_squares(pt, whole, [residual[:, k] for k in range(3)]))
+        return -0.5 * pt.sum(sum(_log_det_and_squares(pt, whole, [residual[:, k] for k in range(3)])))
 
     return _pymc(estimates, scaling, settings, log_likelihood)
 
 
-def pymc_nodes(estimates, nodes, settings):
+def pymc_choices(estimates, mixture, settings):
     scaling = scaling_of(estimates)
-    standard = standard_nodes(nodes, scaling.centre, scaling.spread)
-    rows, columns = np.tril_indices(3)
+    standard = mixture.rescaled(scaling.centre, scaling.spread)
+    dims, precision, slope = range(3), standard.precision, standard.slope
 
     def log_likelihood(pt, gamma, factor):
-        inverse = pt.linalg.solve_triangular(factor, np.eye(3), lower=True)
-        precision = inverse.T @ inverse
-        offset = pt.dot(estimates.X @ scaling.design, gamma) - standard.centre
-        pull = offset @ precision
-        squares = np.where(rows == columns, -0.5, -1.0) * precision[rows, columns]
-        quadratic = pt.dot(standard.features[:, :, : len(rows)], squares)
-        linear = sum(standard.features[:, :, len(rows) + k] * pull[:, k][:, None] for k in range(3))
-        log_sum = pt.logsumexp(standard.log_weight + quadratic + linear, axis=1)
-        normalising = pt.sum(pt.log(pt.diag(inverse)))
-        return pt.sum(log_sum - 0.5 * pt.sum(pull * offset, axis=1) + normalising)
+        mean = pt.dot(estimates.X @ scaling.design, gamma)
+        away = [mean[:, i, None] - standard.anchor[:, :, i] for i in dims]
+        curved = [sum(precision[:, :, i, j] * away[j] for j in dims) for i in dims]
+        pull = [sum((slope[:, :, j] - curved[j]) * factor[j, i] for j in dims) for i in dims]
+        half = [[sum(precision[:, :, i, k] * factor[k, j] for k in dims) for j in dims] for i in dims]
+        whole = {
+            (i, j): sum(factor[k, i] * half[k][j] for k in dims) + float(i == j) for i in dims for j in range(i + 1)
+        }
+        log_det, squares = _log_det_and_squares(pt, whole, pull)
+        value = standard.value + sum((slope[:, :, i] - 0.5 * curved[i]) * away[i] for i in dims)
+        return pt.sum(pt.logsumexp(value + 0.5 * (squares - log_det), axis=1))
 
     return _pymc(estimates, scaling, settings, log_likelihood)
 
@@ -139,4 +142,4 @@ def _log_det_and_squares(pt, whole, vector):
         solved.append(rest / factor[column, column])
         log_det += pt.log(pivot)
         squares += solved[column] ** 2
-    return log_det + squares
+    return log_det, squares

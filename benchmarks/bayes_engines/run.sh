@@ -1,5 +1,9 @@
 #!/usr/bin/env bash
-# Compare PyMC and numpyro on the Bayesian group models; PyMC is needed here only: pip install pymc
+# Compare PyMC and numpyro on the Bayesian group models, and check the calibration of both models under their priors.
+# PyMC is needed here only: .venv/bin/pip install pymc
+#   REPLICATES=100   of the simulation-based calibration
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-OMP_NUM_THREADS=1 .venv/bin/python benchmarks/bayes_engines/compare.py
+export OMP_NUM_THREADS=1
+.venv/bin/python benchmarks/bayes_engines/compare.py
+.venv/bin/python benchmarks/bayes_engines/calibration.py "${REPLICATES:-100}"

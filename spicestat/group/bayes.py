@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from spicestat.errors import ConfigError, ConvergenceWarning
-from spicestat.group.bayes_density import density_size, on_nodes, unpack
+from spicestat.group.bayes_approximation import approximate_likelihoods, compare_likelihoods
+from spicestat.group.bayes_density import density_size, on_mixture, unpack
 from spicestat.group.bayes_engine import load_arviz, load_jax, sample_chains
 from spicestat.group.bayes_meta import prior_data
-from spicestat.group.bayes_nodes import Place, node_posterior, place_nodes, standard_nodes
+from spicestat.group.bayes_mixture import LikelihoodMixture, draw_participants
+from spicestat.group.bayes_nodes import Place
 from spicestat.group.bayes_results import PosteriorDraws, collect_draws
 from spicestat.group.bayes_scaling import Scaling, make_scaling
 from spicestat.group.bayes_settings import SamplerSettings
@@ -23,13 +25,13 @@ from spicestat.group.hierarchical_fit import fit_hierarchical
 from spicestat.group.likelihood import ChoiceLikelihood
 from spicestat.group.links import Link, choose_links
 from spicestat.group.marginal import stacked_design
-from spicestat.group.nodes import Nodes
 from spicestat.group.problem import GroupEstimates, GroupProblem
 from spicestat.settings import whole_number
 
-__all__ = ["NodeQuality", "Settings", "estimate", "sample_on_nodes"]
+__all__ = ["Settings", "estimate", "sample_on_mixture"]
 
-_ENOUGH = 20.0
+_MIN_ESS_SHARE = 0.5
+_COMPARED = 200
 
 
 @dataclass(frozen=True)
@@ -41,23 +43,22 @@ class Settings(SamplerSettings):
     links : mapping of str to str, optional
         Scale of the normal distribution of coefficients by module ("beta") or module and term
         ("beta:x_value_reward"): "identity" (default), "logit" or "log"; see `spicestat.group.links.choose_links`.
-    n_nodes : int, default 1024
-        Points per participant at which the likelihood of the choices is evaluated, a power of 2, 32 or more.
-    max_passes : int, default 1
-        How often the points may be placed: where the sampler went too far from them, they are placed again, at the
-        participants' posteriors it found.
+    n_nodes : int, default 2048
+        Points per participant at which the likelihood of the choices is evaluated, a power of 2, 64 or more.
+    n_components : int, default 6
+        Normal distributions of the mixture that stands for a participant's likelihood.
     """
 
     links: Mapping[str, str] | None = None
-    n_nodes: int = 1024
-    max_passes: int = 1
+    n_nodes: int = 2048
+    n_components: int = 6
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        count = whole_number("n_nodes", self.n_nodes, 32)
+        count = whole_number("n_nodes", self.n_nodes, 64)
         if count & (count - 1):
-            raise ConfigError("n_nodes is out of range", got=count, allowed="a power of 2, such as 256 or 512")
-        whole_number("max_passes", self.max_passes, 1)
+            raise ConfigError("n_nodes is out of range", got=count, allowed="a power of 2, such as 1024 or 2048")
+        whole_number("n_components", self.n_components, 1)
 
 
 def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEstimates:
@@ -66,15 +67,11 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
     .. math:: c_i \mid \theta_i \sim L_i(\theta_i), \qquad \theta_i \sim N(X_i\gamma, \Sigma)
 
     with :math:`L_i` the likelihood of participant i's choices under the equations and :math:`\theta_i` the
-    coefficients on the scale of their links. The sampler never runs the equations: the likelihood is evaluated once at
-    Q points :math:`u_{iq}` of every participant, and the marginal likelihood of the group is
-
-    .. math:: \prod_i \sum_q e^{w_{iq}} N(u_{iq}; X_i\gamma, \Sigma), \qquad
-        w_{iq} = \log L_i(u_{iq}) - \log(Q\,g_i(u_{iq}))
-
-    for points from the density :math:`g_i`, so that any equations can be used, and the posterior has few
-    dimensions. Participants' coefficients are drawn from their points afterwards.
-    ``extra["node_quality"]`` tells for each participant the effective number of points.
+    coefficients on the scale of their links. The sampler never runs the equations: each likelihood is evaluated at
+    points about the participant's posterior, and a mixture of normal densities is fitted to it, over which any
+    group distribution integrates in closed form. So all equations can be used, and the posterior that is sampled
+    has few dimensions. Participants' coefficients are drawn afterwards, and mixtures and likelihoods compared at
+    these draws: ``extra["approximation"]``, see `spicestat.group.bayes_approximation.compare_likelihoods`.
     Priors: `spicestat.group.bayes_settings.SamplerSettings`; centre and spread of a coefficient are those of a first
     normal approximation to the group.
 
@@ -91,14 +88,13 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
     X = problem.design.matrix
     place = _first_place(problem, likelihood, links)
     scaling = make_scaling(X, place.mean.mean(axis=0), _total_spread(place))
-    for _ in range(chosen.max_passes):
-        nodes = place_nodes(likelihood, links, _floored(place, scaling.spread), chosen.n_nodes)
-        posterior, quality = sample_on_nodes(nodes, X, scaling, chosen, likelihood.participants)
-        if quality.low.min() >= _ENOUGH:
-            break
-        place = _place_at(posterior)
-    if quality.low.min() < _ENOUGH:
-        _warn(quality, likelihood.participants)
+    mixture = approximate_likelihoods(
+        likelihood, links, place, scaling.spread, n_nodes=chosen.n_nodes, n_components=chosen.n_components
+    )
+    posterior = sample_on_mixture(mixture, X, scaling, chosen, likelihood.participants)
+    draws = posterior.theta.reshape(-1, *posterior.theta.shape[2:])
+    compared = compare_likelihoods(mixture, likelihood, links, draws[:: max(1, len(draws) // _COMPARED)])
+    _warn(compared)
     shares = [equation.share_unidentified for equation in problem.equations]
     return collect_draws(
         posterior,
@@ -110,52 +106,22 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
         reported=[equation.key for equation in problem.equations],
         data={"n_choices": (("participant",), np.asarray(likelihood.n_trials))},
         links={term: link.name for term, link in zip(likelihood.terms, links, strict=True)},
-        extra={"node_quality": quality.frame(likelihood.participants)},
+        extra={"approximation": compared},
     )
 
 
-@dataclass(frozen=True)
-class NodeQuality:
-    """How many of N participants' Q nodes count, given the group.
-
-    Attributes
-    ----------
-    mean : ndarray of shape (N,)
-        Effective number of nodes at the posterior mean of the group.
-    low : ndarray of shape (N,)
-        What it falls below for 5 % of the posterior draws of the group.
-    n_nodes : int
-        Q.
-    """
-
-    mean: np.ndarray
-    low: np.ndarray
-    n_nodes: int
-
-    def frame(self, participants: Sequence[object]) -> pd.DataFrame:
-        """Return ``participant, ess_mean, ess_low, n_nodes``."""
-        return pd.DataFrame(
-            {
-                "participant": list(participants),
-                "ess_mean": self.mean,
-                "ess_low": self.low,
-                "n_nodes": self.n_nodes,
-            }
-        )
-
-
-def sample_on_nodes(
-    nodes: Nodes,
+def sample_on_mixture(
+    mixture: LikelihoodMixture,
     X: np.ndarray,
     scaling: Scaling,
     settings: SamplerSettings,
     participants: Sequence[object],
-) -> tuple[PosteriorDraws, NodeQuality]:
-    """Draw from the posterior of the group and of the participants, on given nodes.
+) -> PosteriorDraws:
+    """Draw from the posterior of the group and of the participants, with mixtures for their likelihoods.
 
     Parameters
     ----------
-    nodes : Nodes
+    mixture : LikelihoodMixture
         Of N participants and d coefficients.
     X : ndarray of shape (N, p)
     scaling : Scaling
@@ -164,18 +130,19 @@ def sample_on_nodes(
     participants : sequence of length N
         Labels.
     """
-    p, d = X.shape[1], nodes.theta.shape[2]
-    standard = standard_nodes(nodes, scaling.centre, scaling.spread)
+    p, d = X.shape[1], mixture.anchor.shape[2]
+    standard = mixture.rescaled(scaling.centre, scaling.spread)
     priors = prior_data(scaling, settings, p)
     data = {
-        "features": standard.features,
-        "centre": standard.centre,
-        "log_weight": standard.log_weight,
+        "anchor": np.moveaxis(standard.anchor, 2, 0),
+        "value": standard.value,
+        "slope": np.moveaxis(standard.slope, 2, 0),
+        "precision": np.moveaxis(standard.precision, (2, 3), (0, 1)),
         "X": X @ scaling.design,
         **priors,
     }
     chains = sample_chains(
-        on_nodes,
+        on_mixture,
         data,
         density_size(p, d, d > 1),
         draws=settings.draws,
@@ -187,9 +154,9 @@ def sample_on_nodes(
     flat = chains.draws.reshape(-1, chains.draws.shape[-1])
     inner, sd, root = unpack(flat, priors["location_scale"])
     gamma, sd = scaling.fixed_effects(inner), sd * scaling.spread
-    found = node_posterior(nodes, X, gamma, sd[:, :, None] * root, np.random.default_rng([settings.seed, 1]))
+    found = draw_participants(mixture, X, gamma, sd[:, :, None] * root, np.random.default_rng([settings.seed, 1]))
     shape = chains.draws.shape[:2]
-    posterior = PosteriorDraws(
+    return PosteriorDraws(
         chains=chains,
         gamma=gamma.reshape(*shape, p, d),
         sd=sd.reshape(*shape, d),
@@ -200,14 +167,6 @@ def sample_on_nodes(
         participants=tuple(participants),
         correlated=d > 1,
     )
-    return posterior, _quality(nodes, posterior, found.ess)
-
-
-def _quality(nodes: Nodes, posterior: PosteriorDraws, ess: np.ndarray) -> NodeQuality:
-    gamma = posterior.gamma.mean(axis=(0, 1))[None]
-    factor = np.linalg.cholesky(_mean_sigma(posterior))[None]
-    middle = node_posterior(nodes, posterior.design, gamma, factor, np.random.default_rng(0)).ess[0]
-    return NodeQuality(middle, np.quantile(ess, 0.05, axis=0), nodes.theta.shape[1])
 
 
 def _first_place(problem: GroupProblem, likelihood: ChoiceLikelihood, links: Sequence[Link]) -> Place:
@@ -223,41 +182,14 @@ def _total_spread(place: Place) -> np.ndarray:
     return np.asarray(np.sqrt(place.mean.var(axis=0) + within))
 
 
-def _floored(place: Place, spread: np.ndarray) -> Place:
-    """Widen distributions that are narrower than 2 % (participants) or 5 % (group) of the spread in some direction."""
-
-    def widened(covariance: np.ndarray, share: float) -> np.ndarray:
-        scale = spread[:, None] * spread
-        values, vectors = np.linalg.eigh(covariance / scale)
-        floored = np.einsum("...ij,...j,...kj->...ik", vectors, values.clip(share**2), vectors)
-        return np.asarray(floored * scale)
-
-    return place._replace(
-        covariance=widened(place.covariance, 0.02), group_covariance=widened(place.group_covariance, 0.05)
-    )
-
-
-def _place_at(posterior: PosteriorDraws) -> Place:
-    """Return participants' posteriors, whatever the group, and the group's posterior mean."""
-    flat = posterior.theta.reshape(-1, *posterior.theta.shape[2:])
-    mean = flat.mean(axis=0)
-    away = flat - mean
-    covariance = np.einsum("snk,snl->nkl", away, away, optimize=True) / len(flat)
-    return Place(mean, covariance, posterior.design @ posterior.gamma.mean(axis=(0, 1)), _mean_sigma(posterior))
-
-
-def _mean_sigma(posterior: PosteriorDraws) -> np.ndarray:
-    sd = posterior.sd
-    sigma: np.ndarray = (posterior.correlation * sd[..., :, None] * sd[..., None, :]).mean(axis=(0, 1))
-    return sigma
-
-
-def _warn(quality: NodeQuality, participants: Sequence[object]) -> None:
-    poor = np.flatnonzero(quality.low < _ENOUGH).tolist()
-    named = name_some([participants[position] for position in poor])
+def _warn(compared: pd.DataFrame) -> None:
+    poor = compared[~(compared["ess_share"] >= _MIN_ESS_SHARE)]
+    if poor.empty:
+        return
     warnings.warn(
-        f"the likelihood of {len(poor)} participants rests on few effective nodes ({quality.low.min():.0f} of "
-        f"{quality.n_nodes}): {named}. Raise n_nodes, or use a simpler equation.",
+        f"the likelihood of {len(poor)} participants is approximated coarsely (effective share of draws "
+        f"{poor['ess_share'].min():.2f}): {name_some(poor['participant'].tolist())}. Raise n_nodes and n_components, "
+        "or use a simpler equation.",
         ConvergenceWarning,
         stacklevel=4,
     )

@@ -15,7 +15,7 @@ import numpy as np
 
 from spicestat.group.bayes_engine import load_jax
 
-__all__ = ["Parameters", "density_size", "known_covariance", "on_nodes", "unpack"]
+__all__ = ["Parameters", "density_size", "known_covariance", "on_mixture", "unpack"]
 
 # what `unpack` returns: fixed effects (p, d), standard deviations (d,), Cholesky factor of the correlations (d, d)
 Parameters = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -84,31 +84,30 @@ def known_covariance(z: Any, data: Mapping[str, Any]) -> Any:
     return log_prior - 0.5 * jnp.sum(log_det + squares)
 
 
-def on_nodes(z: Any, data: Mapping[str, Any]) -> Any:
-    r"""Log posterior of the one-stage model, participants' effects summed over nodes.
+def on_mixture(z: Any, data: Mapping[str, Any]) -> Any:
+    r"""Log posterior of the one-stage model, participants' effects integrated out of mixtures that stand for them.
 
-    .. math:: \prod_i \sum_q e^{w_{iq}} N(u_{iq};\ X_i\gamma,\ \Sigma)
+    .. math:: \prod_i \int \sum_k \exp\{v_{ik} + s_{ik}'(\theta - a_{ik}) - \tfrac12 (\theta - a_{ik})' P_{ik}
+        (\theta - a_{ik})\}\ N(\theta;\ X_i\gamma,\ FF')\,d\theta
 
-    ``data``: ``features`` (N, Q, F) as `spicestat.group.bayes_nodes.node_features` makes them, ``centre`` (N, d),
-    ``log_weight`` (N, Q), ``X`` (N, p) and the priors.
+    With :math:`\delta = X_i\gamma - a` and :math:`g = s - P\delta`, a component integrates to
+    :math:`\exp\{v + s'\delta - \tfrac12\delta'P\delta + \tfrac12 (F'g)'A^{-1}F'g\}\,|A|^{-1/2}`,
+    :math:`A = I + F'PF`: nothing is inverted that becomes singular as the group distribution narrows.
+
+    ``data``: ``anchor`` (d, N, K), ``value`` (N, K), ``slope`` (d, N, K), ``precision`` (d, d, N, K), ``X`` (N, p)
+    and the priors.
     """
     jnp = _numpy()
     gamma, sd, root, log_prior = _parameters(z, data)
-    d = len(sd)
-    inverse = _inverse_lower(sd[:, None] * root)
-    precision = inverse.T @ inverse
-    offset = data["X"] @ gamma - data["centre"]
-    pull = offset @ precision
-    rows, columns = np.tril_indices(d)
-    squares = jnp.where(rows == columns, -0.5, -1.0) * precision[rows, columns]
-    linear = jnp.concatenate([jnp.broadcast_to(squares, (len(offset), len(rows))), pull], axis=1)
-    exponent = data["log_weight"] + jnp.einsum("pqf,pf->pq", data["features"], linear)
-    top = load_jax().lax.stop_gradient(jnp.max(exponent, axis=1))
-    # single precision is enough below the largest, and twice as fast: the exponentials are the bulk of the work
-    share = jnp.exp((exponent - top[:, None]).astype("float32"))
-    log_sum = top + jnp.log(jnp.sum(share, axis=1)).astype(top.dtype)
-    normalising = jnp.sum(jnp.log(jnp.diag(inverse)))
-    return log_prior + jnp.sum(log_sum - 0.5 * jnp.sum(pull * offset, axis=1) + normalising)
+    factor = sd[:, None] * root
+    away = (data["X"] @ gamma).T[:, :, None] - data["anchor"]
+    curved = jnp.sum(data["precision"] * away[None], axis=1)
+    pull = jnp.tensordot(factor.T, data["slope"] - curved, 1)
+    half = jnp.tensordot(factor.T, data["precision"], 1)
+    whole = jnp.eye(len(sd))[:, :, None, None] + jnp.einsum("ijnk,jl->ilnk", half, factor)
+    log_det, squares = _log_det_and_squares(whole, pull)
+    value = data["value"] + jnp.sum((data["slope"] - 0.5 * curved) * away, axis=0) + 0.5 * (squares - log_det)
+    return log_prior + jnp.sum(load_jax().nn.logsumexp(value, axis=1))
 
 
 @cache
@@ -152,7 +151,7 @@ def _correlations(free: Any, d: int, lkj: Any) -> tuple[Any, Any]:
 
 
 def _log_det_and_squares(matrix: Any, vector: Any) -> tuple[Any, Any]:
-    """Return log determinants and squared Mahalanobis lengths of n cases, (d, d, n) and (d, n) to (n,) each.
+    """Return log determinants and squared Mahalanobis lengths of cases, (d, d, ...) and (d, ...) to (...) each.
 
     Cholesky's algorithm over all cases at once: with small d much faster than one factorisation per case.
     """
@@ -172,15 +171,3 @@ def _log_det_and_squares(matrix: Any, vector: Any) -> tuple[Any, Any]:
         log_det += jnp.log(pivot)
         squares += solved[column] ** 2
     return log_det, squares
-
-
-def _inverse_lower(factor: Any) -> Any:
-    """Invert a small lower triangular matrix."""
-    jnp = _numpy()
-    d = len(factor)
-    rows: list[Any] = []
-    for row in range(d):
-        unit = jnp.zeros(d).at[row].set(1.0)
-        rest = unit - sum((factor[row, k] * rows[k] for k in range(row)), jnp.zeros(d))
-        rows.append(rest / factor[row, row])
-    return jnp.stack(rows)

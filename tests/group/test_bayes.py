@@ -11,8 +11,9 @@ from scipy.stats import t as student
 from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, ConvergenceWarning
 from spicestat.group import bayes
-from spicestat.group.bayes import Settings, estimate, sample_on_nodes
-from spicestat.group.bayes_nodes import Place, place_nodes
+from spicestat.group.bayes import Settings, estimate, sample_on_mixture
+from spicestat.group.bayes_approximation import approximate_likelihoods, compare_likelihoods
+from spicestat.group.bayes_nodes import Place
 from spicestat.group.bayes_scaling import make_scaling
 from spicestat.group.design import build_design
 from spicestat.group.links import find_link
@@ -107,15 +108,17 @@ def test_posterior_of_coins_is_exact(n):
     coins, _ = throw(30, n, 1, seed=n)
     scaling = make_scaling(np.ones((30, 1)), np.array([0.4]), np.array([1.0]))
     place = rough_place(coins)
-    nodes = place_nodes(coins, [find_link("logit")], place, 256)
+    links = [find_link("logit")]
+    mixture = approximate_likelihoods(coins, links, place, np.ones(1), n_nodes=1024, n_components=6)
     settings = Settings(draws=600, tune=300, seed=1)
-    found, quality = sample_on_nodes(nodes, np.ones((30, 1)), scaling, settings, coins.participants)
+    found = sample_on_mixture(mixture, np.ones((30, 1)), scaling, settings, coins.participants)
     expected = exact(coins, scaling)
     for draws, (mean, sd) in zip((found.gamma, np.log(found.sd)), expected, strict=True):
         assert abs(draws.mean() - mean) < 0.15 * sd
         assert draws.std() == pytest.approx(sd, rel=0.1)
-    assert quality.low.min() > 20
-    assert (quality.mean <= 256).all()
+    compared = compare_likelihoods(mixture, coins, links, found.theta.reshape(-1, 30, 1)[::10])
+    assert compared["ess_share"].min() > 0.95
+    assert compared["log_ratio_sd"].max() < 0.2
 
 
 class Fit:
@@ -161,10 +164,9 @@ def test_tables(fit, result):
             row = fixed.loc[(module, term)]
             assert abs(row["estimate"] - truth) < 4 * row["std_error"]
     assert result.links == dict.fromkeys(TERMS, "logit")
-    quality = result.extra["node_quality"]
-    assert quality["participant"].tolist() == list(fit.coins.participants)
-    assert (quality["ess_low"] <= quality["ess_mean"] + 50).all()
-    assert quality["ess_low"].min() > 20
+    compared = result.extra["approximation"]
+    assert compared["participant"].tolist() == list(fit.coins.participants)
+    assert compared["ess_share"].min() > 0.95
     data = result.extra["inference_data"]
     assert data.posterior["coefficient"].shape == (4, 400, 24, 2)
     assert data.constant_data["n_choices"].to_numpy().tolist() == [60] * 24
@@ -186,19 +188,32 @@ def test_only_what_was_asked_for_is_reported(fit):
     assert len(found.joint_covariance) == 4
 
 
-def test_too_few_effective_nodes_are_told(fit, monkeypatch):
-    monkeypatch.setattr(bayes, "_ENOUGH", 250.0)
-    settings = Settings(links={"x_value": "logit", "x_trace": "logit"}, draws=400, tune=300, max_passes=2, n_nodes=256)
-    with pytest.warns(ConvergenceWarning, match=r"few effective nodes \(\d+ of 256\)"):
+def test_a_coarse_approximation_is_told(fit, monkeypatch):
+    monkeypatch.setattr(bayes, "_MIN_ESS_SHARE", 0.9999)
+    settings = Settings(links={"x_value": "logit", "x_trace": "logit"}, draws=400, tune=300, n_nodes=64)
+    with pytest.warns(ConvergenceWarning, match=r"\d+ participants is approximated coarsely .* Raise n_nodes"):
         estimate(fit.problem, settings)
 
 
-def test_degenerate_approximations_are_widened():
-    place = Place(np.zeros((1, 2)), np.array([[[4.0, 4.0], [4.0, 4.0]]]), np.zeros((1, 2)), np.zeros((2, 2)))
-    spread = np.array([2.0, 2.0])
-    floored = bayes._floored(place, spread)
-    np.testing.assert_allclose(np.linalg.eigvalsh(floored.covariance[0]), [0.04**2, 8.0])
-    np.testing.assert_allclose(floored.group_covariance, 0.1**2 * np.eye(2), atol=1e-15)
+class EitherCoin(Coins):
+    """Nobody knows which side was called heads, so that p and 1 - p are as likely."""
+
+    def log_likelihood(self, coefficients):
+        there = super().log_likelihood(coefficients)
+        return np.logaddexp(there, super().log_likelihood(1 - coefficients))
+
+
+def test_two_humps_need_two_components():
+    coins = EitherCoin(np.array([[15], [16], [17]]), 20)
+    links = [find_link("logit")]
+    place = Place(np.zeros((3, 1)), np.full((3, 1, 1), 6.0), np.zeros((3, 1)), np.full((1, 1), 6.0))
+    grid = np.tile(np.linspace(-3, 3, 200)[:, None, None], (1, 3, 1))
+    away = {}
+    for n_components in (1, 6):
+        mixture = approximate_likelihoods(coins, links, place, np.ones(1), n_nodes=1024, n_components=n_components)
+        away[n_components] = compare_likelihoods(mixture, coins, links, grid)["log_ratio_sd"]
+    assert (away[1] > 5 * away[6]).all()
+    assert (away[6] < 0.3).all()
 
 
 def test_without_choices_it_says_what_to_do(fit):
@@ -207,7 +222,7 @@ def test_without_choices_it_says_what_to_do(fit):
         estimate(bare, Settings())
 
 
-@pytest.mark.parametrize(("name", "value"), [("n_nodes", 100), ("n_nodes", 16), ("max_passes", 0), ("draws", 0)])
+@pytest.mark.parametrize(("name", "value"), [("n_nodes", 100), ("n_nodes", 16), ("n_components", 0), ("draws", 0)])
 def test_settings_are_checked(name, value):
     with pytest.raises(ConfigError, match=name):
         Settings(**{name: value})

@@ -61,3 +61,21 @@ def test_standard_errors_are_as_large_as_the_spread_of_the_estimates(studies):
 
 def test_all_fits_converge(studies):
     assert studies[3].all()
+
+
+def test_the_bayesian_model_samples_real_choices_and_agrees():
+    """Little data for the group's spread: its posterior reaches 0, where fixed points of the likelihoods would fail."""
+    pytest.importorskip("numpyro")
+    fit = fit_equations(draw(Cell(30, 100, EFFECT), 777_500), forget_to_start=False)
+    best = spice_group(fit, "~ z", links=LINKS, max_unidentified=1.0).tidy()
+    group = spice_group(
+        fit, "~ z", method="bayes", links=LINKS, max_unidentified=1.0, draws=400, tune=400, target_accept=0.95
+    )
+    found, row = group.tidy(), group.glance().iloc[0]
+    assert row["n_divergent"] == 0
+    assert row["rhat"] < 1.03
+    assert group.extra["approximation"]["ess_share"].min() > 0.9
+    assert group.extra["inference_data"].posterior["sd"].to_numpy().min() < 0.02
+    # two estimators of the same quantities from the same data: a third of a standard error apart at most
+    gap = (found["estimate"] - best["estimate"]) / best["std_error"]
+    assert np.abs(gap[found["term"] == "z"]).max() < 0.34
