@@ -38,15 +38,19 @@ LOWER = {
     f"lowb start N100 T100 g={effect}": Cell(100, 100, effect, log_beta=0.7, forget_to_start=True)
     for effect in (0.0, 0.4)
 }
-EXTRA = {
-    f"{name} g={effect}": Cell(100, 100, effect, **options)
-    for name, options in {
-        "diagnosis": {"binary": True},
-        "unequal T": {"unequal": True},
-        "correlated": {"correlated": True},
-    }.items()
-    for effect in (0.0, 0.4)
-} | {"two coefficients": Cell(100, 100, 0.4, beta_effect=0.2)}
+EXTRA = (
+    {
+        f"{name} g={effect}": Cell(100, 100, effect, **options)
+        for name, options in {
+            "diagnosis": {"binary": True},
+            "unequal T": {"unequal": True},
+            "correlated": {"correlated": True},
+        }.items()
+        for effect in (0.0, 0.4)
+    }
+    | {f"short T40 g={effect}": Cell(100, 40, effect) for effect in (0.0, 0.4)}
+    | {"two coefficients": Cell(100, 100, 0.4, beta_effect=0.2)}
+)
 DISCOVERED = {f"discovered g={effect}": Cell(40, 200, effect, discovered=True) for effect in (0.0, 0.4)}
 
 CELLS = {**MAIN, **CONFOUNDED, **LOW_BETA, **LOWER, **EXTRA, **DISCOVERED}

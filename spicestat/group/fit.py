@@ -48,7 +48,7 @@ def spice_group(
     participant: str = "participant",
     adjust: str = "BH",
     conf_level: float = 0.95,
-    max_unidentified: float = 0.2,
+    max_unidentified: float | None = None,
     **settings: Any,
 ) -> GroupResult:
     """Regress the coefficients of the participants' equations on covariates.
@@ -87,9 +87,10 @@ def spice_group(
         with ``method="permutation"``, else by the joint covariance of a method that has one.
     conf_level : float, default 0.95
         Level of the intervals, in (0, 1).
-    max_unidentified : float, default 0.2
+    max_unidentified : float, optional
         Above this share of participants without an identified estimate, in [0, 1], p-values and
-        intervals are withheld (NaN), as they are not calibrated.
+        intervals are withheld (NaN), as they are not calibrated. Default: 0.4 for "hierarchical" and "bayes",
+        for which everybody's choices count, else 0.2.
     **settings
         Further settings of the method, fields of its ``Settings``, such as ``links={"beta": "log"}``.
 
@@ -122,7 +123,8 @@ def spice_group(
     {'term': ['(Intercept)', 'age'], 'estimate': [0.078, 0.011], 'df': [6.0, 6.0]}
     """
     chosen = find_method(_default_method(coefficients) if method is None else method)
-    _check_settings(adjust, max_unidentified)
+    _check_adjustment(adjust)
+    limit = chosen.max_unidentified if max_unidentified is None else _check_share(max_unidentified)
     level = check_level(conf_level)
     own_settings = chosen.settings(settings)
     table = _as_table(coefficients)
@@ -143,9 +145,9 @@ def spice_group(
     skipped = tuple(dict.fromkeys((*skipped, *estimates.skipped)))
     if estimates.fixed.empty:
         raise DataError("no coefficient can be analysed", got="; ".join(entry.reason for entry in skipped))
-    glance = glance_table(estimates, max_unidentified=max_unidentified, method=chosen.label, formula=formula)
+    glance = glance_table(estimates, max_unidentified=limit, method=chosen.label, formula=formula)
     withheld = _withheld(problem, glance)
-    _warn(glance, max_unidentified)
+    _warn(glance, limit)
     return GroupResult(
         coefficients=coefficient_table(estimates, withheld, adjust=adjust, conf_level=level),
         glance_frame=glance,
@@ -169,11 +171,15 @@ def _default_method(coefficients: Any) -> str:
     return "hierarchical" if isinstance(coefficients, HasLikelihood) else "meta"
 
 
-def _check_settings(adjust: object, max_unidentified: object) -> None:
+def _check_adjustment(adjust: object) -> None:
     if not isinstance(adjust, str) or adjust.lower() not in {name.lower() for name in (*ADJUSTMENTS, MAX_T)}:
         raise ConfigError("unknown adjustment of p-values", got=repr(adjust), allowed=", ".join((*ADJUSTMENTS, MAX_T)))
+
+
+def _check_share(max_unidentified: object) -> float:
     if not isinstance(max_unidentified, int | float) or not 0.0 <= max_unidentified <= 1.0:
         raise ConfigError("`max_unidentified` is out of range", got=max_unidentified, allowed="a share in [0, 1]")
+    return float(max_unidentified)
 
 
 def _as_table(coefficients: Any) -> CoefficientTable:
