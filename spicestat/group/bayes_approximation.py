@@ -6,17 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import logsumexp
 
-from spicestat.group.bayes_mixture import LikelihoodMixture, fit_mixture, weighted_points
-from spicestat.group.bayes_nodes import Place, place_nodes
+from spicestat.group.bayes_mixture import LikelihoodMixture, from_posterior
+from spicestat.group.bayes_nodes import Place, around_mixtures, around_posteriors, place_nodes
 from spicestat.group.likelihood import ChoiceLikelihood
 from spicestat.group.links import Link
 from spicestat.group.modes import to_natural
+from spicestat.group.nodes import Nodes
+from spicestat.group.weighted_mixture import fit_weighted
 
 __all__ = ["approximate_likelihoods", "compare_likelihoods"]
 
 _WIDER = 2.0
 _MIN_SHARE = 0.7
+_ENOUGH = 64.0
+_DRAWN_AGAIN = 2
 
 
 def approximate_likelihoods(
@@ -30,8 +35,10 @@ def approximate_likelihoods(
 ) -> LikelihoodMixture:
     """Evaluate participants' likelihoods, and approximate them wherever a group distribution may go.
 
-    The nodes are placed twice: at the posteriors under the group distribution given, then at those under a prior that
-    is twice as wide, for which the mixtures are fitted.
+    Nodes are drawn about the posteriors under the group distribution given, then, twice, from mixtures fitted to
+    their posteriors under a prior that is twice as wide (population Monte Carlo). Where few nodes carry the weight,
+    their weights are evened out for the next draws, so that these do not collapse. The last mixtures, divided
+    by the wide prior, are the result.
 
     Parameters
     ----------
@@ -47,14 +54,23 @@ def approximate_likelihoods(
         Points per participant, a power of 2.
     n_components : int
         Of each mixture.
+
+    References
+    ----------
+    Cappe et al. (2008), https://doi.org/10.1007/s11222-008-9059-x.
     """
     wide = _floored(_WIDER**2 * place.group_covariance, spread, _MIN_SHARE)
     first = place._replace(covariance=_floored(place.covariance, spread, 0.02), group_covariance=wide)
-    nodes = place_nodes(likelihood, links, first, n_nodes)
-    at = weighted_points(nodes, place.group_mean, wide)
-    second = first._replace(mean=at.mean, covariance=_floored(at.covariance, spread, 0.02))
-    nodes = place_nodes(likelihood, links, second, n_nodes)
-    return fit_mixture(nodes, place.group_mean, wide, n_components)
+    proposal = around_posteriors(first)
+    for _ in range(_DRAWN_AGAIN):
+        nodes = place_nodes(likelihood, links, proposal, n_nodes // _DRAWN_AGAIN)
+        log_weight = _posterior_weights(nodes, place.group_mean, wide)
+        found = fit_weighted(nodes.theta, _evened(log_weight, _ENOUGH), n_components)
+        proposal = around_mixtures(found, place.group_mean, wide)
+    nodes = place_nodes(likelihood, links, proposal, n_nodes)
+    log_weight = _posterior_weights(nodes, place.group_mean, wide)
+    found = fit_weighted(nodes.theta, _evened(log_weight, 1.0), n_components)
+    return from_posterior(found, logsumexp(log_weight, axis=1), place.group_mean, wide)
 
 
 def compare_likelihoods(
@@ -90,6 +106,28 @@ def compare_likelihoods(
             "ess_share": ratio.mean(axis=0) ** 2 / (ratio**2).mean(axis=0),
         }
     )
+
+
+def _posterior_weights(nodes: Nodes, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return log weights (N, Q) of nodes under a normal prior."""
+    root = np.linalg.cholesky(covariance)
+    standard = (nodes.theta - mean[:, None, :]) @ np.linalg.inv(root).T
+    constant = 0.5 * len(root) * np.log(2.0 * np.pi) + np.log(np.diag(root)).sum()
+    return np.asarray(nodes.log_weight - 0.5 * np.sum(standard**2, axis=2) - constant)
+
+
+def _evened(log_weight: np.ndarray, enough: float) -> np.ndarray:
+    """Return weights (N, Q) that sum to 1, to a power of at most 1 by which the effective number of nodes is enough."""
+    relative = log_weight - log_weight.max(axis=1, keepdims=True)
+    low, high = np.zeros(len(relative)), np.ones(len(relative))
+    power = high
+    for _ in range(20):
+        weight = np.exp(power[:, None] * relative)
+        few = weight.sum(axis=1) ** 2 < enough * np.sum(weight**2, axis=1)
+        low, high = np.where(few, low, power), np.where(few, power, high)
+        power = np.where(few | (power < 1.0), 0.5 * (low + high), power)
+    weight = np.exp(low[:, None] * relative)
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
 def _floored(covariance: np.ndarray, spread: np.ndarray, share: float) -> np.ndarray:

@@ -7,17 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from spicestat.group.nodes import Nodes
-from spicestat.group.weighted_mixture import NormalMixtures, fit_weighted
+from spicestat.group.weighted_mixture import NormalMixtures
 
-__all__ = [
-    "LikelihoodMixture",
-    "ParticipantDraws",
-    "WeightedPoints",
-    "draw_participants",
-    "fit_mixture",
-    "weighted_points",
-]
+__all__ = ["LikelihoodMixture", "ParticipantDraws", "draw_participants", "from_posterior"]
 
 
 @dataclass(frozen=True)
@@ -61,30 +53,6 @@ class LikelihoodMixture:
 
 
 @dataclass(frozen=True)
-class WeightedPoints:
-    """Posteriors of N participants under a normal prior, as Q points each, in units of that prior.
-
-    Attributes
-    ----------
-    points : ndarray of shape (N, Q, d)
-    weight : ndarray of shape (N, Q)
-        Sum to 1.
-    log_marginal : ndarray of shape (N,)
-        Log of the likelihood's integral over the prior.
-    mean : ndarray of shape (N, d)
-        Of the posterior, in the coefficients' units.
-    covariance : ndarray of shape (N, d, d)
-        Likewise.
-    """
-
-    points: np.ndarray
-    weight: np.ndarray
-    log_marginal: np.ndarray
-    mean: np.ndarray
-    covariance: np.ndarray
-
-
-@dataclass(frozen=True)
 class ParticipantDraws:
     """Participants given n draws of the group distribution.
 
@@ -100,46 +68,32 @@ class ParticipantDraws:
     log_likelihood: np.ndarray
 
 
-def weighted_points(nodes: Nodes, mean: np.ndarray, covariance: np.ndarray) -> WeightedPoints:
-    """Weight nodes by a normal prior.
+def from_posterior(
+    found: NormalMixtures, log_marginal: np.ndarray, mean: np.ndarray, covariance: np.ndarray
+) -> LikelihoodMixture:
+    """Divide posteriors under a normal prior by that prior.
 
     Parameters
     ----------
-    nodes : Nodes
-        Of N participants, Q points and d coefficients.
+    found : NormalMixtures
+        Posteriors of N participants.
+    log_marginal : ndarray of shape (N,)
+        Logs of the integrals of likelihood times prior.
     mean : ndarray of shape (N, d)
-        Of the prior.
+        Of the prior. The likelihood is well approximated where the prior has mass.
     covariance : ndarray of shape (d, d)
         Likewise.
     """
     root = np.linalg.cholesky(covariance)
-    points = (nodes.theta - mean[:, None, :]) @ np.linalg.inv(root).T
-    log_prior = -0.5 * np.sum(points**2, axis=2) - 0.5 * len(root) * np.log(2.0 * np.pi) - np.log(np.diag(root)).sum()
-    log_weight = nodes.log_weight + log_prior
-    log_marginal = logsumexp(log_weight, axis=1)
-    weight = np.exp(log_weight - log_marginal[:, None])
-    centre = np.einsum("nq,nqi->ni", weight, nodes.theta)
-    away = nodes.theta - centre[:, None, :]
-    return WeightedPoints(points, weight, log_marginal, centre, (away * weight[:, :, None]).transpose(0, 2, 1) @ away)
-
-
-def fit_mixture(nodes: Nodes, mean: np.ndarray, covariance: np.ndarray, n_components: int) -> LikelihoodMixture:
-    """Fit mixtures of normal distributions to the posteriors under a wide normal prior, and divide them by it.
-
-    Parameters
-    ----------
-    nodes : Nodes
-        Of N participants, Q points and d coefficients.
-    mean : ndarray of shape (N, d)
-        Of the prior.
-    covariance : ndarray of shape (d, d)
-        Of the prior. The approximation is good for group distributions that are narrower than it.
-    n_components : int
-        K.
-    """
-    at = weighted_points(nodes, mean, covariance)
-    found = fit_weighted(at.points, at.weight, n_components)
-    return _divided(found, at.log_marginal, mean, np.linalg.cholesky(covariance))
+    back = np.linalg.inv(root)
+    # in units of the prior, whose precision is I
+    centre = (found.mean - mean[:, None, :]) @ back.T
+    values, vectors = np.linalg.eigh(np.linalg.inv(back @ found.covariance @ back.T) - np.eye(len(root)))
+    # posteriors that are wider than their prior in some direction are so by chance
+    precision = (vectors * values.clip(0.0)[..., None, :]) @ vectors.swapaxes(2, 3)
+    value = found.log_share + log_marginal[:, None] - 0.5 * np.linalg.slogdet(found.covariance)[1]
+    value += 0.5 * np.sum(centre**2, axis=2) + np.log(np.diag(root)).sum()
+    return LikelihoodMixture(found.mean, value, centre @ back, back.T @ precision @ back)
 
 
 def draw_participants(
@@ -183,18 +137,3 @@ def _draw_once(
     noisy = pulled[people, chosen] + rng.standard_normal((n_people, d))
     back = np.linalg.solve(inner[people, chosen].transpose(0, 2, 1), noisy[..., None])[..., 0]
     return mean + back @ root.T, top[:, 0] + np.log(share[:, -1])
-
-
-def _divided(found: NormalMixtures, log_marginal: np.ndarray, mean: np.ndarray, root: np.ndarray) -> LikelihoodMixture:
-    """Divide by the standard normal density, and go back to the coefficients' units."""
-    values, vectors = np.linalg.eigh(np.linalg.inv(found.covariance) - np.eye(len(root)))
-    # posteriors that are wider than their prior in some direction are so by chance
-    precision = (vectors * values.clip(0.0)[..., None, :]) @ vectors.swapaxes(2, 3)
-    value = found.log_share + log_marginal[:, None] - 0.5 * np.linalg.slogdet(found.covariance)[1]
-    inverse = np.linalg.inv(root)
-    return LikelihoodMixture(
-        mean[:, None, :] + found.mean @ root.T,
-        value + 0.5 * np.sum(found.mean**2, axis=2),
-        found.mean @ inverse,
-        inverse.T @ precision @ inverse,
-    )

@@ -13,18 +13,17 @@ from spicestat.group.likelihood import ChoiceLikelihood
 from spicestat.group.links import Link
 from spicestat.group.modes import to_natural
 from spicestat.group.nodes import Nodes
+from spicestat.group.weighted_mixture import NormalMixtures
 
-__all__ = ["Place", "place_nodes"]
+__all__ = ["Place", "Proposal", "around_mixtures", "around_posteriors", "place_nodes"]
 
-_SCALES, _GROUP_SCALE = (0.6, 1.2, 2.4), 1.2
-_SHARES = np.array([0.35, 0.35, 0.15, 0.15])
 _SEED = 20260102
 
 
 class Place(NamedTuple):
-    """Where nodes go, on the unconstrained scale.
+    """Where nodes go first, on the unconstrained scale.
 
-    ``mean`` (P, d) and ``covariance`` (P, d, d) of the participants' posteriors, ``group_mean`` (P, d) and
+    ``mean`` (N, d) and ``covariance`` (N, d, d) of the participants' posteriors, ``group_mean`` (N, d) and
     ``group_covariance`` (d, d) of the group distribution.
     """
 
@@ -34,20 +33,49 @@ class Place(NamedTuple):
     group_covariance: np.ndarray
 
 
-def place_nodes(likelihood: ChoiceLikelihood, links: Sequence[Link], place: Place, n_nodes: int) -> Nodes:
-    """Evaluate participants' likelihoods at quasi-random points that serve for group distributions that vary.
+class Proposal(NamedTuple):
+    """Mixtures from which nodes are drawn: ``share`` (N, M), ``mean`` (N, M, d), Cholesky ``root`` (N, M, d, d)."""
 
-    A posterior over the group visits distributions that are narrower or wider than the best one. The points of a
-    participant are therefore from a mixture: normal distributions .6, 1.2 and 2.4 times as wide as the
-    participant's posterior (shares .35, .35, .15), and one 1.2 times as wide as the group's. They are
-    weighted by the density of the mixture.
+    share: np.ndarray
+    mean: np.ndarray
+    root: np.ndarray
+
+
+def around_posteriors(place: Place) -> Proposal:
+    """Return normal distributions .6, 1.2 and 2.4 times as wide as the posteriors, and the group's.
+
+    Their shares are .35, .35, .15 and .15.
+    """
+    posterior = np.linalg.cholesky(place.covariance)
+    roots = [scale * posterior for scale in (0.6, 1.2, 2.4)]
+    roots.append(np.broadcast_to(np.linalg.cholesky(place.group_covariance), posterior.shape))
+    mean = np.stack([place.mean] * 3 + [place.group_mean], axis=1)
+    share = np.tile([0.35, 0.35, 0.15, 0.15], (len(mean), 1))
+    return Proposal(share, mean, np.stack(roots, axis=1))
+
+
+def around_mixtures(found: NormalMixtures, group_mean: np.ndarray, group_covariance: np.ndarray) -> Proposal:
+    """Return mixtures 1.1 and 2 times as wide as those found (shares .6 and .25), and the group distribution (.15)."""
+    root = np.linalg.cholesky(found.covariance)
+    group = np.broadcast_to(np.linalg.cholesky(group_covariance), root[:, :1].shape)
+    share = np.exp(found.log_share)
+    return Proposal(
+        np.concatenate([0.6 * share, 0.25 * share, np.full((len(share), 1), 0.15)], axis=1),
+        np.concatenate([found.mean, found.mean, group_mean[:, None, :]], axis=1),
+        np.concatenate([1.1 * root, 2.0 * root, group], axis=1),
+    )
+
+
+def place_nodes(likelihood: ChoiceLikelihood, links: Sequence[Link], proposal: Proposal, n_nodes: int) -> Nodes:
+    """Evaluate participants' likelihoods at quasi-random points, weighted by the density of what they are drawn from.
 
     Parameters
     ----------
     likelihood : ChoiceLikelihood
-        Of P participants.
+        Of N participants.
     links : sequence of Link, length d
-    place : Place
+    proposal : Proposal
+        Of M components.
     n_nodes : int
         Q, a power of 2.
 
@@ -55,25 +83,26 @@ def place_nodes(likelihood: ChoiceLikelihood, links: Sequence[Link], place: Plac
     ----------
     Owen & Zhou (2000), https://doi.org/10.1080/01621459.2000.10473909.
     """
-    d = place.mean.shape[1]
+    d = proposal.mean.shape[2]
     uniform = Sobol(d + 1, scramble=True, rng=np.random.default_rng(_SEED)).random(n_nodes)
     points = ndtri(uniform[:, 1:].clip(1e-12, 1.0 - 1e-12))
-    which = np.searchsorted(np.cumsum(_SHARES)[:-1], uniform[:, 0], side="right")
-    theta = np.empty((len(place.mean), n_nodes, d))
-    densities = []
-    parts = [(place.mean, scale * np.linalg.cholesky(place.covariance)) for scale in _SCALES]
-    group_root = _GROUP_SCALE * np.linalg.cholesky(place.group_covariance)
-    parts.append((place.group_mean, np.broadcast_to(group_root, place.covariance.shape)))
-    for part, (mean, root) in enumerate(parts):
-        own = which == part
-        theta[:, own] = mean[:, None, :] + points[own] @ root.transpose(0, 2, 1)
-    for (mean, root), share in zip(parts, _SHARES, strict=True):
-        standard = (theta - mean[:, None, :]) @ np.linalg.inv(root).transpose(0, 2, 1)
-        log_scale = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1, keepdims=True)
-        densities.append(np.log(share) - 0.5 * np.sum(standard**2, axis=2) - log_scale)
-    log_density = logsumexp(densities, axis=0) - 0.5 * d * np.log(2.0 * np.pi)
+    bounds = np.cumsum(proposal.share, axis=1)[:, :-1]
+    which = (uniform[:, 0] > bounds[:, :, None]).sum(axis=1)
+    people = np.arange(len(which))[:, None]
+    theta = proposal.mean[people, which]
+    theta = theta + np.matmul(proposal.root[people, which], points[:, :, None])[..., 0]
     with np.errstate(all="ignore"):
         natural = to_natural(links, theta)
         value = likelihood.log_likelihood(np.ascontiguousarray(natural.transpose(1, 0, 2))).T
-    log_weight = value - log_density - np.log(n_nodes)
+        log_weight = value - _log_density(proposal, theta) - np.log(n_nodes)
     return Nodes(theta, np.where(np.isfinite(log_weight), log_weight, -np.inf))
+
+
+def _log_density(proposal: Proposal, theta: np.ndarray) -> np.ndarray:
+    """Return log densities (N, Q) of the mixtures."""
+    parts = []
+    for share, mean, root in zip(*(np.moveaxis(part, 1, 0) for part in proposal), strict=True):
+        standard = (theta - mean[:, None, :]) @ np.linalg.inv(root).transpose(0, 2, 1)
+        constant = np.log(share) - np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+        parts.append(constant[:, None] - 0.5 * np.sum(standard**2, axis=2))
+    return np.asarray(logsumexp(parts, axis=0) - 0.5 * theta.shape[2] * np.log(2.0 * np.pi))
