@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from spicestat.errors import SpicestatError
+from spicestat.errors import ConfigError, DataError, SpicestatError
 from spicestat.r.columns import Table, decode_table, encode_table
 from spicestat.r.interrupts import plain_interrupts
 from spicestat.r.own_symbols import load_torch
@@ -101,7 +101,7 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
     -------
     dict
         An envelope whose value has the tables ``coefficients``, ``covariance``, ``glance`` and
-        ``skipped``.
+        ``skipped``, and those of `_group_details`.
     """
 
     def work() -> dict[str, Any]:
@@ -115,7 +115,7 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
         formula = settings.pop("formula")
         source = _fit_engine().load_fit(settings.pop("folder")) if "folder" in settings else table
         result = importlib.import_module("spicestat.group").spice_group(source, formula, data=data, **settings)
-        return _group_tables(result)
+        return {**_group_tables(result), **_group_details(result)}
 
     return _envelope(work)
 
@@ -173,6 +173,44 @@ def _group_tables(result: Any) -> dict[str, Any]:
         "skipped": result.skipped,
     }
     return {name: encode_table(frame) for name, frame in tables.items()}
+
+
+def _group_details(result: Any) -> dict[str, Any]:
+    """Return what only some methods give: participants' deviations, the joint covariance, augmented data; and messages."""
+    tables = {
+        "ran_vals": result.ran_vals,
+        "joint_covariance": _labelled_covariance(result.joint_covariance),
+        "participants": _augmented(result),
+        "messages": pd.DataFrame({"message": list(result.messages)}, dtype=object),
+        "links": pd.DataFrame([(*key, link) for key, link in result.links.items()], columns=["module", "sparse_term", "link"]),
+    }
+    return {name: encode_table(frame) for name, frame in tables.items() if frame is not None}
+
+
+def _augmented(result: Any) -> pd.DataFrame | None:
+    """Return one row per participant and equation, or None where the method has no fitted values of participants."""
+    try:
+        frame: pd.DataFrame = result.augment()
+    except (ConfigError, DataError):
+        return None
+    return frame
+
+
+def _labelled_covariance(joint: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return the covariance of all effects as columns ``module, sparse_term, term`` and one per effect.
+
+    Examples
+    --------
+    >>> index = pd.MultiIndex.from_tuples([("beta", "x", "age")], names=["module", "sparse_term", "term"])
+    >>> _labelled_covariance(pd.DataFrame([[0.5]], index=index, columns=index)).to_dict("records")
+    [{'module': 'beta', 'sparse_term': 'x', 'term': 'age', 'effect0': 0.5}]
+    """
+    if joint is None:
+        return None
+    labels = joint.index.to_frame(index=False)
+    labels.columns = pd.Index(["module", "sparse_term", "term"])
+    values = pd.DataFrame(joint.to_numpy(), columns=[f"effect{k}" for k in range(len(joint))])
+    return pd.concat([labels, values], axis=1)
 
 
 def _long_covariance(blocks: Mapping[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
