@@ -18,7 +18,7 @@ fit_brms <- function(problem, settings, call) {
     fits[[key]] <- heard$value
     if (is.null(first)) first <- heard$value
   }
-  found <- Map(describe_brms, fits, problem$equations, MoreArgs = list(design = problem$design))
+  found <- Map(describe_brms, fits, problem$equations, MoreArgs = list(design = problem$design, level = problem$conf_level))
   rows <- function(name) do.call(rbind, unname(lapply(found, `[[`, name)))
   list(
     fit = fits, fixed = rows("fixed"), ran_pars = rows("ran_pars"), ran_vals = rows("ran_vals"),
@@ -61,22 +61,27 @@ brms_prior <- function(design) {
 
 sample_brms <- function(first, formula, equation, design, settings) {
   arguments <- brms_arguments(formula, equation, design, settings)
+  # brms shows the expression of the data, hence a name
+  env <- rlang::new_environment(list(data = arguments$data, first = first), parent = baseenv())
+  arguments$data <- quote(data)
   if (is.null(first)) {
-    return(do.call(brms::brm, arguments))
+    return(eval(rlang::call2(quote(brms::brm), !!!arguments), env))
   }
   again <- arguments[setdiff(names(arguments), c("formula", "data", "family", "prior"))]
-  do.call(stats::update, c(list(first, newdata = arguments$data, recompile = FALSE), again))
+  eval(rlang::call2(quote(stats::update), quote(first), newdata = quote(data), recompile = FALSE, !!!again), env)
 }
 
-describe_brms <- function(fit, equation, design) {
+describe_brms <- function(fit, equation, design, level) {
   draws <- brms_draws(fit)
   effects <- draws$effects
   colnames(effects) <- colnames(design$matrix)
   list(
     covariance = stats::cov(effects),
-    fixed = row_of(equation, term = colnames(effects), summarise_draws(effects), statistic = NA_real_, df = Inf,
-      p_value = NA_real_),
-    ran_pars = row_of(equation, group = "participant", term = "sd__(Intercept)", summarise_draws(draws$sigma)),
+    fixed = row_of(equation,
+      term = colnames(effects), summarise_draws(effects, level), statistic = NA_real_, df = Inf,
+      p_value = NA_real_
+    ),
+    ran_pars = row_of(equation, group = "participant", term = "sd__(Intercept)", summarise_draws(draws$sigma, level)),
     ran_vals = brms_deviations(effects, draws$sigma[, 1], equation, design),
     glance = row_of(equation,
       nobs = nrow(fit$data), df_residual = nrow(fit$data) - ncol(effects), n_excluded = equation$n_excluded,
@@ -95,7 +100,7 @@ brms_draws <- function(fit) {
   )
 }
 
-summarise_draws <- function(draws, level = 0.95) {
+summarise_draws <- function(draws, level) {
   ends <- apply(draws, 2, stats::quantile, probs = c(1 - level, 1 + level) / 2, names = FALSE)
   data.frame(
     estimate = unname(colMeans(draws)), std_error = unname(apply(draws, 2, stats::sd)),

@@ -23,15 +23,16 @@ fit_metafor_each <- function(problem, settings) {
 fit_metafor_one <- function(equation, problem, settings) {
   X <- problem$design$matrix[equation$rows, , drop = FALSE] # nolint: object_name_linter.
   best <- best_tau2(equation$estimate, equation$std_error^2, X, settings$estimator == "REML")
+  # the data themselves are in the call, as update() looks nowhere else
   model <- rlang::call2(
     quote(metafor::rma),
-    yi = quote(estimate), vi = quote(variance), mods = problem$design$formula, data = quote(data),
-    slab = quote(participant), subset = quote(used), method = settings$estimator,
-    test = if (settings$knapp_hartung) "knha" else "z", control = quote(control)
+    yi = quote(estimate), vi = quote(variance), mods = problem$design$formula,
+    data = equation_data(equation, problem$design), slab = quote(participant), subset = quote(used),
+    method = settings$estimator, test = if (settings$knapp_hartung) "knha" else "z",
+    # metafor's own search stops at an absolute change, and can fail where it starts far off
+    control = list(tau2.init = best$tau2, threshold = 1e-9 * best$upper, maxiter = 1000)
   )
-  # metafor's own search stops at an absolute change, and can fail where it starts far off
-  control <- list(tau2.init = best$tau2, threshold = 1e-9 * best$upper, maxiter = 1000)
-  heard <- eval_model(model, problem$formula, data = equation_data(equation, problem$design), control = control)
+  heard <- eval_model(model, problem$formula)
   if (inherits(heard$value, "error")) {
     return(list(reason = conditionMessage(heard$value)))
   }
@@ -96,15 +97,16 @@ fit_metafor_joint <- function(problem, settings, call) {
   single <- length(problem$equations) == 1
   model <- rlang::call2(
     quote(metafor::rma.mv),
-    yi = quote(estimate), V = quote(V), mods = stacked_formula(problem$design$formula), data = quote(data),
+    yi = quote(estimate), V = stacked_covariance(problem, data), mods = stacked_formula(problem$design$formula),
+    data = data,
     random = if (single) ~ 1 | participant else ~ equation | participant, struct = if (!single) "UN",
-    method = settings$estimator, test = if (settings$knapp_hartung) "t" else "z", control = quote(control)
+    method = settings$estimator, test = if (settings$knapp_hartung) "t" else "z"
   )
   if (single) {
     model$mods <- problem$design$formula
     model$struct <- NULL
   }
-  heard <- first_that_ends(model, problem, data)
+  heard <- first_that_ends(model, problem)
   if (inherits(heard$value, "error")) {
     abort_spicestat("numerical", c(
       paste0("metafor cannot fit the joint model: ", conditionMessage(heard$value)),
@@ -116,8 +118,7 @@ fit_metafor_joint <- function(problem, settings, call) {
 
 #' Fit with one optimiser after the other, from the variances of the separate models
 #' @noRd
-first_that_ends <- function(model, problem, data) {
-  sampling <- stacked_covariance(problem, data)
+first_that_ends <- function(model, problem) {
   start <- vapply(problem$equations, function(equation) {
     X <- problem$design$matrix[equation$rows, , drop = FALSE] # nolint: object_name_linter.
     # a search from zero does not leave it
@@ -126,7 +127,7 @@ first_that_ends <- function(model, problem, data) {
   start <- unname(start)
   start <- if (length(start) == 1) list(sigma2.init = start) else list(tau2.init = start)
   for (own in list(list(rel.tol = 1e-10), list(optimizer = "BFGS"), list(optimizer = "Nelder-Mead", maxit = 1e5))) {
-    heard <- eval_model(model, problem$formula, data = data, V = sampling, control = c(start, own))
+    heard <- eval_model(rlang::call_modify(model, control = c(start, own)), problem$formula)
     if (!inherits(heard$value, "error")) break
   }
   heard
@@ -177,11 +178,10 @@ describe_rma_mv <- function(fit, problem, settings, said) {
 joint_deviations <- function(fit, problem) {
   deviations <- nlme::ranef(fit)[[1]]
   data <- stacked_data(problem)
-  if (length(problem$equations) == 1) {
-    at <- match(data$participant, rownames(deviations))
-  } else {
-    at <- match(paste(data$equation, data$participant, sep = " | "), rownames(deviations))
-  }
+  label <- as.character(data$participant)
+  if (length(problem$equations) > 1) label <- paste(data$equation, label, sep = " | ")
+  # metafor pads its labels
+  at <- match(label, trimws(rownames(deviations)))
   data.frame(
     module = data$module, sparse_term = data$sparse.term, group = "participant", level = as.character(data$participant),
     term = "(Intercept)", estimate = deviations[[1]][at], std_error = deviations[[2]][at]

@@ -23,6 +23,7 @@ fit_natively <- function(method, estimates, covariance, formula, people, id, opt
   problem <- group_problem(
     estimates, covariance, formula, people, id, options$modules, options$terms, engine$needs_std_error, call
   )
+  problem$conf_level <- options$conf_level
   found <- engine_function(method)(problem, settings, call)
   found$skipped <- rbind(problem$skipped, found$skipped)
   if (nrow(found$fixed) == 0) abort_nothing_left(found$skipped, call)
