@@ -5,7 +5,15 @@ fit_metafor <- function(problem, settings, call) {
 }
 
 fit_metafor_each <- function(problem, settings) {
-  found <- lapply(problem$equations, fit_metafor_one, problem = problem, settings = settings)
+  found <- lapply(problem$equations, function(equation) {
+    tryCatch(
+      fit_metafor_one(equation, problem, settings),
+      error = function(error) {
+        if (inherits(error, "spicestat_error")) stop(error)
+        list(reason = conditionMessage(error))
+      }
+    )
+  })
   failed <- vapply(found, function(one) !is.null(one$reason), NA)
   reasons <- Map(function(one, equation) skipped_row(equation$module, equation$sparse_term, one$reason),
     found[failed], problem$equations[failed]
@@ -33,9 +41,7 @@ fit_metafor_one <- function(equation, problem, settings) {
     control = list(tau2.init = best$tau2, threshold = 1e-9 * best$upper, maxiter = 1000)
   )
   heard <- eval_model(model, problem$formula)
-  if (inherits(heard$value, "error")) {
-    return(list(reason = conditionMessage(heard$value)))
-  }
+  if (inherits(heard$value, "error")) stop(heard$value)
   describe_rma(heard$value, equation, X, settings)
 }
 

@@ -26,7 +26,7 @@ fit_natively <- function(method, estimates, covariance, formula, people, id, opt
   problem$conf_level <- options$conf_level
   found <- engine_function(method)(problem, settings, call)
   found$skipped <- rbind(problem$skipped, found$skipped)
-  if (nrow(found$fixed) == 0) abort_nothing_left(found$skipped, call)
+  if (NROW(found$fixed) == 0) abort_nothing_left(found$skipped, call)
   assemble_group(found, problem, method, options, call)
 }
 
@@ -153,13 +153,13 @@ stacked_data <- function(problem) {
   data
 }
 
-check_free <- function(names, own) {
+check_free <- function(names, own, call = rlang::caller_env()) {
   clash <- intersect(names, own)
   if (length(clash) > 0) {
     abort_spicestat("covariate", paste0(
       "covariates have names of the table's own columns: ", paste(clash, collapse = ", "),
       ". To mend it: rename them."
-    ))
+    ), call = call)
   }
 }
 

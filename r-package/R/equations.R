@@ -76,7 +76,9 @@ fixed_digits <- function(digits) {
 
 text_words <- function(digits) {
   number <- fixed_digits(digits)
-  state <- function(name, next_trial = FALSE) paste0(name, if (next_trial) "[k+1]" else "[k]")
+  state <- function(name, next_trial = FALSE, power = NULL) {
+    paste0(name, if (next_trial) "[k+1]" else "[k]", if (!is.null(power)) paste0("^", power))
+  }
   list(
     equals = "=", number = number, state = state, beta = function(name) paste0("beta(", name, ")"),
     sum = function(rows) sum_of_terms(rows, function(term) term_words(term, state), number)
@@ -100,16 +102,19 @@ term_words <- function(term, state) {
   }
   factors <- strsplit(term, "[ *]+")[[1]]
   parts <- strsplit(factors, "^", fixed = TRUE)
-  paste(vapply(parts, function(part) {
-    paste0(state(part[1]), if (length(part) > 1) paste0("^", part[2]))
-  }, ""), collapse = " ")
+  written <- vapply(parts, function(part) {
+    if (length(part) > 1) state(part[1], power = part[2]) else state(part[1])
+  }, "")
+  paste(written, collapse = " ")
 }
 
 #' x_value_reward is the state "value reward", c_reward the control "reward"
 #' @noRd
-latex_state <- function(name, next_trial = FALSE) {
+latex_state <- function(name, next_trial = FALSE, power = NULL) {
   symbol <- if (startsWith(name, "c_")) "c" else "x"
-  paste0(symbol, "^{\\text{", latex_name(name), "}}_{", if (next_trial) "k+1" else "k", "}")
+  written <- paste0(symbol, "^{\\text{", latex_name(name), "}}_{", if (next_trial) "k+1" else "k", "}")
+  # LaTeX allows one superscript
+  if (is.null(power)) written else paste0("\\left(", written, "\\right)^{", power, "}")
 }
 
 latex_name <- function(name) {

@@ -5,7 +5,7 @@
 #' @noRd
 id_key <- function(labels) {
   if (is.factor(labels)) labels <- as.character(labels)
-  if (is.numeric(labels)) labels <- format(labels, trim = TRUE, scientific = FALSE, digits = 15)
+  if (is.numeric(labels)) labels <- format(labels, trim = TRUE, scientific = FALSE, digits = 15, drop0trailing = TRUE)
   trimws(as.character(labels))
 }
 
