@@ -204,23 +204,33 @@ def power(folder: str, options: Mapping[str, Any]) -> Envelope:
 def reliability(folder: str, options: Mapping[str, Any]) -> Envelope:
     """Run `spicestat.reliability.spice_reliability` on a fit folder; the value has the table ``reliability``.
 
-    ``sessions`` may be a text or the two lists ``block`` and ``session``, as the names of a dict would be text in R.
+    ``sessions`` may be a text, or a mapping with the two lists ``block`` (as text, which is what R has as names) and
+    ``session``.
     """
 
     def work() -> dict[str, Any]:
         settings = dict(options)
+        fit = fit_engine().load_fit(folder)
         sessions = settings.get("sessions")
         if isinstance(sessions, Mapping):
-            settings["sessions"] = _session_of_block(sessions["block"], sessions["session"])
+            labels = set(fit.trials.blocks["label"].tolist())
+            settings["sessions"] = _session_of_block(labels, sessions["block"], sessions["session"])
         run = importlib.import_module("spicestat.reliability").spice_reliability
-        return encoded({"reliability": run(fit_engine().load_fit(folder), **settings)})
+        return encoded({"reliability": run(fit, **settings)})
 
     return enveloped(work)
 
 
-def _session_of_block(blocks: Sequence[Any], sessions: Sequence[Any]) -> dict[Any, Any]:
-    as_label = importlib.import_module("spicestat.labels").as_label
-    return {as_label(block): as_label(session) for block, session in zip(blocks, sessions, strict=True)}
+def _session_of_block(labels: set[Any], blocks: Sequence[Any], sessions: Sequence[Any]) -> dict[Any, Any]:
+    """Return the session of each block label; names that are no label stay, for the engine to refuse.
+
+    Examples
+    --------
+    >>> _session_of_block({1, 2}, ["1", "2"], ["a", "b"])
+    {1: 'a', 2: 'b'}
+    """
+    own = {str(label): label for label in labels}
+    return {own.get(str(block), block): session for block, session in zip(blocks, sessions, strict=True)}
 
 
 def _environment(sent: Mapping[str, Any] | None) -> Any:

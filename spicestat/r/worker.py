@@ -11,9 +11,13 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from spicestat.r.requirements import problems
 from spicestat.r.trees import pack, unpack
+
+if TYPE_CHECKING:
+    from spicestat.r.envelopes import Envelope
 
 __all__ = ["answer", "main"]
 
@@ -21,22 +25,30 @@ __all__ = ["answer", "main"]
 def answer(folder: Path) -> None:
     """Run the request in a folder and write its answer there.
 
-    The request is a mapping of ``function`` (of `spicestat.r.bridge`), ``arguments`` (a list) and ``progress``
-    (whether to report it).
+    The request is a mapping of ``function`` (one of those that `spicestat.r.bridge` offers, or ``requirements``),
+    ``arguments`` (a list) and ``progress`` (whether to report it).
     """
     request = unpack((folder / "request").read_bytes())
-    bridge = importlib.import_module("spicestat.r.bridge")
-    # a name and not an attribute that R could choose freely: only what the bridge offers can be called
-    function = getattr(bridge, request["function"]) if request["function"] in bridge.__all__ else None
-    if function is None:
-        known = ", ".join(bridge.__all__)
-        outcome = {"ok": False, "code": "internal", "message": f"no function {request['function']}; there are {known}"}
-    else:
-        progress = [_reporter(folder / "progress")] if request["progress"] else []
-        outcome = function(*request["arguments"], *progress)
+    progress = [_reporter(folder / "progress")] if request["progress"] else []
+    outcome = _outcome(request["function"], [*request["arguments"], *progress])
     partial = folder / "answer.partial"
     partial.write_bytes(pack(outcome))
     partial.rename(folder / "answer")
+
+
+def _outcome(name: str, arguments: list[Any]) -> Envelope:
+    if name == "requirements":
+        # before the bridge is imported, for a wrong NumPy fails there
+        return {"ok": True, "value": problems(), "warnings": []}
+    try:
+        bridge = importlib.import_module("spicestat.r.bridge")
+    except ImportError as error:
+        return {"ok": False, "code": "install", "message": str(error), "traceback": "", "warnings": []}
+    if name not in bridge.__all__ or not callable(getattr(bridge, name)):
+        message = f"the engine has no function '{name}'"
+        return {"ok": False, "code": "internal", "message": message, "traceback": "", "warnings": []}
+    outcome: Envelope = getattr(bridge, name)(*arguments)
+    return outcome
 
 
 def _reporter(path: Path) -> Callable[[str, int, int, str], None]:

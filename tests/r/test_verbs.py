@@ -105,7 +105,7 @@ def test_power(folders: dict[str, str], fit: SpiceFit) -> None:
 
 
 def test_reliability(folders: dict[str, str], fit: SpiceFit) -> None:
-    sessions = {"block": [1, 2, 3, 4], "session": ["a", "a", "b", "b"]}
+    sessions = {"block": ["1", "2", "3", "4"], "session": ["a", "a", "b", "b"]}
     sent = {"methods": ["model", "odd_even"], "sessions": sessions}
     received = table(bridge.reliability(folders["learning_rate"], sent), "reliability")
     same(received, spice_reliability(fit, ["model", "odd_even"], sessions={1: "a", 2: "a", 3: "b", 4: "b"}))
