@@ -117,7 +117,7 @@ brms_deviations <- function(effects, sigma, equation, design) {
   mean <- share * (rep(equation$estimate, each = nrow(fitted)) - fitted)
   spread <- sweep(share, 2, variance, "*")
   row_of(equation,
-    group = "participant", level = as.character(design$frame$participant[equation$rows]), term = "(Intercept)",
+    group = "participant", level = label_text(design$frame$participant[equation$rows]), term = "(Intercept)",
     estimate = colMeans(mean), std_error = sqrt(colMeans(spread) + apply(mean, 2, stats::var))
   )
 }

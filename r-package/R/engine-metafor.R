@@ -60,7 +60,7 @@ describe_rma <- function(fit, equation, X, settings) { # nolint: object_name_lin
     ),
     ran_pars = row_of(equation, group = "participant", term = "sd__(Intercept)", estimate = sqrt(fit$tau2)),
     ran_vals = row_of(equation,
-      group = "participant", level = as.character(fit$slab[fit$not.na]), term = "(Intercept)",
+      group = "participant", level = label_text(fit$slab[fit$not.na]), term = "(Intercept)",
       estimate = as.vector(deviations$pred), std_error = as.vector(deviations$se)
     ),
     glance = row_of(equation,

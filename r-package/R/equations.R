@@ -19,7 +19,7 @@ equations <- function(fit, participant = NULL, format = c("text", "latex"), digi
   table <- fit$coefficients
   if (!is.null(participant)) {
     check_participants(participant, table$participant, rlang::current_env())
-    table <- table[as.character(table$participant) %in% as.character(participant), ]
+    table <- table[label_text(table$participant) %in% label_text(participant), ]
   }
   words <- if (format == "latex") latex_words(digits) else text_words(digits)
   side <- ifelse(table$module == "beta", paste0("beta(", table$term, ")"), table$module)
@@ -34,7 +34,7 @@ equations <- function(fit, participant = NULL, format = c("text", "latex"), digi
 }
 
 check_participants <- function(given, known, call) {
-  unknown <- setdiff(as.character(given), as.character(known))
+  unknown <- setdiff(label_text(given), label_text(known))
   if (length(unknown) > 0) {
     abort_spicestat("config", c(
       paste0("there is no participant ", name_some(unknown), "."),

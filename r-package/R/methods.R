@@ -84,14 +84,14 @@ term_names <- function(table) {
 #' @rdname coef.spice_fit
 #' @export
 vcov.spice_fit <- function(object, participant, ...) {
-  ids <- as.character(unique(object$coefficients$participant))
-  if (missing(participant) || length(participant) != 1 || !as.character(participant) %in% ids) {
+  ids <- label_text(unique(object$coefficients$participant))
+  if (missing(participant) || length(participant) != 1 || !label_text(participant) %in% ids) {
     abort_spicestat(
       "config", c("`participant` must be the id of one participant.", i = paste0("There are: ", some(ids), "."))
     )
   }
   names <- term_names(object$coefficients)
-  rows <- object$covariance[as.character(object$covariance$participant) == as.character(participant), ]
+  rows <- object$covariance[label_text(object$covariance$participant) == label_text(participant), ]
   result <- matrix(NA_real_, length(names), length(names), dimnames = list(names, names))
   result[cbind(rows$row + 1, rows$column + 1)] <- rows$value
   result

@@ -1,12 +1,19 @@
 # Who enters a group model that R fits, and with which covariates. Rules and messages are those of
 # spicestat/group/participants.py and design.py, so that an engine in R analyses the same people.
 
+#' Labels as text; as.character() would make 1e+05 of 100000
+#' @noRd
+label_text <- function(labels) {
+  if (is.numeric(labels)) {
+    return(format(labels, trim = TRUE, scientific = FALSE, digits = 15, drop0trailing = TRUE))
+  }
+  as.character(labels)
+}
+
 #' Text by which a participant's label is matched: 1, 1.0 and "1" are one person
 #' @noRd
 id_key <- function(labels) {
-  if (is.factor(labels)) labels <- as.character(labels)
-  if (is.numeric(labels)) labels <- format(labels, trim = TRUE, scientific = FALSE, digits = 15, drop0trailing = TRUE)
-  trimws(as.character(labels))
+  trimws(label_text(labels))
 }
 
 #' Name the first few participants and count the others

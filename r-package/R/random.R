@@ -23,10 +23,10 @@ NULL
 ranef.spice_group <- function(object, condVar = FALSE, ...) { # nolint: object_name_linter.
   table <- need_deviations(object, rlang::current_env())
   keys <- unique(paste(table$module, table$sparse_term, sep = ":"))
-  people <- unique(as.character(table$level))
+  people <- unique(label_text(table$level))
   wide <- function(values) {
     cells <- matrix(NA_real_, length(people), length(keys), dimnames = list(people, keys))
-    cells[cbind(as.character(table$level), paste(table$module, table$sparse_term, sep = ":"))] <- values
+    cells[cbind(label_text(table$level), paste(table$module, table$sparse_term, sep = ":"))] <- values
     as.data.frame(cells, optional = TRUE)
   }
   frame <- wide(table$estimate)

@@ -38,7 +38,7 @@ tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, conf.leve
     c(
       list(
         effect = rep("ran_coefs", nrow(table)), component = table$module,
-        group = rep("participant", nrow(table)), level = as.character(table$participant),
+        group = rep("participant", nrow(table)), level = label_text(table$participant),
         term = table$term, estimate = table$estimate, std.error = table$std_error
       ),
       interval,
@@ -151,7 +151,7 @@ deviation_rows <- function(group, level, call = rlang::caller_env()) {
   table <- need_deviations(group, call)
   half <- stats::qnorm((1 + if (is.null(level)) group$coefficients$conf_level[[1]] else level) / 2) * table$std_error
   table$effect <- rep("ran_vals", nrow(table))
-  table$level <- as.character(table$level)
+  table$level <- label_text(table$level)
   table$conf_low <- table$estimate - half
   table$conf_high <- table$estimate + half
   table
@@ -173,7 +173,7 @@ coefficient_of_participants <- function(group, call = rlang::caller_env()) {
   table <- table[!is.na(table$posterior_mean), ]
   data.frame(
     effect = rep("ran_coefs", nrow(table)), module = table$module, sparse_term = table$sparse_term,
-    group = rep("participant", nrow(table)), level = as.character(table$participant),
+    group = rep("participant", nrow(table)), level = label_text(table$participant),
     term = rep("(Intercept)", nrow(table)), estimate = table$posterior_mean
   )
 }
