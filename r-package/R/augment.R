@@ -1,3 +1,37 @@
+#' Trials beside the fit
+#'
+#' @param x A [spice_fit()].
+#' @param data The trials that were fitted, to which columns are added; `NULL`
+#'   gives the participant and the choice alone.
+#' @param newdata Other trials of the same participants.
+#' @param ... Not used.
+#' @return A tibble with one row per trial: `data`, and `.fitted`, the
+#'   probability of the choice that was made; `.resid`, the deviance residual
+#'   (not for `newdata`); `.pred_<action>`, the probability of each action. `NA` on
+#'   the first trial of a block, which nothing predicts.
+#' @export
+#' @examples
+#' \donttest{
+#' if (spicestat_available()) augment(example_fit, example_trials)
+#' }
+augment.spice_fit <- function(x, data = NULL, newdata = NULL, ...) {
+  found <- predicted(x, newdata, "equations", "error", rlang::current_env())
+  own <- if (is.null(newdata)) data else newdata
+  if (is.null(own)) own <- found$table[c("participant", "choice")]
+  if (!is.data.frame(own) || nrow(own) != nrow(found$table)) {
+    abort_spicestat("data", paste0(
+      "`data` are not the trials that were fitted: there were ", count(nrow(found$table), "row"),
+      ". To mend it: pass other trials as `newdata`."
+    ))
+  }
+  added <- c(
+    list(.fitted = found$table$probability),
+    if (is.null(newdata)) list(.resid = stats::residuals(x)),
+    stats::setNames(as.list(found$table[paste0("p_", found$actions)]), paste0(".pred_", found$actions))
+  )
+  tibble::new_tibble(c(as.list(own), added), nrow = nrow(own))
+}
+
 #' Participants beside the group model
 #'
 #' @param x A [spice_group()].
@@ -18,7 +52,8 @@ augment.spice_group <- function(x, ...) {
   table <- x$participants
   if (is.null(table)) {
     abort_spicestat("config", paste0(
-      "method = \"", x$method, "\" has no fitted values of participants. To mend it: use another method of spice_group()."
+      "method = \"", x$method, "\" has no fitted values of participants. To mend it: use another method of ",
+      "spice_group()."
     ))
   }
   renamed <- names(table) %in% names(augment_names)

@@ -13,7 +13,8 @@
 #' @examples
 #' autoplot(example_fit)
 #' autoplot(example_fit, type = "presence")
-autoplot.spice_fit <- function(object, type = c("caterpillar", "presence"), conf.level = 0.95, ...) { # nolint: object_name_linter.
+autoplot.spice_fit <- function(object, type = c("caterpillar", "presence"), # nolint: object_name_linter.
+                               conf.level = 0.95, ...) { # nolint: object_name_linter.
   switch(rlang::arg_match(type),
     caterpillar = caterpillar_plot(object, conf.level),
     presence = presence_plot(object)
@@ -27,8 +28,8 @@ plot.spice_fit <- function(x, ...) {
   invisible(x)
 }
 
-caterpillar_plot <- function(object, conf.level) { # nolint: object_name_linter.
-  table <- caterpillar_table(tidy(object, conf.int = TRUE, conf.level = conf.level))
+caterpillar_plot <- function(object, conf_level) {
+  table <- caterpillar_table(tidy(object, conf.int = TRUE, conf.level = conf_level))
   ggplot2::ggplot(table, ggplot2::aes(.data$estimate, .data$rank, colour = .data$state)) +
     ggplot2::geom_vline(
       ggplot2::aes(xintercept = .data$estimate),
@@ -43,7 +44,7 @@ caterpillar_plot <- function(object, conf.level) { # nolint: object_name_linter.
     state_scale() +
     ggplot2::scale_y_continuous(breaks = NULL, expand = ggplot2::expansion(add = 1)) +
     ggplot2::labs(
-      x = paste0("Estimate with ", 100 * conf.level, "% interval; dashed: mean"),
+      x = paste0("Estimate with ", 100 * conf_level, "% interval; dashed: mean"),
       y = "Participants, ordered by estimate"
     ) +
     plot_theme() +

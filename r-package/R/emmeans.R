@@ -18,13 +18,13 @@ NULL
 
 #' @rdname emmeans-methods
 #' @exportS3Method emmeans::recover_data
-recover_data.spice_group <- function(object, data = NULL, ...) {
+recover_data.spice_group <- function(object, data = NULL, ...) { # nolint: object_name_linter.
   emmeans::recover_data(quote(spice_group()), stats::terms(object), na.action = NULL, data = model_data(object), ...)
 }
 
 #' @rdname emmeans-methods
 #' @exportS3Method emmeans::emm_basis
-emm_basis.spice_group <- function(object, trms, xlev, grid, ...) {
+emm_basis.spice_group <- function(object, trms, xlev, grid, ...) { # nolint: object_name_linter.
   contrasts <- attr(stats::model.matrix(trms, stats::model.frame(object)), "contrasts")
   frame <- stats::model.frame(trms, grid, na.action = stats::na.pass, xlev = xlev)
   X <- stats::model.matrix(trms, frame, contrasts.arg = contrasts) # nolint: object_name_linter.

@@ -18,7 +18,8 @@ fit_brms <- function(problem, settings, call) {
     fits[[key]] <- heard$value
     if (is.null(first)) first <- heard$value
   }
-  found <- Map(describe_brms, fits, problem$equations, MoreArgs = list(design = problem$design, level = problem$conf_level))
+  shared <- list(design = problem$design, level = problem$conf_level)
+  found <- Map(describe_brms, fits, problem$equations, MoreArgs = shared)
   rows <- function(name) do.call(rbind, unname(lapply(found, `[[`, name)))
   list(
     fit = fits, fixed = rows("fixed"), ran_pars = rows("ran_pars"), ran_vals = rows("ran_vals"),

@@ -77,7 +77,8 @@ mixed_formula <- function(problem) {
 fit_mixed <- function(model, problem, control, call) {
   heard <- eval_model(model, problem$formula, data = stacked_data(problem), control = control)
   if (inherits(heard$value, "error")) {
-    abort_spicestat("numerical", paste0("the mixed model cannot be fitted: ", conditionMessage(heard$value)), call = call)
+    reason <- conditionMessage(heard$value)
+    abort_spicestat("numerical", paste0("the mixed model cannot be fitted: ", reason), call = call)
   }
   heard
 }

@@ -72,11 +72,14 @@ check_group_options <- function(options, call) {
       "unknown adjustment of p-values. Got: '", options$adjust, "'. Allowed: ", paste(adjustments, collapse = ", "), "."
     ), call = call)
   }
-  limit <- options$max_unidentified
-  if (!is.numeric(limit) || length(limit) != 1 || is.na(limit) || limit < 0 || limit > 1) {
+  if (!is_share(options$max_unidentified)) {
     abort_spicestat("config", "`max_unidentified` is out of range. Allowed: a share in [0, 1].", call = call)
   }
   check_level(options$conf_level, call)
+}
+
+is_share <- function(x) {
+  is.numeric(x) && length(x) == 1 && isTRUE(x >= 0 && x <= 1)
 }
 
 #' Everything that an engine reads

@@ -21,7 +21,8 @@
 #' @export
 #' @examples
 #' tidy(example_fit, conf.int = TRUE)
-tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, conf.level = 0.95, ...) { # nolint: object_name_linter.
+tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, # nolint: object_name_linter.
+                           conf.level = 0.95, ...) { # nolint: object_name_linter.
   if (!identical(effects, "ran_coefs")) {
     abort_spicestat("config", paste0(
       "a fit has no such effects. Got: ", paste(effects, collapse = ", "), ". Allowed: ran_coefs. To mend it: ",

@@ -96,7 +96,8 @@ test_that("$fit has metafor's own objects, by coefficient", {
   expect_equal(rownames(updated$beta), c("intrcpt", "age"))
   expect_equal(nrow(ranef(group)$participant), 40)
   expect_equal(
-    tidy(group, effects = "ran_coefs")$estimate, unname(c(metafor::blup(group$fit[[1]])$pred, metafor::blup(group$fit[[2]])$pred))
+    tidy(group, effects = "ran_coefs")$estimate,
+    unname(c(metafor::blup(group$fit[[1]])$pred, metafor::blup(group$fit[[2]])$pred))
   )
   joint <- group_cohort(data, method = "metafor", joint = TRUE)
   expect_s3_class(joint$fit, "rma.mv")

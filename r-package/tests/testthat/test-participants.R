@@ -42,7 +42,8 @@ test_that("the first level is the reference, whatever the session's contrasts", 
   on.exit(options(old))
   data <- with_names()
   data$grade <- factor(c("low", "mid", "high", "low", "mid", "high"), c("low", "mid", "high"), ordered = TRUE)
-  expect_equal(colnames(group_design(~ sex + grade, data, here)$matrix), c("(Intercept)", "sexm", "grademid", "gradehigh"))
+  names <- colnames(group_design(~ sex + grade, data, here)$matrix)
+  expect_equal(names, c("(Intercept)", "sexm", "grademid", "gradehigh"))
 })
 
 test_that("scale() keeps its centre when the formula is used on other rows", {
@@ -65,10 +66,12 @@ test_that("formulas that cannot be used are refused with the engine's codes", {
   expect_error(design(~ poly(age, 3) * sex), class = "spicestat_error")
   expect_error(design(~sex, transform(with_names(), sex = "m")), "single level", class = "spicestat_error_covariate")
   expect_error(
-    design(~age, transform(with_names(), age = age / 0)), "is infinite for participants", class = "spicestat_error_covariate"
+    design(~age, transform(with_names(), age = age / 0)), "is infinite for participants",
+    class = "spicestat_error_covariate"
   )
   expect_error(
-    design(~ log(age - 20), with_names()), "missing or infinite for participants 'a'", class = "spicestat_error_covariate"
+    design(~ log(age - 20), with_names()), "missing or infinite for participants 'a'",
+    class = "spicestat_error_covariate"
   )
   expect_error(
     design(~age, transform(with_names(), age = as.Date("2020-01-01") + age)), "unusable type",

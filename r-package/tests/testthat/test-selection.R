@@ -59,7 +59,10 @@ test_that("modules and terms are chosen by name", {
   expect_named(selected_of(estimates(), modules = "x")$equations, "x:1")
   expect_named(selected_of(estimates(), terms = "v")$equations, "beta:v")
   expect_error(selected_of(estimates(), modules = "q"), "'beta', 'x'", class = "spicestat_error_config")
-  expect_error(selected_of(estimates(), modules = "x", terms = "v"), "no equation has both", class = "spicestat_error_config")
+  expect_error(
+    selected_of(estimates(), modules = "x", terms = "v"), "no equation has both",
+    class = "spicestat_error_config"
+  )
 })
 
 test_that("tables that are none are refused", {
