@@ -40,12 +40,13 @@
 #' estimates, as `"meta"` does: the same participants and coefficients enter,
 #' with the same warnings, and inference is withheld by the same rule. `$fit`
 #' is the package's own object, for use with emmeans, parameters,
-#' broom.mixed and so on.
+#' broom.mixed and so on. `emmeans::emmeans(group, ~ diagnosis | coefficient)`
+#' works on the group model itself, whatever its method.
 #' * `"metafor"`: the model of `"meta"`. `$fit` is a list of `rma` objects, by
 #'   coefficient: `$fit[["beta:x_value_reward"]]`. With `joint = TRUE` all
 #'   coefficients together, with their known covariances and an unstructured
 #'   covariance between participants, in one `rma.mv` (the model of
-#'   `"multivariate_meta"`, whose own search is more exact). Settings:
+#'   `"multivariate_meta"`, whose own search is faster and more exact). Settings:
 #'   `estimator` (`"REML"` or `"ML"`), `knapp_hartung` (`TRUE`), `joint` (`FALSE`).
 #' * `"lme4"`: the model of `"mixed"`; `$fit` is one `lmerModLmerTest` (without
 #'   lmerTest an `lmerMod`, and degrees of freedom N - p instead of

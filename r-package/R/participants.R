@@ -35,6 +35,8 @@ align_people <- function(participants, people, id, call) {
   if (is.null(people)) {
     return(list(people = data.frame(participant = participants), positions = seq_along(keys)))
   }
+  # a data.table would take [ for a join
+  people <- as.data.frame(people)
   given <- id_key(people[[id]])
   given[is.na(people[[id]])] <- NA
   check_one_row_each(people[[id]], given, call)

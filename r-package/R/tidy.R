@@ -103,11 +103,17 @@ effect_columns <- c(
 columns_of <- function(effect, group) {
   always <- c("effect", "component", "sparse.term", "term", "estimate", interval)
   c(always, switch(effect,
-    fixed = c("std.error", "statistic", "df", "p.value", "p.adjusted"),
+    fixed = c(if (has_parts(group)) "group", "std.error", "statistic", "df", "p.value", "p.adjusted"),
     ran_pars = c("group", if (has_spread_errors(group)) "std.error"),
     ran_vals = c("group", "level", "std.error"),
     ran_coefs = c("group", "level")
   ))
+}
+
+# hurdle models have two parts, which `group` names
+has_parts <- function(group) {
+  rows <- group$coefficients
+  any(!is.na(rows$group[rows$effect == "fixed"]))
 }
 
 has_spread_errors <- function(group) {

@@ -173,3 +173,27 @@ test_that("no Python is asked", {
   ))
   expect_match(output, "started: FALSE", all = FALSE)
 })
+
+test_that("a fit, its tidy table and a formula as text give the same model", {
+  group <- spice_group(example_fit, ~ diagnosis + age, method = "metafor")
+  of_table <- spice_group(
+    tidy(example_fit), "~ diagnosis + age",
+    data = example_fit$people, method = "metafor"
+  )
+  expect_equal(tidy(of_table), tidy(group))
+  expect_error(
+    spice_group(tidy(example_fit), ~age, method = "metafor"), "no covariates were given",
+    class = "spicestat_error_formula"
+  )
+})
+
+test_that("numbers as ids and levels in an order of one's own are kept", {
+  data <- cohort()
+  data$people$id <- as.integer(1e5 * seq_len(40))
+  data$table$participant <- rep(as.numeric(data$people$id), 2)
+  data$people$ill <- factor(data$people$ill, c("yes", "no"))
+  group <- group_cohort(data, method = "metafor")
+  expect_equal(unique(tidy(group)$term), c("(Intercept)", "illno", "age"))
+  expect_equal(tidy(group, effects = "ran_vals")$level[1], "100000")
+  expect_equal(rownames(ranef(group)$participant)[2], "200000")
+})
