@@ -156,8 +156,9 @@ abort_ended <- function(worker, call) {
   status <- worker$get_exit_status()
   last <- last_lines(the$log)
   the$worker <- NULL
-  if (any(grepl("No module named|ImportError", last))) {
-    abort_no_engine(utils::tail(last, 1), call, chosen_python(call))
+  missing <- grep("No module named|ImportError", last, value = TRUE)
+  if (length(missing) > 0) {
+    abort_no_engine(utils::tail(missing, 1), call, chosen_python(call))
   }
   abort_spicestat(
     "process",
@@ -176,6 +177,6 @@ abort_ended <- function(worker, call) {
 
 last_lines <- function(file, most = 3) {
   lines <- tryCatch(readLines(file, warn = FALSE), error = function(error) character())
-  lines <- strtrim(lines[nzchar(lines)], 100)
+  lines <- strtrim(lines[nzchar(lines)], 300)
   utils::tail(lines, most)
 }
