@@ -51,21 +51,29 @@ spice_model <- function(modules, states, betas = names(states)[1], hidden = char
                         counterfactual = FALSE, name = "declared") {
   call <- rlang::current_env()
   if (inherits(modules, "spice_module")) modules <- list(modules)
-  if (!is.list(modules) || length(modules) == 0 || !all(vapply(modules, inherits, NA, "spice_module"))) {
-    abort_spicestat("config", "`modules` must be a list of spice_module()s.", call = call)
-  }
-  if (!is.numeric(states) || length(states) == 0 || anyNA(states) || !rlang::is_named(states)) {
-    abort_spicestat(
-      "config", "`states` must be numbers with names, such as c(x_value = 0.5).",
-      call = call
-    )
-  }
+  check_modules(modules, call)
+  check_states(states, call)
   parts <- list(
     modules = modules, states = states, betas = as.character(betas), hidden = as.character(hidden),
     inputs = as.character(inputs), counterfactual = isTRUE(counterfactual), name = one_text(name, "name", call)
   )
   check_model_names(parts, call)
   structure(parts, class = "spice_model")
+}
+
+check_modules <- function(modules, call) {
+  if (!is.list(modules) || length(modules) == 0 || !all(vapply(modules, inherits, NA, "spice_module"))) {
+    abort_spicestat("config", "`modules` must be a list of spice_module()s.", call = call)
+  }
+}
+
+check_states <- function(states, call) {
+  if (!is.numeric(states) || length(states) == 0 || anyNA(states) || !rlang::is_named(states)) {
+    abort_spicestat(
+      "config", "`states` must be numbers with names, such as c(x_value = 0.5).",
+      call = call
+    )
+  }
 }
 
 #' @rdname spice_model

@@ -132,18 +132,27 @@ print.spice_power <- function(x, ...) {
 autoplot.spice_power <- function(object, ...) {
   table <- tidy(object)
   table$trials <- factor(table$n.trials)
-  table$panel <- paste("effect", format(table$effect, trim = TRUE))
+  table$panel <- factor(paste("effect", table$effect), levels = paste("effect", sort(unique(table$effect))))
+  # intervals of the same number of participants side by side
+  beside <- ggplot2::position_dodge(width = 0.03 * max(diff(range(table$n.participants)), 1))
   ggplot2::ggplot(table, ggplot2::aes(.data$n.participants, .data$power, colour = .data$trials)) +
     ggplot2::geom_hline(yintercept = object$glance$alpha, colour = "grey55", linewidth = 0.4, linetype = "22") +
-    ggplot2::geom_line(linewidth = 0.6) +
+    ggplot2::geom_line(linewidth = 0.6, position = beside) +
     ggplot2::geom_pointrange(
       ggplot2::aes(ymin = .data$conf.low, ymax = .data$conf.high),
-      size = 0.3, linewidth = 0.6
+      size = 0.3, linewidth = 0.6, position = beside
     ) +
     ggplot2::facet_wrap(~panel) +
+    ggplot2::scale_x_continuous(breaks = sort(unique(table$n.participants)), minor_breaks = NULL) +
     ggplot2::scale_y_continuous(limits = c(0, 1), labels = function(x) paste0(100 * x, "%")) +
     ggplot2::scale_colour_manual("Trials", values = trial_colours(nlevels(table$trials))) +
-    ggplot2::labs(x = "Participants", y = "Power with 95% interval; dashed: level of the test") +
+    ggplot2::labs(
+      x = "Participants", y = "Power",
+      caption = paste0(
+        "Bars: ", 100 * table$conf.level[[1]], "% intervals of ", object$glance$n_simulations,
+        " studies each; dashed: level of the test"
+      )
+    ) +
     plot_theme()
 }
 

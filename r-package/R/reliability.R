@@ -20,7 +20,7 @@
 #'   block, such as `c("1" = "before", "2" = "before", "3" = "after")`; adds
 #'   test-retest correlations.
 #' @param n_splits Number of random splits.
-#' @param conf.level Level of the intervals.
+#' @param conf_level Level of the intervals.
 #' @param seed Whole number from 0. `NULL` draws one from R's random numbers, so
 #'   that [set.seed()] decides.
 #' @return An object of class `spice_reliability`, whose `tidy()` is a tibble
@@ -31,14 +31,14 @@
 #' \donttest{
 #' if (spicestat_available()) spice_reliability(example_fit, "model")
 #' }
-spice_reliability <- function(fit, methods = c("odd_even", "first_second", "random", "model"), # nolint: object_name_linter.
-                              unit = c("block", "trial"), sessions = NULL, n_splits = 10, conf.level = 0.95,
+spice_reliability <- function(fit, methods = c("odd_even", "first_second", "random", "model"),
+                              unit = c("block", "trial"), sessions = NULL, n_splits = 10, conf_level = 0.95,
                               seed = 0) {
   call <- rlang::current_env()
   check_fit(fit, call)
   settings <- list(
     methods = methods, unit = one_of(unit, c("block", "trial"), "unit", call), n_splits = n_splits,
-    conf_level = check_level(conf.level), seed = whole_seed(seed, call)
+    conf_level = check_level(conf_level), seed = whole_seed(seed, call)
   )
   options <- c(engine_options(settings, call), list(sessions = sent_sessions(sessions, call)))
   tables <- with_fit_folder(fit, function(folder) call_bridge("reliability", folder, options, call = call))

@@ -102,9 +102,36 @@ start_worker <- function(call) {
   tryCatch(
     processx::process$new(
       python, c("-m", "spicestat.r.worker"),
-      stdin = "|", stdout = the$log, stderr = "2>&1", cleanup = TRUE
+      stdin = "|", stdout = the$log, stderr = "2>&1", env = worker_environment(), cleanup = TRUE
     ),
     error = function(error) abort_no_engine(conditionMessage(error), call, python)
+  )
+}
+
+#' The environment variables without what R has put before the library path
+#'
+#' Python would load the system's libpython, OpenSSL and BLAS for its own.
+#' @noRd
+worker_environment <- function(variables = Sys.getenv()) {
+  for (name in intersect(c("LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"), names(variables))) {
+    users <- setdiff(path_entries(variables[[name]]), path_entries(r_library_path()))
+    variables[[name]] <- paste(users, collapse = ":")
+  }
+  stats::setNames(as.character(variables), names(variables))
+}
+
+path_entries <- function(path) strsplit(path, ":", fixed = TRUE)[[1]]
+
+# as the script that starts R on Unix sets it
+r_library_path <- function() {
+  script <- file.path(R.home("etc"), "ldpaths")
+  if (!file.exists(script)) {
+    return("")
+  }
+  code <- paste0("unset R_LD_LIBRARY_PATH LD_LIBRARY_PATH; . '", script, "'; echo \"$R_LD_LIBRARY_PATH\"")
+  tryCatch(
+    suppressWarnings(system2("sh", c("-c", shQuote(code)), stdout = TRUE, stderr = FALSE))[1],
+    error = function(error) ""
   )
 }
 
@@ -129,8 +156,9 @@ abort_ended <- function(worker, call) {
   status <- worker$get_exit_status()
   last <- last_lines(the$log)
   the$worker <- NULL
-  if (any(grepl("No module named|ImportError", last))) {
-    abort_no_engine(utils::tail(last, 1), call, chosen_python(call))
+  missing <- grep("No module named|ImportError", last, value = TRUE)
+  if (length(missing) > 0) {
+    abort_no_engine(utils::tail(missing, 1), call, chosen_python(call))
   }
   abort_spicestat(
     "process",
@@ -149,6 +177,6 @@ abort_ended <- function(worker, call) {
 
 last_lines <- function(file, most = 3) {
   lines <- tryCatch(readLines(file, warn = FALSE), error = function(error) character())
-  lines <- strtrim(lines[nzchar(lines)], 100)
+  lines <- strtrim(lines[nzchar(lines)], 300)
   utils::tail(lines, most)
 }

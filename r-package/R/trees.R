@@ -18,12 +18,8 @@ write_node <- function(x, to) {
     write_letter("N", to)
   } else if (is.list(x)) {
     write_list(x, to)
-  } else if (length(x) == 1) {
-    write_scalar(x, to)
-  } else if (is.logical(x)) {
-    write_list(as.list(x), to)
-  } else if (is.atomic(x) && typeof(x) %in% c("integer", "double", "character")) {
-    write_vector(x, to)
+  } else if (is.atomic(x) && typeof(x) %in% c("logical", "integer", "double", "character")) {
+    write_atomic(x, to)
   } else {
     abort_spicestat(
       "config",
@@ -32,6 +28,16 @@ write_node <- function(x, to) {
         i = "Python objects need options(spicestat.engine = \"embedded\")."
       )
     )
+  }
+}
+
+write_atomic <- function(x, to) {
+  if (length(x) == 1) {
+    write_scalar(x, to)
+  } else if (is.logical(x)) {
+    write_list(as.list(x), to)
+  } else {
+    write_vector(x, to)
   }
 }
 
