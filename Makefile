@@ -49,7 +49,8 @@ test-python: setup-python ## pytest, with the examples in the docstrings
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --durations=10
 
 test-r: install-r ## testthat on the installed R package
-	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
+	@scripts/setup-numpy1.sh
+	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required SPICESTAT_NUMPY1_PYTHON=$(CURDIR)/build/numpy1/bin/python Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
 	@Rscript --vanilla tests/readme.R
 
 check-r: setup-python setup-r ## R CMD build and R CMD check --as-cran; any finding fails

@@ -2,7 +2,8 @@
 # Install R and the R packages that the tests, the checks and the vignettes need; only what is missing.
 set -euo pipefail
 
-packages=(reticulate generics tibble rlang cli ggplot2 testthat knitr rmarkdown roxygen2 lintr metafor lme4 lmerTest jsonlite)
+packages=(reticulate generics tibble rlang cli ggplot2 nlme testthat knitr rmarkdown roxygen2 lintr metafor lme4 lmerTest glmmTMB
+  brms emmeans mvtnorm insight parameters broom broom.mixed jsonlite)
 
 missing_packages() {
   Rscript --vanilla -e 'wanted <- commandArgs(TRUE)

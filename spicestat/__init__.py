@@ -13,11 +13,14 @@ __version__ = "0.1.0"
 _HOME = {
     "CoefficientTable": "spicestat.equations.coefficients",
     "GroupResult": "spicestat.group",
+    "ModelDeclaration": "spicestat.precoded.declared",
+    "ModuleDeclaration": "spicestat.precoded.declared",
     "SpiceConfig": "spicestat.models.config",
     "SpiceEstimator": "spicestat.estimator",
     "SpiceFit": "spicestat.fit",
     "TrialTable": "spicestat.trials",
     "load_fit": "spicestat.fit",
+    "predict_choices": "spicestat.choice_predictions",
     "read_coefficients": "spicestat.equations.coefficients",
     "read_trials": "spicestat.trials",
     "simulate_cohort": "spicestat.simulate",
@@ -27,11 +30,13 @@ _HOME = {
     "spice_group": "spicestat.group",
     "spice_power": "spicestat.power",
     "spice_reliability": "spicestat.reliability",
+    "spice_update": "spicestat.updating",
 }
 
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
+    from spicestat.choice_predictions import predict_choices as predict_choices
     from spicestat.compare import spice_compare as spice_compare
     from spicestat.equations.coefficients import CoefficientTable as CoefficientTable
     from spicestat.equations.coefficients import read_coefficients as read_coefficients
@@ -43,11 +48,14 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.group import spice_group as spice_group
     from spicestat.models.config import SpiceConfig as SpiceConfig
     from spicestat.power import spice_power as spice_power
+    from spicestat.precoded.declared import ModelDeclaration as ModelDeclaration
+    from spicestat.precoded.declared import ModuleDeclaration as ModuleDeclaration
     from spicestat.reliability import spice_reliability as spice_reliability
     from spicestat.sample_splitting import spice_fit_split as spice_fit_split
     from spicestat.simulate import simulate_cohort as simulate_cohort
     from spicestat.trials import TrialTable as TrialTable
     from spicestat.trials import read_trials as read_trials
+    from spicestat.updating import spice_update as spice_update
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ __all__ = [
     "NestedRError",
     "NotFittedError",
     "NumericalError",
+    "REngineError",
     "ScaleWarning",
     "ShapeError",
     "SpicestatError",
@@ -123,6 +124,12 @@ class NestedRError(SpicestatError):
     """R was asked for from Python inside R, which would abort the process."""
 
     code = "nested_r"
+
+
+class REngineError(SpicestatError):
+    """R or one of its packages is missing, or a model cannot be fitted there."""
+
+    code = "r_engine"
 
 
 class SpicestatWarning(UserWarning):

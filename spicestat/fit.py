@@ -26,13 +26,16 @@ from spicestat.errors import ConfigError, StorageError
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded import PRECODED
+from spicestat.precoded import PRECODED, DeclaredModel, ModelDeclaration
 from spicestat.storage import load_estimator, save_estimator, write_folder
 from spicestat.tables import TableSource
 from spicestat.training.loop import Progress, rnn_nll
 from spicestat.trials import TrialTable, load_trials, read_trials
 
 __all__ = ["SpiceFit", "assemble_fit", "lay_out_coefficients", "load_fit", "spice_fit"]
+
+Model = str | ModelDeclaration | tuple[type[BaseRNN], SpiceConfig]
+"""What `spice_fit` takes as a model."""
 
 _CONF_LEVEL = 0.95
 
@@ -159,7 +162,7 @@ def spice_fit(
     people: TableSource | None = None,
     actions: Sequence[Hashable] | None = None,
     reward_scaling: Literal["minmax"] | None = None,
-    model: str | tuple[type[BaseRNN], SpiceConfig] = "choice",
+    model: Model = "choice",
     structure: Structure = "population",
     criterion: Criterion | None = None,
     degree: int = 1,
@@ -180,8 +183,10 @@ def spice_fit(
     ----------
     trials : DataFrame, path or TrialTable
         One row per trial; see `read_trials`, which also explains ``participant`` to ``reward_scaling``.
-    model : str or (rnn class, config), default "choice"
-        A name in `spicestat.precoded.PRECODED`, or a custom model. The precoded ones learn from the
+    model : str, ModelDeclaration or (rnn class, config), default "choice"
+        A name in `spicestat.precoded.PRECODED`, or a custom model: declared by naming its states and modules
+        (`spicestat.precoded.ModelDeclaration`, whose ``inputs`` are read without being named here) or
+        programmed. The precoded ones learn from the
         chosen action's reward only, ``"counterfactual"`` from all that are shown (``reward`` then names one
         column per action); additional ``inputs`` need a custom model. ``"drift_diffusion"``
         needs response times (``rt``).
@@ -236,12 +241,16 @@ def spice_fit(
         "actions": actions,
         "reward_scaling": reward_scaling,
     }
+    if isinstance(model, ModelDeclaration) and not inputs and not isinstance(trials, TrialTable):
+        reading["inputs"] = model.inputs
     table = _table(trials, reading)
     name, (rnn_class, config) = _model(model)
     if isinstance(model, str) and table.inputs:
         raise ConfigError(
             f"the model '{model}' has no use for additional inputs", got=list(table.inputs), do="pass a custom model"
         )
+    if issubclass(rnn_class, DeclaredModel):
+        _check_inputs(rnn_class.declaration, table)
     if rt is not None and not rnn_class.needs_times:
         raise ConfigError(
             f"the model '{name}' has no use for response times",
@@ -317,14 +326,30 @@ def _table(trials: TableSource | TrialTable, reading: dict[str, Any]) -> TrialTa
     return trials
 
 
-def _model(model: str | tuple[type[BaseRNN], SpiceConfig]) -> tuple[str, tuple[type[BaseRNN], SpiceConfig]]:
+def _model(model: Model) -> tuple[str, tuple[type[BaseRNN], SpiceConfig]]:
     if isinstance(model, str) and model in PRECODED:
         return model, PRECODED[model]
+    if isinstance(model, ModelDeclaration):
+        return model.name, model.build()
     if isinstance(model, tuple) and len(model) == 2:
         rnn_class, config = model
         if isinstance(rnn_class, type) and issubclass(rnn_class, BaseRNN) and isinstance(config, SpiceConfig):
             return rnn_class.__name__, (rnn_class, config)
-    raise ConfigError("unknown model", got=model, allowed=f"{', '.join(PRECODED)}, or (BaseRNN subclass, SpiceConfig)")
+    raise ConfigError(
+        "unknown model",
+        got=model,
+        allowed=f"{', '.join(PRECODED)}, a ModelDeclaration, or (BaseRNN subclass, SpiceConfig)",
+    )
+
+
+def _check_inputs(model: ModelDeclaration, table: TrialTable) -> None:
+    if tuple(table.inputs) != tuple(model.inputs):
+        raise ConfigError(
+            "the trials have other additional inputs than the model",
+            got=list(table.inputs),
+            allowed=list(model.inputs),
+            do="declare the model with these `inputs`, in this order",
+        )
 
 
 def assemble_fit(table: TrialTable, data: SequenceDataset, estimator: SpiceEstimator, model: str) -> SpiceFit:

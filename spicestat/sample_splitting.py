@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from spicestat.dataset import SequenceDataset
-from spicestat.equations.refit import RefitResult, refit
+from spicestat.equations.refit import refit
 from spicestat.equations.typical import with_typical_equations
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning
 from spicestat.fit import SpiceFit, assemble_fit, spice_fit
+from spicestat.further_trials import warn_unidentified
 from spicestat.labels import labels_to_series
 from spicestat.settings import real_number, whole_number
 from spicestat.tables import TableSource
@@ -170,7 +171,7 @@ def spice_fit_split(
     data = SequenceDataset.from_trials(parts.estimation)
     found = refit(estimator.rnn_model_, data, estimator.equations_)
     estimator.adopt_refit(with_typical_equations(found))
-    _warn_unidentified(found)
+    warn_unidentified(found, "their estimation blocks")
     fit = assemble_fit(parts.estimation, data, estimator, discovered.coefficients.info["model"])
     record = {
         "share": float(share),
@@ -181,17 +182,6 @@ def spice_fit_split(
     }
     info = {**fit.coefficients.info, "sample_splitting": record}
     return replace(fit, coefficients=replace(fit.coefficients, info=info))
-
-
-def _warn_unidentified(found: RefitResult) -> None:
-    lost = int((~found.converged | found.unidentified).sum())
-    if lost:
-        warnings.warn(
-            f"{lost} of {len(found.converged)} participants have no identified estimate on their estimation blocks "
-            "(see the columns 'converged' and 'at_bound'); their standard errors are missing.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
 
 
 def _sorted_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -23,14 +23,16 @@ from spicestat.model_files import (
 )
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded import PRECODED
+from spicestat.precoded import PRECODED, DeclaredModel, ModelDeclaration
 
-__all__ = ["check_target", "load_estimator", "save_estimator", "write_folder"]
+__all__ = ["check_target", "load_estimator", "register_model", "save_estimator", "write_folder"]
 
 _FORMAT = 1
 _MANIFEST = "fit.json"
 _WEIGHTS = "rnn.safetensors"
 _EQUATIONS = "equations.json"
+_DECLARED, _DECLARATION = "declared", "declaration"
+_REGISTERED: dict[str, tuple[type[BaseRNN], SpiceConfig]] = {}
 _NOT_STORED = ("rnn_class", "spice_config", "progress")
 
 
@@ -100,6 +102,7 @@ def save_estimator(estimator: SpiceEstimator, folder: Path, extra: dict[str, Any
         "format": _FORMAT,
         "spicestat": version("spicestat"),
         "model": _model_name(estimator.rnn_class, estimator.spice_config),
+        **_declaration(estimator.rnn_class),
         "params": params,
         "training": asdict(estimator.training_),
         "extra": extra or {},
@@ -138,7 +141,7 @@ def load_estimator(
     if manifest.get("format") != _FORMAT:
         raise StorageError(f"'{source}' has an unknown format", got=manifest.get("format"), allowed=_FORMAT)
     if rnn_class is None or spice_config is None:
-        rnn_class, spice_config = _model_of(str(manifest.get("model")))
+        rnn_class, spice_config = _model_of(manifest, source)
     try:
         estimator = SpiceEstimator(rnn_class, spice_config, **manifest["params"])
         estimator.rnn_model_ = estimator.build_model().eval()
@@ -153,17 +156,43 @@ def load_estimator(
     return estimator, extra if isinstance(extra, dict) else {}
 
 
+def register_model(rnn_class: type[BaseRNN], spice_config: SpiceConfig) -> None:
+    """Let fits of a programmed model be loaded by the name of its class, for the rest of the session.
+
+    Raises
+    ------
+    ConfigError
+        It is no subclass of BaseRNN, or has no SpiceConfig.
+    """
+    if not (isinstance(rnn_class, type) and issubclass(rnn_class, BaseRNN) and isinstance(spice_config, SpiceConfig)):
+        raise ConfigError("a model is a subclass of BaseRNN with a SpiceConfig", got=(rnn_class, spice_config))
+    _REGISTERED[_model_name(rnn_class, spice_config)] = (rnn_class, spice_config)
+
+
 def _model_name(rnn_class: type[BaseRNN], config: SpiceConfig) -> str:
     for name, (known_class, known_config) in PRECODED.items():
         if rnn_class is known_class and config == known_config:
             return name
-    return f"custom:{rnn_class.__qualname__}"
+    return _DECLARED if issubclass(rnn_class, DeclaredModel) else f"custom:{rnn_class.__qualname__}"
 
 
-def _model_of(name: str) -> tuple[type[BaseRNN], SpiceConfig]:
-    if name not in PRECODED:
+def _declaration(rnn_class: type[BaseRNN]) -> dict[str, Any]:
+    """Return what a declared model's manifest has besides: the declaration, as data."""
+    return {_DECLARATION: rnn_class.declaration.to_dict()} if issubclass(rnn_class, DeclaredModel) else {}
+
+
+def _model_of(manifest: dict[str, Any], source: Path) -> tuple[type[BaseRNN], SpiceConfig]:
+    name = str(manifest.get("model"))
+    if name == _DECLARED:
+        stored = manifest.get(_DECLARATION)
+        try:
+            return ModelDeclaration.from_dict(stored if isinstance(stored, dict) else {}).build()
+        except ConfigError as error:
+            raise StorageError(f"'{source}' is damaged: {error}", do="save the fit again") from error
+    known = {**_REGISTERED, **PRECODED}
+    if name not in known:
         raise ConfigError(
             f"the fit used the model '{name}', which spicestat does not know",
-            do="pass rnn_class and spice_config to the loading function",
+            do="pass rnn_class and spice_config to the loading function, or call spicestat.storage.register_model()",
         )
-    return PRECODED[name]
+    return known[name]

@@ -1,27 +1,35 @@
-#' Plot a fit or a group model
+#' Plot a fit
 #'
-#' A fit is shown as one panel per estimated term of the equations, with participants
-#' ordered by their estimates: how different are people, compared with how
-#' well each is known? A group model is shown as a forest plot with one panel
-#' per module and covariate, for coefficients of different modules can differ
-#' in size a hundredfold.
-#'
-#' @param object A [spice_fit()] or [spice_group()].
-#' @param conf.level Level of the intervals; for a group model `NULL` takes
-#'   that of the analysis.
-#' @param intercept Show the intercepts of a group model, too?
-#' @param ... Not used.
-#' @return A `ggplot` object.
-#' @name autoplot.spice_fit
+#' @param object,x A [spice_fit()].
+#' @param type `"caterpillar"`: one panel per estimated term of the equations,
+#'   with participants ordered by their estimates: how different are people,
+#'   compared with how well each is known? `"presence"`: the share of
+#'   participants whose equation has each term, with 95 % Wilson intervals, and
+#'   the mean inclusion probability where an ensemble gives one.
+#' @param conf.level Level of the intervals of the estimates.
+#' @param ... Not used; for `plot()`, passed on to `autoplot()`.
+#' @return A `ggplot` object; `plot()` draws it and returns `x`, invisibly.
+#' @export
 #' @examples
 #' autoplot(example_fit)
-#' autoplot(example_group)
-NULL
+#' autoplot(example_fit, type = "presence")
+autoplot.spice_fit <- function(object, type = c("caterpillar", "presence"), # nolint: object_name_linter.
+                               conf.level = 0.95, ...) { # nolint: object_name_linter.
+  switch(rlang::arg_match(type),
+    caterpillar = caterpillar_plot(object, conf.level),
+    presence = presence_plot(object)
+  )
+}
 
 #' @rdname autoplot.spice_fit
 #' @export
-autoplot.spice_fit <- function(object, conf.level = 0.95, ...) { # nolint: object_name_linter.
-  table <- caterpillar_table(tidy(object, conf.int = TRUE, conf.level = conf.level))
+plot.spice_fit <- function(x, ...) {
+  print(autoplot(x, ...))
+  invisible(x)
+}
+
+caterpillar_plot <- function(object, conf_level) {
+  table <- caterpillar_table(tidy(object, conf.int = TRUE, conf.level = conf_level))
   ggplot2::ggplot(table, ggplot2::aes(.data$estimate, .data$rank, colour = .data$state)) +
     ggplot2::geom_vline(
       ggplot2::aes(xintercept = .data$estimate),
@@ -36,7 +44,7 @@ autoplot.spice_fit <- function(object, conf.level = 0.95, ...) { # nolint: objec
     state_scale() +
     ggplot2::scale_y_continuous(breaks = NULL, expand = ggplot2::expansion(add = 1)) +
     ggplot2::labs(
-      x = paste0("Estimate with ", 100 * conf.level, "% interval; dashed: mean"),
+      x = paste0("Estimate with ", 100 * conf_level, "% interval; dashed: mean"),
       y = "Participants, ordered by estimate"
     ) +
     plot_theme() +
@@ -83,54 +91,45 @@ panel_means <- function(table) {
   stats::aggregate(estimate ~ panel, data = table[table$present, ], FUN = mean)
 }
 
-#' @rdname autoplot.spice_fit
-#' @export
-autoplot.spice_group <- function(object, conf.level = NULL, intercept = FALSE, ...) { # nolint: object_name_linter.
-  level <- if (is.null(conf.level)) object$coefficients$conf_level[[1]] else conf.level
-  table <- forest_table(tidy(object, conf.int = TRUE, conf.level = conf.level), intercept)
-  ggplot2::ggplot(table, ggplot2::aes(.data$estimate, .data$row, colour = .data$verdict)) +
-    ggplot2::geom_vline(xintercept = 0, colour = "grey55", linewidth = 0.4) +
-    ggplot2::geom_linerange(
-      ggplot2::aes(xmin = .data$conf.low, xmax = .data$conf.high),
-      linewidth = 0.8, na.rm = TRUE, show.legend = FALSE
-    ) +
-    ggplot2::geom_point(size = 2.4, na.rm = TRUE) +
-    ggplot2::facet_wrap(~panel, scales = "free", ncol = nlevels(table$term)) +
-    ggplot2::scale_x_continuous(n.breaks = 4, expand = ggplot2::expansion(mult = 0.1)) +
-    ggplot2::scale_colour_manual(NULL, values = verdict_colours, limits = verdicts_shown) +
+presence_plot <- function(object) {
+  table <- presence_table(object$coefficients)
+  ggplot2::ggplot(table, ggplot2::aes(.data$share, .data$row)) +
+    ggplot2::geom_col(fill = "#1F5A87", alpha = 0.75, width = 0.7) +
+    ggplot2::geom_linerange(ggplot2::aes(xmin = .data$low, xmax = .data$high), linewidth = 0.5) +
+    ggplot2::geom_point(ggplot2::aes(.data$inclusion), shape = 5, size = 2, na.rm = TRUE) +
+    ggplot2::facet_wrap(~module, scales = "free_y", ncol = 1) +
+    ggplot2::scale_x_continuous(limits = c(0, 1), expand = ggplot2::expansion(mult = 0.01)) +
     ggplot2::labs(
-      x = paste0("Effect on the coefficient with ", 100 * level, "% interval"), y = NULL,
-      caption = if (any(table$verdict == "withheld")) {
-        "Withheld: too few participants have an identified estimate."
-      }
+      x = "Share of participants with the term (95% interval)", y = NULL,
+      caption = if (any(!is.na(table$inclusion))) "Diamond: mean inclusion probability."
     ) +
     plot_theme() +
     ggplot2::theme(panel.grid.major.y = ggplot2::element_blank())
 }
 
-verdict_colours <- c(
-  "adjusted p < .05" = "#1F5A87", "adjusted p >= .05" = "grey55", "withheld" = "#C8553D"
-)
-
-verdicts_shown <- function(found) {
-  intersect(names(verdict_colours), found)
+presence_table <- function(table) {
+  key <- paste(table$module, table$term, sep = "\r")
+  parts <- split(table, factor(key, unique(key)))
+  number <- function(f) vapply(parts, f, 0, USE.NAMES = FALSE)
+  first <- !duplicated(key)
+  rows <- data.frame(
+    module = factor(table$module[first], unique(table$module)), term = table$term[first],
+    share = number(function(part) mean(part$selected)),
+    inclusion = number(function(part) mean(part$inclusion_prob)),
+    n = number(nrow)
+  )
+  row <- ifelse(rows$term == "1", "constant", rows$term)
+  rows$row <- factor(row, rev(unique(row)))
+  cbind(rows, wilson(rows$share, rows$n))
 }
 
-forest_table <- function(table, intercept) {
-  if (!intercept && any(table$term != "(Intercept)")) {
-    table <- table[table$term != "(Intercept)", ]
-  }
-  small <- table$p.adjusted < 0.05
-  table$verdict <- names(verdict_colours)[ifelse(is.na(small), 3, ifelse(small, 1, 2))]
-  row <- ifelse(table$sparse.term == "1", "constant", table$sparse.term)
-  table$row <- factor(row, levels = rev(unique(row)))
-  table$term <- factor(table$term, levels = unique(table$term))
-  # by row of panels one module, whose coefficients are of one size, by column one covariate
-  table$component <- factor(table$component, levels = unique(table$component))
-  table <- table[order(table$component, table$term), ]
-  panel <- paste(table$component, table$term, sep = "\n")
-  table$panel <- factor(panel, levels = unique(panel))
-  table
+#' Wilson's 95 % interval of a share, which does not leave [0, 1]
+#' @noRd
+wilson <- function(share, n) {
+  z2 <- stats::qnorm(0.975)^2 / n
+  centre <- (share + z2 / 2) / (1 + z2)
+  half <- sqrt(z2 * (share * (1 - share) + z2 / 4)) / (1 + z2)
+  data.frame(low = pmax(centre - half, 0), high = pmin(centre + half, 1))
 }
 
 plot_theme <- function() {

@@ -26,7 +26,8 @@
 #'   (character), `rt` (name of the column of response times in seconds),
 #'   `reward_scaling`, `learning_rate`, `hidden_size`, `embedding_size`,
 #'   `structure`, `device`, and so on.
-#' @param model Name of the model to start from: `"choice"` (learning rate,
+#' @param model A model of your own, from [spice_model()] or
+#'   [spice_python_model()], or the name of one to start from: `"choice"` (learning rate,
 #'   forgetting and choice perseveration; terms that the choices do not need are
 #'   dropped), `"learning_rate"` or `"participant_embedding"` (the same without
 #'   perseveration), `"asymmetric"` (a learning rate for each sign of the
@@ -36,7 +37,8 @@
 #'   `"rescorla_wagner"` (values in log odds).
 #' @param epochs Number of training epochs of the network; `NULL` for the
 #'   engine's default.
-#' @param seed Whole number. The same seed gives the same fit.
+#' @param seed Whole number from 0. The same seed gives the same fit, in Python,
+#'   too. `NULL` draws one from R's random numbers, so that [set.seed()] decides.
 #' @param progress Show progress bars?
 #' @return An object of class `spice_fit`: a list of tibbles.
 #'   * `coefficients`: one row per participant, module and term.
@@ -47,7 +49,9 @@
 #'   * `scores`: negative log likelihood of network, equations and refit.
 #'   * `glance`: one row about the whole fit.
 #'   * `files`: the fit folder, as raw vectors; see [spice_save()].
-#' @seealso [spice_group()] to relate coefficients to covariates,
+#'   * `call`: how it was made, for [update()].
+#' @seealso [predict.spice_fit()], [simulate.spice_fit()] and
+#'   [spice_update()] for what to do with a fit, [spice_group()] to relate coefficients to covariates,
 #'   [tidy.spice_fit()] for the coefficients as one table.
 #' @export
 #' @examples
@@ -63,30 +67,46 @@ spice_fit <- function(trials, participant, choice, reward, block = NULL, trial =
                       model = "choice", epochs = NULL, seed = 0,
                       progress = interactive()) {
   call <- rlang::current_env()
+  written <- match.call()
   check_table(trials, "trials", call)
-  roles <- Filter(Negate(is.null), list(
-    participant = column_name(rlang::enquo(participant), names(trials_of(trials)), "participant", call),
-    choice = column_name(rlang::enquo(choice), names(trials_of(trials)), "choice", call),
-    reward = column_names(rlang::enquo(reward), names(trials_of(trials)), "reward", call),
-    block = column_name(rlang::enquo(block), names(trials_of(trials)), "block", call),
-    trial = column_name(rlang::enquo(trial), names(trials_of(trials)), "trial", call),
-    experiment = column_name(rlang::enquo(experiment), names(trials_of(trials)), "experiment", call)
-  ))
-  offered <- if (is.data.frame(trials)) union(names(trials), names(trials_of(people)))
-  covariates <- column_names(rlang::enquo(covariates), offered, "covariates", call)
-  settings <- c(list(model = model, epochs = epochs, seed = seed, covariates = covariates), list(...))
+  roles <- trial_roles(
+    rlang::enquos(
+      participant = participant, choice = choice, reward = reward,
+      block = block, trial = trial, experiment = experiment
+    ),
+    names(trials_of(trials)), call
+  )
+  covariates <- covariate_names(rlang::enquo(covariates), trials, people, call)
+  settings <- c(list(epochs = epochs, seed = whole_seed(seed, call), covariates = covariates), list(...))
   folder <- tempfile("spice_fit_")
   on.exit(unlink(folder, recursive = TRUE))
   options <- c(
     roles,
     engine_options(settings, call),
-    if (!is.null(people)) list(people = sent_table(people, roles$participant, "people", call)),
-    list(folder = folder)
+    list(model = sent_model(model, call), folder = folder),
+    if (!is.null(people)) list(people = sent_table(people, roles$participant, "people", call))
   )
-  table <- sent_table(trials, c(unlist(roles), settings$inputs, covariates), "trials", call)
-  callback <- new_progress(progress)
-  tables <- call_bridge("fit", table, options, if (!is.null(callback)) as_callback(callback), call = call)
-  new_spice_fit(tables, read_folder(folder))
+  needed <- c(unlist(roles), settings$inputs, if (inherits(model, "spice_model")) model$inputs, covariates)
+  table <- sent_table(trials, needed, "trials", call)
+  tables <- call_bridge("fit", table, options, progress = new_progress(progress), call = call)
+  new_spice_fit(tables, read_folder(folder), written)
+}
+
+#' Columns by their roles, without those that were not given
+#'
+#' @param quos Named quosures.
+#' @noRd
+trial_roles <- function(quos, available, call) {
+  read <- lapply(names(quos), function(role) {
+    one <- if (role == "reward") column_names else column_name
+    one(quos[[role]], available, role, call)
+  })
+  Filter(Negate(is.null), stats::setNames(read, names(quos)))
+}
+
+covariate_names <- function(quo, trials, people, call) {
+  offered <- if (is.data.frame(trials)) union(names(trials), names(trials_of(people)))
+  column_names(quo, offered, "covariates", call)
 }
 
 #' A data frame as it is; nothing is known about the columns of a file
@@ -115,13 +135,34 @@ sent_table <- function(source, needed, arg, call) {
   encode_table(source, optional = setdiff(names(source), needed), call = call)
 }
 
-new_spice_fit <- function(tables, files) {
+new_spice_fit <- function(tables, files, call = NULL) {
   tables <- lapply(tables, decode_table)
-  structure(c(tables, list(files = files)), class = "spice_fit")
+  structure(c(tables, list(files = files, call = call)), class = "spice_fit")
+}
+
+#' A seed that the engine takes; NULL draws one from R's random numbers
+#' @noRd
+whole_seed <- function(seed, call) {
+  if (is.null(seed)) {
+    return(sample.int(.Machine$integer.max, 1))
+  }
+  if (!rlang::is_integerish(seed, n = 1, finite = TRUE) || seed < 0 || seed > .Machine$integer.max) {
+    abort_spicestat("config", "`seed` must be one whole number from 0, or NULL.", call = call)
+  }
+  as.integer(seed)
+}
+
+#' Do something with a fit's folder, which is there only meanwhile
+#' @noRd
+with_fit_folder <- function(fit, use) {
+  folder <- tempfile("spice_fit_")
+  on.exit(unlink(folder, recursive = TRUE))
+  write_files(fit$files, folder)
+  use(folder)
 }
 
 # arguments of the engine that are lists even if there is only one entry
-list_options <- c("inputs", "covariates", "actions", "modules", "terms")
+list_options <- c("inputs", "covariates", "actions", "modules", "terms", "methods")
 
 #' Settings in a form that Python takes: no NULL, no whole number as a float
 #' @noRd

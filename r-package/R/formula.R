@@ -15,7 +15,7 @@ formula_text <- function(formula, call) {
 
 as_formula <- function(formula, call) {
   if (rlang::is_string(formula)) {
-    formula <- tryCatch(stats::as.formula(formula), error = function(error) {
+    formula <- tryCatch(stats::as.formula(formula, env = globalenv()), error = function(error) {
       abort_spicestat(
         "formula", c("cannot read the formula.", x = conditionMessage(error)),
         call = call

@@ -21,6 +21,8 @@
 #'   `"hurdle"`: whether a term is in the equations, and how large it is.
 #'   `"ols"`: ordinary least squares with robust errors, which takes the
 #'   estimates as if they were known; for comparison.
+#'   `"metafor"`, `"lme4"`, `"glmmTMB"`, `"brms"`: fitted by that R package; see
+#'   below.
 #' @param modules,terms Character: which modules and terms of the equations
 #'   to analyse; `NULL` for all.
 #' @param adjust How p-values are adjusted for the number of coefficients:
@@ -32,10 +34,44 @@
 #'   estimate above which p-values and intervals are withheld.
 #' @param ... Further settings of the method, by name, such as
 #'   `links = list(beta = "log")`.
+#'
+#' @section Methods of R packages:
+#' These need no Python, but the package of that name. They read the
+#' estimates, as `"meta"` does: the same participants and coefficients enter,
+#' with the same warnings, and inference is withheld by the same rule. `$fit`
+#' is the package's own object, for use with emmeans, parameters,
+#' broom.mixed and so on. `emmeans::emmeans(group, ~ diagnosis | coefficient)`
+#' works on the group model itself, whatever its method.
+#' * `"metafor"`: the model of `"meta"`. `$fit` is a list of `rma` objects, by
+#'   coefficient: `$fit[["beta:x_value_reward"]]`. With `joint = TRUE` all
+#'   coefficients together, with their known covariances and an unstructured
+#'   covariance between participants, in one `rma.mv` (the model of
+#'   `"multivariate_meta"`, whose own search is faster and more exact). Settings:
+#'   `estimator` (`"REML"` or `"ML"`), `knapp_hartung` (`TRUE`), `joint` (`FALSE`).
+#' * `"lme4"`: the model of `"mixed"`; `$fit` is one `lmerModLmerTest` (without
+#'   lmerTest an `lmerMod`, and degrees of freedom N - p instead of
+#'   Satterthwaite's). All coefficients in one model,
+#'   `estimate ~ 0 + equation + equation:(covariates) + (0 + scale |
+#'   participant)`, where `equation` tells coefficients apart and `scale` is
+#'   a coefficient's residual standard deviation, so that all count the same and
+#'   estimates keep their units. Standard errors of the estimates are not used.
+#'   Setting: `estimator`.
+#' * `"glmmTMB"`: the same, but each coefficient's residual variance is
+#'   estimated in the model. Tests are t(N - p); glmmTMB's own summary has
+#'   normal tests. Setting: `estimator`.
+#' * `"brms"`: `estimate | se(std.error, sigma = TRUE) ~ covariates` for each
+#'   coefficient, `$fit` a list of `brmsfit` objects. Priors: flat for effects,
+#'   Student t for the intercept and the standard deviation, with 2.5 times the
+#'   estimates' (median absolute) deviation as scale. There are no
+#'   p-values. Settings: those of `brms::brm()`, such as `prior`, `chains`, `cores`.
+#'
 #' @return An object of class `spice_group`: a list of the tibbles
-#'   `coefficients`, `covariance` (of the effects on one coefficient), `glance`
-#'   and `skipped` (coefficients that were not analysed, and why), and the text
-#'   `formula`, `method`.
+#'   `coefficients`, `covariance` (of the effects on one coefficient), `glance`,
+#'   `skipped` (coefficients that were not analysed, and why), `ran_vals`
+#'   (deviations of participants, or `NULL`) and `participants` (see [augment()]),
+#'   the matrix `joint_covariance` (of all effects, or `NULL`), the text
+#'   `formula`, `method`, `messages` (what to know when reading the result), and
+#'   `fit` (the R package's own object, if one fitted the model).
 #' @export
 #' @examples
 #' \donttest{
@@ -45,6 +81,12 @@
 #' }
 #' }
 #' tidy(example_group)
+#'
+#' # in R alone
+#' if (requireNamespace("metafor", quietly = TRUE)) {
+#'   group <- spice_group(example_fit, ~ diagnosis + age, method = "metafor")
+#'   group$fit[["beta:x_value_reward"]]
+#' }
 spice_group <- function(fit, formula, data = NULL, method = NULL,
                         modules = NULL, terms = NULL, adjust = "BH", conf_level = 0.95,
                         participant = "participant", max_unidentified = 0.2, ...) {
@@ -57,27 +99,35 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
     data <- if (inherits(fit, "spice_fit")) fit$people
     id <- "participant"
   }
-  people <- if (!is.null(data)) sent_people(data, all.vars(formula), id, call)
-  settings <- list(
-    method = method, modules = modules, terms = terms, adjust = adjust,
-    conf_level = conf_level, max_unidentified = max_unidentified, ...
+  check_people(data, call)
+  options <- list(
+    modules = modules, terms = terms, adjust = adjust, conf_level = conf_level, max_unidentified = max_unidentified
   )
+  covariance <- if (inherits(fit, "spice_fit")) fit$covariance
+  if (method %in% names(native_engines)) {
+    return(fit_natively(method, estimates, covariance, formula, data, id, options, list(...), call))
+  }
+  settings <- c(list(method = method), options, list(...))
+  fit_by_engine(fit, estimates, covariance, formula, data, id, settings, call)
+}
+
+#' Fit a group model in Python
+#' @noRd
+fit_by_engine <- function(fit, estimates, covariance, formula, data, id, settings, call) {
+  people <- if (!is.null(data)) sent_people(data, all.vars(formula), id, call)
   options <- c(
     list(formula = formula_text(formula, call), participant = hide_dots(id)),
     engine_options(settings, call)
   )
-  if (method %in% choice_methods && inherits(fit, "spice_fit")) {
+  if (settings$method %in% choice_methods && inherits(fit, "spice_fit")) {
     # these methods read the choices, which are in the fit's files
     options$folder <- tempfile("spice_fit_")
     on.exit(unlink(options$folder, recursive = TRUE))
     write_files(fit$files, options$folder)
   }
-  covariance <- if (inherits(fit, "spice_fit")) encode_table(fit$covariance)
-  tables <- call_bridge(
-    "group", encode_table(estimates), covariance, people, options,
-    call = call
-  )
-  new_spice_group(tables, deparse1(formula), method)
+  if (!is.null(covariance)) covariance <- encode_table(covariance)
+  tables <- call_bridge("group", encode_table(estimates), covariance, people, options, call = call)
+  new_spice_group(tables, deparse1(formula), settings$method)
 }
 
 choice_methods <- c("hierarchical", "bayes", "deshrunk_meta")
@@ -89,21 +139,40 @@ group_method <- function(method, fit, call) {
   if (is.null(method)) {
     return(if (inherits(fit, "spice_fit")) "hierarchical" else "meta")
   }
-  rlang::arg_match0(method, group_methods, error_call = call)
+  rlang::arg_match0(method, c(group_methods, names(native_engines)), error_call = call)
 }
 
+#' A group model from the engine's tables, with the names of columns and covariates that R users gave
+#' @noRd
 new_spice_group <- function(tables, formula, method) {
   tables <- lapply(tables, decode_table)
   tables$coefficients$term <- show_dots(tables$coefficients$term)
   tables$covariance[c("row", "column")] <- lapply(tables$covariance[c("row", "column")], show_dots)
   tables$glance$formula <- rep(formula, nrow(tables$glance))
+  if (!is.null(tables$participants)) names(tables$participants) <- show_dots(names(tables$participants))
+  if (!is.null(tables$joint_covariance)) {
+    tables$joint_covariance <- labelled_matrix(tables$joint_covariance)
+  }
+  tables$messages <- as.character(tables$messages$message)
   structure(c(tables, list(formula = formula, method = method)), class = "spice_group")
 }
 
-sent_people <- function(data, used, id, call) {
-  if (!is.data.frame(data)) {
+#' A matrix from a table with the columns module, sparse_term, term and one per effect
+#' @noRd
+labelled_matrix <- function(table) {
+  names <- paste(table$module, table$sparse_term, show_dots(table$term), sep = ":")
+  matrix <- as.matrix(as.data.frame(table)[-(1:3)])
+  dimnames(matrix) <- list(names, names)
+  matrix
+}
+
+check_people <- function(data, call) {
+  if (!is.null(data) && !is.data.frame(data)) {
     abort_spicestat("column", "`data` must be a data frame.", call = call)
   }
+}
+
+sent_people <- function(data, used, id, call) {
   wanted <- if ("." %in% used) names(data) else intersect(names(data), c(id, used))
   # a data.table would take [ for a join
   people <- as.data.frame(data)[wanted]

@@ -36,26 +36,37 @@ summary.spice_group <- function(object, ...) {
   tidy(object, conf.int = TRUE)
 }
 
-#' Coefficients, covariances and intervals
+#' Coefficients, covariances, intervals and likelihoods
 #'
-#' @param object A [spice_fit()] or [spice_group()].
+#' @param object,x,formula A [spice_fit()] or [spice_group()].
 #' @param parm Names of the coefficients to show; all by default.
-#' @param level Level of the intervals.
+#' @param level Level of the intervals; for a group model by default that of
+#'   the analysis.
 #' @param participant Id of one participant.
 #' @param ... Not used.
 #' @return For a fit, `coef()` returns a tibble with one row per participant and
 #'   one column `<module>:<term>` per term, `vcov()` the sampling covariance
-#'   matrix of one participant's estimates, `logLik()` the log likelihood of
-#'   all choices, and `nobs()` their number.
-#'   For a group model, `coef()` returns a vector with names
+#'   matrix of one participant's estimates, `confint()` a matrix with rows
+#'   `<participant>:<module>:<term>` for the estimated coefficients, `logLik()`
+#'   the log likelihood of all choices, and `nobs()` their number.
+#'
+#'   For a group model, `coef()` and `fixef()` return a vector with names
 #'   `<module>:<term>:<covariate>`, `vcov()` their covariance matrix (`NA`
-#'   between effects on different coefficients), `confint()` a matrix of
-#'   intervals, and `nobs()` the number of participants.
+#'   between effects on different coefficients where these were analysed
+#'   separately), `confint()` a matrix of intervals, `nobs()` the number of
+#'   observations (participants; estimates for mixed models), `logLik()` the log
+#'   likelihood (of all coefficients together, where they were analysed
+#'   separately), `sigma()` the standard deviation between participants that the
+#'   covariates leave, by coefficient of the equations, and `model.frame()` the
+#'   covariates.
 #' @export
 #' @examples
 #' coef(example_fit)
 #' vcov(example_fit, participant = "p01")
 #' confint(example_group)
+#' fixef(example_group)
+#' sigma(example_group)
+#' AIC(example_group)
 coef.spice_fit <- function(object, ...) {
   table <- object$coefficients
   people <- unique(table$participant)
@@ -73,14 +84,14 @@ term_names <- function(table) {
 #' @rdname coef.spice_fit
 #' @export
 vcov.spice_fit <- function(object, participant, ...) {
-  ids <- as.character(unique(object$coefficients$participant))
-  if (missing(participant) || length(participant) != 1 || !as.character(participant) %in% ids) {
+  ids <- label_text(unique(object$coefficients$participant))
+  if (missing(participant) || length(participant) != 1 || !label_text(participant) %in% ids) {
     abort_spicestat(
       "config", c("`participant` must be the id of one participant.", i = paste0("There are: ", some(ids), "."))
     )
   }
   names <- term_names(object$coefficients)
-  rows <- object$covariance[as.character(object$covariance$participant) == as.character(participant), ]
+  rows <- object$covariance[label_text(object$covariance$participant) == label_text(participant), ]
   result <- matrix(NA_real_, length(names), length(names), dimnames = list(names, names))
   result[cbind(rows$row + 1, rows$column + 1)] <- rows$value
   result
@@ -114,22 +125,46 @@ effect_names <- function(table) {
 
 #' @rdname coef.spice_fit
 #' @export
+fixef.spice_group <- function(object, ...) {
+  stats::coef(object)
+}
+
+#' @rdname coef.spice_fit
+#' @export
 vcov.spice_group <- function(object, ...) {
   names <- names(stats::coef(object))
+  result <- matrix(NA_real_, length(names), length(names), dimnames = list(names, names))
+  joint <- object$joint_covariance
+  if (!is.null(joint) && all(names %in% rownames(joint))) {
+    result[] <- joint[names, names]
+    return(result)
+  }
   rows <- object$covariance
   label <- function(term) match(paste(rows$module, rows$sparse_term, term, sep = ":"), names)
-  result <- matrix(NA_real_, length(names), length(names), dimnames = list(names, names))
   result[cbind(label(rows$row), label(rows$column))] <- rows$value
   result
 }
 
 #' @rdname coef.spice_fit
 #' @export
-confint.spice_group <- function(object, parm, level = 0.95, ...) {
+confint.spice_fit <- function(object, parm, level = 0.95, ...) {
   table <- tidy(object, conf.int = TRUE, conf.level = level)
+  table <- table[!is.na(table$std.error), ]
+  interval_matrix(table, paste(table$level, table$component, table$term, sep = ":"), level, parm)
+}
+
+#' @rdname coef.spice_fit
+#' @export
+confint.spice_group <- function(object, parm, level = NULL, ...) {
+  if (is.null(level)) level <- object$coefficients$conf_level[[1]]
+  table <- tidy(object, conf.int = TRUE, conf.level = level)
+  interval_matrix(table, effect_names(table), level, parm)
+}
+
+interval_matrix <- function(table, names, level, parm) {
   ends <- paste(format(100 * c(1 - level, 1 + level) / 2, trim = TRUE, digits = 3), "%")
   result <- cbind(table$conf.low, table$conf.high)
-  dimnames(result) <- list(effect_names(table), ends)
+  dimnames(result) <- list(names, ends)
   if (missing(parm)) result else result[parm, , drop = FALSE]
 }
 
@@ -137,6 +172,65 @@ confint.spice_group <- function(object, parm, level = 0.95, ...) {
 #' @export
 nobs.spice_group <- function(object, ...) {
   max(object$glance$nobs)
+}
+
+#' @rdname coef.spice_fit
+#' @export
+logLik.spice_group <- function(object, ...) { # nolint: object_name_linter.
+  rows <- object$glance
+  if (anyNA(rows$log_lik)) {
+    abort_spicestat("config", paste0("method = \"", object$method, "\" has no likelihood."))
+  }
+  df <- round((rows$aic + 2 * rows$log_lik) / 2)
+  # a restricted likelihood has fewer observations than there are participants
+  n <- round(exp((rows$bic + 2 * rows$log_lik) / df))
+  structure(sum(rows$log_lik), df = sum(df), nobs = sum(n), class = "logLik")
+}
+
+#' @rdname coef.spice_fit
+#' @importFrom stats sigma
+#' @export
+sigma.spice_group <- function(object, ...) {
+  rows <- object$coefficients
+  rows <- rows[rows$effect == "ran_pars" & rows$term %in% c("sd__(Intercept)", "sd__Observation"), ]
+  if (nrow(rows) == 0) {
+    abort_spicestat("config", paste0("method = \"", object$method, "\" estimates no standard deviation."))
+  }
+  key <- paste(rows$module, rows$sparse_term, sep = ":")
+  vapply(split(rows$estimate, factor(key, unique(key))), function(sd) sqrt(sum(sd^2)), 0)
+}
+
+#' @rdname coef.spice_fit
+#' @importFrom stats formula
+#' @export
+formula.spice_group <- function(x, ...) {
+  stats::as.formula(x$formula, env = parent.frame())
+}
+
+#' @rdname coef.spice_fit
+#' @importFrom stats terms
+#' @export
+terms.spice_group <- function(x, ...) {
+  # those of the frame know the centres of scale() and the like
+  stats::terms(stats::model.frame(formula.spice_group(x), model_data(x)))
+}
+
+#' @rdname coef.spice_fit
+#' @importFrom stats model.frame
+#' @export
+model.frame.spice_group <- function(formula, ...) {
+  stats::model.frame(formula.spice_group(formula), model_data(formula))
+}
+
+#' Participants of a group model with their covariates, one row each
+#' @noRd
+model_data <- function(group, call = rlang::caller_env()) {
+  table <- group$participants
+  if (is.null(table)) {
+    abort_spicestat("config", paste0("method = \"", group$method, "\" keeps no covariates."), call = call)
+  }
+  first <- table$module == table$module[[1]] & table$sparse_term == table$sparse_term[[1]]
+  as.data.frame(table[first, seq_len(match("module", names(table)) - 1)])
 }
 
 #' Fits and group models as tables

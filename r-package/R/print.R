@@ -63,28 +63,42 @@ print.spice_group <- function(x, ...) {
 #' @export
 format.spice_group <- function(x, ...) {
   table <- tidy(x, conf.int = TRUE)
-  withheld <- !is.na(table$std.error) & is.na(table$p.value)
   c(
     paste0("<spice_group> coefficient ", x$formula, ", method \"", x$method, "\""),
-    if (any(withheld)) {
+    if (any(x$glance$withheld)) {
       c(
         "p-values and intervals are withheld where they are NA: too few participants have an",
         "identified estimate. More trials per participant or fewer terms would help."
       )
     },
+    if (!all(x$glance$converged)) "Not converged: see the column `converged` of glance().",
     if (nrow(x$skipped) > 0) {
       paste0("Not analysed: ", count(nrow(x$skipped), "coefficient"), "; see $skipped")
     },
-    effect_lines(table)
+    effect_lines(table),
+    if (length(x$messages) > 0) {
+      c("", strwrap(paste0("Note: ", x$messages), width = 95, exdent = 2))
+    },
+    if (!is.null(x$fit)) c("", fit_line(x$fit))
   )
+}
+
+fit_line <- function(fit) {
+  several <- inherits(fit, "list")
+  kind <- class(if (several) fit[[1]] else fit)[[1]]
+  if (several) {
+    paste0("$fit: ", length(fit), " ", kind, " objects, such as $fit[[\"", names(fit)[[1]], "\"]]")
+  } else {
+    paste0("$fit: ", kind)
+  }
 }
 
 #' One paragraph per coefficient of the equations
 #' @noRd
 effect_lines <- function(table) {
-  shown <- c(
-    "term", "estimate", "std.error", "conf.low", "conf.high", "p.value", "p.adjusted"
-  )
+  # there are no p-values in a posterior
+  p <- if (!all(is.na(table$p.value)) || all(is.na(table$conf.low))) c("p.value", "p.adjusted")
+  shown <- c("term", "estimate", "std.error", "conf.low", "conf.high", p)
   lines <- text_table(table[shown])
   key <- paste0(table$component, ", ", table$sparse.term)
   paragraphs <- lapply(unique(key), function(one) {

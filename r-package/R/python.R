@@ -41,43 +41,123 @@ environment_exists <- function() {
 #' @noRd
 bridge <- function(call = rlang::caller_env()) {
   if (is.null(the$bridge) || reticulate::py_is_null_xptr(the$bridge)) {
-    choose_environment()
-    the$bridge <- tryCatch(
-      reticulate::import("spicestat.r.bridge", convert = FALSE),
-      error = function(error) abort_no_engine(conditionMessage(error), call)
-    )
-    check_protocol(call)
+    choose_environment(call)
+    check_requirements(convert(engine_module("spicestat.r.requirements", call)$problems()), call)
+    the$bridge <- engine_module("spicestat.r.bridge", call)
+    found <- convert(the$bridge$PROTOCOL)
+    tryCatch(check_protocol(found, call), error = function(error) {
+      the$bridge <- NULL
+      rlang::cnd_signal(error)
+    })
   }
   the$bridge
 }
 
-choose_environment <- function() {
-  chosen <- nzchar(Sys.getenv("RETICULATE_PYTHON")) || reticulate::py_available()
-  if (!chosen && environment_exists()) {
+engine_module <- function(name, call) {
+  tryCatch(
+    reticulate::import(name, convert = FALSE),
+    error = function(error) abort_no_engine(conditionMessage(error), call)
+  )
+}
+
+choose_environment <- function(call) {
+  if (reticulate::py_available()) {
+    return(invisible())
+  }
+  if (nzchar(Sys.getenv("RETICULATE_PYTHON"))) {
+    check_python_exists(Sys.getenv("RETICULATE_PYTHON"), call)
+  } else if (environment_exists()) {
     reticulate::use_virtualenv(environment_name, required = TRUE)
   }
 }
 
-abort_no_engine <- function(reason, call) {
+#' Path of the Python that a process of its own should run; nothing is started
+#' @noRd
+chosen_python <- function(call) {
+  named <- Sys.getenv("RETICULATE_PYTHON")
+  path <- if (nzchar(named)) {
+    named
+  } else if (environment_exists()) {
+    reticulate::virtualenv_python(environment_name)
+  } else {
+    python_path()
+  }
+  if (is.na(path)) abort_no_engine("There is no Python.", call)
+  check_python_exists(path, call)
+  path
+}
+
+# "managed" is how newer versions of reticulate are asked for a Python of their own
+check_python_exists <- function(path, call) {
+  if (path == "managed" || file.exists(path)) {
+    return(invisible())
+  }
+  abort_spicestat(
+    "install",
+    c(
+      "the Python that was chosen is not there (any more).",
+      x = path,
+      i = "Run install_spicestat() to make a new one, then restart R.",
+      i = "If RETICULATE_PYTHON or SPICESTAT_PYTHON names it (in .Renviron?), change or remove that."
+    ),
+    call = call
+  )
+}
+
+abort_no_engine <- function(reason, call, python = python_path()) {
   abort_spicestat(
     "install",
     c(
       "the Python package 'spicestat' cannot be loaded.",
-      x = sub("\\s+$", "", reason),
+      x = first_lines(reason),
+      i = if (!is.na(python)) paste0("Python: ", python),
       i = "Run install_spicestat(), then restart R. spicestat_sitrep() shows what is there."
     ),
     call = call
   )
 }
 
-check_protocol <- function(call) {
-  found <- convert(the$bridge$PROTOCOL)
+# Python's tracebacks would fill the screen
+first_lines <- function(text, most = 3) {
+  lines <- strsplit(text, "\n", fixed = TRUE)[[1]]
+  lines <- lines[nzchar(trimws(lines))]
+  paste(strtrim(utils::head(lines, most), 200), collapse = "\n")
+}
+
+check_protocol <- function(found, call) {
   if (!identical(as.double(found), protocol)) {
-    the$bridge <- NULL
     abort_no_engine(
       paste0("Its protocol is version ", found, ", and this R package needs ", protocol, "."), call
     )
   }
+}
+
+#' Refuse an engine whose packages are missing or of the wrong version
+#' @noRd
+check_requirements <- function(found, call) {
+  if (length(found$unmet) == 0) {
+    return(invisible())
+  }
+  needed <- vapply(found$unmet, requirement_text, "")
+  abort_spicestat(
+    "install",
+    c(
+      "Python packages that spicestat needs are missing or of the wrong version.",
+      stats::setNames(needed, rep("x", length(needed))),
+      i = paste("Run in a terminal:", pip_command(found)),
+      i = "Then restart R. install_spicestat(recreate = TRUE) starts from scratch instead."
+    ),
+    call = call
+  )
+}
+
+requirement_text <- function(one) {
+  paste0(one$package, ": ", one$found, if (nzchar(one$needed)) paste0(", needed: ", one$needed))
+}
+
+pip_command <- function(found) {
+  specs <- vapply(found$unmet, function(one) paste0('"', one$package, one$needed, '"'), "")
+  paste(found$python, "-m pip install", paste(specs, collapse = " "))
 }
 
 # the one converter: everything that it meets is a plain dict, list, text or number
@@ -86,10 +166,19 @@ convert <- function(object) {
 }
 
 #' Call a function of the bridge and return its value
+#'
+#' @param progress An R function that is called with stage, done, total and
+#'   message, or NULL.
 #' @noRd
-call_bridge <- function(name, ..., call = rlang::caller_env()) {
-  engine <- bridge(call)
-  open_envelope(convert(engine[[name]](...)), call)
+call_bridge <- function(name, ..., progress = NULL, call = rlang::caller_env()) {
+  envelope <- if (engine_place(call) == "subprocess") {
+    call_worker(name, list(...), progress, call)
+  } else {
+    engine <- bridge(call)
+    callback <- if (!is.null(progress)) list(as_callback(progress))
+    convert(do.call(engine[[name]], c(list(...), callback)))
+  }
+  open_envelope(envelope, call)
 }
 
 #' An R function that Python can call with plain values
@@ -128,7 +217,7 @@ spicestat_available <- function() {
   }
   tryCatch(
     {
-      bridge()
+      call_bridge("version")
       TRUE
     },
     error = function(error) FALSE
@@ -170,61 +259,7 @@ install_spicestat <- function(source = "spicestat", envname = "r-spicestat", pyt
   invisible(envname)
 }
 
-#' What does spicestat find on this computer?
-#'
-#' Prints which versions of R, reticulate, Python and the Python packages are
-#' found, what is missing, and what to do about it. Works without Python.
-#'
-#' @return A list with `r`, `reticulate`, `python` (path, or `NA`), `versions`
-#'   (of the Python packages, or `NULL`) and `problem` (text, or `NA`),
-#'   invisibly.
-#' @export
-#' @examples
-#' if (spicestat_available()) spicestat_sitrep()
-spicestat_sitrep <- function() {
-  state <- list(
-    r = as.character(getRversion()),
-    reticulate = as.character(utils::packageVersion("reticulate")),
-    python = NA_character_, versions = NULL, problem = NA_character_
-  )
-  state$versions <- tryCatch(call_bridge("version"), error = function(error) {
-    state$problem <<- conditionMessage(error)
-    NULL
-  })
-  state$python <- python_path()
-  print_sitrep(state)
-  invisible(state)
-}
-
 python_path <- function() {
   path <- tryCatch(reticulate::py_discover_config()$python, error = function(error) NULL)
   if (is.null(path)) NA_character_ else path
-}
-
-print_sitrep <- function(state) {
-  cli::cli_h1("spicestat")
-  cli::cli_bullets(c(
-    v = "R {state$r}, reticulate {state$reticulate}",
-    if (is.na(state$python)) c(x = "no Python") else c(v = "Python: {.path {state$python}}"),
-    " " = paste0(
-      "SPICESTAT_PYTHON: ", or_unset("SPICESTAT_PYTHON"),
-      ", RETICULATE_PYTHON: ", or_unset("RETICULATE_PYTHON")
-    )
-  ))
-  versions <- unlist(state$versions[setdiff(names(state$versions), "protocol")])
-  if (length(versions) > 0) {
-    listed <- paste(names(versions), versions)
-    missing <- versions == "missing"
-    cli::cli_bullets(c(
-      v = paste(listed[!missing], collapse = ", "),
-      if (any(missing)) c(x = paste0(paste(listed[missing], collapse = ", "), ": run install_spicestat()"))
-    ))
-  } else {
-    cli::cli_verbatim(state$problem)
-  }
-}
-
-or_unset <- function(variable) {
-  value <- Sys.getenv(variable)
-  if (nzchar(value)) value else "not set"
 }

@@ -6,6 +6,22 @@ generics::tidy
 #' @export
 generics::glance
 
+#' @importFrom generics augment
+#' @export
+generics::augment
+
+#' @importFrom nlme fixef
+#' @export
+nlme::fixef
+
+#' @importFrom nlme ranef
+#' @export
+nlme::ranef
+
+#' @importFrom nlme VarCorr
+#' @export
+nlme::VarCorr
+
 #' @importFrom ggplot2 autoplot
 #' @export
 ggplot2::autoplot

@@ -1,6 +1,9 @@
 #' Coefficients as one tidy table
 #'
 #' @param x A [spice_fit()].
+#' @param effects `"ran_coefs"`: a fit has participants' own coefficients and
+#'   nothing else. Effects of covariates and standard deviations come from
+#'   [spice_group()].
 #' @param conf.int Add confidence intervals?
 #' @param conf.level Level of the intervals.
 #' @param ... Not used.
@@ -18,7 +21,14 @@
 #' @export
 #' @examples
 #' tidy(example_fit, conf.int = TRUE)
-tidy.spice_fit <- function(x, conf.int = FALSE, conf.level = 0.95, ...) { # nolint: object_name_linter.
+tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, # nolint: object_name_linter.
+                           conf.level = 0.95, ...) { # nolint: object_name_linter.
+  if (!identical(effects, "ran_coefs")) {
+    abort_spicestat("config", paste0(
+      "a fit has no such effects. Got: ", paste(effects, collapse = ", "), ". Allowed: ran_coefs. To mend it: ",
+      "spice_group() estimates effects of covariates and how much participants differ."
+    ))
+  }
   level <- check_level(conf.level)
   table <- x$coefficients
   half <- stats::qnorm((1 + level) / 2) * table$std_error
@@ -29,7 +39,7 @@ tidy.spice_fit <- function(x, conf.int = FALSE, conf.level = 0.95, ...) { # noli
     c(
       list(
         effect = rep("ran_coefs", nrow(table)), component = table$module,
-        group = rep("participant", nrow(table)), level = as.character(table$participant),
+        group = rep("participant", nrow(table)), level = label_text(table$participant),
         term = table$term, estimate = table$estimate, std.error = table$std_error
       ),
       interval,
@@ -44,32 +54,135 @@ tidy.spice_fit <- function(x, conf.int = FALSE, conf.level = 0.95, ...) { # noli
 
 #' Effects of covariates as one tidy table
 #'
+#' Columns and their order are broom.mixed's, to which `component`,
+#' `sparse.term` and `p.adjusted` are added.
+#'
 #' @param x A [spice_group()].
-#' @param effects `"fixed"`: effects of the covariates. `"ran_pars"`: how much
-#'   participants differ beyond that, as standard deviations and correlations.
+#' @param effects One or more of: `"fixed"`, effects of the covariates;
+#'   `"ran_pars"`, how much participants differ beyond that, as standard
+#'   deviations and correlations; `"ran_vals"`, the participants' deviations from
+#'   what the covariates predict; `"ran_coefs"`, prediction and deviation
+#'   together, that is each participant's coefficient as the model estimates
+#'   it. The last two for methods that estimate them.
 #' @param conf.int Add confidence intervals?
 #' @param conf.level Level of the intervals; `NULL` takes that of the analysis.
 #' @param ... Not used.
 #' @return A tibble: `effect`, `component` (the module), `sparse.term` (the
-#'   equation's term), `group`, `level`, `term` (the covariate), `estimate`,
-#'   `std.error`, `statistic`, `df`, `p.value`, `p.adjusted` (for the number of
-#'   coefficients), and `conf.low`, `conf.high` if asked for. `p.value` and
-#'   the intervals are `NA` where too few participants have an identified
+#'   equation's term), `group`, `level` (the participant's id), `term` (the
+#'   covariate), `estimate`, `std.error`, `statistic`, `df`, `p.value`,
+#'   `p.adjusted` (for the number of coefficients), and `conf.low`, `conf.high`
+#'   if asked for; of these the columns that the chosen effects have. `p.value`
+#'   and the intervals are `NA` where too few participants have an identified
 #'   estimate.
 #' @export
 #' @examples
 #' tidy(example_group, conf.int = TRUE)
 #' tidy(example_group, effects = "ran_pars")
-tidy.spice_group <- function(x, effects = c("fixed", "ran_pars"), conf.int = FALSE, # nolint: object_name_linter.
+#' tidy(example_group, effects = "ran_vals")
+tidy.spice_group <- function(x, effects = "fixed", conf.int = FALSE, # nolint: object_name_linter.
                              conf.level = NULL, ...) { # nolint: object_name_linter.
-  effects <- rlang::arg_match(effects)
-  table <- x$coefficients
-  table <- table[table$effect == effects, ]
-  if (!is.null(conf.level)) table <- with_level(table, check_level(conf.level))
-  table <- with_broom_names(table)
-  first <- c("effect", "component", "sparse.term", "group", "level", "term")
-  rest <- setdiff(names(table), c(first, "conf.low", "conf.high", "conf.level"))
-  table[c(intersect(first, names(table)), rest, if (conf.int) c("conf.low", "conf.high"))]
+  effects <- rlang::arg_match(effects, c("fixed", "ran_pars", "ran_vals", "ran_coefs"), multiple = TRUE)
+  if (!is.null(conf.level)) check_level(conf.level)
+  parts <- lapply(effects, effect_rows, group = x, level = conf.level)
+  columns <- effect_columns[names(effect_columns) %in% unlist(lapply(effects, columns_of, x))]
+  table <- with_broom_names(do.call(rbind, lapply(parts, with_columns, columns = columns)))
+  tibble::as_tibble(table[c(setdiff(names(table), interval), if (conf.int) interval)])
+}
+
+interval <- c("conf.low", "conf.high")
+
+# in broom's order, by the names that they get
+effect_columns <- c(
+  effect = "effect", component = "module", sparse.term = "sparse_term", group = "group", level = "level",
+  term = "term", estimate = "estimate", std.error = "std_error", statistic = "statistic", df = "df",
+  p.value = "p_value", p.adjusted = "p_adjusted", conf.low = "conf_low", conf.high = "conf_high"
+)
+
+#' Names of the columns that a kind of effect has
+#' @noRd
+columns_of <- function(effect, group) {
+  always <- c("effect", "component", "sparse.term", "term", "estimate", interval)
+  c(always, switch(effect,
+    fixed = c(if (has_parts(group)) "group", "std.error", "statistic", "df", "p.value", "p.adjusted"),
+    ran_pars = c("group", if (has_spread_errors(group)) "std.error"),
+    ran_vals = c("group", "level", "std.error"),
+    ran_coefs = c("group", "level")
+  ))
+}
+
+# hurdle models have two parts, which `group` names
+has_parts <- function(group) {
+  rows <- group$coefficients
+  any(!is.na(rows$group[rows$effect == "fixed"]))
+}
+
+has_spread_errors <- function(group) {
+  rows <- group$coefficients
+  any(!is.na(rows$std_error[rows$effect == "ran_pars"]))
+}
+
+effect_rows <- function(effect, group, level) {
+  switch(effect,
+    fixed = fixed_rows(group, level),
+    ran_pars = group$coefficients[group$coefficients$effect == "ran_pars", ],
+    ran_vals = deviation_rows(group, level),
+    ran_coefs = coefficient_of_participants(group)
+  )
+}
+
+fixed_rows <- function(group, level) {
+  table <- group$coefficients[group$coefficients$effect == "fixed", ]
+  if (is.null(level)) {
+    return(table)
+  }
+  own <- own_intervals(group, level)
+  if (is.null(own)) {
+    return(with_level(table, level))
+  }
+  given <- !is.na(table$conf_low)
+  table$conf_low <- ifelse(given, own$conf_low, NA)
+  table$conf_high <- ifelse(given, own$conf_high, NA)
+  table
+}
+
+#' Intervals from the draws that a model of brms holds
+#' @noRd
+own_intervals <- function(group, level) {
+  if (group$method != "brms" || !requireNamespace("brms", quietly = TRUE)) {
+    return(NULL)
+  }
+  do.call(rbind, lapply(group$fit, function(fit) summarise_draws(brms_draws(fit)$effects, level)))
+}
+
+deviation_rows <- function(group, level, call = rlang::caller_env()) {
+  table <- need_deviations(group, call)
+  half <- stats::qnorm((1 + if (is.null(level)) group$coefficients$conf_level[[1]] else level) / 2) * table$std_error
+  table$effect <- rep("ran_vals", nrow(table))
+  table$level <- label_text(table$level)
+  table$conf_low <- table$estimate - half
+  table$conf_high <- table$estimate + half
+  table
+}
+
+need_deviations <- function(group, call) {
+  if (is.null(group$ran_vals)) {
+    abort_spicestat("config", paste0(
+      "method = \"", group$method, "\" estimates no deviations of participants. To mend it: use \"hierarchical\", ",
+      "\"multivariate_meta\", \"metafor\" or a mixed model."
+    ), call = call)
+  }
+  group$ran_vals
+}
+
+coefficient_of_participants <- function(group, call = rlang::caller_env()) {
+  need_deviations(group, call)
+  table <- group$participants
+  table <- table[!is.na(table$posterior_mean), ]
+  data.frame(
+    effect = rep("ran_coefs", nrow(table)), module = table$module, sparse_term = table$sparse_term,
+    group = rep("participant", nrow(table)), level = label_text(table$participant),
+    term = rep("(Intercept)", nrow(table)), estimate = table$posterior_mean
+  )
 }
 
 #' Intervals at another level; those that were withheld stay so
@@ -95,7 +208,7 @@ check_level <- function(level, call = rlang::caller_env()) {
 #' @param x A [spice_fit()] or [spice_group()].
 #' @param ... Not used.
 #' @return For a fit, a tibble with one row. For a group model, one row per
-#'   coefficient of the equations, or one in all for `method = "mixed"`. Names
+#'   coefficient of the equations, or one in all for joint models. Names
 #'   are broom's: `nobs`, `logLik`, `AIC`, `i.squared` and so on.
 #' @export
 #' @examples

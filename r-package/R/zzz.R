@@ -7,3 +7,7 @@
   }
   declare_python()
 }
+
+.onUnload <- function(libpath) { # nolint: object_name_linter.
+  stop_worker()
+}

@@ -10,6 +10,7 @@ from spicestat.precoded.asymmetric import (
 )
 from spicestat.precoded.choice import CHOICE_RNN_CONFIG, ChoiceRNN
 from spicestat.precoded.counterfactual import COUNTERFACTUAL_RNN_CONFIG, CounterfactualRNN
+from spicestat.precoded.declared import DeclaredModel, ModelDeclaration, ModuleDeclaration
 from spicestat.precoded.drift_diffusion import DRIFT_DIFFUSION_CONFIG, DriftDiffusionRNN
 from spicestat.precoded.forgetting import FORGETTING_RNN_CONFIG, ForgettingRNN
 from spicestat.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
@@ -32,10 +33,13 @@ __all__ = [
     "AsymmetricRNN",
     "ChoiceRNN",
     "CounterfactualRNN",
+    "DeclaredModel",
     "DriftDiffusionRNN",
     "ForgettingRNN",
     "InteractionRNN",
     "LearningRateRNN",
+    "ModelDeclaration",
+    "ModuleDeclaration",
     "ParticipantEmbeddingRNN",
     "RescorlaWagnerRNN",
     "WorkingMemoryRNN",

@@ -264,9 +264,11 @@ def _codes(column: Mapping[str, Any], missing: np.ndarray) -> np.ndarray:
 
 
 def _decode_string(column: Mapping[str, Any], missing: np.ndarray) -> pd.Series:
-    # the appended None is what code -1 picks
-    levels = np.array([*column["levels"], None], dtype=object)
-    return pd.Series(levels[_codes(column, missing)].tolist(), dtype="object" if missing.all() else None)
+    codes = _codes(column, missing)
+    if missing.all():
+        return pd.Series([None] * len(codes), dtype="object")
+    # of the type that pandas has for text; code -1 is a missing value there
+    return pd.Series(pd.Series(list(column["levels"])).array.take(codes, allow_fill=True))
 
 
 def _decode_factor(column: Mapping[str, Any], missing: np.ndarray) -> pd.Series:

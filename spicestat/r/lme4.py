@@ -10,18 +10,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from spicestat.errors import ConfigError, NestedRError, SpicestatError
+from spicestat.errors import ConfigError, NestedRError, REngineError
 
-__all__ = ["BACKENDS", "REngineError", "find_backend", "run_program", "within_r"]
+__all__ = ["BACKENDS", "find_backend", "run_program", "within_r"]
 
 BACKENDS = ("auto", "rscript", "rpy2")
 """``rscript``: a child process, which cannot take Python down with it. ``rpy2``: R within this process."""
-
-
-class REngineError(SpicestatError):
-    """R or one of its packages is missing, or a model cannot be fitted there."""
-
-    code = "r_engine"
 
 
 def within_r(modules: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None) -> bool:

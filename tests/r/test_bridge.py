@@ -80,7 +80,14 @@ def test_group_restores_the_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
     def spice_group(table: CoefficientTable, formula: str, **settings: Any) -> SimpleNamespace:
         seen.update(settings, table=table, formula=formula)
         return SimpleNamespace(
-            coefficients=COEFFICIENTS, glance=returning(COEFFICIENTS[:1]), skipped=empty, covariance={}
+            coefficients=COEFFICIENTS,
+            glance=returning(COEFFICIENTS[:1]),
+            skipped=empty,
+            covariance={},
+            messages=("a note",),
+            ran_vals=None,
+            joint_covariance=None,
+            augment=returning(TRIALS),
         )
 
     engine(monkeypatch, spice_group=spice_group)
@@ -95,7 +102,8 @@ def test_group_restores_the_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen["formula"] == "~ pick"
     assert seen["method"] == "ols"
     assert seen["table"].covariance.ravel().tolist() == [0.01, 0.01]
-    assert set(envelope["value"]) == {"coefficients", "covariance", "glance", "skipped"}
+    assert set(envelope["value"]) == {"coefficients", "covariance", "glance", "skipped", "messages", "participants"}
+    assert decode_table(envelope["value"]["messages"])["message"].tolist() == ["a note"]
 
 
 def test_errors_and_warnings_are_data(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from spicestat.equations.coefficients import CoefficientTable
-from spicestat.errors import ConfigError, CovariateError, DataError, FormulaError, NestedRError
+from spicestat.errors import ConfigError, CovariateError, DataError, FormulaError, NestedRError, REngineError
 from spicestat.group.inference import COLUMNS
 from spicestat.group.random_intercept import random_intercept
-from spicestat.r.lme4 import REngineError, find_backend, run_program
+from spicestat.r.lme4 import find_backend, run_program
 from spicestat.r.mixed_models import long_table, r_mixed_model
 
 FORMULA = "~ 0 + equation + equation:age + (1 | participant)"

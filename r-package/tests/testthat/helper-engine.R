@@ -14,6 +14,11 @@ python_module <- function(name) {
 
 #' Run code in a fresh R in which there is no Python to be found
 run_without_python <- function(code) {
+  run_in_new_r(code, "/nowhere/python")
+}
+
+#' Run code in a fresh R with another Python, and give what it printed
+run_in_new_r <- function(code, python = Sys.getenv("RETICULATE_PYTHON"), env = character()) {
   script <- tempfile(fileext = ".R")
   writeLines(c("library(spicestat)", code), script)
   on.exit(unlink(script))
@@ -21,10 +26,20 @@ run_without_python <- function(code) {
     file.path(R.home("bin"), "Rscript"), c("--vanilla", script),
     stdout = TRUE, stderr = TRUE,
     env = c(
-      "RETICULATE_PYTHON=/nowhere/python", "SPICESTAT_PYTHON=",
+      paste0("RETICULATE_PYTHON=", python), "SPICESTAT_PYTHON=", env,
       paste0("R_LIBS=", paste(.libPaths(), collapse = .Platform$path.sep))
     )
   ))
+}
+
+#' Options for the rest of a test
+local_engine <- function(place, .env = parent.frame()) {
+  old <- options(spicestat.engine = place)
+  restore <- function() {
+    stop_worker()
+    options(old)
+  }
+  do.call(on.exit, list(as.call(list(restore)), add = TRUE), envir = .env)
 }
 
 # tests of an installed package only: under load_all() a new R would not find it

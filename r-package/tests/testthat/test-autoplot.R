@@ -48,3 +48,51 @@ test_that("the intercept is shown on demand, or if there is nothing else", {
   group$coefficients <- group$coefficients[group$coefficients$term == "(Intercept)", ]
   expect_true(drawn(ggplot2::autoplot(group)))
 })
+
+test_that("all kinds of plots are drawn without warnings", {
+  for (type in c("caterpillar", "covariate")) {
+    expect_silent(plot <- autoplot(example_group, type = type))
+    expect_silent(expect_true(drawn(plot)))
+  }
+  expect_silent(expect_true(drawn(autoplot(example_group, type = "covariate", covariate = age))))
+  expect_silent(expect_true(drawn(autoplot(example_fit, type = "presence"))))
+  file <- tempfile(fileext = ".png")
+  grDevices::png(file)
+  expect_identical(plot(example_group), example_group)
+  expect_identical(plot(example_fit), example_fit)
+  grDevices::dev.off()
+})
+
+test_that("what cannot be plotted is refused", {
+  expect_error(autoplot(example_group, type = "covariate", covariate = height), class = "spicestat_error_column")
+  group <- example_group
+  group$formula <- "~1"
+  expect_error(autoplot(group, type = "covariate"), "no covariate", class = "spicestat_error_config")
+})
+
+test_that("a covariate's means are marginal means", {
+  means <- covariate_means(example_group, "diagnosis", 0.95)
+  people <- model_data(example_group)
+  effects <- coef(example_group)
+  expect_equal(means$mean[1], unname(effects[1] + effects[3] * mean(people$age)))
+  expect_equal(means$mean[2] - means$mean[1], unname(effects[2]))
+})
+
+test_that("the presence plot has the shares", {
+  table <- presence_table(example_fit$coefficients)
+  expect_equal(sum(table$share * table$n), sum(example_fit$coefficients$selected))
+  expect_true(all(table$low <= table$share + 1e-12 & table$share <= table$high + 1e-12))
+  # prop.test() without correction has Wilson's interval
+  expect_equal(unlist(wilson(0.25, 24)), stats::prop.test(6, 24, correct = FALSE)$conf.int[1:2], ignore_attr = TRUE)
+})
+
+test_that("a posterior's effects are told apart by their intervals", {
+  group <- example_group
+  group$coefficients[c("p_value", "p_adjusted")] <- NA_real_
+  plot <- autoplot(group)
+  expect_setequal(plot$data$verdict, c("0 outside the interval", "0 in the interval"))
+  group <- example_group
+  group$ran_vals <- NULL
+  group$participants$posterior_mean <- group$participants$posterior_std_error <- NA_real_
+  expect_match(autoplot(group, type = "caterpillar")$labels$x, "Own estimate")
+})

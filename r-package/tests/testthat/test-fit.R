@@ -42,7 +42,17 @@ test_that("a participant with one trial is counted in a warning", {
   skip_if_no_engine()
   data <- little_trials()
   data <- rbind(data, transform(data[1, ], subject = "short"))
-  expect_warning(fit_to(data), class = "spicestat_warning")
+  warned <- list()
+  withCallingHandlers(fit_to(data), spicestat_warning = function(condition) {
+    warned <<- c(warned, list(condition))
+    rlang::cnd_muffle(condition)
+  })
+  expect_match(vapply(warned, conditionMessage, ""), "short", all = FALSE)
+  # twenty random choices also identify nobody's equation, which is a warning of its own
+  expect_setequal(
+    vapply(warned, function(condition) class(condition)[[1]], ""),
+    c("spicestat_warning_exclusion", "spicestat_warning_convergence")
+  )
 })
 
 test_that("a data frame and its file give the same fit, which Python can load", {

@@ -18,9 +18,9 @@ test_that("Ctrl-C ends the engine and is an interrupt in R, again and again", {
   skip_on_os("windows")
   code <- paste(
     "import time",
-    "from spicestat.r import bridge",
+    "from spicestat.r import envelopes",
     "def wait():",
-    "    return bridge._envelope(lambda: time.sleep(20))",
+    "    return envelopes.enveloped(lambda: time.sleep(20))",
     sep = "\n"
   )
   module <- reticulate::py_run_string(code, convert = FALSE)

@@ -20,6 +20,67 @@ test_that("a group model's vcov has the squared standard errors", {
   expect_equal(sqrt(unname(diag(vcov(example_group)))), tidy(example_group)$std.error, tolerance = 1e-6)
 })
 
+test_that("a joint model's vcov is complete, and that of separate models is not", {
+  covariance <- vcov(example_group)
+  expect_false(anyNA(covariance))
+  expect_equal(covariance, t(covariance), tolerance = 1e-8)
+  expect_true(any(covariance[1:3, 4:6] != 0))
+  group <- example_group
+  group$joint_covariance <- NULL
+  expect_equal(vcov(group)[1:3, 1:3], covariance[1:3, 1:3], tolerance = 1e-8)
+  expect_true(all(is.na(vcov(group)[1:3, 4:6])))
+})
+
+test_that("fixef, sigma, VarCorr and ranef agree with tidy", {
+  expect_equal(fixef(example_group), coef(example_group))
+  spread <- tidy(example_group, effects = "ran_pars")
+  sds <- spread$estimate[startsWith(spread$term, "sd__")]
+  expect_equal(unname(sigma(example_group)), sds)
+  covariance <- VarCorr(example_group)
+  expect_equal(unname(attr(covariance$participant, "stddev")), sds)
+  expect_equal(covariance$participant[1, 2], prod(sds) * spread$estimate[!startsWith(spread$term, "sd__")])
+  table <- as.data.frame(covariance)
+  expect_equal(names(table), c("grp", "var1", "var2", "vcov", "sdcor"))
+  expect_equal(table$vcov[1:2], sds^2)
+  expect_output(print(covariance), "Corr")
+  values <- tidy(example_group, effects = "ran_vals")
+  wide <- ranef(example_group, condVar = TRUE)$participant
+  expect_equal(c(as.matrix(wide)), values$estimate)
+  expect_equal(c(as.matrix(attr(wide, "se"))), values$std.error)
+  expect_equal(rownames(wide), unique(values$level))
+})
+
+test_that("AIC and BIC of a group model are those of glance", {
+  expect_equal(AIC(example_group), glance(example_group)$AIC)
+  expect_equal(BIC(example_group), glance(example_group)$BIC, tolerance = 1e-6)
+  group <- example_group
+  group$glance$log_lik <- NA_real_
+  expect_error(logLik(group), "no likelihood", class = "spicestat_error_config")
+})
+
+test_that("formula, terms and model.frame give what the model was asked", {
+  expect_equal(formula(example_group), ~ diagnosis + age, ignore_formula_env = TRUE)
+  expect_equal(attr(terms(example_group), "term.labels"), c("diagnosis", "age"))
+  frame <- model.frame(example_group)
+  expect_equal(dim(frame), c(24L, 2L))
+  expect_equal(levels(frame$diagnosis), c("control", "patient"))
+})
+
+test_that("augment has one row per participant and coefficient, with broom's names", {
+  table <- augment(example_group)
+  expect_equal(nrow(table), 48)
+  expect_true(all(c(".fitted", ".se.fit", ".resid", ".std.resid", ".hat", ".cooksd") %in% names(table)))
+  expect_equal(names(table)[1:5], c("participant", "diagnosis", "age", "component", "sparse.term"))
+  expect_equal(table$.resid, table$.observed - table$.fitted)
+  effects <- coef(example_group)[4:6]
+  beta <- table[table$component == "beta", ]
+  expect_equal(beta$.fitted, effects[[1]] + effects[[2]] * (beta$diagnosis == "patient") + effects[[3]] * beta$age)
+  group <- example_group
+  group$participants <- NULL
+  expect_error(augment(group), class = "spicestat_error_config")
+  expect_error(model.frame(group), class = "spicestat_error_config")
+})
+
 test_that("summary counts who has a term", {
   table <- summary(example_fit)
   long <- tidy(example_fit)
@@ -40,6 +101,10 @@ test_that("nobs, confint and tables agree with tidy", {
     tolerance = 1e-6
   )
   expect_equal(dim(confint(example_group, names(coef(example_group))[2])), c(1L, 2L))
+  rows <- tidy(example_fit, conf.int = TRUE, conf.level = 0.9)
+  rows <- rows[!is.na(rows$std.error), ]
+  expect_equal(unname(confint(example_fit, level = 0.9)[, 2]), rows$conf.high)
+  expect_equal(rownames(confint(example_fit))[1], paste0(rows$level[1], ":", rows$component[1], ":", rows$term[1]))
   expect_equal(as_tibble(example_fit), tidy(example_fit))
   expect_equal(class(as.data.frame(example_group)), "data.frame")
 })
@@ -50,4 +115,22 @@ test_that("printing shows what was fitted, in lines that fit a terminal", {
   expect_match(lines, "per choice", all = FALSE)
   expect_lte(max(nchar(c(lines, format(example_group)))), 100)
   expect_output(expect_identical(print(example_group), example_group), "diagnosis")
+})
+
+test_that("printing tells what did not go well", {
+  group <- example_group
+  group$glance$withheld <- TRUE
+  group$glance$converged <- FALSE
+  group$messages <- paste(rep("a long note", 20), collapse = " ")
+  lines <- format(group)
+  expect_match(lines, "withheld", all = FALSE)
+  expect_match(lines, "Not converged", all = FALSE)
+  expect_match(lines, "^Note: a long note", all = FALSE)
+  expect_lte(max(nchar(lines)), 100)
+})
+
+test_that("a posterior is printed without p-values", {
+  group <- example_group
+  group$coefficients[c("p_value", "p_adjusted")] <- NA_real_
+  expect_false(any(grepl("p.value|withheld", format(group))))
 })

@@ -20,15 +20,58 @@ test_that("intervals have the asked level", {
   }
 })
 
-test_that("a group model's table has broom's columns", {
+test_that("a fit has participants' coefficients and no other effects", {
+  expect_equal(tidy(example_fit, effects = "ran_coefs"), tidy(example_fit))
+  expect_error(tidy(example_fit, effects = "fixed"), "spice_group", class = "spicestat_error_config")
+})
+
+# columns that are ours
+added <- c("component", "sparse.term", "p.adjusted")
+
+test_that("a group model's columns and their order are those of broom.mixed", {
+  skip_if_not_installed("broom.mixed")
+  skip_if_not_installed("lmerTest")
+  live <- lmerTest::lmer(Reaction ~ Days + (1 | Subject), lme4::sleepstudy)
+  # lme4 has no standard errors of standard deviations
+  group <- example_group
+  group$coefficients$std_error[group$coefficients$effect == "ran_pars"] <- NA
+  for (effects in list("fixed", "ran_pars", "ran_vals", "ran_coefs", c("ran_pars", "fixed"), c("fixed", "ran_vals"))) {
+    for (conf_int in c(FALSE, TRUE)) {
+      ours <- setdiff(names(tidy(group, effects = effects, conf.int = conf_int)), added)
+      theirs <- suppressWarnings(suppressMessages(
+        names(generics::tidy(live, effects = effects, conf.int = conf_int, conf.method = "Wald"))
+      ))
+      # Wald intervals of standard deviations are left out there
+      if (identical(effects, "ran_pars")) ours <- intersect(ours, c(theirs, "unexpected"))
+      expect_equal(ours, theirs, info = paste(effects, conf_int))
+    }
+  }
+})
+
+test_that("a group model's tables are tibbles with the effects that were asked for", {
   table <- tidy(example_group, conf.int = TRUE)
+  expect_s3_class(table, "tbl_df")
   expect_equal(names(table), c(
-    "effect", "component", "sparse.term", "group", "level", "term", "estimate", "std.error",
-    "statistic", "df", "p.value", "p.adjusted", "conf.low", "conf.high"
+    "effect", "component", "sparse.term", "term", "estimate", "std.error", "statistic", "df", "p.value", "p.adjusted",
+    "conf.low", "conf.high"
   ))
-  expect_true(all(table$effect == "fixed"))
-  expect_false("conf.low" %in% names(tidy(example_group)))
-  expect_true(all(tidy(example_group, effects = "ran_pars")$effect == "ran_pars"))
+  for (effects in c("fixed", "ran_pars", "ran_vals", "ran_coefs")) {
+    expect_true(all(tidy(example_group, effects = effects)$effect == effects))
+  }
+  both <- tidy(example_group, effects = c("ran_pars", "fixed"))
+  expect_equal(unique(both$effect), c("ran_pars", "fixed"))
+  expect_error(tidy(example_group, effects = "random"))
+  expect_error(tidy(example_group, conf.int = TRUE, conf.level = 95), class = "spicestat_error_config")
+})
+
+test_that("a participant's coefficient is what the covariates predict and the deviation", {
+  coefficients <- tidy(example_group, effects = "ran_coefs")
+  deviations <- tidy(example_group, effects = "ran_vals")
+  expect_equal(coefficients$level, deviations$level)
+  expect_equal(coefficients$estimate, augment(example_group)$.fitted + deviations$estimate, tolerance = 1e-8)
+  group <- example_group
+  group$ran_vals <- NULL
+  expect_error(tidy(group, effects = "ran_vals"), "no deviations", class = "spicestat_error_config")
 })
 
 test_that("a group model's intervals at its own level are those of the engine", {
@@ -45,6 +88,7 @@ test_that("a group model's intervals at its own level are those of the engine", 
 test_that("withheld intervals stay withheld at another level", {
   group <- example_group
   group$coefficients[c("conf_low", "conf_high", "p_value", "p_adjusted")] <- NA_real_
+  group$glance$withheld <- TRUE
   table <- tidy(group, conf.int = TRUE, conf.level = 0.5)
   expect_true(all(is.na(table$conf.low)))
   expect_match(format(group), "withheld", all = FALSE)

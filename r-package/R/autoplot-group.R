@@ -1,0 +1,216 @@
+#' Plot a group model
+#'
+#' @param object,x A [spice_group()].
+#' @param type `"forest"`: effects of the covariates, with one panel per module
+#'   and covariate, for coefficients of different modules can differ in size a
+#'   hundredfold. `"caterpillar"`: participants in order of their coefficient as
+#'   the model estimates it (own estimate in grey). `"covariate"`: coefficients
+#'   against a covariate, with the mean that the model predicts, over the other
+#'   covariates.
+#' @param covariate For `type = "covariate"`: a covariate of the formula, as a
+#'   bare name or text; by default the first.
+#' @param conf.level Level of the intervals; `NULL` takes that of the analysis.
+#' @param intercept Show the intercepts in the forest plot, too?
+#' @param ... Not used; for `plot()`, passed on to `autoplot()`.
+#' @return A `ggplot` object; `plot()` draws it and returns `x`, invisibly.
+#' @export
+#' @examples
+#' autoplot(example_group)
+#' autoplot(example_group, type = "caterpillar")
+#' autoplot(example_group, type = "covariate", covariate = age)
+autoplot.spice_group <- function(object, type = c("forest", "caterpillar", "covariate"), covariate = NULL,
+                                 conf.level = NULL, intercept = FALSE, ...) { # nolint: object_name_linter.
+  type <- rlang::arg_match(type)
+  level <- if (is.null(conf.level)) object$coefficients$conf_level[[1]] else check_level(conf.level)
+  if (type == "forest") {
+    return(forest_plot(object, conf.level, level, intercept))
+  }
+  if (type == "caterpillar") {
+    return(group_caterpillar_plot(object, level))
+  }
+  known <- intersect(all.vars(formula(object)), names(model_data(object)))
+  if (length(known) == 0) abort_spicestat("config", "the model has no covariate to plot coefficients against.")
+  covariate <- column_name(rlang::enquo(covariate), known, "covariate", rlang::current_env())
+  covariate_plot(object, if (is.null(covariate)) known[1] else covariate, level)
+}
+
+#' @rdname autoplot.spice_group
+#' @export
+plot.spice_group <- function(x, ...) {
+  print(autoplot(x, ...))
+  invisible(x)
+}
+
+forest_plot <- function(object, conf.level, level, intercept) { # nolint: object_name_linter.
+  table <- forest_table(tidy(object, conf.int = TRUE, conf.level = conf.level), intercept)
+  ggplot2::ggplot(table, ggplot2::aes(.data$estimate, .data$row, colour = .data$verdict)) +
+    ggplot2::geom_vline(xintercept = 0, colour = "grey55", linewidth = 0.4) +
+    ggplot2::geom_linerange(
+      ggplot2::aes(xmin = .data$conf.low, xmax = .data$conf.high),
+      linewidth = 0.8, na.rm = TRUE, show.legend = FALSE
+    ) +
+    ggplot2::geom_point(size = 2.4, na.rm = TRUE) +
+    ggplot2::facet_wrap(~panel, scales = "free", ncol = nlevels(table$term)) +
+    ggplot2::scale_x_continuous(n.breaks = 4, expand = ggplot2::expansion(mult = 0.1)) +
+    ggplot2::scale_colour_manual(NULL, values = verdict_colours, limits = verdicts_shown) +
+    ggplot2::labs(
+      x = paste0("Effect on the coefficient with ", 100 * level, "% interval"), y = NULL,
+      caption = if (any(table$verdict == "withheld")) {
+        "Withheld: too few participants have an identified estimate."
+      }
+    ) +
+    plot_theme() +
+    ggplot2::theme(panel.grid.major.y = ggplot2::element_blank())
+}
+
+verdict_colours <- c(
+  "adjusted p < .05" = "#1F5A87", "adjusted p >= .05" = "grey55",
+  "0 outside the interval" = "#1F5A87", "0 in the interval" = "grey55", "withheld" = "#C8553D"
+)
+
+verdicts_shown <- function(found) {
+  intersect(names(verdict_colours), found)
+}
+
+forest_table <- function(table, intercept) {
+  if (!intercept && any(table$term != "(Intercept)")) {
+    table <- table[table$term != "(Intercept)", ]
+  }
+  table$verdict <- verdict(table)
+  row <- ifelse(table$sparse.term == "1", "constant", table$sparse.term)
+  table$row <- factor(row, levels = rev(unique(row)))
+  table$term <- factor(table$term, levels = unique(table$term))
+  # by row of panels one module, whose coefficients are of one size, by column one covariate
+  table$component <- factor(table$component, levels = unique(table$component))
+  table <- table[order(table$component, table$term), ]
+  panel <- paste(table$component, table$term, sep = "\n")
+  table$panel <- factor(panel, levels = unique(panel))
+  table
+}
+
+# a posterior has intervals and no p-values
+verdict <- function(table) {
+  apart <- table$conf.low > 0 | table$conf.high < 0
+  ifelse(
+    is.na(table$conf.low) & is.na(table$p.adjusted), "withheld",
+    ifelse(
+      is.na(table$p.adjusted), ifelse(apart, "0 outside the interval", "0 in the interval"),
+      ifelse(table$p.adjusted < 0.05, "adjusted p < .05", "adjusted p >= .05")
+    )
+  )
+}
+
+group_caterpillar_plot <- function(object, level) {
+  table <- group_caterpillar_table(augment(object), stats::qnorm((1 + level) / 2))
+  ggplot2::ggplot(table, ggplot2::aes(.data$centre, .data$rank)) +
+    ggplot2::geom_linerange(
+      ggplot2::aes(xmin = .data$low, xmax = .data$high),
+      linewidth = 0.5, alpha = 0.45, colour = "#1F5A87", na.rm = TRUE
+    ) +
+    ggplot2::geom_point(ggplot2::aes(.data$.observed), size = 1, colour = "grey65", na.rm = TRUE) +
+    ggplot2::geom_point(size = 1.3, colour = "#1F5A87", na.rm = TRUE) +
+    ggplot2::facet_wrap(~panel, scales = "free_x") +
+    ggplot2::scale_y_continuous(breaks = NULL, expand = ggplot2::expansion(add = 1)) +
+    ggplot2::labs(
+      x = paste0(
+        if (attr(table, "posterior")) "Coefficient as the model estimates it" else "Own estimate",
+        " with ", 100 * level, "% interval", if (attr(table, "posterior")) "; grey: own estimate"
+      ),
+      y = "Participants, in order"
+    ) +
+    plot_theme()
+}
+
+group_caterpillar_table <- function(table, width) {
+  posterior <- any(!is.na(table$.posterior))
+  table$centre <- if (posterior) table$.posterior else table$.observed
+  error <- if (posterior) table$.se.posterior else table$std.error
+  table$low <- table$centre - width * error
+  table$high <- table$centre + width * error
+  table$panel <- group_panel(table)
+  table$rank <- stats::ave(table$centre, table$panel, FUN = function(x) rank(x, ties.method = "first"))
+  attr(table, "posterior") <- posterior
+  table
+}
+
+group_panel <- function(table) {
+  label <- panel_label(table$component, table$sparse.term)
+  factor(label, unique(label))
+}
+
+covariate_plot <- function(object, covariate, level) {
+  people <- augment(object)
+  people$panel <- group_panel(people)
+  people$x <- people[[covariate]]
+  means <- covariate_means(object, covariate, level)
+  means$panel <- factor(panel_label(means$component, means$sparse.term), levels(people$panel))
+  ggplot2::ggplot(people, ggplot2::aes(.data$x, .data$.observed)) +
+    covariate_layers(means, is.factor(people$x)) +
+    ggplot2::facet_wrap(~panel, scales = "free_y") +
+    ggplot2::labs(
+      x = covariate, y = "Coefficient (grey: own estimates)",
+      caption = paste0("Blue: mean that the model predicts, with ", 100 * level, "% interval.")
+    ) +
+    plot_theme()
+}
+
+covariate_layers <- function(means, levels) {
+  points <- function(position) {
+    ggplot2::geom_point(size = 1.2, colour = "grey60", na.rm = TRUE, position = position)
+  }
+  if (levels) {
+    return(list(
+      points(ggplot2::position_jitter(width = 0.12, height = 0, seed = 1)),
+      ggplot2::geom_pointrange(
+        ggplot2::aes(y = .data$mean, ymin = .data$low, ymax = .data$high),
+        data = means, colour = "#1F5A87", linewidth = 0.9, na.rm = TRUE
+      )
+    ))
+  }
+  list(
+    points("identity"),
+    ggplot2::geom_ribbon(
+      ggplot2::aes(y = .data$mean, ymin = .data$low, ymax = .data$high),
+      data = means, fill = "#1F5A87", alpha = 0.2, na.rm = TRUE
+    ),
+    ggplot2::geom_line(ggplot2::aes(y = .data$mean), data = means, colour = "#1F5A87", linewidth = 0.8)
+  )
+}
+
+#' Means at values of one covariate, over the participants' values of the others
+#' @noRd
+covariate_means <- function(object, covariate, level) {
+  data <- model_data(object)
+  own <- data[[covariate]]
+  values <- if (is.factor(own)) factor(levels(own), levels(own)) else seq(min(own), max(own), length.out = 50)
+  rows <- t(vapply(values, function(value) {
+    data[[covariate]] <- rep(value, nrow(data))
+    colMeans(design_of(object, data))
+  }, double(ncol(design_of(object, data)))))
+  parts <- lapply(split_effects(tidy(object)), function(table) {
+    names <- effect_names(table)
+    X <- rows[, match(table$term, colnames(design_of(object, data))), drop = FALSE] # nolint: object_name_linter.
+    mean <- as.vector(X %*% table$estimate)
+    half <- stats::qt((1 + level) / 2, min(table$df, na.rm = TRUE)) *
+      sqrt(rowSums((X %*% stats::vcov(object)[names, names]) * X))
+    if (any(object$glance$withheld)) half <- NA
+    data.frame(
+      x = values, component = table$component[1], sparse.term = table$sparse.term[1], mean = mean,
+      low = mean - half, high = mean + half
+    )
+  })
+  do.call(rbind, unname(parts))
+}
+
+split_effects <- function(table) {
+  key <- paste(table$component, table$sparse.term)
+  split(table, factor(key, unique(key)))
+}
+
+#' The design matrix for other values of the covariates
+#' @noRd
+design_of <- function(object, data) {
+  terms <- stats::terms(object)
+  contrasts <- attr(stats::model.matrix(terms, stats::model.frame(object)), "contrasts")
+  stats::model.matrix(terms, stats::model.frame(terms, data), contrasts.arg = contrasts)
+}

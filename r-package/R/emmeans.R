@@ -1,0 +1,56 @@
+# Estimated marginal means of every group model, also those of the engine, through emmeans. Its generics are registered
+# when emmeans is loaded.
+
+#' Marginal means with emmeans
+#'
+#' `emmeans::emmeans()` and its relatives work on every group model that keeps
+#' its covariates. Coefficients of the equations are the levels of a factor
+#' `coefficient`: `emmeans(group, ~ diagnosis | coefficient)`. Contrasts
+#' between different coefficients need a joint model; with separate ones their
+#' covariance is taken as 0. With a link, means are on its scale.
+#'
+#' @param object A [spice_group()].
+#' @param ...,trms,xlev,grid,data As emmeans passes them.
+#' @return What emmeans needs.
+#' @name emmeans-methods
+#' @keywords internal
+NULL
+
+#' @rdname emmeans-methods
+#' @exportS3Method emmeans::recover_data
+recover_data.spice_group <- function(object, data = NULL, ...) { # nolint: object_name_linter.
+  emmeans::recover_data(quote(spice_group()), stats::terms(object), na.action = NULL, data = model_data(object), ...)
+}
+
+#' @rdname emmeans-methods
+#' @exportS3Method emmeans::emm_basis
+emm_basis.spice_group <- function(object, trms, xlev, grid, ...) { # nolint: object_name_linter.
+  contrasts <- attr(stats::model.matrix(trms, stats::model.frame(object)), "contrasts")
+  frame <- stats::model.frame(trms, grid, na.action = stats::na.pass, xlev = xlev)
+  X <- stats::model.matrix(trms, frame, contrasts.arg = contrasts) # nolint: object_name_linter.
+  table <- tidy(object)
+  keys <- unique(paste(table$component, table$sparse.term, sep = ":"))
+  names <- paste(rep(keys, each = ncol(X)), colnames(X), sep = ":")
+  # a covariate that is kept off a coefficient has the effect 0 for certain
+  given <- names %in% effect_names(table)
+  beta <- stats::setNames(rep(0, length(names)), names)
+  beta[given] <- stats::coef(object)[names[given]]
+  df <- rep(table$df[match(keys, paste(table$component, table$sparse.term, sep = ":"))], each = ncol(X))
+  list(
+    X = kronecker(diag(length(keys)), X), bhat = unname(beta), V = emm_covariance(object, names, given),
+    nbasis = matrix(NA), dfargs = list(df = df),
+    dffun = function(k, dfargs) min(dfargs$df[k != 0], Inf),
+    misc = list(ylevs = list(coefficient = keys), estName = "emmean", famSize = length(keys))
+  )
+}
+
+#' Covariance of all effects; NA where inference is withheld
+#' @noRd
+emm_covariance <- function(object, names, given) {
+  whole <- matrix(0, length(names), length(names))
+  covariance <- stats::vcov(object)[names[given], names[given], drop = FALSE]
+  covariance[is.na(covariance)] <- 0
+  if (any(object$glance$withheld)) covariance[] <- NA
+  whole[given, given] <- covariance
+  whole
+}

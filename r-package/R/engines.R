@@ -1,0 +1,266 @@
+# Group models that R packages fit. An engine is a function that takes a problem (see group_problem()) and settings,
+# and returns a list: `fixed`, `ran_pars`, `ran_vals`, `glance` (data frames), `covariance` (matrices by equation),
+# `joint_covariance` (or NULL), `fit` (the real object, or a list of them by equation), `skipped`, `messages`.
+
+native_engines <- list(
+  metafor = list(
+    package = "metafor", needs_std_error = TRUE,
+    settings = list(estimator = "REML", knapp_hartung = TRUE, joint = FALSE)
+  ),
+  lme4 = list(package = "lme4", needs_std_error = FALSE, settings = list(estimator = "REML")),
+  glmmTMB = list(package = "glmmTMB", needs_std_error = FALSE, settings = list(estimator = "REML")),
+  # brms has too many arguments to list: they go to brms::brm()
+  brms = list(package = "brms", needs_std_error = TRUE, settings = NULL)
+)
+
+#' Fit a group model with an R package
+#' @noRd
+fit_natively <- function(method, estimates, covariance, formula, people, id, options, settings, call) {
+  engine <- native_engines[[method]]
+  need_package(engine$package, paste0("method = \"", method, "\""), call)
+  settings <- engine_settings(method, engine$settings, settings, call)
+  check_group_options(options, call)
+  problem <- group_problem(
+    estimates, covariance, formula, people, id, options$modules, options$terms, engine$needs_std_error, call
+  )
+  problem$conf_level <- options$conf_level
+  found <- engine_function(method)(problem, settings, call)
+  found$skipped <- rbind(problem$skipped, found$skipped)
+  if (NROW(found$fixed) == 0) abort_nothing_left(found$skipped, call)
+  assemble_group(found, problem, method, options, call)
+}
+
+engine_function <- function(method) {
+  switch(method, metafor = fit_metafor, lme4 = fit_lme4, glmmTMB = fit_glmm_tmb, brms = fit_brms)
+}
+
+need_package <- function(package, what, call) {
+  if (!requireNamespace(package, quietly = TRUE)) {
+    abort_spicestat("install", c(
+      paste0(what, " needs the R package '", package, "', which is not installed."),
+      i = paste0("Run install.packages(\"", package, "\").")
+    ), call = call)
+  }
+}
+
+engine_settings <- function(method, defaults, given, call) {
+  if (is.null(defaults)) {
+    return(given)
+  }
+  unknown <- setdiff(names(given), names(defaults))
+  if (length(unknown) > 0) {
+    abort_spicestat("config", paste0(
+      "the group method '", method, "' has no such setting. Got: ", paste(unknown, collapse = ", "),
+      ". Allowed: ", paste(names(defaults), collapse = ", "), "."
+    ), call = call)
+  }
+  settings <- utils::modifyList(defaults, given)
+  if (!settings$estimator %in% c("REML", "ML")) {
+    abort_spicestat("config", "unknown `estimator`. Allowed: \"REML\", \"ML\".", call = call)
+  }
+  for (name in intersect(names(settings), c("knapp_hartung", "joint"))) {
+    if (!rlang::is_bool(settings[[name]])) {
+      abort_spicestat("config", paste0("`", name, "` must be TRUE or FALSE."), call = call)
+    }
+  }
+  settings
+}
+
+check_group_options <- function(options, call) {
+  if (!options$adjust %in% adjustments) {
+    abort_spicestat("config", paste0(
+      "unknown adjustment of p-values. Got: '", options$adjust, "'. Allowed: ", paste(adjustments, collapse = ", "), "."
+    ), call = call)
+  }
+  if (!is_share(options$max_unidentified)) {
+    abort_spicestat("config", "`max_unidentified` is out of range. Allowed: a share in [0, 1].", call = call)
+  }
+  check_level(options$conf_level, call)
+}
+
+is_share <- function(x) {
+  is.numeric(x) && length(x) == 1 && isTRUE(x >= 0 && x <= 1)
+}
+
+#' Everything that an engine reads
+#' @noRd
+group_problem <- function(estimates, covariance, formula, people, id, modules, terms, needs_std_error, call) {
+  cells <- coefficient_cells(estimates, call)
+  aligned <- align_people(cells$participants, people, id, call)
+  design <- group_design(formula, aligned$people, call)
+  design$rows <- aligned$positions[design$rows]
+  selected <- select_equations(cells, design, modules, terms, needs_std_error, call)
+  list(
+    cells = cells, design = design, equations = selected$equations, skipped = selected$skipped,
+    covariance = covariance, formula = formula
+  )
+}
+
+assemble_group <- function(found, problem, method, options, call) {
+  formula <- deparse1(problem$formula)
+  glance <- glance_rows(found$glance, options$max_unidentified, method, formula)
+  warn_about(glance, options$max_unidentified)
+  group <- list(
+    coefficients = coefficient_rows(found, glance, options$adjust, options$conf_level, call),
+    covariance = long_covariance(found$covariance, problem$equations),
+    glance = glance,
+    skipped = tibble::as_tibble(found$skipped),
+    ran_vals = tibble::as_tibble(found$ran_vals),
+    joint_covariance = found$joint_covariance,
+    participants = participant_rows(found, problem),
+    messages = as.character(found$messages),
+    formula = formula, method = method, fit = found$fit
+  )
+  structure(group, class = "spice_group")
+}
+
+#' Data of one equation, as its model is given them
+#'
+#' All participants of the design are in it, so that scale() and the like
+#' mean the same in every equation; `used` marks those that count.
+#' @noRd
+equation_data <- function(equation, design) {
+  own <- c("estimate", "std.error", "variance", "used")
+  check_free(names(design$frame), own)
+  data <- design$frame
+  data$estimate <- data$std.error <- NA_real_
+  data$estimate[equation$rows] <- equation$estimate
+  data$std.error[equation$rows] <- equation$std_error
+  data$variance <- data$std.error^2
+  data$used <- seq_len(nrow(data)) %in% equation$rows
+  data
+}
+
+#' One row per participant and equation, with `equation` first by which models tell them apart
+#' @noRd
+stacked_data <- function(problem) {
+  own <- c("equation", "module", "sparse.term", "estimate", "std.error", "n.trials", "scale", "weight")
+  frame <- problem$design$frame
+  check_free(names(frame), own)
+  keys <- names(problem$equations)
+  parts <- lapply(problem$equations, function(equation) {
+    scale <- residual_sd(equation, problem$design$matrix)
+    cbind(
+      frame[equation$rows, "participant", drop = FALSE],
+      data.frame(
+        equation = factor(equation$key, keys), module = equation$module, sparse.term = equation$sparse_term,
+        estimate = equation$estimate, std.error = equation$std_error, n.trials = equation$n_trials,
+        scale = scale, weight = 1 / scale^2
+      ),
+      frame[equation$rows, setdiff(names(frame), "participant"), drop = FALSE]
+    )
+  })
+  data <- do.call(rbind, unname(parts))
+  data$participant <- factor(id_key(data$participant), id_key(frame$participant))
+  rownames(data) <- NULL
+  data
+}
+
+check_free <- function(names, own, call = rlang::caller_env()) {
+  clash <- intersect(names, own)
+  if (length(clash) > 0) {
+    abort_spicestat("covariate", paste0(
+      "covariates have names of the table's own columns: ", paste(clash, collapse = ", "),
+      ". To mend it: rename them."
+    ), call = call)
+  }
+}
+
+#' Residual standard deviation of a coefficient's own regression
+#' @noRd
+residual_sd <- function(equation, matrix) {
+  own <- stats::lm.fit(matrix[equation$rows, , drop = FALSE], equation$estimate)
+  sqrt(sum(own$residuals^2) / own$df.residual)
+}
+
+#' `estimate ~ 0 + equation + equation:(covariates)`: every equation has effects of its own
+#' @noRd
+stacked_formula <- function(formula, random = NULL) {
+  terms <- stats::terms(formula)
+  parts <- c(
+    "0", if (attr(terms, "intercept") == 1) "equation",
+    paste0(rep("equation:", length(attr(terms, "term.labels"))), attr(terms, "term.labels")), random
+  )
+  stats::as.formula(paste("estimate ~", paste(parts, collapse = " + ")), env = environment(formula))
+}
+
+#' The stacked design matrix with one block of columns per equation
+#' @noRd
+stacked_matrix <- function(problem) {
+  blocks <- lapply(problem$equations, function(equation) problem$design$matrix[equation$rows, , drop = FALSE])
+  sizes <- vapply(blocks, nrow, 0L)
+  p <- ncol(problem$design$matrix)
+  whole <- matrix(0, sum(sizes), p * length(blocks))
+  first <- cumsum(c(0, sizes))
+  for (k in seq_along(blocks)) {
+    whole[first[k] + seq_len(sizes[k]), (k - 1) * p + seq_len(p)] <- blocks[[k]]
+  }
+  colnames(whole) <- stacked_names(problem)
+  whole
+}
+
+stacked_names <- function(problem) {
+  terms <- colnames(problem$design$matrix)
+  paste(rep(names(problem$equations), each = length(terms)), terms, sep = ":")
+}
+
+#' For each wanted column of a design, where a model has it: R orders and names columns in its own way
+#' @noRd
+find_columns <- function(wanted, own) {
+  size <- pmax(colSums(abs(wanted)), .Machine$double.eps)
+  vapply(seq_len(ncol(wanted)), function(j) {
+    distance <- colSums(abs(own - wanted[, j])) / size[j]
+    found <- which.min(distance)
+    if (distance[found] > 1e-6) stop("the model has no column for ", colnames(wanted)[j])
+    found
+  }, 0L)
+}
+
+#' Evaluate a call of a modelling function where it finds its data, and again when somebody updates the model
+#' @noRd
+eval_model <- function(model, formula, ...) {
+  env <- rlang::new_environment(list(...), parent = parent_of_data(formula))
+  model <- rlang::call_modify(model, !!!lapply(formulas_in(model), in_environment, env = env))
+  listen(eval(model, env))
+}
+
+parent_of_data <- function(formula) {
+  env <- environment(formula)
+  if (is.null(env)) globalenv() else env
+}
+
+formulas_in <- function(model) {
+  Filter(function(argument) rlang::is_formula(argument), as.list(model)[-1])
+}
+
+in_environment <- function(formula, env) {
+  environment(formula) <- env
+  formula
+}
+
+#' Run a fit and keep what it says
+#'
+#' @return A list of `value` (an error object if it failed) and `said`.
+#' @noRd
+listen <- function(expr) {
+  said <- character()
+  value <- tryCatch(
+    withCallingHandlers(
+      expr,
+      warning = function(w) {
+        said <<- c(said, conditionMessage(w))
+        invokeRestart("muffleWarning")
+      },
+      message = function(m) {
+        said <<- c(said, trimws(conditionMessage(m)))
+        invokeRestart("muffleMessage")
+      }
+    ),
+    error = function(e) e
+  )
+  list(value = value, said = unique(said))
+}
+
+row_of <- function(equation, ...) {
+  data.frame(module = equation$module, sparse_term = equation$sparse_term, ..., check.names = FALSE)
+}

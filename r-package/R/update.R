@@ -1,0 +1,80 @@
+#' Estimate a fit's equations on other trials
+#'
+#' For new participants, a second session, or a replication: the equations stay
+#' as they were found, and only their coefficients are estimated anew. No
+#' network is trained, so that this takes seconds. The new coefficients mean
+#' the same as the old ones, and their standard errors owe nothing to a search
+#' for equations.
+#'
+#' [update()] is something else: it fits again, with changed arguments.
+#'
+#' @param fit A [spice_fit()].
+#' @param trials A data frame with one row per trial, or the path of one: all
+#'   trials to estimate from. Earlier trials do not count unless they are among
+#'   these.
+#' @param participant,choice,reward,block,trial,experiment Columns of `trials`,
+#'   as in [spice_fit()]; `NULL` where they are called as they were there.
+#' @inheritParams spice_fit
+#' @return A [spice_fit()]. In its `scores`, the row `equations` is about the
+#'   earlier estimates on the new trials (typical ones for new participants),
+#'   which is an honest test of them.
+#' @export
+#' @examples
+#' \donttest{
+#' if (spicestat_available()) {
+#'   later <- subset(example_trials, block > 2)
+#'   spice_update(example_fit, later)
+#' }
+#' }
+spice_update <- function(fit, trials, participant = NULL, choice = NULL, reward = NULL, block = NULL,
+                         trial = NULL, experiment = NULL, covariates = NULL, people = NULL) {
+  call <- rlang::current_env()
+  check_fit(fit, call)
+  check_table(trials, "trials", call)
+  roles <- trial_roles(
+    rlang::enquos(
+      participant = participant, choice = choice, reward = reward,
+      block = block, trial = trial, experiment = experiment
+    ),
+    names(trials_of(trials)), call
+  )
+  covariates <- covariate_names(rlang::enquo(covariates), trials, people, call)
+  folder <- tempfile("spice_fit_")
+  on.exit(unlink(folder, recursive = TRUE))
+  options <- c(
+    roles, engine_options(list(covariates = covariates), call), list(folder = folder),
+    if (!is.null(people)) list(people = sent_table(people, roles$participant, "people", call))
+  )
+  table <- sent_table(trials, c(unlist(roles), covariates), "trials", call)
+  tables <- with_fit_folder(fit, function(old) call_bridge("update", old, table, options, call = call))
+  new_spice_fit(tables, read_folder(folder))
+}
+
+#' Fit again with changed arguments
+#'
+#' @param object A [spice_fit()].
+#' @param ... Arguments of [spice_fit()] to change or add; `NULL` takes one
+#'   away.
+#' @param evaluate Fit, or return the call?
+#' @return A [spice_fit()], or a call.
+#' @seealso [spice_update()] to keep the equations and estimate them on other
+#'   trials.
+#' @importFrom stats update
+#' @export
+#' @examples
+#' update(example_fit, seed = 2, model = "asymmetric", evaluate = FALSE)
+update.spice_fit <- function(object, ..., evaluate = TRUE) {
+  written <- object$call
+  if (is.null(written)) {
+    abort_spicestat(
+      "config",
+      c(
+        "this fit does not know the call that made it.",
+        i = "Fits from spice_load() and spice_update() do not. Call spice_fit() instead."
+      )
+    )
+  }
+  changes <- match.call(expand.dots = FALSE)$...
+  for (name in names(changes)) written[[name]] <- changes[[name]]
+  if (evaluate) eval(written, parent.frame()) else written
+}

@@ -1,0 +1,37 @@
+skip_if_not_installed("emmeans")
+
+test_that("marginal means of a group model are those of its effects", {
+  means <- as.data.frame(emmeans::emmeans(example_group, ~ diagnosis | coefficient))
+  expect_equal(nrow(means), 4)
+  age <- mean(model_data(example_group)$age)
+  effects <- coef(example_group)
+  expect_equal(means$emmean[1], effects[[1]] + effects[[3]] * age)
+  expect_equal(unique(means$df), 21)
+  differences <- as.data.frame(
+    emmeans::contrast(emmeans::emmeans(example_group, ~ diagnosis | coefficient), "pairwise")
+  )
+  table <- tidy(example_group)
+  table <- table[table$term == "diagnosispatient", ]
+  expect_equal(-differences$estimate, table$estimate)
+  expect_equal(differences$SE, table$std.error)
+  expect_equal(differences$p.value, table$p.value, tolerance = 1e-6)
+})
+
+test_that("slopes, transformed covariates and models in R work, too", {
+  slopes <- as.data.frame(emmeans::emtrends(example_group, ~ 1 | coefficient, var = "age"))
+  expect_equal(slopes$age.trend, unname(coef(example_group)[c(3, 6)]))
+  skip_if_not_installed("metafor")
+  scaled <- spice_group(example_fit, ~ diagnosis * scale(age), method = "metafor")
+  plain <- spice_group(example_fit, ~ diagnosis * age, method = "metafor")
+  at <- list(age = c(20, 40))
+  means <- function(group) as.data.frame(emmeans::emmeans(group, ~ diagnosis + age | coefficient, at = at))$emmean
+  expect_equal(means(scaled), means(plain), tolerance = 1e-6)
+})
+
+test_that("where inference is withheld there are means without standard errors", {
+  group <- example_group
+  group$glance$withheld <- TRUE
+  means <- as.data.frame(emmeans::emmeans(group, ~ diagnosis | coefficient))
+  expect_true(all(is.na(means$SE)))
+  expect_false(anyNA(means$emmean))
+})

@@ -1,0 +1,242 @@
+# one fit of each kind for the whole file
+two_fits <- local({
+  found <- NULL
+  function() {
+    if (is.null(found)) {
+      few <- example_trials[example_trials$participant %in% sprintf("p%02d", 1:8), ]
+      fit_with <- function(model) {
+        suppressWarnings(
+          spice_fit(few, participant, choice, reward, block = block, model = model, epochs = 15, progress = FALSE)
+        )
+      }
+      found <<- list(simple = fit_with("rescorla_wagner"), rate = fit_with("learning_rate"))
+    }
+    found
+  }
+})
+
+test_that("predictions have the likelihood of the fit", {
+  skip_if_no_engine()
+  probabilities <- predict(example_fit)
+  expect_equal(names(probabilities), c(".pred_0", ".pred_1"))
+  expect_equal(nrow(probabilities), nrow(example_trials))
+  expect_equal(sum(log(fitted(example_fit)), na.rm = TRUE), as.numeric(logLik(example_fit)), tolerance = 1e-6)
+  expect_equal(is.na(probabilities$.pred_0), example_trials$trial == 1)
+  expect_equal(predict(example_fit, example_trials), probabilities)
+  choice <- predict(example_fit, type = "choice")
+  expect_equal(levels(choice), c("0", "1"))
+  expect_equal(choice[2] == "0", probabilities$.pred_0[2] >= 0.5)
+  expect_false(isTRUE(all.equal(predict(example_fit, by = "network"), probabilities)))
+})
+
+test_that("predictions are for rows in their order, and for strangers if asked for", {
+  skip_if_no_engine()
+  some <- example_trials[example_trials$participant %in% c("p03", "p01"), ]
+  whole <- predict(example_fit)$.pred_1
+  expect_equal(predict(example_fit, some)$.pred_1, whole[example_trials$participant %in% c("p03", "p01")])
+  strangers <- transform(some, participant = paste("new", participant))
+  expect_error(predict(example_fit, strangers), "not in the fit", class = "spicestat_error_data")
+  expect_false(all(is.na(predict(example_fit, strangers, unseen = "typical"))))
+  expect_error(predict(example_fit, type = "class"), "prob, choice", class = "spicestat_error_config")
+})
+
+test_that("residuals are those of a logistic regression", {
+  skip_if_no_engine()
+  chosen <- example_trials$choice
+  p <- predict(example_fit)$.pred_1
+  expect_equal(residuals(example_fit, "response"), chosen - p)
+  expect_equal(residuals(example_fit, "pearson"), (chosen - p) / sqrt(p * (1 - p)))
+  deviance <- residuals(example_fit)
+  expect_equal(sum(deviance^2, na.rm = TRUE), -2 * as.numeric(logLik(example_fit)), tolerance = 1e-6)
+  expect_equal(sign(deviance), sign(chosen - p))
+  expect_error(residuals(example_fit, "working"), class = "spicestat_error_config")
+})
+
+test_that("with more than two actions, residuals have a column for each", {
+  skip_if_no_engine()
+  set.seed(2)
+  data <- little_trials()
+  data$pick <- factor(sample(c("left", "middle", "right"), nrow(data), TRUE))
+  fit <- suppressWarnings(spice_fit(data, subject, pick, points, epochs = 2, progress = FALSE))
+  raw <- residuals(fit, "response")
+  expect_equal(colnames(raw), c("left", "middle", "right"))
+  expect_equal(rowSums(raw)[2:20], rep(0, 19))
+  expect_length(residuals(fit), nrow(data))
+})
+
+test_that("a fit can be updated with other trials, and fitted again with other arguments", {
+  skip_if_no_engine()
+  fit <- two_fits()$rate
+  later <- example_trials[example_trials$block > 2, ]
+  names(later)[1] <- "who"
+  updated <- spice_update(fit, later, participant = who)
+  expect_s3_class(updated, "spice_fit")
+  expect_equal(length(unique(tidy(updated)$level)), 24)
+  expect_equal(term_names(updated$coefficients), term_names(fit$coefficients))
+  expect_equal(names(updated$people), c("participant", "diagnosis", "age"))
+  expect_error(spice_update(fit, later), class = "spicestat_error_column")
+  expect_error(spice_update(fit, later, participant = nobody), "nobody", class = "spicestat_error_column")
+  expect_error(spice_update(1, later), class = "spicestat_error_config")
+  call <- update(fit, model = "forgetting", epochs = NULL, evaluate = FALSE)
+  expect_equal(call$model, "forgetting")
+  expect_null(call$epochs)
+  expect_error(update(updated, seed = 2), "spice_load", class = "spicestat_error_config")
+})
+
+test_that("update() fits again where the first fit was made", {
+  skip_if_no_engine()
+  data <- little_trials()
+  fit <- suppressWarnings(spice_fit(data, subject, pick, points, epochs = 2, progress = FALSE))
+  again <- suppressWarnings(update(fit, seed = 0))
+  expect_identical(again$coefficients, fit$coefficients)
+  other <- suppressWarnings(update(fit, model = "rescorla_wagner"))
+  expect_equal(other$glance$model, "rescorla_wagner")
+})
+
+test_that("set.seed() and seed = decide what is drawn", {
+  skip_if_no_engine()
+  drawn <- function(seed) spice_simulate(3, 16, seed = seed)$trials
+  set.seed(5)
+  first <- drawn(NULL)
+  expect_false(identical(drawn(NULL), first))
+  set.seed(5)
+  expect_identical(drawn(NULL), first)
+  expect_identical(drawn(7), drawn(7))
+  set.seed(5)
+  played <- simulate(example_fit, n_trials = 3, n_blocks = 1)
+  expect_identical(simulate(example_fit, seed = attr(played, "seed"), n_trials = 3, n_blocks = 1), played)
+  data <- little_trials()
+  fit <- function(seed) {
+    suppressWarnings(spice_fit(data, subject, pick, points, epochs = 2, seed = seed, progress = FALSE))$coefficients
+  }
+  set.seed(5)
+  first <- fit(NULL)
+  set.seed(5)
+  expect_identical(fit(NULL), first)
+  expect_error(fit(1.5), "`seed`", class = "spicestat_error_config")
+  expect_error(fit(-1), class = "spicestat_error_config")
+})
+
+test_that("the same fit in R and in Python has identical numbers", {
+  skip_if_no_engine()
+  data <- little_trials(4, 60)
+  file <- tempfile(fileext = ".csv")
+  utils::write.csv(data, file, row.names = FALSE)
+  fit <- suppressWarnings(spice_fit(data, subject, pick, points, epochs = 30, seed = 4, progress = FALSE))
+  folder <- tempfile()
+  code <- sprintf(
+    paste(
+      "from spicestat import spice_fit",
+      "spice_fit('%s', participant='subject', choice='pick', reward='points', epochs=30, seed=4).save('%s')",
+      sep = "; "
+    ), file, folder
+  )
+  # a Python of its own, as a user of Python starts it, without R's library path
+  variables <- worker_environment()
+  status <- system2(
+    Sys.getenv("RETICULATE_PYTHON"), c("-W", "ignore", "-c", shQuote(code)),
+    env = paste0("LD_LIBRARY_PATH=", variables[["LD_LIBRARY_PATH"]])
+  )
+  expect_equal(status, 0)
+  there <- spice_load(folder)
+  expect_identical(there$coefficients, fit$coefficients)
+  expect_identical(there$scores, fit$scores)
+  expect_identical(there$covariance, fit$covariance)
+})
+
+test_that("a simulation has the effects that were asked for", {
+  skip_if_no_engine()
+  simulated <- spice_simulate(
+    30, 8, 2,
+    alpha = spice_parameter(0.4, effects = c(diagnosis = -0.2)), environment = spice_bandit("flip"), seed = 1
+  )
+  patient <- simulated$people$diagnosis == "patient"
+  expect_equal(unique(simulated$truth$alpha[patient]), 0.2)
+  expect_equal(unique(simulated$truth$alpha[!patient]), 0.4)
+  expect_equal(nrow(as_tibble(simulated)), 240)
+  expect_true(all(c("choice", "age") %in% names(as_tibble(simulated))))
+  expect_output(expect_identical(print(simulated), simulated), "30 participants")
+})
+
+test_that("tasks and parameters are checked", {
+  expect_error(spice_simulate(3, 8, alpha = 0.3), "spice_parameter", class = "spicestat_error_config")
+  expect_error(spice_simulate(3, 8, 4, spice_parameter(1)), "named", class = "spicestat_error_config")
+  expect_error(spice_parameter("high"), "`mean`", class = "spicestat_error_config")
+  expect_error(spice_parameter(1, effects = 2), "`effects`", class = "spicestat_error_config")
+  expect_error(spice_bandit("chess"), "drift", class = "spicestat_error_config")
+  expect_error(spice_simulate(environment = "drift"), "spice_bandit", class = "spicestat_error_config")
+  expect_output(print(spice_bandit("standard", reward_probs = c(0.8, 0.5))), "reward_probs = 0.8 0.5")
+  skip_if_no_engine()
+  expect_error(spice_simulate(3, 8, environment = spice_bandit("flip", speed = 1)), "speed",
+    class = "spicestat_error_config"
+  )
+  expect_error(spice_simulate(3, 8, gamma = spice_parameter(1)), "gamma", class = "spicestat_error_config")
+})
+
+test_that("the participants of a fit play with their own labels", {
+  skip_if_no_engine()
+  played <- simulate(example_fit, nsim = 2, seed = 1, n_trials = 5, n_blocks = 2, environment = spice_bandit("flip"))
+  expect_equal(nrow(played), 2 * 24 * 10)
+  expect_setequal(played$participant, example_fit$people$participant)
+  expect_setequal(played$choice, 0:1)
+  expect_identical(attr(played, "seed"), 1L)
+  whole <- simulate(example_fit, seed = 1)
+  expect_equal(nrow(whole), nrow(example_trials))
+})
+
+test_that("models are compared", {
+  skip_if_no_engine()
+  fits <- two_fits()
+  compared <- spice_compare(simple = fits$simple, rate = fits$rate)
+  expect_identical(spice_compare(fits), compared)
+  table <- tidy(compared)
+  expect_setequal(table$model, c("simple", "rate"))
+  expect_true(all(c("logLik", "BIC", "protected.exceedance.prob") %in% names(table)))
+  expect_equal(nrow(glance(compared)), 1)
+  expect_equal(dim(compared$attribution), c(8L, 3L))
+  expect_output(expect_identical(print(compared), compared), "8 participants, by bic")
+  expect_error(spice_compare(fits$simple, fits$rate), "different names", class = "spicestat_error_config")
+  expect_error(spice_compare(a = fits$simple), class = "spicestat_error_config")
+  expect_error(spice_compare(a = fits$simple, b = 1), class = "spicestat_error_config")
+  expect_error(spice_compare(a = fits$simple, b = example_fit), class = "spicestat_error_data")
+})
+
+test_that("reliability has broom's columns", {
+  skip_if_no_engine()
+  reliable <- spice_reliability(
+    example_fit, c("model", "odd_even"),
+    sessions = c("1" = "early", "2" = "early", "3" = "late", "4" = "late")
+  )
+  table <- tidy(reliable)
+  expect_equal(
+    names(table), c("component", "term", "method", "estimate", "conf.low", "conf.high", "n", "n.excluded")
+  )
+  expect_setequal(
+    table$method,
+    c("model", "odd_even", "odd_even_latent", "test_retest_icc2", "test_retest_icc3", "test_retest_latent")
+  )
+  expect_output(expect_identical(print(reliable), reliable), "95% intervals")
+  expect_error(spice_reliability(example_fit, "magic"), class = "spicestat_error_config")
+  expect_error(spice_reliability(example_fit, sessions = 1:2), "sessions", class = "spicestat_error_config")
+  expect_error(spice_reliability(example_fit, sessions = c(x = "a")), class = "spicestat_error_config")
+})
+
+test_that("power has a row per design and a plot", {
+  skip_if_no_engine()
+  power <- spice_power(example_fit, "x_learning_rate_reward:1",
+    effect = c(0.3, 0), n_participants = c(8, 12), n_trials = 60, n_simulations = 3, seed = 2
+  )
+  table <- tidy(power)
+  expect_equal(nrow(table), 4)
+  expect_true(all(c("n.participants", "power", "conf.low", "type.s") %in% names(table)))
+  expect_equal(nrow(power$studies), 12)
+  expect_equal(glance(power)$component, "x_learning_rate_reward")
+  expect_output(expect_identical(print(power), power), "3 studies per design")
+  built <- ggplot2::ggplot_build(autoplot(power))
+  expect_equal(nlevels(built$layout$layout$panel), 2)
+  again <- spice_power(example_fit, c("x_learning_rate_reward", "1"),
+    effect = 0.3, n_participants = 8, n_trials = 60, n_simulations = 3, seed = 2, population = ~1
+  )
+  expect_equal(nrow(tidy(again)), 1)
+  expect_error(spice_power(example_fit, "x:1", 0.1, 8, 60), "The fit has", class = "spicestat_error_config")
+})

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Make build/numpy1: a Python with NumPy 1.26 and nothing else that the column protocol does not need, for test-r.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+folder=build/numpy1
+if [ -x "$folder/bin/python" ] && "$folder/bin/python" -c 'import numpy, pandas
+raise SystemExit(not numpy.__version__.startswith("1.26."))' 2>/dev/null; then
+  exit 0
+fi
+rm -rf "$folder"
+mkdir -p build
+.venv/bin/python -m venv "$folder"
+"$folder/bin/pip" install --quiet --disable-pip-version-check 'numpy==1.26.4' 'pandas>=2.2,<3'
+echo "setup: $folder is ready"

@@ -1,0 +1,105 @@
+"""predict_choices: how probable every action was on every trial, by a fit's equations or its network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from spicestat.dataset import SequenceDataset
+from spicestat.equations.forward import equation_logits
+from spicestat.errors import ConfigError
+from spicestat.fit import SpiceFit
+from spicestat.further_trials import Unseen, equations_of, estimator_for, known_codes, read_like
+from spicestat.labels import labels_to_series
+from spicestat.tables import TableSource
+from spicestat.training.loop import rnn_logits
+from spicestat.trials import TrialTable
+
+__all__ = ["predict_choices"]
+
+
+def predict_choices(
+    fit: SpiceFit,
+    trials: TableSource | TrialTable | None = None,
+    *,
+    by: Literal["equations", "rnn"] = "equations",
+    unseen: Unseen = "error",
+    **columns: Any,
+) -> pd.DataFrame:
+    """Predict every choice from what its participant did and received before it in the block.
+
+    Parameters
+    ----------
+    fit : SpiceFit
+        Any fit of choices.
+    trials : DataFrame, path or TrialTable, optional
+        Other trials, with the columns of the fit's own; default: the fit's.
+    by : {"equations", "rnn"}, default "equations"
+        What predicts.
+    unseen : {"error", "typical"}, default "error"
+        Whether participants whom the fit does not know get typical equations (the most frequent structure with its
+        median coefficients) or an error.
+    **columns
+        Settings of `read_trials` that differ from those of the fit.
+
+    Returns
+    -------
+    DataFrame
+        One row per row of the table: ``row`` (from 0), ``participant``, ``choice``, ``probability`` (of the choice)
+        and ``p_<action>`` for each action. NaN on the first trial of a block, which nothing predicts, where a choice is
+        missing (``probability``), and for participants who were left out.
+
+    Raises
+    ------
+    ConfigError
+        A setting is unknown, or the model is one of choices and response times.
+    DataError
+        A participant or an action is unknown.
+
+    Examples
+    --------
+    >>> from spicestat import simulate_cohort, spice_fit
+    >>> fit = spice_fit(simulate_cohort(3, 60).trials, block="block", model="rescorla_wagner", epochs=5)
+    >>> table = predict_choices(fit)
+    >>> list(table), int(table["probability"].notna().sum())
+    (['row', 'participant', 'choice', 'probability', 'p_1', 'p_2'], 168)
+    """
+    if by not in ("equations", "rnn"):
+        raise ConfigError("unknown `by`", got=by, allowed="'equations' or 'rnn'")
+    if fit.estimator.rnn_class.needs_times:
+        raise ConfigError("a model of choices and response times has no probabilities of choices alone")
+    table = fit.trials if trials is None else read_like(fit, trials, **columns)
+    codes = known_codes(fit, table.participants, unseen)
+    data = SequenceDataset.from_trials(table)
+    model = estimator_for(fit.estimator, codes).rnn_model_
+    logits = equation_logits(model, data, equations_of(fit, codes)) if by == "equations" else rnn_logits(model, data)
+    return _laid_out(table, _per_trial(table, data, torch.softmax(logits.double(), dim=-1).numpy()))
+
+
+def _per_trial(table: TrialTable, data: SequenceDataset, predicted: np.ndarray) -> np.ndarray:
+    """Probabilities (rows of the frame, A); step t of a sequence predicts trial t + 1 of its block."""
+    sequence_of = np.full(len(table.blocks), -1)
+    sequence_of[data.block.numpy()] = np.arange(data.n_sequences)
+    sequence, step = sequence_of[table.frame["block"].to_numpy()], table.frame["trial"].to_numpy() - 1
+    probabilities = np.full((len(table.frame), table.n_actions), np.nan)
+    known = (sequence >= 0) & (step >= 0)
+    probabilities[known] = predicted[sequence[known], step[known]]
+    return probabilities
+
+
+def _laid_out(table: TrialTable, probabilities: np.ndarray) -> pd.DataFrame:
+    choice = table.frame["choice"].to_numpy()
+    made = np.take_along_axis(probabilities, choice.clip(0)[:, None], axis=1)[:, 0]
+    frame = pd.DataFrame(
+        {
+            "participant": labels_to_series(table.participants, table.frame["participant"].to_numpy()),
+            "choice": labels_to_series(table.actions, choice),
+            "probability": np.where(choice >= 0, made, np.nan),
+            **{f"p_{label}": probabilities[:, code] for code, label in enumerate(table.actions)},
+        }
+    )
+    every = pd.RangeIndex(int(table.record["n_rows_read"]), name="row")
+    return frame.set_index(pd.Index(table.rows, name="row")).reindex(every).reset_index()

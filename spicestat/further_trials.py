@@ -1,0 +1,143 @@
+"""Further trials: read them as a fit's own were read, and stand in for participants whom the fit does not know."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from spicestat.equations.equation_set import EquationSet
+from spicestat.equations.refit import RefitResult
+from spicestat.equations.typical import with_typical_equations
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError
+from spicestat.estimator import SpiceEstimator
+from spicestat.fit import SpiceFit
+from spicestat.models.modules import EnsembleEmbedding
+from spicestat.tables import TableSource
+from spicestat.trials import TrialTable, read_trials
+
+__all__ = ["Unseen", "equations_of", "estimator_for", "known_codes", "read_like", "warn_unidentified"]
+
+Unseen = Literal["error", "typical"]
+"""What to do about participants whom the fit does not know: refuse, or take typical equations."""
+
+_ROLES = ("participant", "choice", "reward", "rt", "block", "trial", "experiment")
+
+
+def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any) -> TrialTable:
+    """Read trials with the columns, actions and scaling of a fit's own.
+
+    Parameters
+    ----------
+    fit : SpiceFit
+    trials : DataFrame, path or TrialTable
+    **columns
+        Settings of `read_trials` that differ, such as ``participant="id"``.
+
+    Raises
+    ------
+    DataError
+        The trials have actions that the fit does not know.
+    """
+    if isinstance(trials, TrialTable):
+        if trials.actions != fit.trials.actions:
+            raise DataError("the trials have other actions", got=trials.actions, allowed=fit.trials.actions)
+        return trials
+    record = fit.trials.record
+    own = {role: record["columns"].get(role) for role in _ROLES}
+    settings = {**own, "actions": fit.trials.actions, "inputs": fit.trials.inputs, **columns}
+    table = read_trials(trials, **settings)
+    return _rescaled(table, *record["reward_range"]) if record.get("reward_scaling") == "minmax" else table
+
+
+def _rescaled(table: TrialTable, low: float, high: float) -> TrialTable:
+    """Map rewards as those of the fit were mapped: by the fit's range, and not by that of the new trials."""
+    names = [f"reward_{action}" for action in range(table.n_actions)]
+    return replace(
+        table, frame=table.frame.assign(**{name: (table.frame[name] - low) / (high - low) for name in names})
+    )
+
+
+def known_codes(fit: SpiceFit, labels: Sequence[Hashable], unseen: Unseen) -> np.ndarray:
+    """Return the fit's code of every label, -1 for those that it does not know.
+
+    Raises
+    ------
+    ConfigError
+        ``unseen`` is unknown.
+    DataError
+        A label is unknown, and ``unseen`` is "error".
+    """
+    if unseen not in ("error", "typical"):
+        raise ConfigError("unknown `unseen`", got=unseen, allowed="'error' or 'typical'")
+    codes = {label: code for code, label in enumerate(fit.trials.participants)}
+    unknown = [label for label in labels if label not in codes]
+    if unknown and unseen == "error":
+        raise DataError(
+            f"{len(unknown)} participants are not in the fit",
+            got=", ".join(map(str, unknown[:5])),
+            do="pass unseen='typical' to give them typical equations, or estimate theirs with spice_update()",
+        )
+    return np.array([codes.get(label, -1) for label in labels], dtype="int64")
+
+
+def equations_of(fit: SpiceFit, codes: np.ndarray) -> EquationSet:
+    """Return the fit's equations of some participants, and typical ones for those with the code -1."""
+    own = fit.estimator.refit_
+    extended = [*range(fit.trials.n_participants), *([0] if (codes < 0).any() else [])]
+    n_trials = own.n_trials[extended].copy()
+    n_trials[fit.trials.n_participants :] = 0
+    everybody = RefitResult(
+        replace(
+            own.equations,
+            coefficients=own.equations.coefficients[extended],
+            status=own.equations.status[extended],
+        ),
+        own.covariance[extended],
+        own.log_likelihood[extended],
+        n_trials,
+        own.converged[extended],
+        own.at_bound[extended],
+    )
+    found = with_typical_equations(everybody).equations
+    # -1 is the last row, which is the typical one
+    return replace(found, coefficients=found.coefficients[codes].copy(), status=found.status[codes].copy())
+
+
+def estimator_for(estimator: SpiceEstimator, codes: np.ndarray) -> SpiceEstimator:
+    """Return a copy whose model knows participants with these codes of the fit; the mean embedding stands for -1."""
+    other = copy.copy(estimator)
+    other.n_participants = len(codes)
+    model = other.build_model().eval()
+    trained = estimator.rnn_model_.state_dict()
+    fitting = {
+        name: trained[name] if name in trained and trained[name].shape == value.shape else value
+        for name, value in model.state_dict().items()
+    }
+    model.load_state_dict(fitting)
+    embedding = getattr(model, "participant_embedding", None)
+    old = getattr(estimator.rnn_model_, "participant_embedding", None)
+    if isinstance(embedding, EnsembleEmbedding) and isinstance(old, EnsembleEmbedding):
+        with torch.no_grad():
+            own = old.weight[:, torch.from_numpy(codes.clip(0))]
+            new = torch.from_numpy(codes < 0)[None, :, None]
+            embedding.weight.copy_(torch.where(new, old.weight.mean(dim=1, keepdim=True), own))
+    other.rnn_model_ = model
+    return other
+
+
+def warn_unidentified(found: RefitResult, where: str, stacklevel: int = 3) -> None:
+    """Count participants without an identified estimate in a ConvergenceWarning; ``where`` says on what."""
+    lost = int((~found.converged | found.unidentified).sum())
+    if lost:
+        warnings.warn(
+            f"{lost} of {len(found.converged)} participants have no identified estimate on {where} "
+            "(see the columns 'converged' and 'at_bound'); their standard errors are missing.",
+            ConvergenceWarning,
+            stacklevel=stacklevel,
+        )

@@ -1,0 +1,44 @@
+"""The tables of fits and other results in protocol form, and how a fit is found again."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from spicestat.r.columns import Table, decode_table, encode_table
+from spicestat.r.own_symbols import load_torch
+
+__all__ = ["encoded", "fit_engine", "fit_tables", "received_table"]
+
+
+def fit_engine() -> Any:
+    """Import `spicestat.fit`, and torch before it, in the way that keeps R's BLAS out."""
+    load_torch()
+    return importlib.import_module("spicestat.fit")
+
+
+def encoded(tables: Mapping[str, pd.DataFrame | None]) -> dict[str, Any]:
+    """Return tables in protocol form, without those that are None."""
+    return {name: encode_table(frame) for name, frame in tables.items() if frame is not None}
+
+
+def fit_tables(result: Any) -> dict[str, Any]:
+    """Return what R knows of a fit."""
+    return encoded(
+        {
+            "coefficients": result.coefficients.frame,
+            "covariance": result.coefficients.covariance_frame(),
+            "equations": result.equations_frame(),
+            "people": result.people,
+            "scores": result.scores,
+            "glance": result.glance(),
+        }
+    )
+
+
+def received_table(source: Table | str) -> pd.DataFrame | str:
+    """Return a table that R sent, or the path of its file."""
+    return source if isinstance(source, str) else decode_table(source)

@@ -1,0 +1,260 @@
+"""What R's verbs on fits call: simulate, predict, update, compare, power and reliability."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from spicestat.errors import ConfigError
+from spicestat.r.columns import Table
+from spicestat.r.envelopes import Envelope, enveloped
+from spicestat.r.own_symbols import load_torch
+from spicestat.r.sent_results import encoded, fit_engine, fit_tables, received_table
+
+__all__ = ["compare", "power", "predict", "reliability", "simulate", "simulate_fit", "update"]
+
+_TASKS = {
+    "drift": "BanditsDrift",
+    "flip": "BanditsFlip",
+    "eckstein2022": "BanditsFlipEckstein2022",
+    "switch": "BanditsSwitch",
+    "standard": "BanditsStandard",
+}
+
+
+def simulate(options: Mapping[str, Any]) -> Envelope:
+    """Run `spicestat.simulate.simulate_cohort`.
+
+    Parameters
+    ----------
+    options : mapping
+        Its arguments; ``parameters`` as mappings that change or join the default ones, ``environment`` as
+        `_environment` reads it.
+
+    Returns
+    -------
+    dict
+        An envelope with the tables ``trials``, ``people`` and ``truth``.
+
+    Examples
+    --------
+    >>> value = simulate({"n_participants": 2, "n_trials": 8, "n_blocks": 1, "seed": 1})["value"]
+    >>> value["trials"]["nrow"], sorted(value)
+    (16, ['people', 'trials', 'truth'])
+    """
+
+    def work() -> dict[str, Any]:
+        engine = importlib.import_module("spicestat.simulate")
+        settings = dict(options)
+        changed = settings.pop("parameters", {})
+        parameters = {**engine.DEFAULT_PARAMETERS}
+        for name, values in changed.items():
+            parameters[name] = _called(f"`{name}`", engine.Parameter, dict(values))
+        environment = _environment(settings.pop("environment", None))
+        cohort = engine.simulate_cohort(parameters=parameters, environment=environment, **settings)
+        return encoded({"trials": cohort.trials, "people": cohort.people, "truth": cohort.truth})
+
+    return enveloped(work)
+
+
+def simulate_fit(folder: str, options: Mapping[str, Any]) -> Envelope:
+    """Let a fit's participants play a task by their equations.
+
+    Parameters
+    ----------
+    folder : str
+        A fit folder.
+    options : mapping
+        ``environment`` as `_environment` reads it; ``n_simulations`` and ``seed``; ``n_trials`` per block and
+        ``n_blocks``, by default those of most participants.
+
+    Returns
+    -------
+    dict
+        An envelope with the table ``trials``: ``sim``, then as `Simulation.trials` with the fit's own actions.
+    """
+
+    def work() -> dict[str, Any]:
+        fit = fit_engine().load_fit(folder)
+        return encoded({"trials": _played(fit, **dict(options))})
+
+    return enveloped(work)
+
+
+def _played(
+    fit: Any,
+    environment: Mapping[str, Any] | None,
+    n_simulations: int,
+    seed: int,
+    n_trials: int | None = None,
+    n_blocks: int | None = None,
+) -> pd.DataFrame:
+    play = importlib.import_module("spicestat.equations.playing").simulate_model
+    blocks = fit.trials.blocks
+    n_blocks = n_blocks or _most_common(blocks.groupby("participant").size())
+    n_trials = n_trials or _most_common(blocks["n_trials"])
+    task = _environment(environment)
+    parts: list[pd.DataFrame] = []
+    for number in range(1, n_simulations + 1):
+        played = play(
+            fit.estimator.rnn_model_,
+            fit.estimator.equations_,
+            task,
+            n_trials,
+            n_blocks,
+            # one simulation of a seed is the first of many
+            seed=seed + number - 1,
+            labels=fit.trials.participants,
+        )
+        labels = pd.Series(fit.trials.actions)
+        choice = labels.take(played.trials["choice"] - 1).to_numpy()
+        parts.append(played.trials.assign(choice=choice, sim=number))
+    together = pd.concat(parts, ignore_index=True)
+    together.insert(0, "sim", together.pop("sim"))
+    return together
+
+
+def _most_common(values: pd.Series) -> int:
+    return int(Counter(values.tolist()).most_common(1)[0][0])
+
+
+def predict(folder: str, table: Table | str | None, options: Mapping[str, Any]) -> Envelope:
+    """Run `spicestat.choice_predictions.predict_choices` on a fit folder; the value has the table ``predictions``."""
+
+    def work() -> dict[str, Any]:
+        fit = fit_engine().load_fit(folder)
+        run = importlib.import_module("spicestat.choice_predictions").predict_choices
+        found = run(fit, None if table is None else received_table(table), **dict(options))
+        return {**encoded({"predictions": found}), "actions": [str(label) for label in fit.trials.actions]}
+
+    return enveloped(work)
+
+
+def update(folder: str, table: Table | str, options: Mapping[str, Any]) -> Envelope:
+    """Run `spicestat.updating.spice_update` on a fit folder.
+
+    ``options`` has columns that differ from the fit's, ``people``, and ``folder``, where the new fit is written. The
+    value is that of a fit.
+    """
+
+    def work() -> dict[str, Any]:
+        settings = dict(options)
+        target = settings.pop("folder")
+        if "people" in settings:
+            settings["people"] = received_table(settings["people"])
+        fit = fit_engine().load_fit(folder)
+        run = importlib.import_module("spicestat.updating").spice_update
+        updated = run(fit, received_table(table), **settings)
+        updated.save(target)
+        return fit_tables(updated)
+
+    return enveloped(work)
+
+
+def compare(folders: Mapping[str, str], options: Mapping[str, Any]) -> Envelope:
+    """Run `spicestat.compare.spice_compare` on fit folders by name.
+
+    The value has the tables ``models``, ``evidence`` and ``attribution`` (one row per participant) and ``glance``.
+    """
+
+    def work() -> dict[str, Any]:
+        fits = {str(name): fit_engine().load_fit(folder) for name, folder in folders.items()}
+        result = importlib.import_module("spicestat.compare").spice_compare(fits, **dict(options))
+        return encoded(
+            {
+                "models": result.table,
+                "evidence": _by_participant(result.evidence),
+                "attribution": _by_participant(result.attribution),
+                "glance": result.glance(),
+            }
+        )
+
+    return enveloped(work)
+
+
+def _by_participant(wide: pd.DataFrame) -> pd.DataFrame:
+    return wide.rename_axis(index="participant").reset_index()
+
+
+def power(folder: str, options: Mapping[str, Any]) -> Envelope:
+    """Run `spicestat.power.spice_power` on a fit folder.
+
+    ``options`` are its arguments; ``population``, a mapping with the arguments of `spice_group`, stands for ``group``.
+    The value has the tables ``designs``, ``studies`` and ``glance``.
+    """
+
+    def work() -> dict[str, Any]:
+        settings = dict(options)
+        fit = fit_engine().load_fit(folder)
+        if "population" in settings:
+            run = importlib.import_module("spicestat.group").spice_group
+            settings["group"] = run(fit, **dict(settings.pop("population")))
+        settings["environment"] = _environment(settings.get("environment"))
+        coefficient = tuple(settings.pop("coefficient"))
+        result = importlib.import_module("spicestat.power").spice_power(fit, coefficient, **settings)
+        return encoded({"designs": result.table, "studies": result.studies, "glance": result.glance()})
+
+    return enveloped(work)
+
+
+def reliability(folder: str, options: Mapping[str, Any]) -> Envelope:
+    """Run `spicestat.reliability.spice_reliability` on a fit folder; the value has the table ``reliability``.
+
+    ``sessions`` may be a text, or a mapping with the two lists ``block`` (as text, which is what R has as names) and
+    ``session``.
+    """
+
+    def work() -> dict[str, Any]:
+        settings = dict(options)
+        fit = fit_engine().load_fit(folder)
+        sessions = settings.get("sessions")
+        if isinstance(sessions, Mapping):
+            labels = set(fit.trials.blocks["label"].tolist())
+            settings["sessions"] = _session_of_block(labels, sessions["block"], sessions["session"])
+        run = importlib.import_module("spicestat.reliability").spice_reliability
+        return encoded({"reliability": run(fit, **settings)})
+
+    return enveloped(work)
+
+
+def _session_of_block(labels: set[Any], blocks: Sequence[Any], sessions: Sequence[Any]) -> dict[Any, Any]:
+    """Return the session of each block label; names that are no label stay, for the engine to refuse.
+
+    Examples
+    --------
+    >>> _session_of_block({1, 2}, ["1", "2"], ["a", "b"])
+    {1: 'a', 2: 'b'}
+    """
+    own = {str(label): label for label in labels}
+    return {own.get(str(block), block): session for block, session in zip(blocks, sessions, strict=True)}
+
+
+def _environment(sent: Mapping[str, Any] | None) -> Any:
+    """Return the task that R describes by ``kind`` and settings, None for None.
+
+    Examples
+    --------
+    >>> _environment({"kind": "drift", "sigma": 0.1}).n_actions
+    2
+    """
+    if sent is None:
+        return None
+    load_torch()
+    settings = dict(sent)
+    kind = settings.pop("kind", None)
+    if kind not in _TASKS:
+        raise ConfigError("unknown kind of task", got=kind, allowed=", ".join(_TASKS))
+    task = getattr(importlib.import_module("spicestat.simulate"), _TASKS[kind])
+    return _called(f"the task '{kind}'", task, settings)
+
+
+def _called(what: str, make: Callable[..., Any], settings: dict[str, Any]) -> Any:
+    """Call with settings from R; a name that does not fit is the user's mistake and no bug."""
+    try:
+        return make(**settings)
+    except TypeError as error:
+        raise ConfigError(f"{what} cannot be made of these settings: {error}", got=", ".join(settings)) from error

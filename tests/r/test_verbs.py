@@ -1,0 +1,133 @@
+"""What R's verbs on fits call gives the tables of the Python functions, and errors as data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from spicestat.compare import spice_compare
+from spicestat.fit import SpiceFit, load_fit, spice_fit
+from spicestat.power import spice_power
+from spicestat.r import bridge
+from spicestat.r.columns import decode_table, encode_table
+from spicestat.reliability import spice_reliability
+from spicestat.simulate import BanditsFlip, simulate_cohort
+
+COHORT = simulate_cohort(8, 240, n_blocks=4, seed=1)
+TASK = {"kind": "flip", "reward_prob_high": 0.9}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("fits")
+    for model in ("rescorla_wagner", "learning_rate"):
+        spice_fit(COHORT.trials, block="block", model=model, epochs=20).save(root / model)
+    return {model: str(root / model) for model in ("rescorla_wagner", "learning_rate")}
+
+
+@pytest.fixture(scope="module")
+def fit(folders: dict[str, str]) -> SpiceFit:
+    return load_fit(folders["learning_rate"])
+
+
+def table(envelope: dict[str, Any], name: str) -> pd.DataFrame:
+    assert envelope["ok"], envelope
+    return decode_table(envelope["value"][name])
+
+
+def same(received: pd.DataFrame, expected: pd.DataFrame, **options: Any) -> None:
+    pd.testing.assert_frame_equal(
+        received, expected.reset_index(drop=True), check_dtype=False, check_column_type=False, **options
+    )
+
+
+def test_simulate_is_the_cohort_of_the_same_seed() -> None:
+    options = {"n_participants": 8, "n_trials": 240, "n_blocks": 4, "seed": 1}
+    same(table(bridge.simulate(options), "trials"), COHORT.trials)
+    changed = bridge.simulate({**options, "parameters": {"alpha": {"mean": 0.3}}, "environment": TASK})
+    assert set(table(changed, "truth")["alpha"]) == {0.3}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"environment": {"kind": "chess"}},
+        {"environment": {"kind": "drift", "speed": 1}},
+        {"parameters": {"alpha": {"average": 0.3}}},
+        {"parameters": {"gamma": {"mean": 0.3}}},
+    ],
+)
+def test_mistakes_in_tasks_and_parameters_are_config_errors(options: dict[str, Any]) -> None:
+    assert bridge.simulate(options)["code"] == "config"
+
+
+def test_a_fit_plays_with_its_own_labels(folders: dict[str, str], fit: SpiceFit) -> None:
+    options = {"environment": TASK, "n_simulations": 2, "seed": 3}
+    played = table(bridge.simulate_fit(folders["learning_rate"], options), "trials")
+    assert played.groupby("sim").size().tolist() == [len(COHORT.trials)] * 2
+    assert set(played["choice"]) == set(fit.trials.actions)
+    second = bridge.simulate_fit(folders["learning_rate"], {**options, "n_simulations": 1, "seed": 4})
+    assert table(second, "trials")["choice"].tolist() == played.loc[played["sim"] == 2, "choice"].tolist()
+
+
+def test_predict_and_update(folders: dict[str, str], tmp_path: Path) -> None:
+    folder = folders["learning_rate"]
+    own = table(bridge.predict(folder, None, {}), "predictions")
+    again = bridge.predict(folder, encode_table(COHORT.trials), {"by": "equations"})
+    same(table(again, "predictions"), own)
+    assert again["value"]["actions"] == ["1", "2"]
+    options = {"folder": str(tmp_path / "new"), "people": encode_table(COHORT.people)}
+    updated = bridge.update(folder, encode_table(COHORT.trials), options)
+    assert "age" in table(updated, "people")
+    same(table(updated, "coefficients"), load_fit(tmp_path / "new").coefficients.frame)
+
+
+def test_compare(folders: dict[str, str]) -> None:
+    fits = {name: load_fit(folder) for name, folder in folders.items()}
+    received, expected = bridge.compare(folders, {"criterion": "aic"}), spice_compare(fits, "aic")
+    same(table(received, "models"), expected.table)
+    same(table(received, "glance"), expected.glance())
+    assert table(received, "attribution")["participant"].tolist() == list(expected.attribution.index)
+
+
+def test_power(folders: dict[str, str], fit: SpiceFit) -> None:
+    coefficient = ("x_learning_rate_reward", "1")
+    design = {"effect": [0.1, 0.0], "n_participants": 8, "n_trials": 60, "n_simulations": 2, "seed": 1}
+    sent = {**design, "coefficient": list(coefficient), "environment": TASK}
+    received = table(bridge.power(folders["learning_rate"], sent), "designs")
+    expected = spice_power(fit, coefficient, environment=BanditsFlip(reward_prob_high=0.9), **design)  # type: ignore[arg-type]
+    same(received, expected.table)
+    population = {"formula": "~ 1", "method": "meta"}
+    assert bridge.power(folders["learning_rate"], {**sent, "population": population})["ok"]
+
+
+def test_reliability(folders: dict[str, str], fit: SpiceFit) -> None:
+    sessions = {"block": ["1", "2", "3", "4"], "session": ["a", "a", "b", "b"]}
+    sent = {"methods": ["model", "odd_even"], "sessions": sessions}
+    received = table(bridge.reliability(folders["learning_rate"], sent), "reliability")
+    same(received, spice_reliability(fit, ["model", "odd_even"], sessions={1: "a", 2: "a", 3: "b", 4: "b"}))
+
+
+def test_models_are_declared_or_classes(tmp_path: Path) -> None:
+    from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
+
+    class Custom(LearningRateRNN):
+        """A model of the user's own."""
+
+    module = {"name": "x_v", "target": "x_v", "inputs": ["c_reward"], "cells": "chosen", "kind": "value"}
+    declared = {"modules": [module], "states": [["x_v", 0.0]], "betas": [], "name": "mine"}
+    setup = LEARNING_RATE_RNN_CONFIG
+    config = {
+        "rnn_modules": setup.rnn_modules,
+        "control_parameters": setup.control_parameters,
+        "library_setup": setup.library_setup,
+    }
+    for model, name in ((declared, "mine"), ({"class": Custom, "config": config}, "Custom")):
+        options = {"model": model, "epochs": 2, "block": "block", "folder": str(tmp_path / name)}
+        assert table(bridge.fit(encode_table(COHORT.trials), options), "glance")["model"].item() == name
+        assert bridge.load(str(tmp_path / name))["ok"]
+    for bad in ({"class": int, "config": config}, {"class": Custom, "config": {"modules": []}}, {"modules": []}, 3):
+        assert bridge.fit(encode_table(COHORT.trials), {**options, "model": bad})["code"] == "config"

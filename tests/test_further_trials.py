@@ -1,0 +1,95 @@
+"""Predictions of choices, and fits updated with other trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spicestat.choice_predictions import predict_choices
+from spicestat.errors import ConfigError, DataError
+from spicestat.fit import SpiceFit, load_fit, spice_fit
+from spicestat.simulate import simulate_cohort
+from spicestat.updating import spice_update
+
+COHORT = simulate_cohort(5, 240, n_blocks=4, seed=1)
+
+
+@pytest.fixture(scope="module")
+def fit() -> SpiceFit:
+    return spice_fit(COHORT.trials, block="block", model="learning_rate", epochs=20)
+
+
+def test_predictions_have_the_likelihood_of_the_fit(fit: SpiceFit) -> None:
+    table = predict_choices(fit)
+    nll = fit.scores.set_index("model")["nll"]
+    assert len(table) == len(COHORT.trials)
+    assert table["choice"].tolist() == COHORT.trials["choice"].tolist()
+    assert -np.log(table["probability"]).mean() == pytest.approx(nll["refit"], abs=1e-9)
+    assert -np.log(predict_choices(fit, by="rnn")["probability"]).mean() == pytest.approx(nll["rnn"], abs=1e-6)
+    assert (table[["p_1", "p_2"]].sum(axis=1)[table["p_1"].notna()] - 1).abs().max() < 1e-12
+    assert table["probability"].isna().equals(COHORT.trials["trial"] == 1)
+
+
+def test_rows_keep_their_order_and_choices_are_not_looked_at(fit: SpiceFit) -> None:
+    mixed = COHORT.trials.sample(frac=1, random_state=1).reset_index(drop=True)
+    there = predict_choices(fit, mixed, trial="trial")
+    whole = predict_choices(fit).set_index(COHORT.trials[["participant", "block", "trial"]].apply(tuple, axis=1))
+    expected = whole.loc[mixed[["participant", "block", "trial"]].apply(tuple, axis=1), "p_1"]
+    np.testing.assert_allclose(there["p_1"], expected, atol=1e-12)
+
+
+def test_some_participants_are_predicted_as_all(fit: SpiceFit) -> None:
+    some = COHORT.trials[COHORT.trials["participant"].isin(["p4", "p2"])].reset_index(drop=True)
+    for by in ("equations", "rnn"):
+        whole = predict_choices(fit, by=by)  # type: ignore[arg-type]
+        part = predict_choices(fit, some, by=by)  # type: ignore[arg-type]
+        wanted = whole.loc[whole["participant"].isin(["p4", "p2"]), "p_1"]
+        np.testing.assert_allclose(part["p_1"], wanted, atol=1e-6)
+
+
+def test_unknown_participants_are_refused_or_typical(fit: SpiceFit) -> None:
+    others = COHORT.trials.assign(participant="new " + COHORT.trials["participant"])
+    with pytest.raises(DataError, match="not in the fit"):
+        predict_choices(fit, others)
+    typical = predict_choices(fit, others, unseen="typical")
+    assert typical["probability"].notna().sum() == predict_choices(fit)["probability"].notna().sum()
+    with pytest.raises(ConfigError, match="unseen"):
+        predict_choices(fit, unseen="guess")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="by"):
+        predict_choices(fit, by="magic")  # type: ignore[arg-type]
+
+
+def test_an_update_with_the_same_trials_changes_nothing(fit: SpiceFit) -> None:
+    again = spice_update(fit, COHORT.trials)
+    pd.testing.assert_frame_equal(again.coefficients.frame, fit.coefficients.frame, atol=1e-5, rtol=1e-4)
+    assert again.scores["nll"].tolist()[0] == pytest.approx(fit.scores["nll"][0], abs=1e-6)
+
+
+def test_an_update_estimates_new_participants_with_the_old_structure(fit: SpiceFit, tmp_path: Path) -> None:
+    fresh = simulate_cohort(3, 240, n_blocks=4, seed=9).trials
+    fresh = fresh.assign(participant=fresh["participant"].str.replace("p1", "new"))
+    updated = spice_update(fit, fresh.rename(columns={"participant": "id"}), participant="id")
+    assert updated.trials.participants == ("new", "p2", "p3")
+    assert updated.coefficients.info["updated"] == {"n_new": 1, "n_known": 2}
+    status = updated.estimator.equations_.status
+    assert (status == fit.estimator.equations_.status[0]).all()
+    updated.save(tmp_path / "fit")
+    assert load_fit(tmp_path / "fit").coefficients.frame.equals(updated.coefficients.frame)
+    nll = updated.scores.set_index("model")["nll"]
+    assert nll["refit"] <= nll["equations"]
+
+
+def test_rewards_are_scaled_by_the_range_of_the_fit() -> None:
+    trials = COHORT.trials.assign(reward=10 * COHORT.trials["reward"])
+    fit = spice_fit(trials, block="block", model="learning_rate", epochs=2, reward_scaling="minmax")
+    quiet = trials[trials["participant"] == "p1"].assign(reward=lambda table: table["reward"].clip(upper=5))
+    half = predict_choices(fit, trials[trials["participant"] == "p1"].reset_index(drop=True))
+    assert not np.allclose(predict_choices(fit, quiet.reset_index(drop=True))["p_1"], half["p_1"], equal_nan=True)
+
+
+def test_other_actions_are_refused(fit: SpiceFit) -> None:
+    with pytest.raises(DataError):
+        predict_choices(fit, COHORT.trials.assign(choice=COHORT.trials["choice"] + 5))
