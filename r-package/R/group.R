@@ -31,7 +31,9 @@
 #' @param participant Column of `data` with the participant's id: a bare name
 #'   or text.
 #' @param max_unidentified Share of participants without an identified
-#'   estimate above which p-values and intervals are withheld.
+#'   estimate above which p-values and intervals are withheld. `NULL`: 0.4 for
+#'   `"hierarchical"` and `"bayes"`, for which everybody's choices count, else
+#'   0.2.
 #' @param ... Further settings of the method, by name, such as
 #'   `links = list(beta = "log")`.
 #'
@@ -89,7 +91,7 @@
 #' }
 spice_group <- function(fit, formula, data = NULL, method = NULL,
                         modules = NULL, terms = NULL, adjust = "BH", conf_level = 0.95,
-                        participant = "participant", max_unidentified = 0.2, ...) {
+                        participant = "participant", max_unidentified = NULL, ...) {
   call <- rlang::current_env()
   method <- group_method(method, fit, call)
   formula <- as_formula(formula, call)
@@ -105,6 +107,7 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
   )
   covariance <- if (inherits(fit, "spice_fit")) fit$covariance
   if (method %in% names(native_engines)) {
+    if (is.null(max_unidentified)) options$max_unidentified <- 0.2
     return(fit_natively(method, estimates, covariance, formula, data, id, options, list(...), call))
   }
   settings <- c(list(method = method), options, list(...))
