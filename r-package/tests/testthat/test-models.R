@@ -12,7 +12,8 @@ test_that("a model says what it is, without Python", {
   model <- delta_rule(name = "mine")
   lines <- format(model)
   expect_match(lines, "<spice_model> mine", all = FALSE)
-  expect_match(lines, "x_value of the chosen action <- x_value + x_rate(itself, c_reward, x_value)", fixed = TRUE, all = FALSE)
+  update <- "x_value of the chosen action <- x_value + x_rate(itself, c_reward, x_value)"
+  expect_match(lines, update, fixed = TRUE, all = FALSE)
   expect_match(lines, "Log odds of a choice: beta * x_value", fixed = TRUE, all = FALSE)
   expect_output(expect_identical(print(model), model), "x_forgetting")
   expect_match(format(delta_rule(betas = character())), "choice: x_value", all = FALSE)
