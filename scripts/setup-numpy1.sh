@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 folder=build/numpy1
-if [ -x "$folder/bin/python" ] && "$folder/bin/python" -c 'import numpy, pandas
+if [ -x "$folder/bin/python" ] && "$folder/bin/python" -I -c 'import numpy, pandas, spicestat
 raise SystemExit(not numpy.__version__.startswith("1.26."))' 2>/dev/null; then
   exit 0
 fi
@@ -12,4 +12,6 @@ rm -rf "$folder"
 mkdir -p build
 .venv/bin/python -m venv "$folder"
 "$folder/bin/pip" install --quiet --disable-pip-version-check 'numpy==1.26.4' 'pandas>=2.2,<3'
+# a link to the code alone, not an installation, which would ask for all that the engine needs
+ln -s "$PWD/spicestat" "$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/spicestat"
 echo "setup: $folder is ready"
