@@ -72,10 +72,11 @@ def replicate(model, seed):
 
 def main(n_replicates):
     names = ["fixed_11", "fixed_12", "fixed_21", "fixed_22", "sd_1", "sd_2", "correlation", "theta_1", "theta_2"]
-    record = {"replicates": n_replicates, "participants": N, "models": {}}
+    record = {"participants": N, "models": {}}
     for model in ("meta", "choices"):
         ranks = np.array([replicate(model, seed) for seed in range(n_replicates)])
         record["models"][model] = {
+            "replicates": n_replicates,
             "p_uniform": {name: float(kstest(ranks[:, k], "uniform").pvalue) for k, name in enumerate(names)},
             "coverage_90": {
                 name: float(np.mean((ranks[:, k] > 0.05) & (ranks[:, k] < 0.95))) for k, name in enumerate(names)

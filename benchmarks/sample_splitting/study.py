@@ -1,7 +1,7 @@
 """Replicates of the study: ``python -m benchmarks.sample_splitting.study FIRST LAST FOLDER``.
 
 Each replicate simulates a cohort, fits it once with all blocks and once with equations from half of the blocks and
-coefficients from the other half, and runs the meta-regression on both. A replicate whose file exists is not rerun.
+coefficients from the other half, and runs the default group model on both. A replicate whose file exists is not rerun.
 """
 
 import sys
