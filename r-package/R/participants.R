@@ -116,16 +116,20 @@ check_design_formula <- function(formula, people, call) {
   }
   if ("." %in% all.vars(formula)) refuse("'.' is not known here; name the covariates.")
   if (!is.null(attr(stats::terms(formula), "offset"))) refuse("the formula has an offset, which coefficients lack.")
+  check_known_variables(formula, names(people), "participant", call)
+}
+
+check_known_variables <- function(formula, columns, id, call) {
   unknown <- Filter(
-    function(name) !name %in% names(people) && !is_constant(name, environment(formula)), all.vars(formula)
+    function(name) !name %in% c(columns, ".") && !is_constant(name, environment(formula)), all.vars(formula)
   )
   if (length(unknown) > 0) {
-    known <- setdiff(names(people), "participant")
-    refuse(
+    known <- setdiff(columns, id)
+    abort_spicestat("formula", paste0(
       "the formula names the unknown variable '", unknown[[1]], "'. Allowed: ",
       if (length(known) > 0) paste(known, collapse = ", ") else "(no covariates were given)",
       ". To mend it: correct the name, or pass the table that holds it as `data`."
-    )
+    ), call = call)
   }
 }
 

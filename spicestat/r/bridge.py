@@ -10,10 +10,11 @@ import importlib
 import platform
 from collections.abc import Mapping
 from importlib import metadata
+from inspect import signature
 from typing import Any
 
 from spicestat.r.columns import Table, decode_table
-from spicestat.r.envelopes import Envelope, Progress, enveloped, throttled
+from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped, throttled
 from spicestat.r.sent_groups import group_tables
 from spicestat.r.sent_models import as_model
 from spicestat.r.sent_results import fit_engine, fit_tables, received_table
@@ -62,6 +63,7 @@ def fit(table: Table | str, options: Mapping[str, Any], progress: Progress | Non
         engine = fit_engine()
         settings = dict(options)
         folder = settings.pop("folder")
+        check_settings("spice_fit", settings, signature(engine.spice_fit).parameters)
         if "model" in settings:
             settings["model"] = as_model(settings["model"])
         if "people" in settings:

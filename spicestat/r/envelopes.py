@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Any
 
-from spicestat.errors import SpicestatError
+from spicestat.errors import ConfigError, SpicestatError
 from spicestat.r.interrupts import plain_interrupts
 
-__all__ = ["Envelope", "Progress", "enveloped", "throttled"]
+__all__ = ["Envelope", "Progress", "check_settings", "enveloped", "throttled"]
 
 Envelope = dict[str, Any]
 """``{"ok": True, "value", "warnings"}`` or ``{"ok": False, "code", "message", "traceback", "warnings"}``."""
@@ -46,6 +47,29 @@ def enveloped(work: Callable[[], Any]) -> Envelope:
         except (Exception, KeyboardInterrupt) as error:
             outcome = {"ok": False, **_described(error)}
     return {**outcome, "warnings": _listed(caught)}
+
+
+def check_settings(function: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a setting that a function does not have, as a user's error; Python's TypeError is one of the caller.
+
+    Raises
+    ------
+    ConfigError
+        A name is unknown.
+
+    Examples
+    --------
+    >>> check_settings("spice_fit", ["epochs"], ["epochs", "model"])
+    """
+    names = list(known)
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        similar = get_close_matches(unknown[0], names, n=1)
+        raise ConfigError(
+            f"{function}() has no such setting",
+            got=unknown[0],
+            do=f"did you mean '{similar[0]}'?" if similar else "see the function's help page for those it has",
+        )
 
 
 def _described(error: BaseException) -> dict[str, str]:

@@ -45,8 +45,8 @@ def test_fit_passes_settings_and_returns_all_tables(monkeypatch: pytest.MonkeyPa
     seen: dict[str, Any] = {}
     result = FakeFit()
 
-    def spice_fit(trials: pd.DataFrame, *, progress: Any, **settings: Any) -> FakeFit:
-        seen.update(settings, trials=trials)
+    def spice_fit(trials: pd.DataFrame, *, participant: str, people: pd.DataFrame, progress: Any) -> FakeFit:
+        seen.update(participant=participant, people=people, trials=trials)
         for done in range(1, 1001):
             progress("rnn", done, 1000, "loss")
         return result
@@ -151,3 +151,9 @@ def test_an_interrupt_that_r_found_stops_the_engine(monkeypatch: pytest.MonkeyPa
     engine(monkeypatch, spice_fit=spice_fit)
     envelope = bridge.fit(encode_table(TRIALS), {"folder": "there"}, lambda *_: "interrupt")
     assert envelope["code"] == "interrupt"
+
+
+def test_a_misspelt_setting_is_the_users_error_with_a_suggestion(tmp_path):
+    envelope = bridge.fit({}, {"folder": str(tmp_path), "epoch": 40})
+    assert envelope["code"] == "config"
+    assert "did you mean 'epochs'?" in envelope["message"]

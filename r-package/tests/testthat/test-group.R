@@ -110,3 +110,9 @@ test_that("a missing covariate leaves its participant out, with a warning", {
   expect_warning(group <- grouped(~age, people), class = "spicestat_warning_exclusion")
   expect_equal(nobs(group), 11)
 })
+
+test_that("an unknown covariate is named with those that there are", {
+  expect_error(
+    spice_group(example_fit, ~diagnosi), "unknown variable 'diagnosi'.*diagnosis", class = "spicestat_error_formula"
+  )
+})
