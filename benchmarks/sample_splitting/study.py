@@ -1,7 +1,7 @@
 """Replicates of the study: ``python -m benchmarks.sample_splitting.study FIRST LAST FOLDER``.
 
 Each replicate simulates a cohort, fits it once with all blocks and once with equations from half of the blocks and
-coefficients from the other half, and runs the default group model on both. A replicate whose file exists is not rerun.
+coefficients from the other half, and runs the meta-regression on both. A replicate whose file exists is not rerun.
 """
 
 import sys
@@ -41,10 +41,12 @@ def truth(cohort: Cohort) -> dict[tuple[str, str], float]:
 def tested(fit: SpiceFit, people: pd.DataFrame, true: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
     """One row per estimated coefficient: its mean, the covariate's effect, and tests of covariates without effect."""
     null = [name for name in people if name.startswith("null")]
-    mean = spice_group(fit, "~ anxiety", data=people, max_unidentified=1.0).tidy()
+    mean = spice_group(fit, "~ anxiety", data=people, method="meta", max_unidentified=1.0).tidy()
     false = pd.concat(
         [
-            spice_group(fit, f"~ {name}", data=people, max_unidentified=1.0).tidy().query("term == @name")
+            spice_group(fit, f"~ {name}", data=people, method="meta", max_unidentified=1.0)
+            .tidy()
+            .query("term == @name")
             for name in null
         ]
     )
