@@ -64,7 +64,7 @@ print.spice_group <- function(x, ...) {
 format.spice_group <- function(x, ...) {
   table <- tidy(x, conf.int = TRUE)
   c(
-    paste0("<spice_group> coefficient ", x$formula, ", method \"", x$method, "\""),
+    paste0("<spice_group> coefficient ", sub("^~ *", "~ ", x$formula), ", method \"", x$method, "\""),
     if (any(x$glance$withheld)) {
       c(
         "p-values and intervals are withheld where they are NA: too few participants have an",
@@ -107,13 +107,18 @@ effect_lines <- function(table) {
   unlist(paragraphs)
 }
 
+# decimals, not digits: an adjusted value must not look smaller than the one it adjusts
+p_text <- function(p) {
+  ifelse(is.na(p), "NA", ifelse(p < 0.001, "<0.001", sprintf("%.3f", p)))
+}
+
 #' Lines of an aligned table: text to the left, numbers to the right
 #' @noRd
 text_table <- function(table) {
   cells <- lapply(names(table), function(name) {
     column <- table[[name]]
     text <- if (name %in% c("p.value", "p.adjusted")) {
-      ifelse(is.na(column), "NA", format.pval(column, digits = 2, eps = 0.001))
+      p_text(column)
     } else if (is.double(column)) {
       formatC(column, digits = 3, format = "fg", flag = "#")
     } else {
