@@ -66,7 +66,9 @@ def test_other_spellings_are_the_same_classes():
 
 def test_all_precoded_models_are_there():
     """A new precoded model must be named here too; declared models are spicestat's own."""
-    assert set(precoded.__all__) - {"PRECODED", *precoded.declared.__all__} <= set(importlib.import_module("spice.precoded").__all__)
+    assert set(precoded.__all__) - {"PRECODED", *precoded.declared.__all__} <= set(
+        importlib.import_module("spice.precoded").__all__
+    )
 
 
 @pytest.mark.parametrize("module", MODULES)
