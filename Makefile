@@ -12,8 +12,8 @@ export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
 export R_LIBS := $(R_LIBRARY)
 export MPLBACKEND := Agg
 
-.PHONY: help setup setup-python setup-r demo test lint lint-python lint-r test-python test-r check-r \
-	install-r vignettes document-r format hooks constraints clean
+.PHONY: help setup setup-python setup-r demo test lint lint-python lint-r test-python test-r check-r coverage-r \
+	install-r vignettes prebuild-vignettes site document-r format hooks constraints clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -53,6 +53,10 @@ test-r: install-r ## testthat on the installed R package
 	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required SPICESTAT_NUMPY1_PYTHON=$(CURDIR)/build/numpy1/bin/python Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
 	@Rscript --vanilla tests/readme.R
 
+coverage-r: setup-python setup-r ## Test coverage of the R package with covr; below 90 % fails
+	@scripts/setup-numpy1.sh
+	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required SPICESTAT_NUMPY1_PYTHON=$(CURDIR)/build/numpy1/bin/python Rscript --vanilla scripts/coverage-r.R
+
 check-r: setup-python setup-r ## R CMD build and R CMD check --as-cran; any finding fails
 	@scripts/check-r-package.sh
 
@@ -68,6 +72,12 @@ document-r: setup-r ## Write NAMESPACE and man/ from the roxygen comments
 
 vignettes: install-r ## Run and render vignettes/*.Rmd into build/vignettes
 	@scripts/render-vignettes.sh
+
+prebuild-vignettes: install-r ## Knit the vignettes that the R package ships into r-package/vignettes
+	@Rscript --vanilla scripts/prebuild-vignettes.R
+
+site: install-r ## Build the R package's pages into build/site, offline
+	@Rscript --vanilla scripts/build-site.R
 
 format: setup-python ## Format the Python code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .

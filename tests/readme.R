@@ -1,12 +1,21 @@
-# Run the README's R example as it stands, with the installed package: Rscript tests/readme.R
-lines <- readLines("README.md")
-start <- which(lines == "```r")
-stopifnot(length(start) == 1)
-end <- start + which(lines[-seq_len(start)] == "```")[1]
-example <- parse(text = lines[(start + 1):(end - 1)])
+# Run the R examples of the READMEs as they stand, with the installed package: Rscript tests/readme.R
+example_of <- function(readme) {
+  lines <- readLines(readme)
+  start <- which(lines == "```r")
+  stopifnot(length(start) == 1)
+  end <- start + which(lines[-seq_len(start)] == "```")[1]
+  parse(text = lines[(start + 1):(end - 1)])
+}
+
 grDevices::pdf(NULL)
-results <- lapply(example, function(call) print(eval(call, globalenv())))
-effect <- subset(tidy(grp, conf.int = TRUE), component == "x_learning_rate_reward" & term == "diagnosispatient")
-# the example's patients were simulated with a lower learning rate
-stopifnot(nrow(effect) == 1, effect$conf.high < 0)
-cat("README's R example: passed\n")
+for (readme in c("README.md", "r-package/README.md")) {
+  results <- new.env(parent = globalenv())
+  for (call in example_of(readme)) print(eval(call, results))
+  # the example's patients were simulated with a lower learning rate
+  effect <- subset(
+    tidy(results$grp, conf.int = TRUE),
+    component == "x_learning_rate_reward" & term == "diagnosispatient"
+  )
+  stopifnot(nrow(effect) == 1, effect$conf.high < 0)
+  cat(readme, ": R example passed\n", sep = "")
+}

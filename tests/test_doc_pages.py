@@ -1,5 +1,6 @@
 """The pages in docs/: their examples run as they stand, and their links lead somewhere."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # those about models have tests/test_model_pages.py
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem != "decisions")
-TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = [ROOT / "README.md", ROOT / "r-package" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 VIGNETTES = sorted((ROOT / "vignettes").glob("*.Rmd"))
+SHIPPED = sorted((ROOT / "r-package" / "vignettes").glob("*.Rmd"))
 TUTORIAL = ROOT.parent / "shared" / "seeds" / "tutorial_4_individual_differences.txt"
 
 
@@ -61,6 +63,18 @@ def test_decisions_are_numbered():
     numbers = [int(number) for number in re.findall(r"^## (\d+)\. ", text, flags=re.MULTILINE)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert text.count("**Decision.**") + text.count("\n## 10.") >= len(numbers)
+
+
+@pytest.mark.parametrize("page", SHIPPED, ids=lambda page: page.name)
+def test_the_r_package_ships_vignettes_as_they_are_now(page):
+    """Else `make prebuild-vignettes` has to be run; `make vignettes` runs the sources."""
+    source = ROOT / "vignettes" / page.name
+    fingerprint = hashlib.md5(source.read_bytes(), usedforsecurity=False).hexdigest()
+    text = page.read_text(encoding="utf-8")
+    assert f"md5 {fingerprint} " in text
+    figures = re.findall(r"\]\((figures/[^)]+)\)", text)
+    assert figures
+    assert [figure for figure in figures if not (page.parent / figure).is_file()] == []
 
 
 @pytest.mark.skipif(not TUTORIAL.is_file(), reason=f"the seed's tutorial is not at {TUTORIAL}")
