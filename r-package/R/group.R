@@ -124,14 +124,14 @@ fit_by_engine <- function(fit, estimates, covariance, formula, data, id, setting
     list(formula = formula_text(formula, call), participant = hide_dots(id)),
     engine_options(settings, call)
   )
-  if (settings$method %in% choice_methods && inherits(fit, "spice_fit")) {
-    # these methods read the choices, which are in the fit's files
-    options$folder <- tempfile("spice_fit_")
-    on.exit(unlink(options$folder, recursive = TRUE))
-    write_files(fit$files, options$folder)
-  }
   if (!is.null(covariance)) covariance <- encode_table(covariance)
-  tables <- call_bridge("group", encode_table(estimates), covariance, people, options, call = call)
+  ask <- function(folder = NULL) {
+    options$folder <- folder
+    call_bridge("group", encode_table(estimates), covariance, people, options, call = call)
+  }
+  # these methods read the choices, which are in the fit's files
+  of_choices <- settings$method %in% choice_methods && inherits(fit, "spice_fit")
+  tables <- if (of_choices) with_fit_folder(fit, ask) else ask()
   new_spice_group(tables, deparse1(formula), settings$method)
 }
 
