@@ -183,13 +183,14 @@ covariate_means <- function(object, covariate, level) {
   data <- model_data(object)
   own <- data[[covariate]]
   values <- if (is.factor(own)) factor(levels(own), levels(own)) else seq(min(own), max(own), length.out = 50)
-  rows <- t(vapply(values, function(value) {
-    data[[covariate]] <- rep(value, nrow(data))
-    colMeans(design_of(object, data))
-  }, double(ncol(design_of(object, data)))))
+  design_at <- design_of(object)
+  rows <- do.call(rbind, lapply(seq_along(values), function(k) {
+    data[[covariate]] <- rep(values[k], nrow(data))
+    colMeans(design_at(data))
+  }))
   parts <- lapply(split_effects(tidy(object)), function(table) {
     names <- effect_names(table)
-    X <- rows[, match(table$term, colnames(design_of(object, data))), drop = FALSE] # nolint: object_name_linter.
+    X <- rows[, table$term, drop = FALSE] # nolint: object_name_linter.
     mean <- as.vector(X %*% table$estimate)
     half <- stats::qt((1 + level) / 2, min(table$df, na.rm = TRUE)) *
       sqrt(rowSums((X %*% stats::vcov(object)[names, names]) * X))
@@ -203,14 +204,19 @@ covariate_means <- function(object, covariate, level) {
 }
 
 split_effects <- function(table) {
-  key <- paste(table$component, table$sparse.term)
-  split(table, factor(key, unique(key)))
+  split_in_order(table, paste(table$component, table$sparse.term, sep = ":"))
 }
 
-#' The design matrix for other values of the covariates
+#' A function that gives the design matrix for other values of the covariates
+#'
+#' @param frame The model frame of the participants, whose contrasts and levels count.
+#' @return A function of a data frame, which keeps rows with missing values.
 #' @noRd
-design_of <- function(object, data) {
-  terms <- stats::terms(object)
-  contrasts <- attr(stats::model.matrix(terms, stats::model.frame(object)), "contrasts")
-  stats::model.matrix(terms, stats::model.frame(terms, data), contrasts.arg = contrasts)
+design_of <- function(object, terms = stats::terms(object), frame = stats::model.frame(object)) {
+  contrasts <- attr(stats::model.matrix(terms, frame), "contrasts")
+  levels <- stats::.getXlevels(terms, frame)
+  function(data) {
+    data <- stats::model.frame(terms, data, na.action = stats::na.pass, xlev = levels)
+    stats::model.matrix(terms, data, contrasts.arg = contrasts)
+  }
 }

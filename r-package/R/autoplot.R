@@ -109,7 +109,7 @@ presence_plot <- function(object) {
 
 presence_table <- function(table) {
   key <- paste(table$module, table$term, sep = "\r")
-  parts <- split(table, factor(key, unique(key)))
+  parts <- split_in_order(table, key)
   number <- function(f) vapply(parts, f, 0, USE.NAMES = FALSE)
   first <- !duplicated(key)
   rows <- data.frame(

@@ -25,9 +25,7 @@ recover_data.spice_group <- function(object, data = NULL, ...) { # nolint: objec
 #' @rdname emmeans-methods
 #' @exportS3Method emmeans::emm_basis
 emm_basis.spice_group <- function(object, trms, xlev, grid, ...) { # nolint: object_name_linter.
-  contrasts <- attr(stats::model.matrix(trms, stats::model.frame(object)), "contrasts")
-  frame <- stats::model.frame(trms, grid, na.action = stats::na.pass, xlev = xlev)
-  X <- stats::model.matrix(trms, frame, contrasts.arg = contrasts) # nolint: object_name_linter.
+  X <- design_of(object, trms)(grid) # nolint: object_name_linter.
   table <- tidy(object)
   keys <- unique(paste(table$component, table$sparse.term, sep = ":"))
   names <- paste(rep(keys, each = ncol(X)), colnames(X), sep = ":")

@@ -24,7 +24,7 @@ equations <- function(fit, participant = NULL, format = c("text", "latex"), digi
   words <- if (format == "latex") latex_words(digits) else text_words(digits)
   side <- ifelse(table$module == "beta", paste0("beta(", table$term, ")"), table$module)
   key <- paste(table$participant, side, sep = "\r")
-  parts <- split(table, factor(key, unique(key)))
+  parts <- split_in_order(table, key)
   lines <- vapply(parts, one_line, "", words = words, USE.NAMES = FALSE)
   first <- !duplicated(key)
   tibble::new_tibble(

@@ -12,7 +12,7 @@
 summary.spice_fit <- function(object, ...) {
   table <- object$coefficients
   key <- paste(table$module, table$term, sep = "\r")
-  parts <- split(table, factor(key, levels = unique(key)))
+  parts <- split_in_order(table, key)
   number <- function(f) vapply(parts, f, 0, USE.NAMES = FALSE)
   present <- function(part, name) part[[name]][part$selected]
   text <- function(name) vapply(parts, function(part) part[[name]][[1]], "", USE.NAMES = FALSE)
@@ -24,6 +24,12 @@ summary.spice_fit <- function(object, ...) {
     sd = number(function(part) stats::sd(present(part, "estimate"))),
     median.std.error = number(function(part) stats::median(present(part, "std_error"), na.rm = TRUE))
   )
+}
+
+#' Parts by key, in the order in which keys first occur
+#' @noRd
+split_in_order <- function(x, key) {
+  split(x, factor(key, unique(key)))
 }
 
 mean_or_na <- function(x) {
@@ -197,7 +203,7 @@ sigma.spice_group <- function(object, ...) {
     abort_spicestat("config", paste0("method = \"", object$method, "\" estimates no standard deviation."))
   }
   key <- paste(rows$module, rows$sparse_term, sep = ":")
-  vapply(split(rows$estimate, factor(key, unique(key))), function(sd) sqrt(sum(sd^2)), 0)
+  vapply(split_in_order(rows$estimate, key), function(sd) sqrt(sum(sd^2)), 0)
 }
 
 #' @rdname coef.spice_fit
