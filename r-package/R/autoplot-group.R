@@ -1,9 +1,10 @@
 #' Plot a group model
 #'
 #' @param object,x A [spice_group()].
-#' @param type `"forest"`: effects of the covariates, with one panel per module
-#'   and covariate, for coefficients of different modules can differ in size a
-#'   hundredfold. `"caterpillar"`: participants in order of their coefficient as
+#' @param type `"forest"`: effects of the covariates, with one row of panels per
+#'   module and one column per covariate, for these can differ in size a
+#'   hundredfold. Where the model has a link, the label names the scale, such as
+#'   `(log odds)`. `"caterpillar"`: participants in order of their coefficient as
 #'   the model estimates it (own estimate in grey). `"covariate"`: coefficients
 #'   against a covariate, with the mean that the model predicts, over the other
 #'   covariates.
@@ -42,7 +43,8 @@ plot.spice_group <- function(x, ...) {
 }
 
 forest_plot <- function(object, conf.level, level, intercept) { # nolint: object_name_linter.
-  table <- forest_table(tidy(object, conf.int = TRUE, conf.level = conf.level), intercept)
+  table <- forest_table(tidy(object, conf.int = TRUE, conf.level = conf.level), object, intercept)
+  titles <- function(panels) data.frame(wrap_label(sub(".*\r", "", panels[[1]]), 70 %/% nlevels(table$term)))
   ggplot2::ggplot(table, ggplot2::aes(.data$estimate, .data$row, colour = .data$verdict)) +
     ggplot2::geom_vline(xintercept = 0, colour = "grey55", linewidth = 0.4) +
     ggplot2::geom_linerange(
@@ -50,8 +52,11 @@ forest_plot <- function(object, conf.level, level, intercept) { # nolint: object
       linewidth = 0.8, na.rm = TRUE, show.legend = FALSE
     ) +
     ggplot2::geom_point(size = 2.4, na.rm = TRUE) +
-    ggplot2::facet_wrap(~panel, scales = "free", ncol = nlevels(table$term)) +
-    ggplot2::scale_x_continuous(n.breaks = 4, expand = ggplot2::expansion(mult = 0.1)) +
+    ggplot2::facet_wrap(~panel, scales = "free", ncol = nlevels(table$term), drop = FALSE, labeller = titles) +
+    ggplot2::scale_x_continuous(
+      n.breaks = 3, expand = ggplot2::expansion(mult = 0.1), guide = ggplot2::guide_axis(check.overlap = TRUE)
+    ) +
+    ggplot2::scale_y_discrete(labels = stats::setNames(table$label, table$row)) +
     ggplot2::scale_colour_manual(NULL, values = verdict_colours, limits = verdicts_shown) +
     ggplot2::labs(
       x = paste0("Effect on the coefficient with ", 100 * level, "% interval"), y = NULL,
@@ -72,19 +77,25 @@ verdicts_shown <- function(found) {
   intersect(names(verdict_colours), found)
 }
 
-forest_table <- function(table, intercept) {
+forest_table <- function(table, group, intercept) {
   if (!intercept && any(table$term != "(Intercept)")) {
     table <- table[table$term != "(Intercept)", ]
   }
   table$verdict <- verdict(table)
-  row <- ifelse(table$sparse.term == "1", "constant", table$sparse.term)
-  table$row <- factor(row, levels = rev(unique(row)))
-  table$term <- factor(table$term, levels = unique(table$term))
+  in_order <- function(x) factor(x, levels = unique(x))
   # by row of panels one module, whose coefficients are of one size, by column one covariate
-  table$component <- factor(table$component, levels = unique(table$component))
-  table <- table[order(table$component, table$term), ]
-  panel <- paste(table$component, table$term, sep = "\n")
-  table$panel <- factor(panel, levels = unique(panel))
+  modules <- unique(table$component)
+  table$term <- in_order(table$term)
+  table <- table[order(match(table$component, modules), table$term), ]
+  table$panel <- factor(
+    paste(table$component, table$term, sep = "\r"),
+    levels = paste(rep(modules, each = nlevels(table$term)), levels(table$term), sep = "\r")
+  )
+  coefficient <- paste(table$component, table$sparse.term)
+  label <- coefficient_label(table$component, table$sparse.term, link_of(group, table$component, table$sparse.term))
+  # a coefficient's label stands at the left alone
+  table$label <- ifelse(duplicated(coefficient), "", label)
+  table$row <- stats::reorder(paste(coefficient, table$term), -match(coefficient, unique(coefficient)))
   table
 }
 
@@ -101,7 +112,7 @@ verdict <- function(table) {
 }
 
 group_caterpillar_plot <- function(object, level) {
-  table <- group_caterpillar_table(augment(object), stats::qnorm((1 + level) / 2))
+  table <- group_caterpillar_table(object, stats::qnorm((1 + level) / 2))
   ggplot2::ggplot(table, ggplot2::aes(.data$centre, .data$rank)) +
     ggplot2::geom_linerange(
       ggplot2::aes(xmin = .data$low, xmax = .data$high),
@@ -121,29 +132,31 @@ group_caterpillar_plot <- function(object, level) {
     plot_theme()
 }
 
-group_caterpillar_table <- function(table, width) {
+group_caterpillar_table <- function(object, width) {
+  table <- augment(object)
   posterior <- any(!is.na(table$.posterior))
   table$centre <- if (posterior) table$.posterior else table$.observed
   error <- if (posterior) table$.se.posterior else table$std.error
   table$low <- table$centre - width * error
   table$high <- table$centre + width * error
-  table$panel <- group_panel(table)
+  table$panel <- group_panel(table, object)
   table$rank <- stats::ave(table$centre, table$panel, FUN = function(x) rank(x, ties.method = "first"))
   attr(table, "posterior") <- posterior
   table
 }
 
-group_panel <- function(table) {
-  label <- panel_label(table$component, table$sparse.term)
-  factor(label, unique(label))
+group_panel <- function(table, group) {
+  key <- paste(table$component, table$sparse.term)
+  label <- panel_label(table$component, table$sparse.term, link_of(group, table$component, table$sparse.term))
+  factor(key, unique(key), label[!duplicated(key)])
 }
 
 covariate_plot <- function(object, covariate, level) {
   people <- augment(object)
-  people$panel <- group_panel(people)
+  people$panel <- group_panel(people, object)
   people$x <- people[[covariate]]
   means <- covariate_means(object, covariate, level)
-  means$panel <- factor(panel_label(means$component, means$sparse.term), levels(people$panel))
+  means$panel <- group_panel(means, object)
   ggplot2::ggplot(people, ggplot2::aes(.data$x, .data$.observed)) +
     covariate_layers(means, is.factor(people$x)) +
     ggplot2::facet_wrap(~panel, scales = "free_y") +

@@ -72,8 +72,9 @@
 #'   `skipped` (coefficients that were not analysed, and why), `ran_vals`
 #'   (deviations of participants, or `NULL`) and `participants` (see [augment()]),
 #'   the matrix `joint_covariance` (of all effects, or `NULL`), the text
-#'   `formula`, `method`, `messages` (what to know when reading the result), and
-#'   `fit` (the R package's own object, if one fitted the model).
+#'   `formula`, `method`, `messages` (what to know when reading the result),
+#'   `links` (as they were given, or `NULL`), and `fit` (the R package's own
+#'   object, if one fitted the model).
 #' @export
 #' @examples
 #' \donttest{
@@ -132,7 +133,7 @@ fit_by_engine <- function(fit, estimates, covariance, formula, data, id, setting
   # these methods read the choices, which are in the fit's files
   of_choices <- settings$method %in% choice_methods && inherits(fit, "spice_fit")
   tables <- if (of_choices) with_fit_folder(fit, ask) else ask()
-  new_spice_group(tables, deparse1(formula), settings$method)
+  new_spice_group(tables, deparse1(formula), settings$method, settings$links)
 }
 
 choice_methods <- c("hierarchical", "bayes", "deshrunk_meta")
@@ -149,7 +150,7 @@ group_method <- function(method, fit, call) {
 
 #' A group model from the engine's tables, with the names of columns and covariates that R users gave
 #' @noRd
-new_spice_group <- function(tables, formula, method) {
+new_spice_group <- function(tables, formula, method, links = NULL) {
   tables <- lapply(tables, decode_table)
   tables$coefficients$term <- show_dots(tables$coefficients$term)
   tables$covariance[c("row", "column")] <- lapply(tables$covariance[c("row", "column")], show_dots)
@@ -159,7 +160,7 @@ new_spice_group <- function(tables, formula, method) {
     tables$joint_covariance <- labelled_matrix(tables$joint_covariance)
   }
   tables$messages <- as.character(tables$messages$message)
-  structure(c(tables, list(formula = formula, method = method)), class = "spice_group")
+  structure(c(tables, list(formula = formula, method = method, links = links)), class = "spice_group")
 }
 
 #' A matrix from a table with the columns module, sparse_term, term and one per effect

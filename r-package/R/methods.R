@@ -5,7 +5,8 @@
 #' @return For a fit, a tibble with one row per module and term: `component`,
 #'   `term`, `n.present` (participants whose equation has it), and among these
 #'   `mean` and `sd` of the estimates and `median.std.error`. For a group model
-#'   the same as [tidy.spice_group()] with intervals.
+#'   [tidy.spice_group()] with intervals, and with these and the p-values before
+#'   the rest, so that a console of 80 columns shows them.
 #' @export
 #' @examples
 #' summary(example_fit)
@@ -39,7 +40,9 @@ mean_or_na <- function(x) {
 #' @rdname summary.spice_fit
 #' @export
 summary.spice_group <- function(object, ...) {
-  tidy(object, conf.int = TRUE)
+  table <- tidy(object, conf.int = TRUE)
+  first <- c("component", "sparse.term", "term", "estimate", interval, "p.adjusted", "p.value")
+  table[c(first, setdiff(names(table), first))]
 }
 
 #' Coefficients, covariances, intervals and likelihoods
