@@ -175,7 +175,7 @@ covariate_layers <- function(means, levels) {
     return(list(
       points(ggplot2::position_jitter(width = 0.12, height = 0, seed = 1)),
       ggplot2::geom_pointrange(
-        ggplot2::aes(y = .data$mean, ymin = .data$low, ymax = .data$high),
+        ggplot2::aes(y = .data$.fitted, ymin = .data$.lower, ymax = .data$.upper),
         data = means, colour = "#1F5A87", linewidth = 0.9, na.rm = TRUE
       )
     ))
@@ -183,10 +183,10 @@ covariate_layers <- function(means, levels) {
   list(
     points("identity"),
     ggplot2::geom_ribbon(
-      ggplot2::aes(y = .data$mean, ymin = .data$low, ymax = .data$high),
+      ggplot2::aes(y = .data$.fitted, ymin = .data$.lower, ymax = .data$.upper),
       data = means, fill = "#1F5A87", alpha = 0.2, na.rm = TRUE
     ),
-    ggplot2::geom_line(ggplot2::aes(y = .data$mean), data = means, colour = "#1F5A87", linewidth = 0.8)
+    ggplot2::geom_line(ggplot2::aes(y = .data$.fitted), data = means, colour = "#1F5A87", linewidth = 0.8)
   )
 }
 
@@ -202,16 +202,7 @@ covariate_means <- function(object, covariate, level) {
     colMeans(design_at(data))
   }))
   parts <- lapply(split_effects(tidy(object)), function(table) {
-    names <- effect_names(table)
-    X <- rows[, table$term, drop = FALSE] # nolint: object_name_linter.
-    mean <- as.vector(X %*% table$estimate)
-    half <- stats::qt((1 + level) / 2, min(table$df, na.rm = TRUE)) *
-      sqrt(rowSums((X %*% stats::vcov(object)[names, names]) * X))
-    if (any(object$glance$withheld)) half <- NA
-    data.frame(
-      x = values, component = table$component[1], sparse.term = table$sparse.term[1], mean = mean,
-      low = mean - half, high = mean + half
-    )
+    cbind(x = values, expected_rows(object, table, rows, level))
   })
   do.call(rbind, unname(parts))
 }

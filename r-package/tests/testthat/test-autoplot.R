@@ -74,8 +74,8 @@ test_that("a covariate's means are marginal means", {
   means <- covariate_means(example_group, "diagnosis", 0.95)
   people <- model_data(example_group)
   effects <- coef(example_group)
-  expect_equal(means$mean[1], unname(effects[1] + effects[3] * mean(people$age)))
-  expect_equal(means$mean[2] - means$mean[1], unname(effects[2]))
+  expect_equal(means$.fitted[1], unname(effects[1] + effects[3] * mean(people$age)))
+  expect_equal(means$.fitted[2] - means$.fitted[1], unname(effects[2]))
 })
 
 test_that("the presence plot has the shares", {
@@ -126,7 +126,8 @@ test_that("a covariate that one coefficient lacks leaves its panel empty and the
 test_that("labels name the scale where there is a link", {
   group <- example_group
   group$links <- list(beta = "log", "x_learning_rate_reward:1" = "logit")
-  expect_equal(link_of(group, c("beta", "x_learning_rate_reward", "x"), c("a", "1", "1")), c("log", "logit", "identity"))
+  modules <- c("beta", "x_learning_rate_reward", "x")
+  expect_equal(link_of(group, modules, c("a", "1", "1")), c("log", "logit", "identity"))
   expect_equal(
     unique(setdiff(autoplot(group)$data$label, "")),
     c("learning rate reward:\nconstant (log odds)", "beta: value reward (log)")
