@@ -7,7 +7,9 @@
 #'   module and term: columns `participant`, `module`, `term`, `estimate` and
 #'   `std_error`, or what [tidy()] of a fit gives.
 #' @param formula What coefficients depend on, such as `~ diagnosis + age`.
-#'   For factors the first level is the reference.
+#'   For factors the first level is the reference. Text is taken for categories:
+#'   with more than 10 different values that is said in a warning, and with one
+#'   for (nearly) each participant it is an error.
 #' @param data A data frame with one row per participant. `NULL` takes the
 #'   covariates that came with the fit.
 #' @param method `NULL` is `"hierarchical"` for a fit and `"meta"` for a data
@@ -52,7 +54,11 @@
 #'   `estimator` (`"REML"` or `"ML"`), `knapp_hartung` (`TRUE`), `joint` (`FALSE`).
 #' * `"lme4"`: the model of `"mixed"`; `$fit` is one `lmerModLmerTest` (without
 #'   lmerTest an `lmerMod`, and degrees of freedom N - p instead of
-#'   Satterthwaite's). All coefficients in one model,
+#'   Satterthwaite's). `tidy()` and `print()` of the group have Satterthwaite's
+#'   degrees of freedom too, but at most N - p of the coefficient (its
+#'   participants less its effects), for its scale is estimated from its own
+#'   residuals alone: where `summary(group$fit)` has more, its p-values are
+#'   smaller. All coefficients in one model,
 #'   `estimate ~ 0 + equation + equation:(covariates) + (0 + scale |
 #'   participant)`, where `equation` tells coefficients apart and `scale` is
 #'   a coefficient's residual standard deviation, so that all count the same and
@@ -103,6 +109,7 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
     id <- "participant"
   }
   check_people(data, call)
+  check_categories(formula, data, id, call)
   options <- list(
     modules = modules, terms = terms, adjust = adjust, conf_level = conf_level, max_unidentified = max_unidentified
   )

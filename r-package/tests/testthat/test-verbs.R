@@ -240,3 +240,27 @@ test_that("power has a row per design and a plot", {
   expect_equal(nrow(tidy(again)), 1)
   expect_error(spice_power(example_fit, "x:1", 0.1, 8, 60), "The fit has", class = "spicestat_error_config")
 })
+
+test_that("the default effects of a simulation are those of its help page", {
+  skip_if_no_engine()
+  expect_identical(
+    spice_simulate(6, 8, 2,
+      alpha = spice_parameter(0.45, sd = 0.08, effects = c(anxiety = 0.1), low = 0.02, high = 0.98),
+      forget = spice_parameter(0.25, sd = 0.05), beta = spice_parameter(5, sd = 0.8, low = 0.5, high = 20), seed = 1
+    ),
+    spice_simulate(6, 8, 2, seed = 1)
+  )
+})
+
+test_that("power for two groups and for a number can be asked", {
+  skip_if_no_engine()
+  power <- spice_power(example_fit, "x_learning_rate_reward:1",
+    effect = 0.5, n_participants = 8, n_trials = 60, covariate = "binary", n_simulations = 3, seed = 2
+  )
+  expect_equal(glance(power)$covariate, "binary")
+  expect_equal(tidy(power)$n.simulations, 3)
+  expect_error(
+    spice_power(example_fit, "x_learning_rate_reward:1", 0.5, 8, 60, covariate = "ordinal"), "continuous, binary",
+    class = "spicestat_error_config"
+  )
+})
