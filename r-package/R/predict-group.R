@@ -27,8 +27,9 @@
 #' predict(example_group, data.frame(diagnosis = c("control", "patient"), age = 40))
 #' fitted(example_group)
 #' residuals(example_group)
-predict.spice_group <- function(object, newdata = NULL, type = c("link", "response"), # nolint: object_name_linter.
-                                interval = c("confidence", "prediction"), conf.level = NULL, ...) { # nolint: object_name_linter.
+predict.spice_group <- function(object, newdata = NULL, type = c("link", "response"),
+                                interval = c("confidence", "prediction"),
+                                conf.level = NULL, ...) { # nolint: object_name_linter.
   call <- rlang::current_env()
   type <- one_of(type, c("link", "response"), "type", call)
   interval <- one_of(interval, c("confidence", "prediction"), "interval", call)
@@ -93,7 +94,10 @@ check_newdata <- function(object, newdata, call) {
 
 check_levels <- function(values, known, name, call) {
   if (is.numeric(known) && !is.numeric(values)) {
-    abort_spicestat("column", paste0("column '", name, "' of `newdata` must be numeric, as in the analysis."), call = call)
+    abort_spicestat(
+      "column", paste0("column '", name, "' of `newdata` must be numeric, as in the analysis."),
+      call = call
+    )
   }
   if (is.numeric(known) || is.logical(known)) {
     return(invisible())
