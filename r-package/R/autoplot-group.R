@@ -91,8 +91,9 @@ forest_table <- function(table, group, intercept) {
     paste(table$component, table$term, sep = "\r"),
     levels = paste(rep(modules, each = nlevels(table$term)), levels(table$term), sep = "\r")
   )
-  coefficient <- paste(table$component, table$sparse.term)
-  label <- coefficient_label(table$component, table$sparse.term, link_of(group, table$component, table$sparse.term))
+  note <- effect_note(group, table)
+  coefficient <- paste(table$component, table$sparse.term, note)
+  label <- coefficient_label(table$component, table$sparse.term, note)
   # a coefficient's label stands at the left alone
   table$label <- ifelse(duplicated(coefficient), "", label)
   table$row <- stats::reorder(paste(coefficient, table$term), -match(coefficient, unique(coefficient)))
@@ -207,7 +208,15 @@ covariate_means <- function(object, covariate, level) {
   do.call(rbind, unname(parts))
 }
 
-split_effects <- function(table) {
+#' Effects by coefficient of the equations
+#' @noRd
+split_effects <- function(table, call = rlang::caller_env()) {
+  if (anyDuplicated(effect_names(table))) {
+    abort_spicestat("config", c(
+      "a hurdle model of two parts expects no single value of a coefficient.",
+      i = "Use method = \"presence\" for one part, and \"meta\" for the other."
+    ), call = call)
+  }
   split_in_order(table, paste(table$component, table$sparse.term, sep = ":"))
 }
 

@@ -37,7 +37,7 @@ predict.spice_group <- function(object, newdata = NULL, type = c("link", "respon
   people <- if (is.null(newdata)) model_data(object, call) else check_newdata(object, newdata, call)
   X <- design_of(object)(people) # nolint: object_name_linter.
   between <- if (interval == "prediction") stats::sigma(object)^2
-  parts <- lapply(split_effects(tidy(object)), function(table) {
+  parts <- lapply(split_effects(tidy(object), call), function(table) {
     key <- paste(table$component[1], table$sparse.term[1], sep = ":")
     rows <- expected_rows(object, table, X, level, if (is.null(between)) 0 else between[[key]])
     if (type == "response") rows <- on_own_scale(rows, link_of(object, table$component[1], table$sparse.term[1]))

@@ -110,8 +110,7 @@ effect_lines <- function(table, group) {
   lines <- fitting_table(
     table[c("term", "estimate", "std.error", "conf.low", "conf.high", p)], c("std.error", "p.value")
   )
-  scale <- scale_note(link_of(group, table$component, table$sparse.term))
-  key <- paste0(table$component, ", ", table$sparse.term, scale)
+  key <- paste0(table$component, ", ", table$sparse.term, effect_note(group, table))
   paragraphs <- lapply(unique(key), function(one) {
     c("", paste0(one, ":"), lines[1], lines[-1][key == one])
   })

@@ -81,3 +81,19 @@ test_that("what cannot be predicted is refused, and what is withheld stays so", 
   group$participants <- NULL
   expect_error(predict(group), "keeps no covariates", class = "spicestat_error_config")
 })
+
+test_that("models of presence and of two parts say so", {
+  group <- example_group
+  group$method <- "presence"
+  expect_equal(predict(group, type = "response")$.fitted, stats::plogis(predict(group)$.fitted))
+  expect_match(format(group), "^beta, x_value_reward \\(log odds\\):$", all = FALSE)
+  group$method <- "hurdle"
+  size <- presence <- group$coefficients[group$coefficients$effect == "fixed", ]
+  size$group <- "magnitude"
+  presence$group <- "presence"
+  group$coefficients <- rbind(presence, size)
+  expect_match(format(group), "^beta, x_value_reward, presence \\(log odds\\):$", all = FALSE)
+  expect_match(format(group), "^beta, x_value_reward, magnitude:$", all = FALSE)
+  expect_equal(sum(autoplot(group)$data$label != ""), 4)
+  expect_error(predict(group), "two parts", class = "spicestat_error_config")
+})
