@@ -60,7 +60,7 @@ emm_covariance <- function(object, names, given) {
 #' @noRd
 asked_of_emmeans <- function() {
   for (frame in rev(sys.frames())) {
-    if (exists("specs", frame, inherits = FALSE)) {
+    if (identical(topenv(frame), asNamespace("emmeans")) && exists("specs", frame, inherits = FALSE)) {
       specs <- get("specs", frame)
       return(c(unlist(lapply(if (is.list(specs)) specs else list(specs), factors_in)), frame$by))
     }
