@@ -26,7 +26,7 @@ augment.spice_fit <- function(x, data = NULL, newdata = NULL, ...) {
   }
   added <- c(
     list(.fitted = found$table$probability),
-    if (is.null(newdata)) list(.resid = stats::residuals(x)),
+    if (is.null(newdata)) list(.resid = residuals_of(found, "deviance")),
     stats::setNames(as.list(found$table[paste0("p_", found$actions)]), paste0(".pred_", found$actions))
   )
   tibble::new_tibble(c(as.list(own), added), nrow = nrow(own))

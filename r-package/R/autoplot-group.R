@@ -1,9 +1,10 @@
 #' Plot a group model
 #'
 #' @param object,x A [spice_group()].
-#' @param type `"forest"`: effects of the covariates, with one panel per module
-#'   and covariate, for coefficients of different modules can differ in size a
-#'   hundredfold. `"caterpillar"`: participants in order of their coefficient as
+#' @param type `"forest"`: effects of the covariates, with one row of panels per
+#'   module and one column per covariate, for these can differ in size a
+#'   hundredfold. Where the model has a link, the label names the scale, such as
+#'   `(log odds)`. `"caterpillar"`: participants in order of their coefficient as
 #'   the model estimates it (own estimate in grey). `"covariate"`: coefficients
 #'   against a covariate, with the mean that the model predicts, over the other
 #'   covariates.
@@ -42,7 +43,8 @@ plot.spice_group <- function(x, ...) {
 }
 
 forest_plot <- function(object, conf.level, level, intercept) { # nolint: object_name_linter.
-  table <- forest_table(tidy(object, conf.int = TRUE, conf.level = conf.level), intercept)
+  table <- forest_table(tidy(object, conf.int = TRUE, conf.level = conf.level), object, intercept)
+  titles <- function(panels) data.frame(wrap_label(sub(".*\r", "", panels[[1]]), 70 %/% nlevels(table$term)))
   ggplot2::ggplot(table, ggplot2::aes(.data$estimate, .data$row, colour = .data$verdict)) +
     ggplot2::geom_vline(xintercept = 0, colour = "grey55", linewidth = 0.4) +
     ggplot2::geom_linerange(
@@ -50,8 +52,11 @@ forest_plot <- function(object, conf.level, level, intercept) { # nolint: object
       linewidth = 0.8, na.rm = TRUE, show.legend = FALSE
     ) +
     ggplot2::geom_point(size = 2.4, na.rm = TRUE) +
-    ggplot2::facet_wrap(~panel, scales = "free", ncol = nlevels(table$term)) +
-    ggplot2::scale_x_continuous(n.breaks = 4, expand = ggplot2::expansion(mult = 0.1)) +
+    ggplot2::facet_wrap(~panel, scales = "free", ncol = nlevels(table$term), drop = FALSE, labeller = titles) +
+    ggplot2::scale_x_continuous(
+      n.breaks = 3, expand = ggplot2::expansion(mult = 0.1), guide = ggplot2::guide_axis(check.overlap = TRUE)
+    ) +
+    ggplot2::scale_y_discrete(labels = stats::setNames(table$label, table$row)) +
     ggplot2::scale_colour_manual(NULL, values = verdict_colours, limits = verdicts_shown) +
     ggplot2::labs(
       x = paste0("Effect on the coefficient with ", 100 * level, "% interval"), y = NULL,
@@ -72,19 +77,26 @@ verdicts_shown <- function(found) {
   intersect(names(verdict_colours), found)
 }
 
-forest_table <- function(table, intercept) {
+forest_table <- function(table, group, intercept) {
   if (!intercept && any(table$term != "(Intercept)")) {
     table <- table[table$term != "(Intercept)", ]
   }
   table$verdict <- verdict(table)
-  row <- ifelse(table$sparse.term == "1", "constant", table$sparse.term)
-  table$row <- factor(row, levels = rev(unique(row)))
-  table$term <- factor(table$term, levels = unique(table$term))
+  in_order <- function(x) factor(x, levels = unique(x))
   # by row of panels one module, whose coefficients are of one size, by column one covariate
-  table$component <- factor(table$component, levels = unique(table$component))
-  table <- table[order(table$component, table$term), ]
-  panel <- paste(table$component, table$term, sep = "\n")
-  table$panel <- factor(panel, levels = unique(panel))
+  modules <- unique(table$component)
+  table$term <- in_order(table$term)
+  table <- table[order(match(table$component, modules), table$term), ]
+  table$panel <- factor(
+    paste(table$component, table$term, sep = "\r"),
+    levels = paste(rep(modules, each = nlevels(table$term)), levels(table$term), sep = "\r")
+  )
+  note <- effect_note(group, table)
+  coefficient <- paste(table$component, table$sparse.term, note)
+  label <- coefficient_label(table$component, table$sparse.term, note)
+  # a coefficient's label stands at the left alone
+  table$label <- ifelse(duplicated(coefficient), "", label)
+  table$row <- stats::reorder(paste(coefficient, table$term), -match(coefficient, unique(coefficient)))
   table
 }
 
@@ -101,7 +113,7 @@ verdict <- function(table) {
 }
 
 group_caterpillar_plot <- function(object, level) {
-  table <- group_caterpillar_table(augment(object), stats::qnorm((1 + level) / 2))
+  table <- group_caterpillar_table(object, stats::qnorm((1 + level) / 2))
   ggplot2::ggplot(table, ggplot2::aes(.data$centre, .data$rank)) +
     ggplot2::geom_linerange(
       ggplot2::aes(xmin = .data$low, xmax = .data$high),
@@ -121,29 +133,31 @@ group_caterpillar_plot <- function(object, level) {
     plot_theme()
 }
 
-group_caterpillar_table <- function(table, width) {
+group_caterpillar_table <- function(object, width) {
+  table <- augment(object)
   posterior <- any(!is.na(table$.posterior))
   table$centre <- if (posterior) table$.posterior else table$.observed
   error <- if (posterior) table$.se.posterior else table$std.error
   table$low <- table$centre - width * error
   table$high <- table$centre + width * error
-  table$panel <- group_panel(table)
+  table$panel <- group_panel(table, object)
   table$rank <- stats::ave(table$centre, table$panel, FUN = function(x) rank(x, ties.method = "first"))
   attr(table, "posterior") <- posterior
   table
 }
 
-group_panel <- function(table) {
-  label <- panel_label(table$component, table$sparse.term)
-  factor(label, unique(label))
+group_panel <- function(table, group) {
+  key <- paste(table$component, table$sparse.term)
+  label <- panel_label(table$component, table$sparse.term, link_of(group, table$component, table$sparse.term))
+  factor(key, unique(key), label[!duplicated(key)])
 }
 
 covariate_plot <- function(object, covariate, level) {
   people <- augment(object)
-  people$panel <- group_panel(people)
+  people$panel <- group_panel(people, object)
   people$x <- people[[covariate]]
   means <- covariate_means(object, covariate, level)
-  means$panel <- factor(panel_label(means$component, means$sparse.term), levels(people$panel))
+  means$panel <- group_panel(means, object)
   ggplot2::ggplot(people, ggplot2::aes(.data$x, .data$.observed)) +
     covariate_layers(means, is.factor(people$x)) +
     ggplot2::facet_wrap(~panel, scales = "free_y") +
@@ -162,7 +176,7 @@ covariate_layers <- function(means, levels) {
     return(list(
       points(ggplot2::position_jitter(width = 0.12, height = 0, seed = 1)),
       ggplot2::geom_pointrange(
-        ggplot2::aes(y = .data$mean, ymin = .data$low, ymax = .data$high),
+        ggplot2::aes(y = .data$.fitted, ymin = .data$.lower, ymax = .data$.upper),
         data = means, colour = "#1F5A87", linewidth = 0.9, na.rm = TRUE
       )
     ))
@@ -170,10 +184,10 @@ covariate_layers <- function(means, levels) {
   list(
     points("identity"),
     ggplot2::geom_ribbon(
-      ggplot2::aes(y = .data$mean, ymin = .data$low, ymax = .data$high),
+      ggplot2::aes(y = .data$.fitted, ymin = .data$.lower, ymax = .data$.upper),
       data = means, fill = "#1F5A87", alpha = 0.2, na.rm = TRUE
     ),
-    ggplot2::geom_line(ggplot2::aes(y = .data$mean), data = means, colour = "#1F5A87", linewidth = 0.8)
+    ggplot2::geom_line(ggplot2::aes(y = .data$.fitted), data = means, colour = "#1F5A87", linewidth = 0.8)
   )
 }
 
@@ -183,34 +197,39 @@ covariate_means <- function(object, covariate, level) {
   data <- model_data(object)
   own <- data[[covariate]]
   values <- if (is.factor(own)) factor(levels(own), levels(own)) else seq(min(own), max(own), length.out = 50)
-  rows <- t(vapply(values, function(value) {
-    data[[covariate]] <- rep(value, nrow(data))
-    colMeans(design_of(object, data))
-  }, double(ncol(design_of(object, data)))))
+  design_at <- design_of(object)
+  rows <- do.call(rbind, lapply(seq_along(values), function(k) {
+    data[[covariate]] <- rep(values[k], nrow(data))
+    colMeans(design_at(data))
+  }))
   parts <- lapply(split_effects(tidy(object)), function(table) {
-    names <- effect_names(table)
-    X <- rows[, match(table$term, colnames(design_of(object, data))), drop = FALSE] # nolint: object_name_linter.
-    mean <- as.vector(X %*% table$estimate)
-    half <- stats::qt((1 + level) / 2, min(table$df, na.rm = TRUE)) *
-      sqrt(rowSums((X %*% stats::vcov(object)[names, names]) * X))
-    if (any(object$glance$withheld)) half <- NA
-    data.frame(
-      x = values, component = table$component[1], sparse.term = table$sparse.term[1], mean = mean,
-      low = mean - half, high = mean + half
-    )
+    cbind(x = values, expected_rows(object, table, rows, level))
   })
   do.call(rbind, unname(parts))
 }
 
-split_effects <- function(table) {
-  key <- paste(table$component, table$sparse.term)
-  split(table, factor(key, unique(key)))
+#' Effects by coefficient of the equations
+#' @noRd
+split_effects <- function(table, call = rlang::caller_env()) {
+  if (anyDuplicated(effect_names(table))) {
+    abort_spicestat("config", c(
+      "a hurdle model of two parts expects no single value of a coefficient.",
+      i = "Use method = \"presence\" for one part, and \"meta\" for the other."
+    ), call = call)
+  }
+  split_in_order(table, paste(table$component, table$sparse.term, sep = ":"))
 }
 
-#' The design matrix for other values of the covariates
+#' A function that gives the design matrix for other values of the covariates
+#'
+#' @param frame The model frame of the participants, whose contrasts and levels count.
+#' @return A function of a data frame, which keeps rows with missing values.
 #' @noRd
-design_of <- function(object, data) {
-  terms <- stats::terms(object)
-  contrasts <- attr(stats::model.matrix(terms, stats::model.frame(object)), "contrasts")
-  stats::model.matrix(terms, stats::model.frame(terms, data), contrasts.arg = contrasts)
+design_of <- function(object, terms = stats::terms(object), frame = stats::model.frame(object)) {
+  contrasts <- attr(stats::model.matrix(terms, frame), "contrasts")
+  levels <- stats::.getXlevels(terms, frame)
+  function(data) {
+    data <- stats::model.frame(terms, data, na.action = stats::na.pass, xlev = levels)
+    stats::model.matrix(terms, data, contrasts.arg = contrasts)
+  }
 }

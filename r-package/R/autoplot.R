@@ -83,10 +83,6 @@ coefficient_state <- function(table) {
   state
 }
 
-panel_label <- function(component, term) {
-  paste0(component, "\n", ifelse(term == "1", "constant", term))
-}
-
 panel_means <- function(table) {
   stats::aggregate(estimate ~ panel, data = table[table$present, ], FUN = mean)
 }
@@ -109,17 +105,17 @@ presence_plot <- function(object) {
 
 presence_table <- function(table) {
   key <- paste(table$module, table$term, sep = "\r")
-  parts <- split(table, factor(key, unique(key)))
+  parts <- split_in_order(table, key)
   number <- function(f) vapply(parts, f, 0, USE.NAMES = FALSE)
   first <- !duplicated(key)
   rows <- data.frame(
-    module = factor(table$module[first], unique(table$module)), term = table$term[first],
+    module = factor(plain_name(table$module[first]), unique(plain_name(table$module))),
+    row = term_label(table$module[first], table$term[first]),
     share = number(function(part) mean(part$selected)),
     inclusion = number(function(part) mean(part$inclusion_prob)),
     n = number(nrow)
   )
-  row <- ifelse(rows$term == "1", "constant", rows$term)
-  rows$row <- factor(row, rev(unique(row)))
+  rows$row <- factor(rows$row, rev(unique(rows$row)))
   cbind(rows, wilson(rows$share, rows$n))
 }
 
@@ -137,6 +133,9 @@ plot_theme <- function() {
     ggplot2::theme(
       panel.grid.minor = ggplot2::element_blank(),
       panel.spacing = ggplot2::unit(1, "lines"),
+      panel.spacing.x = ggplot2::unit(1.5, "lines"),
+      # half a tick's label may stand beyond the last panel
+      plot.margin = ggplot2::margin(6, 16, 6, 6),
       strip.text = ggplot2::element_text(face = "bold", hjust = 0, lineheight = 1.1),
       axis.title = ggplot2::element_text(colour = "grey30"),
       legend.position = "bottom",

@@ -5,9 +5,11 @@
 #'
 #' `emmeans::emmeans()` and its relatives work on every group model that keeps
 #' its covariates. Coefficients of the equations are the levels of a factor
-#' `coefficient`: `emmeans(group, ~ diagnosis | coefficient)`. Contrasts
-#' between different coefficients need a joint model; with separate ones their
-#' covariance is taken as 0. With a link, means are on its scale.
+#' `coefficient`: `emmeans(group, ~ diagnosis | coefficient)`. Without it, means
+#' are over learning rates, inverse temperatures and so on, which a warning
+#' says. Contrasts between different coefficients need a joint model; with
+#' separate ones their covariance is taken as 0. With a link, means are on its
+#' scale.
 #'
 #' @param object A [spice_group()].
 #' @param ...,trms,xlev,grid,data As emmeans passes them.
@@ -25,12 +27,11 @@ recover_data.spice_group <- function(object, data = NULL, ...) { # nolint: objec
 #' @rdname emmeans-methods
 #' @exportS3Method emmeans::emm_basis
 emm_basis.spice_group <- function(object, trms, xlev, grid, ...) { # nolint: object_name_linter.
-  contrasts <- attr(stats::model.matrix(trms, stats::model.frame(object)), "contrasts")
-  frame <- stats::model.frame(trms, grid, na.action = stats::na.pass, xlev = xlev)
-  X <- stats::model.matrix(trms, frame, contrasts.arg = contrasts) # nolint: object_name_linter.
+  X <- design_of(object, trms)(grid) # nolint: object_name_linter.
   table <- tidy(object)
   keys <- unique(paste(table$component, table$sparse.term, sep = ":"))
   names <- paste(rep(keys, each = ncol(X)), colnames(X), sep = ":")
+  if (length(keys) > 1) warn_averaged(asked_of_emmeans())
   # a covariate that is kept off a coefficient has the effect 0 for certain
   given <- names %in% effect_names(table)
   beta <- stats::setNames(rep(0, length(names)), names)
@@ -53,4 +54,31 @@ emm_covariance <- function(object, names, given) {
   if (any(object$glance$withheld)) covariance[] <- NA
   whole[given, given] <- covariance
   whole
+}
+
+#' The factors that emmeans() or emtrends() was asked for, which emmeans does not pass on; NULL from elsewhere
+#' @noRd
+asked_of_emmeans <- function() {
+  for (frame in rev(sys.frames())) {
+    if (identical(topenv(frame), asNamespace("emmeans")) && exists("specs", frame, inherits = FALSE)) {
+      specs <- get("specs", frame)
+      return(c(unlist(lapply(if (is.list(specs)) specs else list(specs), factors_in)), frame$by))
+    }
+  }
+}
+
+factors_in <- function(specs) {
+  if (rlang::is_formula(specs)) all.vars(specs) else as.character(specs)
+}
+
+warn_averaged <- function(asked) {
+  if (is.null(asked) || "coefficient" %in% asked) {
+    return(invisible())
+  }
+  shown <- setdiff(asked, c("pairwise", "revpairwise", "."))
+  shown <- if (length(shown) > 0) paste(shown, collapse = " * ") else "1"
+  warn_spicestat("averaged", paste0(
+    "these are means over different coefficients of the equations, which mean little together. ",
+    "To have each coefficient's own, write ~ ", shown, " | coefficient."
+  ))
 }

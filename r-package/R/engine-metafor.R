@@ -100,18 +100,11 @@ profile_likelihood <- function(tau2, y, v, X, restricted) { # nolint: object_nam
 #' @noRd
 fit_metafor_joint <- function(problem, settings, call) {
   data <- stacked_data(problem)
-  single <- length(problem$equations) == 1
   model <- rlang::call2(
     quote(metafor::rma.mv),
-    yi = quote(estimate), V = stacked_covariance(problem, data), mods = stacked_formula(problem$design$formula),
-    data = data,
-    random = if (single) ~ 1 | participant else ~ equation | participant, struct = if (!single) "UN",
+    yi = quote(estimate), V = stacked_covariance(problem, data), data = data, !!!joint_structure(problem),
     method = settings$estimator, test = if (settings$knapp_hartung) "t" else "z"
   )
-  if (single) {
-    model$mods <- problem$design$formula
-    model$struct <- NULL
-  }
   heard <- first_that_ends(model, problem)
   if (inherits(heard$value, "error")) {
     abort_spicestat("numerical", c(
@@ -119,7 +112,17 @@ fit_metafor_joint <- function(problem, settings, call) {
       i = "Try joint = FALSE, or method = \"multivariate_meta\"."
     ), call = call)
   }
-  describe_rma_mv(heard$value, problem, settings, heard$said)
+  describe_rma_mv(heard$value, problem, data, settings, heard$said)
+}
+
+#' Arguments of rma.mv that differ between one equation and several
+#' @noRd
+joint_structure <- function(problem) {
+  formula <- problem$design$formula
+  if (length(problem$equations) == 1) {
+    return(list(mods = formula, random = ~ 1 | participant))
+  }
+  list(mods = stacked_formula(formula), random = ~ equation | participant, struct = "UN")
 }
 
 #' Fit with one optimiser after the other, from the variances of the separate models
@@ -156,24 +159,23 @@ stacked_covariance <- function(problem, data) {
   sampling
 }
 
-describe_rma_mv <- function(fit, problem, settings, said) {
+describe_rma_mv <- function(fit, problem, data, settings, said) {
   at <- find_columns(stacked_matrix(problem), fit$X)
   names <- stacked_names(problem)
   covariance <- fit$vb[at, at, drop = FALSE]
   dimnames(covariance) <- list(names, names)
   equations <- problem$equations
-  p <- ncol(problem$design$matrix)
   sigma <- if (length(equations) == 1) matrix(fit$sigma2) else fit$G
   statistics <- fit$fit.stats[, settings$estimator]
   list(
     fit = fit, joint_covariance = covariance, covariance = covariance_blocks(covariance, problem),
     fixed = joint_fixed(fit$beta[at], sqrt(diag(covariance)), problem, if (!settings$knapp_hartung) Inf),
     ran_pars = joint_spread(sigma, equations),
-    ran_vals = joint_deviations(fit, problem),
+    ran_vals = joint_deviations(fit, problem, data),
     glance = data.frame(
       module = NA_character_, sparse_term = NA_character_, nobs = nrow(fit$X), df_residual = nrow(fit$X) - length(at),
       log_lik = statistics[[1]], aic = statistics[[3]], bic = statistics[[4]], joint_counts(problem),
-      cochran_qe = fit$QE, p_value_cochran_qe = fit$QEp, converged = all(is.finite(fit$beta)) && p > 0
+      cochran_qe = fit$QE, p_value_cochran_qe = fit$QEp, converged = all(is.finite(fit$beta))
     ),
     messages = said
   )
@@ -181,9 +183,8 @@ describe_rma_mv <- function(fit, problem, settings, said) {
 
 #' Deviations of a joint model, for the estimates that are there
 #' @noRd
-joint_deviations <- function(fit, problem) {
+joint_deviations <- function(fit, problem, data) {
   deviations <- nlme::ranef(fit)[[1]]
-  data <- stacked_data(problem)
   label <- as.character(data$participant)
   if (length(problem$equations) > 1) label <- paste(data$equation, label, sep = " | ")
   # metafor pads its labels

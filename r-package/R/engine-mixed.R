@@ -14,6 +14,7 @@ singular_fit <- paste(
 #' @noRd
 fit_lme4 <- function(problem, settings, call) {
   need_two_equations(problem, call)
+  data <- stacked_data(problem)
   tested <- requireNamespace("lmerTest", quietly = TRUE)
   model <- rlang::call2(
     if (tested) quote(lmerTest::lmer) else quote(lme4::lmer),
@@ -24,13 +25,13 @@ fit_lme4 <- function(problem, settings, call) {
     optimizer = "nloptwrap", check.conv.singular = "ignore",
     optCtrl = list(xtol_abs = 1e-10, ftol_abs = 1e-12, maxeval = 1e4)
   )
-  heard <- fit_mixed(model, problem, control, call)
+  heard <- fit_mixed(model, problem, data, control, call)
   fit <- heard$value
   at <- find_columns(stacked_matrix(problem), lme4::getME(fit, "X"))
   said <- unlist(fit@optinfo$conv$lme4$messages)
   finished <- fit@optinfo$conv$opt == 0 && !any(grepl("failed to converge", said))
   describe_mixed(
-    fit, problem, at,
+    fit, problem, data, at,
     beta = lme4::fixef(fit), covariance = as.matrix(stats::vcov(fit)),
     df = if (tested) summary(fit, ddf = "Satterthwaite")$coefficients[, "df"],
     sd = attr(lme4::VarCorr(fit)$participant, "stddev"), residual = stats::sigma(fit),
@@ -41,19 +42,20 @@ fit_lme4 <- function(problem, settings, call) {
 #' @noRd
 fit_glmm_tmb <- function(problem, settings, call) {
   need_two_equations(problem, call)
+  data <- stacked_data(problem)
   model <- rlang::call2(
     quote(glmmTMB::glmmTMB),
     formula = mixed_formula(problem), data = quote(data), dispformula = ~ 0 + equation,
     REML = settings$estimator == "REML", control = quote(control)
   )
   control <- glmmTMB::glmmTMBControl(optCtrl = list(iter.max = 10000, eval.max = 20000))
-  heard <- fit_mixed(model, problem, control, call)
+  heard <- fit_mixed(model, problem, data, control, call)
   fit <- heard$value
   at <- find_columns(stacked_matrix(problem), glmmTMB::getME(fit, "X"))
   describe_mixed(
-    fit, problem, at,
+    fit, problem, data, at,
     beta = glmmTMB::fixef(fit)$cond, covariance = stats::vcov(fit)$cond,
-    sd = attr(glmmTMB::VarCorr(fit)$cond$participant, "stddev"), residual = residual_by_equation(fit, problem),
+    sd = attr(glmmTMB::VarCorr(fit)$cond$participant, "stddev"), residual = residual_by_equation(fit, data),
     deviations = glmmTMB::ranef(fit, condVar = TRUE)$cond$participant,
     converged = fit$fit$convergence == 0 && isTRUE(fit$sdr$pdHess), said = heard$said
   )
@@ -74,8 +76,8 @@ mixed_formula <- function(problem) {
   stacked_formula(problem$design$formula, "(0 + scale | participant)")
 }
 
-fit_mixed <- function(model, problem, control, call) {
-  heard <- eval_model(model, problem$formula, data = stacked_data(problem), control = control)
+fit_mixed <- function(model, problem, data, control, call) {
+  heard <- eval_model(model, problem$formula, data = data, control = control)
   if (inherits(heard$value, "error")) {
     reason <- conditionMessage(heard$value)
     abort_spicestat("numerical", paste0("the mixed model cannot be fitted: ", reason), call = call)
@@ -83,12 +85,12 @@ fit_mixed <- function(model, problem, control, call) {
   heard
 }
 
-describe_mixed <- function(fit, problem, at, beta, covariance, sd, residual, deviations, converged, said, df = NULL) {
+describe_mixed <- function(fit, problem, data, at, beta, covariance, sd, residual, deviations, converged, said,
+                           df = NULL) {
   names <- stacked_names(problem)
   covariance <- covariance[at, at, drop = FALSE]
   dimnames(covariance) <- list(names, names)
   fixed <- joint_fixed(beta[at], sqrt(diag(covariance)), problem, if (!is.null(df)) df[at])
-  data <- stacked_data(problem)
   scales <- data$scale[match(names(problem$equations), data$equation)]
   value <- stats::logLik(fit)
   list(
@@ -142,8 +144,7 @@ mixed_deviations <- function(deviations, data) {
 #' Versions differ in whether the dispersion is the variance or its root; the
 #' residuals say which.
 #' @noRd
-residual_by_equation <- function(fit, problem) {
-  data <- stacked_data(problem)
+residual_by_equation <- function(fit, data) {
   dispersion <- tapply(stats::predict(fit, type = "disp"), data$equation, function(x) x[[1]])
   typical <- tapply(stats::residuals(fit)^2, data$equation, mean)
   as_variance <- sum(abs(log(dispersion) - log(typical)))

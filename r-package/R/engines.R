@@ -34,11 +34,12 @@ engine_function <- function(method) {
   switch(method, metafor = fit_metafor, lme4 = fit_lme4, glmmTMB = fit_glmm_tmb, brms = fit_brms)
 }
 
-need_package <- function(package, what, call) {
+need_package <- function(package, what, call, otherwise = NULL) {
   if (!requireNamespace(package, quietly = TRUE)) {
+    advice <- c(paste0("Run install.packages(\"", package, "\")"), otherwise)
     abort_spicestat("install", c(
       paste0(what, " needs the R package '", package, "', which is not installed."),
-      i = paste0("Run install.packages(\"", package, "\").")
+      i = paste0(paste(advice, collapse = ", "), ".")
     ), call = call)
   }
 }

@@ -6,8 +6,8 @@
 #' @param digits Decimal places of the coefficients.
 #' @return A tibble of class `spice_equations` with one row per participant and
 #'   equation: `participant`, `component` (the module), `equation`. Printing it
-#'   shows the equations as they are; those in LaTeX as one `align*`
-#'   environment per participant. States have the index `k` of the trial, and
+#'   shows the equations as they are, and below them what the symbols mean; those
+#'   in LaTeX as one `align*` environment per participant. States have the index `k` of the trial, and
 #'   coefficients without a standard error that are 1 are left out.
 #' @export
 #' @examples
@@ -24,12 +24,52 @@ equations <- function(fit, participant = NULL, format = c("text", "latex"), digi
   words <- if (format == "latex") latex_words(digits) else text_words(digits)
   side <- ifelse(table$module == "beta", paste0("beta(", table$term, ")"), table$module)
   key <- paste(table$participant, side, sep = "\r")
-  parts <- split(table, factor(key, unique(key)))
+  parts <- split_in_order(table, key)
   lines <- vapply(parts, one_line, "", words = words, USE.NAMES = FALSE)
   first <- !duplicated(key)
   tibble::new_tibble(
     list(participant = table$participant[first], component = side[first], equation = lines),
-    nrow = length(lines), class = "spice_equations", format = format
+    nrow = length(lines), class = "spice_equations", format = format,
+    legend = equation_legend(fit$glance$model, unique(table$module))
+  )
+}
+
+# what the modules of the engine's own models do
+module_meanings <- c(
+  x_learning_rate_reward = "moves the chosen action's value by this share of (reward - value)",
+  x_learning_rate_positive = "moves the chosen action's value by this share of (reward - value), if positive",
+  x_learning_rate_negative = "moves the chosen action's value by this share of (reward - value), if negative",
+  x_learning_rate_counterfactual = "moves the other actions' values by this share of (their reward - value)",
+  x_value_reward_chosen = "value of the chosen action",
+  x_value_reward_not_chosen = "value of the actions that were not chosen",
+  x_value_choice = "trace of earlier choices of an action",
+  x_value_memory = "what an action owes to the last choices and rewards"
+)
+logit_models <- c(
+  "choice", "learning_rate", "participant_embedding", "asymmetric", "counterfactual", "working_memory",
+  "forgetting", "rescorla_wagner"
+)
+
+#' Lines that say what the symbols of the equations mean
+#'
+#' Modules of other models may have the same names and do something else.
+#' @noRd
+equation_legend <- function(model, modules) {
+  beta <- "beta" %in% modules
+  if (!isTRUE(model %in% logit_models)) {
+    return(c(
+      "[k], [k+1]: before and after trial k",
+      if (beta) "beta(x): weight of x in the choice between actions"
+    ))
+  }
+  known <- intersect(modules, names(module_meanings))
+  parts <- c(
+    if (beta) "beta(x_value_reward) * value" else "value", intersect(c("x_value_choice", "x_value_memory"), modules)
+  )
+  c(
+    "[k], [k+1]: before and after trial k",
+    paste0(known, ": ", module_meanings[known]),
+    paste("Log odds of an action:", paste(parts, collapse = " + "))
   )
 }
 
@@ -145,5 +185,6 @@ format.spice_equations <- function(x, ...) {
     }
   })
   more <- length(people) - length(shown)
-  c(unlist(blocks), if (more > 0) paste0(if (latex) "% ", "... and ", count(more, "more participant")))
+  rest <- c(if (more > 0) paste0("... and ", count(more, "more participant")), attr(x, "legend"))
+  c(unlist(blocks), if (!latex) "", if (length(rest) > 0) paste0(if (latex) "% ", rest))
 }

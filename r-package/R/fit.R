@@ -68,27 +68,50 @@ spice_fit <- function(trials, participant, choice, reward, block = NULL, trial =
                       progress = interactive()) {
   call <- rlang::current_env()
   written <- match.call()
-  check_table(trials, "trials", call)
-  roles <- trial_roles(
+  columns <- trial_columns(
     rlang::enquos(
       participant = participant, choice = choice, reward = reward,
       block = block, trial = trial, experiment = experiment
     ),
-    names(trials_of(trials)), call
+    rlang::enquo(covariates), trials, people, call
   )
-  covariates <- covariate_names(rlang::enquo(covariates), trials, people, call)
-  settings <- c(list(epochs = epochs, seed = whole_seed(seed, call), covariates = covariates), list(...))
+  settings <- c(list(epochs = epochs, seed = whole_seed(seed, call)), list(...))
+  options <- c(columns$options, engine_options(settings, call), list(model = sent_model(model, call)))
+  inputs <- c(settings$inputs, if (inherits(model, "spice_model")) model$inputs)
+  table <- sent_table(trials, c(columns$names, inputs), "trials", call)
+  show <- new_progress(progress)
+  fit_in_folder(function(folder) {
+    call_bridge("fit", table, c(options, folder = folder), progress = show, call = call)
+  }, written)
+}
+
+#' Which columns of the trials mean what
+#'
+#' @param quos Quosures of columns, named by their roles.
+#' @param covariates A quosure.
+#' @return A list: `names` of the columns, and the `options` that tell the engine.
+#' @noRd
+trial_columns <- function(quos, covariates, trials, people, call) {
+  check_table(trials, "trials", call)
+  roles <- trial_roles(quos, names(trials_of(trials)), call)
+  covariates <- covariate_names(covariates, trials, people, call)
+  list(
+    names = c(unlist(roles), covariates),
+    options = c(
+      roles, engine_options(list(covariates = covariates), call),
+      if (!is.null(people)) list(people = sent_table(people, roles$participant, "people", call))
+    )
+  )
+}
+
+#' The fit that the engine writes into a new folder
+#'
+#' @param ask Function of the folder's path that gives the engine's tables.
+#' @noRd
+fit_in_folder <- function(ask, written = NULL) {
   folder <- tempfile("spice_fit_")
   on.exit(unlink(folder, recursive = TRUE))
-  options <- c(
-    roles,
-    engine_options(settings, call),
-    list(model = sent_model(model, call), folder = folder),
-    if (!is.null(people)) list(people = sent_table(people, roles$participant, "people", call))
-  )
-  needed <- c(unlist(roles), settings$inputs, if (inherits(model, "spice_model")) model$inputs, covariates)
-  table <- sent_table(trials, needed, "trials", call)
-  tables <- call_bridge("fit", table, options, progress = new_progress(progress), call = call)
+  tables <- ask(folder)
   new_spice_fit(tables, read_folder(folder), written)
 }
 

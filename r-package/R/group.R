@@ -7,7 +7,9 @@
 #'   module and term: columns `participant`, `module`, `term`, `estimate` and
 #'   `std_error`, or what [tidy()] of a fit gives.
 #' @param formula What coefficients depend on, such as `~ diagnosis + age`.
-#'   For factors the first level is the reference.
+#'   For factors the first level is the reference. Text is taken for categories:
+#'   with more than 10 different values that is said in a warning, and with one
+#'   for (nearly) each participant it is an error.
 #' @param data A data frame with one row per participant. `NULL` takes the
 #'   covariates that came with the fit.
 #' @param method `NULL` is `"hierarchical"` for a fit and `"meta"` for a data
@@ -52,7 +54,11 @@
 #'   `estimator` (`"REML"` or `"ML"`), `knapp_hartung` (`TRUE`), `joint` (`FALSE`).
 #' * `"lme4"`: the model of `"mixed"`; `$fit` is one `lmerModLmerTest` (without
 #'   lmerTest an `lmerMod`, and degrees of freedom N - p instead of
-#'   Satterthwaite's). All coefficients in one model,
+#'   Satterthwaite's). `tidy()` and `print()` of the group have Satterthwaite's
+#'   degrees of freedom too, but at most N - p of the coefficient (its
+#'   participants less its effects), for its scale is estimated from its own
+#'   residuals alone: where `summary(group$fit)` has more, its p-values are
+#'   smaller. All coefficients in one model,
 #'   `estimate ~ 0 + equation + equation:(covariates) + (0 + scale |
 #'   participant)`, where `equation` tells coefficients apart and `scale` is
 #'   a coefficient's residual standard deviation, so that all count the same and
@@ -72,8 +78,9 @@
 #'   `skipped` (coefficients that were not analysed, and why), `ran_vals`
 #'   (deviations of participants, or `NULL`) and `participants` (see [augment()]),
 #'   the matrix `joint_covariance` (of all effects, or `NULL`), the text
-#'   `formula`, `method`, `messages` (what to know when reading the result), and
-#'   `fit` (the R package's own object, if one fitted the model).
+#'   `formula`, `method`, `messages` (what to know when reading the result),
+#'   `links` (as they were given, or `NULL`), and `fit` (the R package's own
+#'   object, if one fitted the model).
 #' @export
 #' @examples
 #' \donttest{
@@ -102,6 +109,7 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
     id <- "participant"
   }
   check_people(data, call)
+  check_categories(formula, data, id, call)
   options <- list(
     modules = modules, terms = terms, adjust = adjust, conf_level = conf_level, max_unidentified = max_unidentified
   )
@@ -124,15 +132,15 @@ fit_by_engine <- function(fit, estimates, covariance, formula, data, id, setting
     list(formula = formula_text(formula, call), participant = hide_dots(id)),
     engine_options(settings, call)
   )
-  if (settings$method %in% choice_methods && inherits(fit, "spice_fit")) {
-    # these methods read the choices, which are in the fit's files
-    options$folder <- tempfile("spice_fit_")
-    on.exit(unlink(options$folder, recursive = TRUE))
-    write_files(fit$files, options$folder)
-  }
   if (!is.null(covariance)) covariance <- encode_table(covariance)
-  tables <- call_bridge("group", encode_table(estimates), covariance, people, options, call = call)
-  new_spice_group(tables, deparse1(formula), settings$method)
+  ask <- function(folder = NULL) {
+    options$folder <- folder
+    call_bridge("group", encode_table(estimates), covariance, people, options, call = call)
+  }
+  # these methods read the choices, which are in the fit's files
+  of_choices <- settings$method %in% choice_methods && inherits(fit, "spice_fit")
+  tables <- if (of_choices) with_fit_folder(fit, ask) else ask()
+  new_spice_group(tables, deparse1(formula), settings$method, settings$links)
 }
 
 choice_methods <- c("hierarchical", "bayes", "deshrunk_meta")
@@ -149,7 +157,7 @@ group_method <- function(method, fit, call) {
 
 #' A group model from the engine's tables, with the names of columns and covariates that R users gave
 #' @noRd
-new_spice_group <- function(tables, formula, method) {
+new_spice_group <- function(tables, formula, method, links = NULL) {
   tables <- lapply(tables, decode_table)
   tables$coefficients$term <- show_dots(tables$coefficients$term)
   tables$covariance[c("row", "column")] <- lapply(tables$covariance[c("row", "column")], show_dots)
@@ -159,7 +167,7 @@ new_spice_group <- function(tables, formula, method) {
     tables$joint_covariance <- labelled_matrix(tables$joint_covariance)
   }
   tables$messages <- as.character(tables$messages$message)
-  structure(c(tables, list(formula = formula, method = method)), class = "spice_group")
+  structure(c(tables, list(formula = formula, method = method, links = links)), class = "spice_group")
 }
 
 #' A matrix from a table with the columns module, sparse_term, term and one per effect

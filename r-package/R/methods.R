@@ -5,14 +5,15 @@
 #' @return For a fit, a tibble with one row per module and term: `component`,
 #'   `term`, `n.present` (participants whose equation has it), and among these
 #'   `mean` and `sd` of the estimates and `median.std.error`. For a group model
-#'   the same as [tidy.spice_group()] with intervals.
+#'   [tidy.spice_group()] with intervals, and with these and the p-values before
+#'   the rest, so that a console of 80 columns shows them.
 #' @export
 #' @examples
 #' summary(example_fit)
 summary.spice_fit <- function(object, ...) {
   table <- object$coefficients
   key <- paste(table$module, table$term, sep = "\r")
-  parts <- split(table, factor(key, levels = unique(key)))
+  parts <- split_in_order(table, key)
   number <- function(f) vapply(parts, f, 0, USE.NAMES = FALSE)
   present <- function(part, name) part[[name]][part$selected]
   text <- function(name) vapply(parts, function(part) part[[name]][[1]], "", USE.NAMES = FALSE)
@@ -26,6 +27,12 @@ summary.spice_fit <- function(object, ...) {
   )
 }
 
+#' Parts by key, in the order in which keys first occur
+#' @noRd
+split_in_order <- function(x, key) {
+  split(x, factor(key, unique(key)))
+}
+
 mean_or_na <- function(x) {
   if (length(x) > 0) mean(x) else NA_real_
 }
@@ -33,7 +40,9 @@ mean_or_na <- function(x) {
 #' @rdname summary.spice_fit
 #' @export
 summary.spice_group <- function(object, ...) {
-  tidy(object, conf.int = TRUE)
+  table <- tidy(object, conf.int = TRUE)
+  first <- c("component", "sparse.term", "term", "estimate", interval, "p.adjusted", "p.value")
+  table[c(first, setdiff(names(table), first))]
 }
 
 #' Coefficients, covariances, intervals and likelihoods
@@ -197,7 +206,7 @@ sigma.spice_group <- function(object, ...) {
     abort_spicestat("config", paste0("method = \"", object$method, "\" estimates no standard deviation."))
   }
   key <- paste(rows$module, rows$sparse_term, sep = ":")
-  vapply(split(rows$estimate, factor(key, unique(key))), function(sd) sqrt(sum(sd^2)), 0)
+  vapply(split_in_order(rows$estimate, key), function(sd) sqrt(sum(sd^2)), 0)
 }
 
 #' @rdname coef.spice_fit

@@ -72,7 +72,12 @@ most_probable <- function(probabilities) {
 residuals.spice_fit <- function(object, type = c("deviance", "pearson", "response"), ...) {
   call <- rlang::current_env()
   type <- one_of(type, c("deviance", "pearson", "response"), "type", call)
-  found <- predicted(object, NULL, "equations", "error", call)
+  residuals_of(predicted(object, NULL, "equations", "error", call), type)
+}
+
+#' Residuals of what predicted() found
+#' @noRd
+residuals_of <- function(found, type) {
   expected <- as.matrix(found$table[paste0("p_", found$actions)])
   dimnames(expected) <- list(NULL, found$actions)
   choice <- match(as.character(found$table$choice), found$actions)

@@ -1,5 +1,9 @@
 #' Print a fit or a group model
 #'
+#' A group model is shown with intervals and p-values in the width of the
+#' console; where there is no room for all columns, standard errors are left out
+#' first, and then the p-values before adjustment.
+#'
 #' @param x A [spice_fit()] or [spice_group()].
 #' @param ... Not used.
 #' @return `format()` returns lines of text; `print()` returns `x`, invisibly.
@@ -72,10 +76,8 @@ format.spice_group <- function(x, ...) {
       )
     },
     if (!all(x$glance$converged)) "Not converged: see the column `converged` of glance().",
-    if (nrow(x$skipped) > 0) {
-      paste0("Not analysed: ", count(nrow(x$skipped), "coefficient"), "; see $skipped")
-    },
-    effect_lines(table),
+    skipped_line(x$skipped),
+    effect_lines(table, x),
     if (length(x$messages) > 0) {
       c("", strwrap(paste0("Note: ", x$messages), width = 95, exdent = 2))
     },
@@ -93,14 +95,22 @@ fit_line <- function(fit) {
   }
 }
 
+#' What the equations lack by their structure is no loss, and hence not mentioned
+#' @noRd
+skipped_line <- function(skipped) {
+  lost <- sum(!grepl("^(in no participant's equation|fixed at )", skipped$reason))
+  if (lost > 0) paste0("Not analysed: ", count(lost, "coefficient"), "; see $skipped")
+}
+
 #' One paragraph per coefficient of the equations
 #' @noRd
-effect_lines <- function(table) {
+effect_lines <- function(table, group) {
   # there are no p-values in a posterior
   p <- if (!all(is.na(table$p.value)) || all(is.na(table$conf.low))) c("p.value", "p.adjusted")
-  shown <- c("term", "estimate", "std.error", "conf.low", "conf.high", p)
-  lines <- text_table(table[shown])
-  key <- paste0(table$component, ", ", table$sparse.term)
+  lines <- fitting_table(
+    table[c("term", "estimate", "std.error", "conf.low", "conf.high", p)], c("std.error", "p.value")
+  )
+  key <- paste0(table$component, ", ", table$sparse.term, effect_note(group, table))
   paragraphs <- lapply(unique(key), function(one) {
     c("", paste0(one, ":"), lines[1], lines[-1][key == one])
   })
@@ -112,9 +122,21 @@ p_text <- function(p) {
   ifelse(is.na(p), "NA", ifelse(p < 0.001, "<0.001", sprintf("%.3f", p)))
 }
 
+#' A table in the width of the console: closer together, and then without the `dispensable` columns, one by one
+#' @noRd
+fitting_table <- function(table, dispensable, width = getOption("width")) {
+  lines <- text_table(table)
+  for (name in c("", dispensable)) {
+    if (max(nchar(lines)) <= width) break
+    table <- table[setdiff(names(table), name)]
+    lines <- text_table(table, gap = " ")
+  }
+  lines
+}
+
 #' Lines of an aligned table: text to the left, numbers to the right
 #' @noRd
-text_table <- function(table) {
+text_table <- function(table, gap = "  ") {
   cells <- lapply(names(table), function(name) {
     column <- table[[name]]
     text <- if (name %in% c("p.value", "p.adjusted")) {
@@ -128,6 +150,6 @@ text_table <- function(table) {
     formatted <- format(c(name, text), justify = if (is.numeric(column)) "right" else "left")
     if (is.numeric(column)) formatC(trimws(formatted), width = max(nchar(formatted))) else formatted
   })
-  lines <- do.call(paste, c(cells, sep = "  "))
+  lines <- do.call(paste, c(cells, sep = gap))
   paste0("  ", sub("\\s+$", "", lines))
 }

@@ -9,14 +9,23 @@
 #'   `n_blocks`.
 #' @param n_blocks Blocks per participant.
 #' @param ... Distributions of parameters over participants, by name, as
-#'   [spice_parameter()]s: `alpha` (learning rate), `forget` and `beta` (inverse
-#'   temperature), which have a default, and `alpha_penalty`, `perseverance`,
-#'   `persistence`, `counterfactual`, `counterfactual_penalty` and
-#'   `beta_counterfactual`.
+#'   [spice_parameter()]s: `alpha` (learning rate), `forget` (forgetting rate) and
+#'   `beta` (inverse temperature), whose defaults are below, and
+#'   `alpha_penalty`, `perseverance`, `persistence`, `counterfactual`,
+#'   `counterfactual_penalty` and `beta_counterfactual`, which are left out by
+#'   default.
 #' @param environment The task, a [spice_bandit()]; by default reward
 #'   probabilities that drift.
 #' @param seed Whole number from 0. `NULL` draws one from R's random numbers, so
 #'   that [set.seed()] decides.
+#' @section Default effects:
+#' Anxiety raises the learning rate, by 0.1 per standard deviation; age and
+#' diagnosis have no effect:
+#' * `alpha = spice_parameter(0.45, sd = 0.08, effects = c(anxiety = 0.1), low = 0.02, high = 0.98)`
+#' * `forget = spice_parameter(0.25, sd = 0.05)`
+#' * `beta = spice_parameter(5, sd = 0.8, low = 0.5, high = 20)`
+#'
+#' A parameter that is given replaces its default as a whole, effects included.
 #' @return An object of class `spice_simulation`: a list of the tibbles
 #'   `trials`, `people` (covariates `anxiety`, `age` and `diagnosis`) and
 #'   `truth` (each participant's parameters), and the `seed`. `as_tibble()`

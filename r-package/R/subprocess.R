@@ -87,16 +87,7 @@ the_worker <- function(call) {
 }
 
 start_worker <- function(call) {
-  if (!requireNamespace("processx", quietly = TRUE)) {
-    abort_spicestat(
-      "install",
-      c(
-        "the engine \"subprocess\" needs the R package 'processx'.",
-        i = "Run install.packages(\"processx\"), or options(spicestat.engine = \"embedded\")."
-      ),
-      call = call
-    )
-  }
+  need_package("processx", "the engine \"subprocess\"", call, "or options(spicestat.engine = \"embedded\")")
   python <- chosen_python(call)
   the$log <- tempfile("spicestat_engine_", fileext = ".log")
   tryCatch(

@@ -209,7 +209,8 @@ check_level <- function(level, call = rlang::caller_env()) {
 #' @param ... Not used.
 #' @return For a fit, a tibble with one row. For a group model, one row per
 #'   coefficient of the equations, or one in all for joint models. Names
-#'   are broom's: `nobs`, `logLik`, `AIC`, `i.squared` and so on.
+#'   are broom's: `nobs`, `logLik`, `AIC`, `i.squared` and so on. All methods have
+#'   these columns; those that a method does not fill come last.
 #' @export
 #' @examples
 #' glance(example_fit)
@@ -221,7 +222,9 @@ glance.spice_fit <- function(x, ...) {
 #' @rdname glance.spice_fit
 #' @export
 glance.spice_group <- function(x, ...) {
-  with_broom_names(x$glance)
+  table <- with_broom_names(x$glance)
+  empty <- vapply(table, function(column) all(is.na(column)), NA)
+  table[c(which(!empty), which(empty))]
 }
 
 with_broom_names <- function(table) {

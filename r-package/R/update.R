@@ -30,24 +30,19 @@ spice_update <- function(fit, trials, participant = NULL, choice = NULL, reward 
                          trial = NULL, experiment = NULL, covariates = NULL, people = NULL) {
   call <- rlang::current_env()
   check_fit(fit, call)
-  check_table(trials, "trials", call)
-  roles <- trial_roles(
+  columns <- trial_columns(
     rlang::enquos(
       participant = participant, choice = choice, reward = reward,
       block = block, trial = trial, experiment = experiment
     ),
-    names(trials_of(trials)), call
+    rlang::enquo(covariates), trials, people, call
   )
-  covariates <- covariate_names(rlang::enquo(covariates), trials, people, call)
-  folder <- tempfile("spice_fit_")
-  on.exit(unlink(folder, recursive = TRUE))
-  options <- c(
-    roles, engine_options(list(covariates = covariates), call), list(folder = folder),
-    if (!is.null(people)) list(people = sent_table(people, roles$participant, "people", call))
-  )
-  table <- sent_table(trials, c(unlist(roles), covariates), "trials", call)
-  tables <- with_fit_folder(fit, function(old) call_bridge("update", old, table, options, call = call))
-  new_spice_fit(tables, read_folder(folder))
+  table <- sent_table(trials, columns$names, "trials", call)
+  with_fit_folder(fit, function(old) {
+    fit_in_folder(function(new) {
+      call_bridge("update", old, table, c(columns$options, folder = new), call = call)
+    })
+  })
 }
 
 #' Fit again with changed arguments

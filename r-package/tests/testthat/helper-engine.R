@@ -20,7 +20,7 @@ run_without_python <- function(code) {
 #' Run code in a fresh R with another Python, and give what it printed
 run_in_new_r <- function(code, python = Sys.getenv("RETICULATE_PYTHON"), env = character()) {
   script <- tempfile(fileext = ".R")
-  writeLines(c("library(spicestat)", code), script)
+  writeLines(c(no_device, "library(spicestat)", code), script)
   on.exit(unlink(script))
   suppressWarnings(system2(
     file.path(R.home("bin"), "Rscript"), c("--vanilla", script),

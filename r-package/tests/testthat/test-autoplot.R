@@ -74,8 +74,8 @@ test_that("a covariate's means are marginal means", {
   means <- covariate_means(example_group, "diagnosis", 0.95)
   people <- model_data(example_group)
   effects <- coef(example_group)
-  expect_equal(means$mean[1], unname(effects[1] + effects[3] * mean(people$age)))
-  expect_equal(means$mean[2] - means$mean[1], unname(effects[2]))
+  expect_equal(means$.fitted[1], unname(effects[1] + effects[3] * mean(people$age)))
+  expect_equal(means$.fitted[2] - means$.fitted[1], unname(effects[2]))
 })
 
 test_that("the presence plot has the shares", {
@@ -95,4 +95,50 @@ test_that("a posterior's effects are told apart by their intervals", {
   group$ran_vals <- NULL
   group$participants$posterior_mean <- group$participants$posterior_std_error <- NA_real_
   expect_match(autoplot(group, type = "caterpillar")$labels$x, "Own estimate")
+})
+
+#' Lines that are drawn as labels of the vertical axes, panel by panel
+row_labels <- function(plot) {
+  built <- ggplot2::ggplot_build(plot)
+  lapply(built$layout$panel_params, function(panel) as.character(panel$y$get_labels()))
+}
+
+test_that("a forest has each coefficient's label once, in plain words that fit", {
+  labels <- row_labels(autoplot(example_group))
+  expect_equal(unlist(labels), c("learning rate reward:\nconstant", "", "beta: value reward", ""))
+  panels <- ggplot2::ggplot_build(autoplot(example_group))$layout$layout
+  expect_equal(as.character(panels$panel), paste0(
+    rep(c("x_learning_rate_reward", "beta"), each = 2), "\r", c("diagnosispatient", "age")
+  ))
+  expect_length(row_labels(autoplot(example_group, intercept = TRUE)), 6)
+})
+
+test_that("a covariate that one coefficient lacks leaves its panel empty and the others in place", {
+  group <- example_group
+  drop <- group$coefficients$module == "x_learning_rate_reward" & group$coefficients$term == "diagnosispatient"
+  group$coefficients <- group$coefficients[!drop, ]
+  plot <- autoplot(group)
+  expect_equal(plot$data$label[plot$data$component == "x_learning_rate_reward"], "learning rate reward:\nconstant")
+  expect_equal(nlevels(plot$data$panel), 4)
+  expect_true(drawn(plot))
+})
+
+test_that("labels name the scale where there is a link", {
+  group <- example_group
+  group$links <- list(beta = "log", "x_learning_rate_reward:1" = "logit")
+  modules <- c("beta", "x_learning_rate_reward", "x")
+  expect_equal(link_of(group, modules, c("a", "1", "1")), c("log", "logit", "identity"))
+  expect_equal(
+    unique(setdiff(autoplot(group)$data$label, "")),
+    c("learning rate reward:\nconstant (log odds)", "beta: value reward (log)")
+  )
+  expect_equal(levels(autoplot(group, "covariate")$data$panel)[1], "learning rate reward\nconstant (log odds)")
+  expect_match(format(group), "^beta, x_value_reward \\(log\\):$", all = FALSE)
+})
+
+test_that("long names are broken, and products are written as such", {
+  expect_equal(coefficient_label("x_v", "x_v c_reward"), "v: v \u00d7 reward")
+  expect_equal(coefficient_label("x_v", "x_v"), "v: own state")
+  expect_equal(wrap_label("trait_anxiety_score", 10), "trait_\nanxiety_\nscore")
+  expect_equal(wrap_label(c("a b", "averylongword"), 5), c("a b", "averylongword"))
 })

@@ -35,3 +35,24 @@ test_that("where inference is withheld there are means without standard errors",
   expect_true(all(is.na(means$SE)))
   expect_false(anyNA(means$emmean))
 })
+
+test_that("means over different coefficients come with a warning that says what to write", {
+  expect_warning(emmeans::emmeans(example_group, ~diagnosis),
+    "~ diagnosis | coefficient", fixed = TRUE, class = "spicestat_warning_averaged"
+  )
+  expect_warning(emmeans::emmeans(example_group, "diagnosis"), class = "spicestat_warning_averaged")
+  expect_warning(emmeans::emmeans(example_group, pairwise ~ diagnosis),
+    "write ~ diagnosis |", fixed = TRUE, class = "spicestat_warning_averaged"
+  )
+  expect_warning(emmeans::emtrends(example_group, ~1, var = "age"), "~ 1 |",
+    fixed = TRUE, class = "spicestat_warning_averaged"
+  )
+  expect_silent(emmeans::emmeans(example_group, ~ diagnosis | coefficient))
+  expect_silent(emmeans::emmeans(example_group, ~ coefficient * diagnosis))
+  expect_silent(emmeans::emmeans(example_group, "diagnosis", by = "coefficient"))
+  expect_silent(emmeans::emmeans(example_group, list(~ diagnosis | coefficient, pairwise ~ diagnosis | coefficient)))
+  expect_silent(emmeans::ref_grid(example_group))
+  one <- example_group
+  one$coefficients <- one$coefficients[one$coefficients$module == "beta", ]
+  expect_silent(emmeans::emmeans(one, ~diagnosis))
+})

@@ -43,3 +43,18 @@ test_that("printing shows each participant's equations, in LaTeX as one environm
   expect_match(lines, "\\\\beta_\\{\\\\text\\{value reward\\}\\} &= 4.612$", all = FALSE)
   expect_output(print(equations(example_fit)), "and 14 more participants")
 })
+
+test_that("what is printed says what its symbols mean", {
+  lines <- format(equations(example_fit, "p01"))
+  expect_match(lines, "^x_learning_rate_reward: moves the chosen action's value", all = FALSE)
+  expect_true("Log odds of an action: beta(x_value_reward) * value + x_value_choice" %in% lines)
+  expect_lte(max(nchar(lines)), 100)
+  expect_match(utils::tail(format(equations(example_fit, "p01", "latex")), 1), "^% Log odds")
+  # a module of somebody's own model may have the same name
+  own <- equation_legend("declared", c("x_value_choice", "beta"))
+  expect_equal(own, c("[k], [k+1]: before and after trial k", "beta(x): weight of x in the choice between actions"))
+  expect_equal(
+    utils::tail(equation_legend("forgetting", c("x_value_reward_chosen", "x_value_reward_not_chosen")), 1),
+    "Log odds of an action: value"
+  )
+})

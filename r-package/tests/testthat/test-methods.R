@@ -134,3 +134,28 @@ test_that("a posterior is printed without p-values", {
   group$coefficients[c("p_value", "p_adjusted")] <- NA_real_
   expect_false(any(grepl("p.value|withheld", format(group))))
 })
+
+test_that("a console of 80 columns shows the intervals of a group model", {
+  local_width <- options(width = 80)
+  on.exit(options(local_width))
+  lines <- format(example_group)
+  expect_lte(max(nchar(lines)), 80)
+  expect_match(lines, "std.error +conf.low +conf.high +p.value +p.adjusted", all = FALSE)
+  long <- example_group
+  long$coefficients$term <- sub("diagnosispatient", "diagnosisa rather long name", long$coefficients$term)
+  expect_lte(max(nchar(format(long))), 80)
+  expect_match(format(long), "estimate +conf.low +conf.high +(p.value +)?p.adjusted", all = FALSE)
+  table <- summary(example_group)
+  expect_setequal(names(table), names(tidy(example_group, conf.int = TRUE)))
+  # the first line has the columns that fit, shortened if need be
+  expect_match(utils::capture.output(print(table))[2], "estimate +conf.l.* +conf.h.* +p.adj")
+})
+
+test_that("what the equations lack by their structure is not called left out", {
+  structural <- data.frame(reason = c("in no participant's equation", "fixed at 1 by the structure of the equation"))
+  expect_null(skipped_line(structural))
+  expect_equal(
+    skipped_line(rbind(structural, data.frame(reason = "2 usable participants are too few for 3 coefficients"))),
+    "Not analysed: 1 coefficient; see $skipped"
+  )
+})

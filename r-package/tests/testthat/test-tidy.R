@@ -99,3 +99,11 @@ test_that("glance gives one row per fit and per joint group model, with dots", {
   expect_equal(nrow(glance(example_group)), 1)
   expect_false(any(grepl("_", c(names(glance(example_fit)), names(glance(example_group))))))
 })
+
+test_that("columns of glance that a method does not fill come last", {
+  row <- glance(example_group)
+  empty <- vapply(row, function(column) all(is.na(column)), NA)
+  expect_false(is.unsorted(empty))
+  expect_equal(names(row)[1:4], c("nobs", "df.residual", "logLik", "AIC"))
+  expect_setequal(names(row), names(with_broom_names(example_group$glance)))
+})

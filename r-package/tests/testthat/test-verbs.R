@@ -117,6 +117,17 @@ test_that("set.seed() and seed = decide what is drawn", {
   expect_error(fit(-1), class = "spicestat_error_config")
 })
 
+#' Run code in a Python of its own, as a user of Python starts it, without R's library path
+run_in_python <- function(code) {
+  variables <- worker_environment()
+  printed <- system2(
+    Sys.getenv("RETICULATE_PYTHON"), c("-W", "ignore", "-c", shQuote(code)),
+    stdout = TRUE, env = paste0("LD_LIBRARY_PATH=", variables[["LD_LIBRARY_PATH"]])
+  )
+  expect_null(attr(printed, "status"))
+  printed
+}
+
 test_that("the same fit in R and in Python has identical numbers", {
   skip_if_no_engine()
   data <- little_trials(4, 60)
@@ -124,20 +135,13 @@ test_that("the same fit in R and in Python has identical numbers", {
   utils::write.csv(data, file, row.names = FALSE)
   fit <- suppressWarnings(spice_fit(data, subject, pick, points, epochs = 30, seed = 4, progress = FALSE))
   folder <- tempfile()
-  code <- sprintf(
+  run_in_python(sprintf(
     paste(
       "from spicestat import spice_fit",
       "spice_fit('%s', participant='subject', choice='pick', reward='points', epochs=30, seed=4).save('%s')",
       sep = "; "
     ), file, folder
-  )
-  # a Python of its own, as a user of Python starts it, without R's library path
-  variables <- worker_environment()
-  status <- system2(
-    Sys.getenv("RETICULATE_PYTHON"), c("-W", "ignore", "-c", shQuote(code)),
-    env = paste0("LD_LIBRARY_PATH=", variables[["LD_LIBRARY_PATH"]])
-  )
-  expect_equal(status, 0)
+  ))
   there <- spice_load(folder)
   expect_identical(there$coefficients, fit$coefficients)
   expect_identical(there$scores, fit$scores)
@@ -239,4 +243,65 @@ test_that("power has a row per design and a plot", {
   )
   expect_equal(nrow(tidy(again)), 1)
   expect_error(spice_power(example_fit, "x:1", 0.1, 8, 60), "The fit has", class = "spicestat_error_config")
+})
+
+test_that("the default effects of a simulation are those of its help page", {
+  skip_if_no_engine()
+  expect_identical(
+    spice_simulate(6, 8, 2,
+      alpha = spice_parameter(0.45, sd = 0.08, effects = c(anxiety = 0.1), low = 0.02, high = 0.98),
+      forget = spice_parameter(0.25, sd = 0.05), beta = spice_parameter(5, sd = 0.8, low = 0.5, high = 20), seed = 1
+    ),
+    spice_simulate(6, 8, 2, seed = 1)
+  )
+})
+
+test_that("power for two groups and for a number can be asked", {
+  skip_if_no_engine()
+  power <- spice_power(example_fit, "x_learning_rate_reward:1",
+    effect = 0.5, n_participants = 8, n_trials = 60, covariate = "binary", n_simulations = 3, seed = 2
+  )
+  expect_equal(glance(power)$covariate, "binary")
+  expect_equal(tidy(power)$n.simulations, 3)
+  expect_error(
+    spice_power(example_fit, "x_learning_rate_reward:1", 0.5, 8, 60, covariate = "ordinal"), "continuous, binary",
+    class = "spicestat_error_config"
+  )
+})
+
+test_that("the same group model in R and in Python has identical numbers", {
+  skip_if_no_engine()
+  folder <- tempfile()
+  spice_save(example_fit, folder)
+  for (method in c("hierarchical", "meta", "permutation")) {
+    # hexadecimal, which loses no bit
+    printed <- run_in_python(sprintf(
+      paste(
+        "from spicestat.fit import load_fit",
+        "from spicestat.group import spice_group",
+        "table = spice_group(load_fit('%s'), '~ diagnosis + age', method='%s').coefficients",
+        "columns = table[['estimate', 'std_error', 'p_value', 'conf_low']]",
+        "print(*(float(x).hex() for x in columns.to_numpy().T.ravel()))",
+        sep = "; "
+      ), folder, method
+    ))
+    table <- spice_group(example_fit, ~ diagnosis + age, method = method)$coefficients
+    there <- as.numeric(sub("nan", "NaN", strsplit(printed, " ")[[1]]))
+    here <- unlist(table[c("estimate", "std_error", "p_value", "conf_low")], use.names = FALSE)
+    expect_identical(ifelse(is.na(there), NA, there), ifelse(is.na(here), NA, here), label = method)
+  }
+})
+
+test_that("the same seed gives the same fit and the same group model, and another seed another", {
+  skip_if_no_engine()
+  data <- little_trials()
+  fit <- function(...) {
+    suppressWarnings(spice_fit(data, subject, pick, points, epochs = 2, progress = FALSE, ...))$coefficients
+  }
+  expect_identical(fit(seed = 3), fit(seed = 3))
+  expect_identical(fit(), fit())
+  expect_false(identical(fit(seed = 3), fit(seed = 4)))
+  permuted <- function(...) tidy(spice_group(example_fit, ~age, method = "permutation", ...))$p.value
+  expect_identical(permuted(seed = 3), permuted(seed = 3))
+  expect_identical(permuted(), permuted())
 })
