@@ -57,7 +57,8 @@ class SpicestatError(Exception):
             parts.append(f"Allowed: {allowed}")
         if do is not None:
             parts.append(f"To mend it: {do}")
-        super().__init__(". ".join(part.rstrip(".") for part in parts) + ".")
+        sentences = [part if part.endswith("?") else part.rstrip(".") + "." for part in parts]
+        super().__init__(" ".join(sentences))
 
 
 class InputError(SpicestatError, ValueError):

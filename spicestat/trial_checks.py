@@ -55,7 +55,7 @@ def check_roles(frame: pd.DataFrame, roles: Mapping[str, Sequence[str]]) -> None
             role_of[name] = role
     for role, columns in roles.items():
         if role != "covariates":
-            require_columns(frame, columns, f"{role}: the trials")
+            require_columns(frame, columns, f"{role}: the table of trials")
     reserved = _RESERVED | ({"rt"} if roles.get("rt") else set())
     for name in roles.get("inputs", ()):
         if name in reserved or name.removeprefix("reward_").isdigit():

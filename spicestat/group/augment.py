@@ -28,6 +28,11 @@ def augment(model: FittedGroup) -> pd.DataFrame:
     link, all of these are on the link scale, to which the observed estimates and :math:`v_i` are transformed (to
     first order); estimates at or beyond the edge of the link have none.
 
+    Where the model is about the presence of a term, ``observed`` is 1 or 0, ``fitted`` the log odds,
+    ``fitted_natural`` the probability :math:`\hat p_i`, ``residual`` is :math:`y_i - \hat p_i`, and the others follow
+    with :math:`m_i = 1 / w_i` and :math:`w_i = \hat p_i (1 - \hat p_i)`, as ``rstandard(type = "pearson")`` and
+    ``cooks.distance`` of a binomial ``glm``.
+
     Parameters
     ----------
     model : GroupResult
@@ -64,7 +69,10 @@ def augment(model: FittedGroup) -> pd.DataFrame:
         frame["module"], frame["sparse_term"] = equation.module, equation.sparse_term
         own = {name: wide[equation.key].to_numpy() for name, wide in cells.items()}
         own_ran_vals = None if ran_vals is None else ran_vals.get(equation.key, {})
-        columns = _diagnostics(equation, design.matrix, own, _within(model, equation))
+        if equation.of_presence:
+            columns = _presence_diagnostics(equation, design.matrix, own["selected"].astype(float))
+        else:
+            columns = _diagnostics(equation, design.matrix, own, _within(model, equation))
         posterior = _posterior(equation, columns["fitted"], labels, own_ran_vals)
         if own_ran_vals is not None:
             columns["used"] = np.isfinite(posterior["posterior_mean"])
@@ -100,12 +108,37 @@ def _diagnostics(
         "std_error": error,
         "used": used,
         "fitted": fitted,
-        "fitted_std_error": np.sqrt(np.einsum("np,pq,nq->n", X, equation.covariance, X)),
+        "fitted_std_error": _fitted_error(equation, X),
         "residual": residual,
         "std_residual": standard,
         "hat": hat,
         "cooks_distance": standard**2 * hat / (left * X.shape[1]),
     }
+
+
+def _presence_diagnostics(equation: FittedEquation, X: np.ndarray, present: np.ndarray) -> dict[str, np.ndarray]:
+    fitted = X @ equation.beta
+    probability = equation.link.to_natural(fitted)
+    weight = probability * (1.0 - probability)
+    root = X * np.sqrt(weight)[:, None]
+    hat = np.sum(np.linalg.qr(root)[0] ** 2, axis=1)
+    left = np.where(hat < 1.0 - 1e-10, 1.0 - hat, np.nan)
+    standard = (present - probability) / np.sqrt(weight * left)
+    return {
+        "observed": present,
+        "std_error": np.full(len(X), np.nan),
+        "used": np.ones(len(X), dtype=bool),
+        "fitted": fitted,
+        "fitted_std_error": _fitted_error(equation, X),
+        "residual": present - probability,
+        "std_residual": standard,
+        "hat": hat,
+        "cooks_distance": standard**2 * hat / (left * X.shape[1]),
+    }
+
+
+def _fitted_error(equation: FittedEquation, X: np.ndarray) -> np.ndarray:
+    return np.asarray(np.sqrt(np.einsum("np,pq,nq->n", X, equation.covariance, X)))
 
 
 def _on_link_scale(equation: FittedEquation, estimate: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -31,6 +31,10 @@ class FittedGroup(Protocol):
     """What the functions on a group model read from it; `spicestat.group.GroupResult` has all of it."""
 
     @property
+    def method(self) -> str:
+        """Name of the method, as given to `spice_group`."""
+
+    @property
     def coefficients(self) -> pd.DataFrame:
         """Rows of the result, fixed effects and standard deviations."""
 
@@ -93,6 +97,9 @@ class FittedEquation:
     spread_error : float
         Standard error of ``spread``: the method's own, or from that of tau squared where it gives one, otherwise that
         of a standard deviation of a normal sample, ``spread / sqrt(2 df)``.
+    of_presence : bool
+        Whether these are effects on the log odds that a participant's equation has the term. A model with two parts
+        gives the effects on its magnitude, and these only where the term has no other.
     """
 
     module: str
@@ -105,6 +112,7 @@ class FittedEquation:
     withheld: bool
     spread: float
     spread_error: float
+    of_presence: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -183,6 +191,9 @@ def _fitted(model: FittedGroup, fixed: pd.DataFrame, module: str, sparse_term: s
     key = (module, sparse_term)
     rows = fixed[(fixed["module"] == module) & (fixed["sparse_term"] == sparse_term)]
     names = tuple(design_of(model).names)
+    of_presence = model.method == "presence" or bool((rows["group"] == "presence").all())
+    if not of_presence:
+        rows = rows[rows["group"] != "presence"]
     by_term = rows.set_index("term")
     if key not in model.covariance:
         raise ConfigError(f"the method gives no covariance of the effects on {module} / {sparse_term}")
@@ -205,6 +216,7 @@ def _fitted(model: FittedGroup, fixed: pd.DataFrame, module: str, sparse_term: s
         bool(rows["p_value"].isna().all() and rows["conf_low"].isna().all()),
         spread,
         own_error if np.isfinite(own_error) else _spread_error(model.glance_frame, key, spread, float(np.min(df))),
+        of_presence,
     )
 
 

@@ -76,3 +76,22 @@ def test_with_a_link_estimates_are_moved_to_its_scale(cohort):
     )
     np.testing.assert_allclose(frame["fitted_natural"], expit(frame["fitted"]))
     assert frame.loc[2, ["observed", "std_error", "residual", "hat"]].isna().all()
+
+
+def test_a_model_of_two_parts_shows_its_magnitudes(cohort):
+    """Presence is a model of its own; a term that can only be there or not is shown as such."""
+    table, people = cohort()
+    table["selected"] = np.arange(24) % 3 > 0
+    settings = {"data": people, "max_unidentified": 1.0}
+    with pytest.warns(ExclusionWarning):
+        magnitudes = augment(spice_group(table, "~ age", method="meta", **settings))
+    with pytest.warns(ExclusionWarning):
+        both = augment(spice_group(table, "~ age", method="hurdle", **settings))
+    pd.testing.assert_frame_equal(both, magnitudes)
+    # nobody's size is known
+    unknown = table.assign(std_error=np.nan)
+    presence = augment(spice_group(unknown, "~ age", method="presence", **settings))
+    with pytest.warns(ExclusionWarning):
+        alone = augment(spice_group(unknown, "~ age", method="hurdle", **settings))
+    pd.testing.assert_frame_equal(alone, presence)
+    assert set(presence["observed"]) == {0.0, 1.0}

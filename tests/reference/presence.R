@@ -50,6 +50,8 @@ case <- function(name, formula, data) {
        p = I(pchisq(statistic, 1, lower.tail = FALSE)),
        low = I(sapply(seq_len(p), function(j) limit(y, X, beta, value, se[j], j, -1))),
        high = I(sapply(seq_len(p), function(j) limit(y, X, beta, value, se[j], j, 1))),
+       hat = I(unname(hatvalues(fit))), pearson = I(unname(rstandard(fit, type = "pearson"))),
+       cooks = I(unname(cooks.distance(fit))),
        slopes = I(slopes - 1), joint = 2 * (value - restricted(y, X, replace(beta, slopes, 0), slopes)$value))
 }
 

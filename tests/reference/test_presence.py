@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from spicestat.group import spice_group
 from spicestat.group.firth import firth_logistic, penalised_ratio_test, profile_intervals
 
 CASES = json.loads((Path(__file__).parent / "presence.json").read_text(encoding="utf-8"))
@@ -53,6 +55,27 @@ def test_profile_intervals_equal_those_of_logistf(case):
     low, high = profile_intervals(y, X)
     close(low, case["low"], atol=1e-7 * max(case["se"]))
     close(high, case["high"], atol=1e-7 * max(case["se"]))
+
+
+@pytest.mark.parametrize("case", CASES[:3], ids=[case["name"] for case in CASES[:3]])
+def test_augment_gives_the_diagnostics_of_a_binomial_glm(case):
+    """Leverage, standardised Pearson residuals and Cook's distances."""
+    y, X = arrays(case)
+    slopes = [f"c{column}" for column in range(1, X.shape[1])]
+    people = pd.DataFrame(X[:, 1:], columns=slopes).assign(participant=np.arange(len(y)))
+    table = people[["participant"]].assign(
+        module="x_value",
+        term="reward",
+        estimate=np.where(y, 0.5, 0.0),
+        std_error=np.where(y, 0.1, np.nan),
+        selected=y > 0,
+    )
+    frame = spice_group(table, "~ " + " + ".join(slopes), data=people, method="presence").augment()
+    np.testing.assert_array_equal(frame["observed"], y)
+    close(frame["hat"], case["hat"])
+    close(frame["std_residual"], case["pearson"])
+    close(frame["cooks_distance"], case["cooks"])
+    close(frame["fitted_natural"], 1 / (1 + np.exp(-X @ case["beta"])))
 
 
 def test_endometrial_equals_logistf():
