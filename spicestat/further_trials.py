@@ -14,7 +14,7 @@ import torch
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.refit import RefitResult
 from spicestat.equations.typical import with_typical_equations
-from spicestat.errors import ConfigError, ConvergenceWarning, DataError
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import SpiceFit
 from spicestat.models.modules import EnsembleEmbedding
@@ -51,15 +51,25 @@ def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any) -
     record = fit.trials.record
     own = {role: record["columns"].get(role) for role in _ROLES}
     settings = {**own, "actions": fit.trials.actions, "inputs": fit.trials.inputs, **columns}
-    table = read_trials(trials, **settings)
-    return _rescaled(table, *record["reward_range"]) if record.get("reward_scaling") == "minmax" else table
+    scaling = record["reward_scaling"]
+    if scaling["method"] != "minmax" or "reward_scaling" in columns:
+        return read_trials(trials, **settings)
+    with warnings.catch_warnings():
+        # large rewards are about to be scaled
+        warnings.simplefilter("ignore", ScaleWarning)
+        table = read_trials(trials, **settings)
+    return _rescaled(table, scaling)
 
 
-def _rescaled(table: TrialTable, low: float, high: float) -> TrialTable:
+def _rescaled(table: TrialTable, scaling: dict[str, Any]) -> TrialTable:
     """Map rewards as those of the fit were mapped: by the fit's range, and not by that of the new trials."""
+    low, high = scaling["min"], scaling["max"]
     names = [f"reward_{action}" for action in range(table.n_actions)]
+    note = f"rewards were mapped from {low:g}..{high:g} to 0..1, as those of the fit"
     return replace(
-        table, frame=table.frame.assign(**{name: (table.frame[name] - low) / (high - low) for name in names})
+        table,
+        frame=table.frame.assign(**{name: (table.frame[name] - low) / (high - low) for name in names}),
+        record={**table.record, "reward_scaling": scaling, "reward_note": note},
     )
 
 

@@ -90,6 +90,22 @@ def test_rewards_are_scaled_by_the_range_of_the_fit() -> None:
     assert not np.allclose(predict_choices(fit, quiet.reset_index(drop=True))["p_1"], half["p_1"], equal_nan=True)
 
 
+def test_large_rewards_of_a_scaled_fit_predict_and_update_as_small_ones(fit: SpiceFit) -> None:
+    """Rewards of -50 and 50, mapped to 0 and 1 by the range of the fit, are the rewards of 0 and 1 of `fit`."""
+    large = COHORT.trials.assign(reward=100 * COHORT.trials["reward"] - 50)
+    scaled = spice_fit(large, block="block", model="learning_rate", epochs=20, reward_scaling="minmax")
+    own = COHORT.trials["participant"] == "p1"
+    # without a single -50, so that their own range would not do
+    lucky = large[own].assign(reward=large["reward"].max()).reset_index(drop=True)
+    there = predict_choices(scaled, lucky)["p_1"]
+    plain = predict_choices(fit, COHORT.trials[own].assign(reward=1.0).reset_index(drop=True))["p_1"]
+    np.testing.assert_allclose(there, plain, atol=1e-12)
+    np.testing.assert_allclose(predict_choices(scaled, large)["p_1"], predict_choices(scaled)["p_1"], atol=1e-12)
+    updated = spice_update(scaled, large)
+    pd.testing.assert_frame_equal(updated.coefficients.frame, scaled.coefficients.frame, atol=1e-5, rtol=1e-4)
+    assert updated.trials.record["reward_scaling"] == {"method": "minmax", "min": -50, "max": 50}
+
+
 def test_other_actions_are_refused(fit: SpiceFit) -> None:
     with pytest.raises(DataError):
         predict_choices(fit, COHORT.trials.assign(choice=COHORT.trials["choice"] + 5))
