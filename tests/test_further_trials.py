@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from spicestat.choice_predictions import predict_choices
-from spicestat.errors import ConfigError, DataError
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError
 from spicestat.fit import SpiceFit, load_fit, spice_fit
 from spicestat.simulate import simulate_cohort
 from spicestat.updating import spice_update
@@ -80,6 +80,13 @@ def test_an_update_estimates_new_participants_with_the_old_structure(fit: SpiceF
     assert load_fit(tmp_path / "fit").coefficients.frame.equals(updated.coefficients.frame)
     nll = updated.scores.set_index("model")["nll"]
     assert nll["refit"] <= nll["equations"]
+
+
+def test_a_warning_about_an_update_points_at_its_line(fit: SpiceFit) -> None:
+    few = COHORT.trials[COHORT.trials["trial"] <= 4].reset_index(drop=True)
+    with pytest.warns(ConvergenceWarning, match="on these trials") as caught:
+        spice_update(fit, few)
+    assert caught[0].filename == __file__
 
 
 def test_rewards_are_scaled_by_the_range_of_the_fit() -> None:
