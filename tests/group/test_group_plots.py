@@ -100,6 +100,22 @@ def test_covariate_plot_draws_the_marginal_means(group):
         covariate_plot(group, "sex", *KEY)
 
 
+def test_covariate_plot_draws_everything_against_the_first_covariate_by_default(cohort):
+    table, people = cohort(terms=("reward", "1"))
+    group = spice_group(table, "~ diagnosis + age", data=people)
+    figure = group.plot("covariate")
+    assert [axis.get_ylabel() for axis in figure.axes] == ["x_value: reward", "x_value: constant"]
+    assert {axis.get_xlabel() for axis in figure.axes} == {"diagnosis"}
+    (axis,) = group.plot("covariate", covariate="age", sparse_term="1").axes
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("age", "x_value: constant")
+    (alone,) = covariate_plot(group, "age", "x_value", "1").axes
+    np.testing.assert_array_equal(axis.lines[-1].get_ydata(), alone.lines[-1].get_ydata())
+    with pytest.raises(ConfigError, match="no such equation"):
+        group.plot("covariate", module="x_other")
+    with pytest.raises(ConfigError, match="no covariate"):
+        spice_group(table, "~ 1", data=people).plot("covariate")
+
+
 def test_presence_bars_are_the_shares_of_participants(cohort):
     table, people = cohort(terms=("reward", "1", "x_value"))
     table["selected"] = np.concatenate([np.arange(24) < 6, np.ones(24, bool), np.arange(24) % 2 == 0])
