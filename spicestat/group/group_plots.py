@@ -185,7 +185,9 @@ def covariate_plot(
 def presence_plot(table: CoefficientTable, by: str | None = None, *, data: pd.DataFrame | None = None) -> Figure:
     """Draw the share of participants whose equation has each term, with 95 % Wilson intervals.
 
-    Terms that everybody has are left out, unless all terms are such.
+    Terms that everybody has are left out, unless all terms are such. A value that the structure keeps (coefficient 1)
+    is in the equation. The column ``inclusion_prob`` is not drawn: it is the probability that a term is estimated,
+    which a kept value is not.
 
     Parameters
     ----------

@@ -139,6 +139,17 @@ def test_presence_bars_are_the_shares_of_participants(cohort):
         presence_plot(made, "sex")
 
 
+def test_kept_values_are_present_whatever_the_probability_that_they_are_estimated(cohort):
+    """Own states kept by everybody say nothing about who has which term, so they are not drawn."""
+    table, people = cohort(terms=("reward", "x_value"))
+    kept = table["term"] == "x_value"
+    table["selected"] = kept | (np.arange(len(table)) % 2 == 0)
+    table["inclusion_prob"] = np.where(kept, 0.15, 0.5)
+    table.loc[kept, ["estimate", "std_error"]] = 1.0, np.nan
+    (axis,) = presence_plot(CoefficientTable.from_frame(table, None, people)).axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["x_value: reward"]
+
+
 def test_figures_can_be_drawn_and_leave_the_styles_alone(group, tmp_path):
     before = dict(mpl.rcParams)
     figures = [
