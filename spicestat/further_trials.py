@@ -48,29 +48,35 @@ def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any) -
     if isinstance(trials, TrialTable):
         if trials.actions != fit.trials.actions:
             raise DataError("the trials have other actions", got=trials.actions, allowed=fit.trials.actions)
-        return trials
-    record = fit.trials.record
-    own = {role: record["columns"].get(role) for role in _ROLES}
+        return _scaled_like(fit, trials)
+    own = {role: fit.trials.record["columns"].get(role) for role in _ROLES}
     settings = {**own, "actions": fit.trials.actions, "inputs": fit.trials.inputs, **columns}
-    scaling = record["reward_scaling"]
-    if scaling["method"] != "minmax" or "reward_scaling" in columns:
-        return read_trials(trials, **settings)
     with warnings.catch_warnings():
-        # large rewards are about to be scaled
-        warnings.simplefilter("ignore", ScaleWarning)
+        if _reward_range(fit) is not None:
+            # large rewards are about to be scaled
+            warnings.simplefilter("ignore", ScaleWarning)
         table = read_trials(trials, **settings)
-    return _rescaled(table, scaling)
+    return _scaled_like(fit, table)
 
 
-def _rescaled(table: TrialTable, scaling: dict[str, Any]) -> TrialTable:
+def _reward_range(fit: SpiceFit) -> tuple[float, float] | None:
+    """Return the rewards that the fit has as 0 and 1, None if it has them as they are."""
+    scaling = fit.trials.record["reward_scaling"]
+    return (scaling["min"], scaling["max"]) if scaling["method"] == "minmax" else None
+
+
+def _scaled_like(fit: SpiceFit, table: TrialTable) -> TrialTable:
     """Map rewards as those of the fit were mapped: by the fit's range, and not by that of the new trials."""
-    low, high = scaling["min"], scaling["max"]
+    found = _reward_range(fit)
+    if found is None or table.record["reward_scaling"]["method"] != "none":
+        return table
+    low, high = found
     names = [f"reward_{action}" for action in range(table.n_actions)]
     note = f"rewards were mapped from {low:g}..{high:g} to 0..1, as those of the fit"
     return replace(
         table,
         frame=table.frame.assign(**{name: (table.frame[name] - low) / (high - low) for name in names}),
-        record={**table.record, "reward_scaling": scaling, "reward_note": note},
+        record={**table.record, "reward_scaling": fit.trials.record["reward_scaling"], "reward_note": note},
     )
 
 

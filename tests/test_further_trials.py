@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from spicestat.choice_predictions import predict_choices
-from spicestat.errors import ConfigError, ConvergenceWarning, DataError
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning
 from spicestat.fit import SpiceFit, load_fit, spice_fit
 from spicestat.simulate import simulate_cohort
+from spicestat.trials import read_trials
 from spicestat.updating import spice_update
 
 COHORT = simulate_cohort(5, 240, n_blocks=4, seed=1)
@@ -108,6 +109,9 @@ def test_large_rewards_of_a_scaled_fit_predict_and_update_as_small_ones(fit: Spi
     plain = predict_choices(fit, COHORT.trials[own].assign(reward=1.0).reset_index(drop=True))["p_1"]
     np.testing.assert_allclose(there, plain, atol=1e-12)
     np.testing.assert_allclose(predict_choices(scaled, large)["p_1"], predict_choices(scaled)["p_1"], atol=1e-12)
+    with pytest.warns(ScaleWarning):
+        table = read_trials(large, block="block")
+    np.testing.assert_allclose(predict_choices(scaled, table)["p_1"], predict_choices(scaled)["p_1"], atol=1e-12)
     updated = spice_update(scaled, large)
     pd.testing.assert_frame_equal(updated.coefficients.frame, scaled.coefficients.frame, atol=1e-5, rtol=1e-4)
     assert updated.trials.record["reward_scaling"] == {"method": "minmax", "min": -50, "max": 50}
