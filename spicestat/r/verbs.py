@@ -96,7 +96,7 @@ def _played(
     n_trials: int | None = None,
     n_blocks: int | None = None,
 ) -> pd.DataFrame:
-    play = importlib.import_module("spicestat.equations.playing").simulate_model
+    play = _engine("equations.playing").simulate_model
     blocks = fit.trials.blocks
     n_blocks = n_blocks or _most_common(blocks.groupby("participant").size())
     n_trials = n_trials or _most_common(blocks["n_trials"])
@@ -129,7 +129,7 @@ def predict(folder: str, table: Table | str | None, options: Mapping[str, Any]) 
     """Run `spicestat.choice_predictions.predict_choices` on a fit folder; the value has the table ``predictions``."""
 
     def work() -> dict[str, Any]:
-        run = importlib.import_module("spicestat.choice_predictions").predict_choices
+        run = _engine("choice_predictions").predict_choices
         check_settings("predict()", options, run, read_trials)
         fit = fit_engine().load_fit(folder)
         found = run(fit, None if table is None else received_table(table), **dict(options))
@@ -148,7 +148,7 @@ def update(folder: str, table: Table | str, options: Mapping[str, Any]) -> Envel
     def work() -> dict[str, Any]:
         settings = dict(options)
         target = settings.pop("folder")
-        run = importlib.import_module("spicestat.updating").spice_update
+        run = _engine("updating").spice_update
         check_settings("spice_update()", settings, run, read_trials)
         if "people" in settings:
             settings["people"] = received_table(settings["people"])
@@ -167,7 +167,7 @@ def compare(folders: Mapping[str, str], options: Mapping[str, Any]) -> Envelope:
     """
 
     def work() -> dict[str, Any]:
-        run = importlib.import_module("spicestat.compare").spice_compare
+        run = _engine("compare").spice_compare
         check_settings("spice_compare()", options, run)
         fits = {str(name): fit_engine().load_fit(folder) for name, folder in folders.items()}
         result = run(fits, **dict(options))
@@ -202,7 +202,7 @@ def power(folder: str, options: Mapping[str, Any]) -> Envelope:
             settings["group"] = run(fit, **dict(settings.pop("population")))
         settings["environment"] = _environment(settings.get("environment"))
         coefficient = tuple(settings.pop("coefficient"))
-        result = importlib.import_module("spicestat.power").spice_power(fit, coefficient, **settings)
+        result = _engine("power").spice_power(fit, coefficient, **settings)
         return encoded({"designs": result.table, "studies": result.studies, "glance": result.glance()})
 
     return enveloped(work)
@@ -217,7 +217,7 @@ def reliability(folder: str, options: Mapping[str, Any]) -> Envelope:
 
     def work() -> dict[str, Any]:
         settings = dict(options)
-        run = importlib.import_module("spicestat.reliability").spice_reliability
+        run = _engine("reliability").spice_reliability
         check_settings("spice_reliability()", settings, run)
         fit = fit_engine().load_fit(folder)
         sessions = settings.get("sessions")
@@ -239,6 +239,12 @@ def _session_of_block(labels: set[Any], blocks: Sequence[Any], sessions: Sequenc
     """
     own = {str(label): label for label in labels}
     return {own.get(str(block), block): session for block, session in zip(blocks, sessions, strict=True)}
+
+
+def _engine(module: str) -> Any:
+    """Import a module of the engine, and torch before it, in the way that keeps R's BLAS out."""
+    load_torch()
+    return importlib.import_module(f"spicestat.{module}")
 
 
 def _environment(sent: Mapping[str, Any] | None) -> Any:
