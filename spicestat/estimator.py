@@ -1,4 +1,4 @@
-"""SpiceEstimator: the scikit-learn interface to RNN training and equation discovery."""
+"""SpiceEstimator: the scikit-learn interface to RNN training and equation discovery; how it is set and fitted."""
 
 from __future__ import annotations
 
@@ -8,38 +8,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from torch import Tensor
 
-from spicestat.agents import AgentNetwork, AgentSpice
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.criteria import Criterion
 from spicestat.equations.discover import SparseSettings, Structure, discover
-from spicestat.equations.equation_set import EXCLUDED, EquationSet
-from spicestat.equations.forward import equation_logits, equation_nll
-from spicestat.equations.refit import RefitResult
 from spicestat.equations.sparse import OPTIMIZERS
 from spicestat.equations.trajectories import record_trajectories
 from spicestat.equations.tuned import tune_sparse
 from spicestat.equations.typical import use_typical_embedding, with_typical_equations
-from spicestat.errors import ConfigError, ConvergenceWarning, DataError, NotFittedError, ShapeError
-from spicestat.model_files import load_equations, load_rnn, save_equations, save_rnn
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError
+from spicestat.fitted_estimator import ArrayLike, FittedSpice, sequences
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig
-from spicestat.models.modules import EnsembleEmbedding
 from spicestat.settings import optional_whole_number, real_number, whole_number
 from spicestat.splits import split_by_time
 from spicestat.training.config import TrainingConfig
-from spicestat.training.loop import Progress, TrainingResult, rnn_logits, train
+from spicestat.training.loop import Progress, train
 
 __all__ = ["SpiceConfig", "SpiceEstimator"]
 
-ArrayLike = np.ndarray | Tensor
 
-
-class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
+class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
     """Fit an RNN to choices, replace its modules by sparse equations, and estimate these by likelihood.
 
     Parameters
@@ -152,8 +143,6 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
     (4, 59, 2)
     """
 
-    _deterministic = True
-
     def __init__(
         self,
         rnn_class: type[BaseRNN],
@@ -259,10 +248,10 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         if (conditions_val is None) != (targets_val is None):
             raise ConfigError("validation needs both conditions_val and targets_val", do="pass both or neither")
         self._check_choices()
-        data = _sequences(conditions, targets, self.n_participants, self.n_experiments)
+        data = sequences(conditions, targets, self.n_participants, self.n_experiments)
         validation = None
         if conditions_val is not None and targets_val is not None:
-            validation = _sequences(conditions_val, targets_val, data.n_participants)
+            validation = sequences(conditions_val, targets_val, data.n_participants)
         return self.fit_dataset(data, validation)
 
     def fit_dataset(self, data: SequenceDataset, validation: SequenceDataset | None = None) -> SpiceEstimator:
@@ -298,12 +287,12 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             proposal = tuned.equations
         found = discover(model, data, self.spice_config, sparse, report, sparse=proposal)
         # all at once, so that an error above leaves an earlier fit whole
-        self.rnn_model_: BaseRNN = model
-        self.training_: TrainingResult = trained
-        self.sparse_: EquationSet = found.sparse
+        self.rnn_model_ = model
+        self.training_ = trained
+        self.sparse_ = found.sparse
         self.adopt_refit(with_typical_equations(found.refit))
-        self.inclusion_: np.ndarray = found.inclusion
-        self.stability_: np.ndarray = found.stability
+        self.inclusion_ = found.inclusion
+        self.stability_ = found.stability
         self._deterministic = True
         if self.save_path_rnn is not None or self.save_path_spice is not None:
             self.save_spice(self.save_path_rnn, self.save_path_spice)
@@ -318,35 +307,6 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             )
         return self
 
-    def adopt_refit(self, refit: RefitResult) -> None:
-        """Take equations and estimates from a refit, such as one on other trials of the same participants."""
-        self.refit_: RefitResult = refit
-        self.equations_: EquationSet = refit.equations
-
-    @property
-    def rnn_agent(self) -> AgentNetwork:
-        """Agent that plays by the networks."""
-        self._check_trained()
-        source = (self.rnn_model_, self._deterministic)
-        if getattr(self, "_rnn_agent_source", None) != source:
-            self._rnn_agent = AgentNetwork(self.rnn_model_, deterministic=self._deterministic)
-            self._rnn_agent_source = source
-        return self._rnn_agent
-
-    @property
-    def spice_agent(self) -> AgentSpice:
-        """Agent that plays by the equations of the participants that `predict` knows."""
-        self._check_fitted()
-        source = (self.rnn_model_, self.equations_, self._deterministic, self.unseen_participants)
-        if getattr(self, "_spice_agent_source", None) != source:
-            fitted = np.flatnonzero(self.refit_.n_trials).tolist()
-            known = None if self.n_participants == 0 or self.unseen_participants == "typical" else fitted
-            self._spice_agent = AgentSpice(
-                self.rnn_model_, self.equations_, deterministic=self._deterministic, participant_ids=known
-            )
-            self._spice_agent_source = source
-        return self._spice_agent
-
     def build_model(self) -> BaseRNN:
         """Return a new model with weights drawn from ``random_state``."""
         settings = BuildSettings(
@@ -359,226 +319,6 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
             torch.manual_seed(whole_number("random_state", self.random_state, 0))
             return self.rnn_class(
                 n_actions=self.n_actions, n_participants=self.n_participants, n_experiments=self.n_experiments
-            )
-
-    def predict(self, conditions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Choice probabilities of the RNN and of the equations.
-
-        Parameters
-        ----------
-        conditions : array of shape (S, T, F)
-            Features of participants that were fitted.
-
-        Returns
-        -------
-        (ndarray, ndarray), each of shape (S, T, A)
-            NaN on padding.
-        """
-        self._check_fitted()
-        shape = tuple(np.shape(conditions))
-        if len(shape) != 3:
-            raise ShapeError("conditions must be 3-D", got=shape)
-        anything = torch.zeros(shape[0], shape[1], self.n_actions)
-        anything[..., 0] = 1.0
-        data = self._known_data(conditions, anything)
-
-        def probabilities(logits: Tensor) -> np.ndarray:
-            values: np.ndarray = torch.where(
-                data.valid[..., None], torch.softmax(logits.double(), dim=-1), torch.nan
-            ).numpy()
-            return values
-
-        equations = equation_logits(self.rnn_model_, data, self.equations_)
-        return probabilities(rnn_logits(self.rnn_model_, data)), probabilities(equations)
-
-    def score(self, conditions: ArrayLike, targets: ArrayLike) -> float:
-        """Mean log-likelihood per choice, in nats, of the equations; higher is better.
-
-        Parameters
-        ----------
-        conditions, targets : arrays
-            As in `fit`; of participants that were fitted, unless ``unseen_participants="typical"``.
-        """
-        self._check_fitted()
-        return -equation_nll(self.rnn_model_, self._known_data(conditions, targets), self.equations_)
-
-    def _known_data(self, conditions: ArrayLike, targets: ArrayLike) -> SequenceDataset:
-        """Read arrays of participants that the fit knows or may stand in for."""
-        data = _sequences(conditions, targets, n_experiments=self.n_experiments)
-        self._check_actions(data)
-        if self.n_participants == 0:
-            return data.pooled()
-        allowed = self._known_participants()
-        unknown = sorted(set(data.participant.tolist()) - set(allowed))
-        if unknown:
-            raise ShapeError(
-                "conditions hold participants that were not fitted",
-                got=unknown,
-                allowed=allowed,
-                do="fit them too, or set unseen_participants='typical' (and n_participants to all of them)",
-            )
-        return replace(data, n_participants=self.equations_.n_participants)
-
-    def _known_participants(self) -> list[int]:
-        """Codes of the participants that were fitted, or all if a typical one may stand in."""
-        everybody = self.n_participants == 0 or self.unseen_participants == "typical"
-        known: list[int] = np.flatnonzero((self.refit_.n_trials > 0) | everybody).tolist()
-        return known
-
-    def get_participant_embeddings(self) -> dict[int, Tensor]:
-        """Return each participant's embedding, of shape (E,), or (M, E) with M > 1 ensemble members.
-
-        Do not regress them on covariates: they are shrunken, and have no sampling error.
-
-        Raises
-        ------
-        ConfigError
-            The model has no participant embedding.
-        """
-        self._check_trained()
-        embedding = getattr(self.rnn_model_, "participant_embedding", None)
-        if not isinstance(embedding, EnsembleEmbedding):
-            raise ConfigError(
-                "the model has no participant embedding",
-                got=type(self.rnn_model_).__name__,
-                do="pass n_participants, and set self.participant_embedding in a custom model",
-            )
-        vectors = embedding.weight.detach().clone()
-        return {code: vectors[:, code].squeeze(0) for code in range(vectors.shape[1])}
-
-    def save_spice(self, path_rnn: str | Path | None = None, path_spice: str | Path | None = None) -> None:
-        """Write the networks and the equations into one file each; what has no path is not written.
-
-        Files hold safetensors and JSON whatever their names say; `load_spice` reads them.
-
-        Parameters
-        ----------
-        path_rnn, path_spice : path, optional
-            At least one.
-
-        Raises
-        ------
-        ConfigError
-            No path is given.
-        StorageError
-            A file cannot be written.
-        """
-        if path_rnn is None and path_spice is None:
-            raise ConfigError("save_spice needs a path", do="pass path_rnn, path_spice or both")
-        self._check_fitted()
-        if path_rnn is not None:
-            save_rnn(path_rnn, self.rnn_model_, self.training_)
-        if path_spice is not None:
-            save_equations(path_spice, self.sparse_, self.refit_)
-
-    def load_spice(
-        self, path_rnn: str | Path | None = None, path_spice: str | Path | None = None, deterministic: bool = True
-    ) -> SpiceEstimator:
-        """Read what `save_spice` wrote into an estimator with the same settings; nothing is executed.
-
-        Parameters
-        ----------
-        path_rnn, path_spice : path, optional
-            Equations without networks need an estimator that has its own.
-        deterministic : bool, default True
-            Whether `rnn_agent` and `spice_agent` choose the action of the largest logit, rather than draw.
-
-        Returns
-        -------
-        SpiceEstimator
-            Itself.
-
-        Raises
-        ------
-        ConfigError
-            No path is given, or the equations are those of another model.
-        StorageError
-            A file is missing, damaged, or of another model.
-        """
-        if path_rnn is None and path_spice is None:
-            raise ConfigError("load_spice needs a path", do="pass path_rnn, path_spice or both")
-        if path_rnn is None and not hasattr(self, "rnn_model_"):
-            raise NotFittedError(
-                "equations need the networks they belong to, and this SpiceEstimator has none", do="pass path_rnn, too"
-            )
-        model = self.build_model().eval() if path_rnn is not None else self.rnn_model_
-        training = load_rnn(path_rnn, model) if path_rnn is not None else self.training_
-        loaded = None if path_spice is None else load_equations(path_spice)
-        if loaded is not None:
-            self._check_equations(loaded[0], model)
-        self.rnn_model_, self.training_ = model, training
-        if loaded is not None:
-            self.sparse_ = loaded[0]
-            self.adopt_refit(loaded[1])
-            # files do not hold these, and an earlier fit's belong to other equations
-            self.__dict__.pop("inclusion_", None)
-            self.__dict__.pop("stability_", None)
-        self._deterministic = deterministic
-        return self
-
-    def _check_equations(self, equations: EquationSet, model: BaseRNN) -> None:
-        """Refuse equations of other modules, inputs, inverse temperatures or participants."""
-        config, wrong = self.spice_config, "the equations are those of another model"
-        own = {module: [module, *config.signals(module)] for module in config.rnn_modules}
-        given = {library.module: list(library.variables) for library in equations.libraries}
-        if list(given.items()) != list(own.items()):
-            raise ConfigError(wrong, got=given, allowed=own)
-        if set(equations.states) != set(model.betas):
-            raise ConfigError(wrong, got=list(equations.states), allowed=list(model.betas))
-        n_needed = max(self.n_participants, 1)
-        if equations.n_participants < n_needed or (self.n_participants == 0 and equations.n_participants > 1):
-            raise ConfigError(
-                "the equations are those of another number of participants",
-                got=equations.n_participants,
-                allowed=n_needed,
-            )
-
-    def get_spice_features(self) -> dict[int, dict[str, dict[str, float]]]:
-        """Return ``{participant: {module: {term: coefficient}}}`` of the terms in the equations."""
-        self._check_fitted()
-        equations = self.equations_
-        features: dict[int, dict[str, dict[str, float]]] = {}
-        for participant in np.flatnonzero(self.refit_.n_trials).tolist():
-            modules: dict[str, dict[str, float]] = {}
-            for position, (module, term) in enumerate(equations.terms):
-                if equations.status[participant, position] != EXCLUDED:
-                    modules.setdefault(module, {})[term] = float(equations.coefficients[participant, position])
-            features[participant] = modules
-        return features
-
-    def print_spice_model(self, participant_id: int = 0) -> None:
-        """Print a participant's equations; without participants (``n_participants=0``), everybody's."""
-        self._check_fitted()
-        if self.n_participants == 0:
-            participant_id = 0
-        known = self._known_participants()
-        if participant_id not in known:
-            raise ConfigError("no such participant has been fitted", got=participant_id, allowed=known)
-        print("\n".join(self.equations_.text(participant_id).values()))
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "refit_"):
-            trained = hasattr(self, "rnn_model_")
-            raise NotFittedError(
-                "this SpiceEstimator has a network but no equations"
-                if trained
-                else "this SpiceEstimator is not fitted",
-                do="pass path_spice to load_spice(), or call fit()"
-                if trained
-                else "call fit(conditions, targets) first",
-            )
-
-    def _check_trained(self) -> None:
-        if not hasattr(self, "rnn_model_"):
-            raise NotFittedError("this SpiceEstimator has no trained network", do="call fit() or load_spice() first")
-
-    def _check_actions(self, data: SequenceDataset) -> None:
-        if data.n_actions != self.n_actions:
-            raise ShapeError(
-                "the data have another number of actions",
-                got=data.n_actions,
-                allowed=self.n_actions,
-                do=f"set n_actions={data.n_actions}",
             )
 
     def _check_choices(self) -> None:
@@ -674,14 +414,6 @@ class SpiceEstimator(BaseEstimator):  # type: ignore[misc]
         if self.spice_criterion is not None:
             return self.spice_criterion
         return "evidence" if self.spice_structure == "participant" else "aic"
-
-
-def _sequences(
-    conditions: ArrayLike, targets: ArrayLike, n_participants: int | None = None, n_experiments: int | None = None
-) -> SequenceDataset:
-    """Read arrays onto the CPU, wherever a `DatasetRNN` has its tensors."""
-    xs, ys = (array.cpu() if isinstance(array, Tensor) else array for array in (conditions, targets))
-    return SequenceDataset.from_arrays(xs, ys, n_participants, n_experiments)
 
 
 def _print_progress(stage: str, done: int, total: int, message: str) -> None:

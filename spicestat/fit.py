@@ -27,7 +27,7 @@ from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.precoded import PRECODED, DeclaredModel, ModelDeclaration
-from spicestat.storage import load_estimator, save_estimator, write_folder
+from spicestat.storage import is_programmed, load_estimator, save_estimator, write_folder
 from spicestat.tables import TableSource
 from spicestat.training.loop import Progress, rnn_nll
 from spicestat.trials import TrialTable, load_trials, read_trials
@@ -331,10 +331,8 @@ def _model(model: Model) -> tuple[str, tuple[type[BaseRNN], SpiceConfig]]:
         return model, PRECODED[model]
     if isinstance(model, ModelDeclaration):
         return model.name, model.build()
-    if isinstance(model, tuple) and len(model) == 2:
-        rnn_class, config = model
-        if isinstance(rnn_class, type) and issubclass(rnn_class, BaseRNN) and isinstance(config, SpiceConfig):
-            return rnn_class.__name__, (rnn_class, config)
+    if is_programmed(model):
+        return model[0].__name__, model
     raise ConfigError(
         "unknown model",
         got=model,

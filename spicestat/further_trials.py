@@ -1,4 +1,4 @@
-"""Further trials: read them as a fit's own were read, and stand in for participants whom the fit does not know."""
+"""Further trials: read as a fit's own were read, with stand-ins for unknown participants, and estimated on."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EquationSet
-from spicestat.equations.refit import RefitResult
+from spicestat.equations.refit import RefitResult, refit
 from spicestat.equations.typical import with_typical_equations
-from spicestat.errors import ConfigError, ConvergenceWarning, DataError
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning
 from spicestat.estimator import SpiceEstimator
-from spicestat.fit import SpiceFit
+from spicestat.fit import SpiceFit, assemble_fit
 from spicestat.models.modules import EnsembleEmbedding
 from spicestat.tables import TableSource
 from spicestat.trials import TrialTable, read_trials
 
-__all__ = ["Unseen", "equations_of", "estimator_for", "known_codes", "read_like", "warn_unidentified"]
+__all__ = ["Unseen", "equations_of", "estimated_on", "estimator_for", "known_codes", "read_like"]
 
 Unseen = Literal["error", "typical"]
 """What to do about participants whom the fit does not know: refuse, or take typical equations."""
@@ -47,19 +48,35 @@ def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any) -
     if isinstance(trials, TrialTable):
         if trials.actions != fit.trials.actions:
             raise DataError("the trials have other actions", got=trials.actions, allowed=fit.trials.actions)
-        return trials
-    record = fit.trials.record
-    own = {role: record["columns"].get(role) for role in _ROLES}
+        return _scaled_like(fit, trials)
+    own = {role: fit.trials.record["columns"].get(role) for role in _ROLES}
     settings = {**own, "actions": fit.trials.actions, "inputs": fit.trials.inputs, **columns}
-    table = read_trials(trials, **settings)
-    return _rescaled(table, *record["reward_range"]) if record.get("reward_scaling") == "minmax" else table
+    with warnings.catch_warnings():
+        if _reward_range(fit) is not None:
+            # large rewards are about to be scaled
+            warnings.simplefilter("ignore", ScaleWarning)
+        table = read_trials(trials, **settings)
+    return _scaled_like(fit, table)
 
 
-def _rescaled(table: TrialTable, low: float, high: float) -> TrialTable:
+def _reward_range(fit: SpiceFit) -> tuple[float, float] | None:
+    """Return the rewards that the fit has as 0 and 1, None if it has them as they are."""
+    scaling = fit.trials.record["reward_scaling"]
+    return (scaling["min"], scaling["max"]) if scaling["method"] == "minmax" else None
+
+
+def _scaled_like(fit: SpiceFit, table: TrialTable) -> TrialTable:
     """Map rewards as those of the fit were mapped: by the fit's range, and not by that of the new trials."""
+    found = _reward_range(fit)
+    if found is None or table.record["reward_scaling"]["method"] != "none":
+        return table
+    low, high = found
     names = [f"reward_{action}" for action in range(table.n_actions)]
+    note = f"rewards were mapped from {low:g}..{high:g} to 0..1, as those of the fit"
     return replace(
-        table, frame=table.frame.assign(**{name: (table.frame[name] - low) / (high - low) for name in names})
+        table,
+        frame=table.frame.assign(**{name: (table.frame[name] - low) / (high - low) for name in names}),
+        record={**table.record, "reward_scaling": fit.trials.record["reward_scaling"], "reward_note": note},
     )
 
 
@@ -131,13 +148,47 @@ def estimator_for(estimator: SpiceEstimator, codes: np.ndarray) -> SpiceEstimato
     return other
 
 
-def warn_unidentified(found: RefitResult, where: str, stacklevel: int = 3) -> None:
-    """Count participants without an identified estimate in a ConvergenceWarning; ``where`` says on what."""
+def estimated_on(
+    table: TrialTable,
+    data: SequenceDataset,
+    estimator: SpiceEstimator,
+    equations: EquationSet,
+    *,
+    model: str,
+    where: str,
+    **info: Any,
+) -> SpiceFit:
+    """Estimate the coefficients of equations on further trials, in a fit of their own.
+
+    Parameters
+    ----------
+    table, data : TrialTable, SequenceDataset
+        The trials, twice.
+    estimator : SpiceEstimator
+        Takes the estimates; its network, sparse equations and inclusion probabilities stay.
+    equations : EquationSet
+        Of the participants in the trials.
+    model : str
+        The name to show.
+    where : str
+        What a warning calls the trials.
+    **info
+        What the coefficients' ``info`` has to say besides.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Some participants have no identified estimate; it points at the caller's caller.
+    """
+    found = refit(estimator.rnn_model_, data, equations)
+    estimator.adopt_refit(with_typical_equations(found))
     lost = int((~found.converged | found.unidentified).sum())
     if lost:
         warnings.warn(
             f"{lost} of {len(found.converged)} participants have no identified estimate on {where} "
             "(see the columns 'converged' and 'at_bound'); their standard errors are missing.",
             ConvergenceWarning,
-            stacklevel=stacklevel,
+            stacklevel=3,
         )
+    fit = assemble_fit(table, data, estimator, model)
+    return replace(fit, coefficients=replace(fit.coefficients, info={**fit.coefficients.info, **info}))

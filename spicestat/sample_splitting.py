@@ -13,11 +13,9 @@ import numpy as np
 import pandas as pd
 
 from spicestat.dataset import SequenceDataset
-from spicestat.equations.refit import refit
-from spicestat.equations.typical import with_typical_equations
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning
-from spicestat.fit import SpiceFit, assemble_fit, spice_fit
-from spicestat.further_trials import warn_unidentified
+from spicestat.fit import SpiceFit, spice_fit
+from spicestat.further_trials import estimated_on
 from spicestat.labels import labels_to_series
 from spicestat.settings import real_number, whole_number
 from spicestat.tables import TableSource
@@ -173,19 +171,22 @@ def spice_fit_split(
         discovered = spice_fit(parts.discovery, **fitting)
     estimator = copy.copy(discovered.estimator)
     data = SequenceDataset.from_trials(parts.estimation)
-    found = refit(estimator.rnn_model_, data, estimator.equations_)
-    estimator.adopt_refit(with_typical_equations(found))
-    warn_unidentified(found, "their estimation blocks")
-    fit = assemble_fit(parts.estimation, data, estimator, discovered.coefficients.info["model"])
     record = {
         "share": float(share),
         "seed": split_seed,
         "n_discovery": int(discovered.estimator.refit_.n_trials.sum()),
-        "n_estimation": int(found.n_trials.sum()),
+        "n_estimation": int(data.trials_per_participant.sum()),
         "halved_blocks": int(parts.blocks.duplicated(["participant", "block"]).sum()),
     }
-    info = {**fit.coefficients.info, "sample_splitting": record}
-    return replace(fit, coefficients=replace(fit.coefficients, info=info))
+    return estimated_on(
+        parts.estimation,
+        data,
+        estimator,
+        estimator.equations_,
+        model=discovered.coefficients.info["model"],
+        where="their estimation blocks",
+        sample_splitting=record,
+    )
 
 
 def _sorted_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

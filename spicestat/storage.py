@@ -7,7 +7,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeGuard
 
 from spicestat.errors import ConfigError, StorageError
 from spicestat.estimator import SpiceEstimator
@@ -25,7 +25,7 @@ from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.precoded import PRECODED, DeclaredModel, ModelDeclaration
 
-__all__ = ["check_target", "load_estimator", "register_model", "save_estimator", "write_folder"]
+__all__ = ["check_target", "is_programmed", "load_estimator", "register_model", "save_estimator", "write_folder"]
 
 _FORMAT = 1
 _MANIFEST = "fit.json"
@@ -164,9 +164,17 @@ def register_model(rnn_class: type[BaseRNN], spice_config: SpiceConfig) -> None:
     ConfigError
         It is no subclass of BaseRNN, or has no SpiceConfig.
     """
-    if not (isinstance(rnn_class, type) and issubclass(rnn_class, BaseRNN) and isinstance(spice_config, SpiceConfig)):
+    if not is_programmed((rnn_class, spice_config)):
         raise ConfigError("a model is a subclass of BaseRNN with a SpiceConfig", got=(rnn_class, spice_config))
     _REGISTERED[_model_name(rnn_class, spice_config)] = (rnn_class, spice_config)
+
+
+def is_programmed(model: object) -> TypeGuard[tuple[type[BaseRNN], SpiceConfig]]:
+    """Whether something is a programmed model: a subclass of BaseRNN with a SpiceConfig."""
+    if not (isinstance(model, tuple) and len(model) == 2):
+        return False
+    rnn_class, config = model
+    return isinstance(rnn_class, type) and issubclass(rnn_class, BaseRNN) and isinstance(config, SpiceConfig)
 
 
 def _model_name(rnn_class: type[BaseRNN], config: SpiceConfig) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from spicestat.dataset import SequenceDataset
-from spicestat.equations.refit import refit
-from spicestat.equations.typical import with_typical_equations
-from spicestat.fit import SpiceFit, assemble_fit
-from spicestat.further_trials import equations_of, estimator_for, known_codes, read_like, warn_unidentified
+from spicestat.fit import SpiceFit
+from spicestat.further_trials import equations_of, estimated_on, estimator_for, known_codes, read_like
 from spicestat.tables import TableSource
 from spicestat.trials import TrialTable
 
@@ -63,16 +60,17 @@ def spice_update(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any
     earlier = equations_of(fit, codes)
     estimator = estimator_for(fit.estimator, codes)
     estimator.n_experiments = fit.estimator.n_experiments
-    data = SequenceDataset.from_trials(table)
-    found = refit(estimator.rnn_model_, data, earlier)
     estimator.sparse_ = earlier
-    estimator.adopt_refit(with_typical_equations(found))
     estimator.inclusion_ = _inclusion(fit, codes)
-    warn_unidentified(found, "these trials")
-    updated = assemble_fit(table, data, estimator, fit.coefficients.info["model"])
-    record = {"n_new": int((codes < 0).sum()), "n_known": int((codes >= 0).sum())}
-    info = {**updated.coefficients.info, "updated": record}
-    return replace(updated, coefficients=replace(updated.coefficients, info=info))
+    return estimated_on(
+        table,
+        SequenceDataset.from_trials(table),
+        estimator,
+        earlier,
+        model=fit.coefficients.info["model"],
+        where="these trials",
+        updated={"n_new": int((codes < 0).sum()), "n_known": int((codes >= 0).sum())},
+    )
 
 
 def _inclusion(fit: SpiceFit, codes: np.ndarray) -> np.ndarray:

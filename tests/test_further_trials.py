@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from spicestat.choice_predictions import predict_choices
-from spicestat.errors import ConfigError, DataError
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning
 from spicestat.fit import SpiceFit, load_fit, spice_fit
 from spicestat.simulate import simulate_cohort
+from spicestat.trials import read_trials
 from spicestat.updating import spice_update
 
 COHORT = simulate_cohort(5, 240, n_blocks=4, seed=1)
@@ -82,12 +83,38 @@ def test_an_update_estimates_new_participants_with_the_old_structure(fit: SpiceF
     assert nll["refit"] <= nll["equations"]
 
 
+def test_a_warning_about_an_update_points_at_its_line(fit: SpiceFit) -> None:
+    few = COHORT.trials[COHORT.trials["trial"] <= 4].reset_index(drop=True)
+    with pytest.warns(ConvergenceWarning, match="on these trials") as caught:
+        spice_update(fit, few)
+    assert caught[0].filename == __file__
+
+
 def test_rewards_are_scaled_by_the_range_of_the_fit() -> None:
     trials = COHORT.trials.assign(reward=10 * COHORT.trials["reward"])
     fit = spice_fit(trials, block="block", model="learning_rate", epochs=2, reward_scaling="minmax")
     quiet = trials[trials["participant"] == "p1"].assign(reward=lambda table: table["reward"].clip(upper=5))
     half = predict_choices(fit, trials[trials["participant"] == "p1"].reset_index(drop=True))
     assert not np.allclose(predict_choices(fit, quiet.reset_index(drop=True))["p_1"], half["p_1"], equal_nan=True)
+
+
+def test_large_rewards_of_a_scaled_fit_predict_and_update_as_small_ones(fit: SpiceFit) -> None:
+    """Rewards of -50 and 50, mapped to 0 and 1 by the range of the fit, are the rewards of 0 and 1 of `fit`."""
+    large = COHORT.trials.assign(reward=100 * COHORT.trials["reward"] - 50)
+    scaled = spice_fit(large, block="block", model="learning_rate", epochs=20, reward_scaling="minmax")
+    own = COHORT.trials["participant"] == "p1"
+    # without a single -50, so that their own range would not do
+    lucky = large[own].assign(reward=large["reward"].max()).reset_index(drop=True)
+    there = predict_choices(scaled, lucky)["p_1"]
+    plain = predict_choices(fit, COHORT.trials[own].assign(reward=1.0).reset_index(drop=True))["p_1"]
+    np.testing.assert_allclose(there, plain, atol=1e-12)
+    np.testing.assert_allclose(predict_choices(scaled, large)["p_1"], predict_choices(scaled)["p_1"], atol=1e-12)
+    with pytest.warns(ScaleWarning):
+        table = read_trials(large, block="block")
+    np.testing.assert_allclose(predict_choices(scaled, table)["p_1"], predict_choices(scaled)["p_1"], atol=1e-12)
+    updated = spice_update(scaled, large)
+    pd.testing.assert_frame_equal(updated.coefficients.frame, scaled.coefficients.frame, atol=1e-5, rtol=1e-4)
+    assert updated.trials.record["reward_scaling"] == {"method": "minmax", "min": -50, "max": 50}
 
 
 def test_other_actions_are_refused(fit: SpiceFit) -> None:

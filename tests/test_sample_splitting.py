@@ -5,7 +5,7 @@ import pytest
 
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.refit import refit
-from spicestat.errors import ConfigError, DataError, SuspiciousDataWarning
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning
 from spicestat.fit import load_fit, spice_fit
 from spicestat.group import spice_group
 from spicestat.sample_splitting import spice_fit_split, split_blocks
@@ -84,6 +84,14 @@ def test_a_split_fit_is_a_fit_like_any_other(fit, tmp_path):
     assert again.coefficients.info["sample_splitting"]["share"] == 0.5
     assert len(spice_group(fit, "~ anxiety", max_unidentified=1.0).tidy())
     assert fit.choice_likelihood().n_trials.tolist() == [78] * 6
+
+
+def test_a_warning_about_the_estimation_points_at_the_line_of_the_fit(cohort):
+    stuck = (cohort.trials["participant"] == "p1") & (cohort.trials["trial"] > 1)
+    trials = cohort.trials.assign(choice=cohort.trials["choice"].mask(stuck, 1))
+    with pytest.warns(ConvergenceWarning, match="on their estimation blocks") as caught:
+        spice_fit_split(trials, **SETTINGS)
+    assert caught[0].filename == __file__
 
 
 def test_single_blocks_are_refused_or_cut():

@@ -25,9 +25,9 @@ def replicate(model, seed):
     from spicestat.group.bayes import Settings, sample_on_mixture
     from spicestat.group.bayes_approximation import approximate_likelihoods
     from spicestat.group.bayes_meta import Estimates, posterior_draws, sample
-    from spicestat.group.bayes_nodes import Place
     from spicestat.group.bayes_scaling import Scaling
     from spicestat.group.links import find_link
+    from spicestat.group.nodes import Place
 
     rng = np.random.default_rng([20261122, seed])
     # a fixed standard scale, as a prior that follows the data could not be drawn from

@@ -7,9 +7,9 @@ import numpy as np
 from spicestat.group.bayes import Settings, sample_on_mixture
 from spicestat.group.bayes_approximation import approximate_likelihoods
 from spicestat.group.bayes_meta import Estimates, posterior_draws, prior_data, sample
-from spicestat.group.bayes_nodes import Place
 from spicestat.group.bayes_scaling import make_scaling
 from spicestat.group.links import find_link
+from spicestat.group.nodes import Place
 
 SIGMA = np.array([[0.25, 0.1, 0.0], [0.1, 0.25, 0.05], [0.0, 0.05, 0.5]])
 

@@ -49,7 +49,8 @@ class CoefficientTable:
         order. Terms that are not in the equation have ``estimate`` 0,
         ``std_error`` NaN and ``selected`` False. A term that the structure fixes (an
         own state that is simply kept, coefficient 1) has ``selected`` True and
-        ``std_error`` NaN. Inverse temperatures have module ``beta`` and the state as term.
+        ``std_error`` NaN; its ``inclusion_prob`` is the probability that it should be
+        estimated instead. Inverse temperatures have module ``beta`` and the state as term.
     covariance : ndarray of shape (P, K, K) or None
         Sampling covariance of each participant's estimates, NaN where there is none.
     people : DataFrame or None

@@ -15,7 +15,6 @@ from spicestat.group.bayes_density import density_size, on_mixture, unpack
 from spicestat.group.bayes_engine import load_arviz, load_jax, sample_chains
 from spicestat.group.bayes_meta import prior_data
 from spicestat.group.bayes_mixture import LikelihoodMixture, draw_participants
-from spicestat.group.bayes_nodes import Place
 from spicestat.group.bayes_results import PosteriorDraws, collect_draws
 from spicestat.group.bayes_scaling import Scaling, make_scaling
 from spicestat.group.bayes_settings import SamplerSettings
@@ -25,6 +24,7 @@ from spicestat.group.hierarchical_fit import fit_hierarchical
 from spicestat.group.likelihood import ChoiceLikelihood
 from spicestat.group.links import Link, choose_links
 from spicestat.group.marginal import stacked_design
+from spicestat.group.nodes import Place
 from spicestat.group.problem import GroupEstimates, GroupProblem
 from spicestat.settings import whole_number
 

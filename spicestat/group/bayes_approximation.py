@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
 from spicestat.group.bayes_mixture import LikelihoodMixture, from_posterior
-from spicestat.group.bayes_nodes import Place, around_mixtures, around_posteriors, place_nodes
+from spicestat.group.bayes_nodes import around_mixtures, around_posteriors, place_nodes
 from spicestat.group.likelihood import ChoiceLikelihood
 from spicestat.group.links import Link
 from spicestat.group.modes import to_natural
-from spicestat.group.nodes import Nodes
+from spicestat.group.nodes import Nodes, Place, log_normal_density
 from spicestat.group.weighted_mixture import fit_weighted
 
 __all__ = ["approximate_likelihoods", "compare_likelihoods"]
@@ -60,7 +61,7 @@ def approximate_likelihoods(
     Cappe et al. (2008), https://doi.org/10.1007/s11222-008-9059-x.
     """
     wide = _floored(_WIDER**2 * place.group_covariance, spread, _MIN_SHARE)
-    first = place._replace(covariance=_floored(place.covariance, spread, 0.02), group_covariance=wide)
+    first = replace(place, covariance=_floored(place.covariance, spread, 0.02), group_covariance=wide)
     proposal = around_posteriors(first)
     for _ in range(_DRAWN_AGAIN):
         nodes = place_nodes(likelihood, links, proposal, n_nodes // _DRAWN_AGAIN)
@@ -111,9 +112,7 @@ def compare_likelihoods(
 def _posterior_weights(nodes: Nodes, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Return log weights (N, Q) of nodes under a normal prior."""
     root = np.linalg.cholesky(covariance)
-    standard = (nodes.theta - mean[:, None, :]) @ np.linalg.inv(root).T
-    constant = 0.5 * len(root) * np.log(2.0 * np.pi) + np.log(np.diag(root)).sum()
-    return np.asarray(nodes.log_weight - 0.5 * np.sum(standard**2, axis=2) - constant)
+    return np.asarray(nodes.log_weight + log_normal_density(nodes.theta, mean, root[None]))
 
 
 def _evened(log_weight: np.ndarray, enough: float) -> np.ndarray:

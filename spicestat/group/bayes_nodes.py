@@ -11,26 +11,12 @@ from scipy.stats.qmc import Sobol
 
 from spicestat.group.likelihood import ChoiceLikelihood
 from spicestat.group.links import Link
-from spicestat.group.modes import to_natural
-from spicestat.group.nodes import Nodes
+from spicestat.group.nodes import Nodes, Place, evaluated_nodes, log_normal_density
 from spicestat.group.weighted_mixture import NormalMixtures
 
-__all__ = ["Place", "Proposal", "around_mixtures", "around_posteriors", "place_nodes"]
+__all__ = ["Proposal", "around_mixtures", "around_posteriors", "place_nodes"]
 
 _SEED = 20260102
-
-
-class Place(NamedTuple):
-    """Where nodes go first, on the unconstrained scale.
-
-    ``mean`` (N, d) and ``covariance`` (N, d, d) of the participants' posteriors, ``group_mean`` (N, d) and
-    ``group_covariance`` (d, d) of the group distribution.
-    """
-
-    mean: np.ndarray
-    covariance: np.ndarray
-    group_mean: np.ndarray
-    group_covariance: np.ndarray
 
 
 class Proposal(NamedTuple):
@@ -91,18 +77,13 @@ def place_nodes(likelihood: ChoiceLikelihood, links: Sequence[Link], proposal: P
     people = np.arange(len(which))[:, None]
     theta = proposal.mean[people, which]
     theta = theta + np.matmul(proposal.root[people, which], points[:, :, None])[..., 0]
-    with np.errstate(all="ignore"):
-        natural = to_natural(links, theta)
-        value = likelihood.log_likelihood(np.ascontiguousarray(natural.transpose(1, 0, 2))).T
-        log_weight = value - _log_density(proposal, theta) - np.log(n_nodes)
-    return Nodes(theta, np.where(np.isfinite(log_weight), log_weight, -np.inf))
+    return evaluated_nodes(likelihood, links, theta, _log_density(proposal, theta) + np.log(n_nodes))
 
 
 def _log_density(proposal: Proposal, theta: np.ndarray) -> np.ndarray:
     """Return log densities (N, Q) of the mixtures."""
-    parts = []
-    for share, mean, root in zip(*(np.moveaxis(part, 1, 0) for part in proposal), strict=True):
-        standard = (theta - mean[:, None, :]) @ np.linalg.inv(root).transpose(0, 2, 1)
-        constant = np.log(share) - np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
-        parts.append(constant[:, None] - 0.5 * np.sum(standard**2, axis=2))
-    return np.asarray(logsumexp(parts, axis=0) - 0.5 * theta.shape[2] * np.log(2.0 * np.pi))
+    components = zip(*(np.moveaxis(part, 1, 0) for part in proposal), strict=True)
+    # the share of a component may have vanished
+    with np.errstate(divide="ignore"):
+        parts = [np.log(share)[:, None] + log_normal_density(theta, mean, root) for share, mean, root in components]
+    return np.asarray(logsumexp(parts, axis=0))

@@ -11,7 +11,7 @@ import numpy as np
 
 from spicestat.errors import ConfigError, ShapeError
 
-__all__ = ["Expression", "parse_expression"]
+__all__ = ["Expression", "parse_expression", "term_name"]
 
 _SYNTAX = (
     'numbers, terms written module["term"] such as x_value_choice["c_action"] or beta["x_value_reward"], '
@@ -113,6 +113,17 @@ def parse_expression(text: str) -> Expression:
     if not found:
         raise ConfigError(f"the expression '{text[:80]}' names no term", allowed=_SYNTAX)
     return Expression(text, tuple(found), tree)
+
+
+def term_name(module: str, term: str) -> str:
+    """Return how an expression names a term.
+
+    Examples
+    --------
+    >>> term_name("x_value", "1"), term_name("my module", "1")
+    ('x_value["1"]', 'term("my module", "1")')
+    """
+    return f'{module}["{term}"]' if module.isidentifier() else f'term("{module}", "{term}")'
 
 
 def _check(node: ast.expr, found: dict[tuple[str, str], None], text: str) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "FittedEquation",
     "FittedGroup",
     "design_of",
+    "equation_keys",
     "fitted_equation",
     "fitted_equations",
     "t_interval",
@@ -137,13 +138,34 @@ def fitted_equations(
     ConfigError
         An equation is not in the model, or the method gives no covariance of its effects.
     """
-    fixed = model.coefficients[model.coefficients["effect"] == "fixed"]
-    present = list(dict.fromkeys(zip(fixed["module"], fixed["sparse_term"], strict=True)))
+    fixed, present = _fixed(model), equation_keys(model)
     wanted = present if equations is None else [tuple(pair) for pair in equations]
     unknown = [pair for pair in wanted if pair not in present]
     if unknown:
         raise ConfigError("no such equation in the group model", got=unknown, allowed=present)
     return tuple(_fitted(model, fixed, str(module), str(term)) for module, term in wanted)
+
+
+def equation_keys(
+    model: FittedGroup, module: str | None = None, sparse_term: str | None = None
+) -> list[tuple[str, str]]:
+    """Return the equations (module, sparse_term) of a group model, all or those of a module or with a term.
+
+    Raises
+    ------
+    ConfigError
+        There is none.
+    """
+    fixed = _fixed(model)
+    present = list(dict.fromkeys(zip(fixed["module"], fixed["sparse_term"], strict=True)))
+    found = [key for key in present if module in (None, key[0]) and sparse_term in (None, key[1])]
+    if not found:
+        raise ConfigError("no such equation in the group model", got=(module, sparse_term), allowed=present)
+    return found
+
+
+def _fixed(model: FittedGroup) -> pd.DataFrame:
+    return model.coefficients[model.coefficients["effect"] == "fixed"]
 
 
 def fitted_equation(model: FittedGroup, module: str, sparse_term: str) -> FittedEquation:

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group.augment import augment
-from spicestat.group.fitted import FittedGroup, design_of, fitted_equation, table_of
+from spicestat.group.fitted import FittedGroup, design_of, equation_keys, fitted_equation, table_of
 from spicestat.group.marginal_means import marginal_means
 from spicestat.group.participants import align_people
 from spicestat.group.standardised import standardised_effects
@@ -124,9 +124,14 @@ def caterpillar_plot(
 
 
 def covariate_plot(
-    model: FittedGroup, covariate: str, module: str, sparse_term: str, *, at: dict[str, Any] | None = None
+    model: FittedGroup,
+    covariate: str | None = None,
+    module: str | None = None,
+    sparse_term: str | None = None,
+    *,
+    at: dict[str, Any] | None = None,
 ) -> Figure:
-    """Draw a coefficient against a covariate, with the group model's line and the band of its mean.
+    """Draw coefficients against a covariate, with the group model's line and the band of its mean.
 
     Points are the participants' own estimates with 95 % intervals. The line is the marginal mean: other factors
     averaged with equal weights, other numbers at their mean (or as in ``at``). For a factor it is a
@@ -136,10 +141,10 @@ def covariate_plot(
     ----------
     model : GroupResult
         From `spice_group`.
-    covariate : str
-        A covariate of the formula.
-    module, sparse_term : str
-        The equation.
+    covariate : str, optional
+        A covariate of the formula. Default: the first, as in R.
+    module, sparse_term : str, optional
+        The equation. Default: all, or all of a module or with a term, in one panel each.
     at : dict, optional
         Values of the other covariates.
 
@@ -148,50 +153,41 @@ def covariate_plot(
     ConfigError
         The covariate is not in the formula, or there is no such equation.
     """
-    equation = fitted_equation(model, module, sparse_term)
-    frame = design_of(model).frame
-    if frame is None or covariate not in frame.columns:
-        known = [] if frame is None else list(frame.columns)
-        raise ConfigError(f"'{covariate}' is not a covariate of the formula", allowed=", ".join(map(str, known)))
-    factor = covariate in design_of(model).levels
-    own = frame[covariate]
-    values = list(design_of(model).levels[covariate]) if factor else np.linspace(own.min(), own.max(), 80).tolist()
-    means = marginal_means(
-        model, covariate, at={**(at or {}), covariate: values}, type="response", equations=[equation.key]
-    ).frame
-    rows = _own_estimates(model, equation.key)
-    figure, axes = _panels(1, height=3.5, width=4.8)
-    axis = axes[0]
-    place = np.array([values.index(value) for value in own]) if factor else own.to_numpy(dtype="float64")
-    # participants of a factor's level stand side by side, in an even spread that is the same every time
-    place = place + (_spread_out(place) if factor else 0.0)
-    estimate, lower, upper = (rows[name].to_numpy() for name in ("estimate", "low", "high"))
-    certain: np.ndarray = np.isfinite(lower)
-    axis.vlines(place[certain], lower[certain], upper[certain], color=_LIGHT, linewidth=0.8, zorder=1)
-    axis.plot(place[certain], estimate[certain], "o", color=_GREY, markersize=3.5, zorder=2)
-    axis.plot(place[~certain], estimate[~certain], "o", color=_GREY, markersize=3.5, fillstyle="none", zorder=2)
-    mean, low, high = (means[name].to_numpy() for name in ("estimate", "conf_low", "conf_high"))
-    if factor:
-        beside = np.arange(len(values)) + 0.32
-        axis.vlines(beside, low, high, color=_BLUE, linewidth=1.8, zorder=3)
-        axis.plot(beside, mean, "D", color=_BLUE, markersize=5.5, zorder=4)
-        axis.set_xticks(range(len(values)), [str(value) for value in values])
-        axis.set_xlim(-0.5, len(values) - 0.4)
-    else:
-        axis.fill_between(values, low, high, color=_BLUE, alpha=0.2, linewidth=0, zorder=3)
-        axis.plot(values, mean, color=_BLUE, linewidth=1.8, zorder=4)
-    axis.set_ylim(*_limits(np.concatenate([estimate, lower, upper, low, high])))
-    axis.set_xlabel(covariate)
-    axis.set_ylabel(_broken(_label(module, sparse_term)))
-    shown = "mean" if factor else "line"
-    axis.set_title(f"Blue: {shown} of the group model, {100 * model.conf_level:g} % interval", fontsize=9, loc="left")
+    keys = equation_keys(model, module, sparse_term)
+    own = _covariate(model, covariate)
+    name = str(own.name)
+    levels = design_of(model).levels.get(name)
+    values = np.linspace(own.min(), own.max(), 80).tolist() if levels is None else list(levels)
+    means = marginal_means(model, name, at={**(at or {}), name: values}, type="response", equations=keys).frame
+    figure, axes = _panels(len(keys), height=3.5, width=4.8 if len(keys) == 1 else None)
+    for axis, key in zip(axes, keys, strict=True):
+        line = means[(means["module"] == key[0]) & (means["sparse_term"] == key[1])]
+        mean, low, high = (line[column].to_numpy() for column in ("estimate", "conf_low", "conf_high"))
+        rows = _own_estimates(model, key)
+        if levels is None:
+            _points(axis, own.to_numpy(dtype="float64"), rows)
+            axis.fill_between(values, low, high, color=_BLUE, alpha=0.2, linewidth=0, zorder=3)
+            axis.plot(values, mean, color=_BLUE, linewidth=1.8, zorder=4)
+        else:
+            place = np.array([values.index(value) for value in own])
+            # participants of a level stand side by side, in an even spread that is the same every time
+            _points(axis, place + _spread_out(place), rows)
+            _level_means(axis, values, mean, low, high)
+        axis.set_ylim(*_limits(np.concatenate([rows["estimate"], rows["low"], rows["high"], low, high])))
+        axis.set_xlabel(name)
+        axis.set_ylabel(_broken(_label(*key)))
+    shown = "line" if levels is None else "mean"
+    title = f"Blue: {shown} of the group model, {100 * model.conf_level:g} % interval"
+    axes[0].set_title(title, fontsize=9, loc="left")
     return figure
 
 
 def presence_plot(table: CoefficientTable, by: str | None = None, *, data: pd.DataFrame | None = None) -> Figure:
     """Draw the share of participants whose equation has each term, with 95 % Wilson intervals.
 
-    Terms that everybody has are left out, unless all terms are such.
+    Terms that everybody has are left out, unless all terms are such. A value that the structure keeps (coefficient 1)
+    is in the equation. The column ``inclusion_prob`` is not drawn: it is the probability that a term is estimated,
+    which a kept value is not.
 
     Parameters
     ----------
@@ -245,6 +241,33 @@ def _forest_panel(axis: Axes, rows: pd.DataFrame, position: Sequence[int]) -> No
             estimate[who], place[who], "o", color=colour, markersize=5.5, fillstyle=fill, markerfacecoloralt="white"
         )
     axis.plot(estimate[~known], place[~known], "x", color=_GREY, markersize=5)
+
+
+def _covariate(model: FittedGroup, name: str | None) -> pd.Series[Any]:
+    """Return the participants' values of the covariate to draw, by default the formula's first."""
+    frame = design_of(model).frame
+    if frame is None or frame.columns.empty:
+        raise ConfigError("the model has no covariate to plot coefficients against")
+    if name is not None and name not in frame.columns:
+        raise ConfigError(f"'{name}' is not a covariate of the formula", allowed=", ".join(map(str, frame.columns)))
+    return frame[name or frame.columns[0]]
+
+
+def _points(axis: Axes, place: np.ndarray, rows: pd.DataFrame) -> None:
+    """Draw participants' estimates with their intervals; open circles have none."""
+    estimate, lower, upper = (rows[name].to_numpy() for name in ("estimate", "low", "high"))
+    certain: np.ndarray = np.isfinite(lower)
+    axis.vlines(place[certain], lower[certain], upper[certain], color=_LIGHT, linewidth=0.8, zorder=1)
+    axis.plot(place[certain], estimate[certain], "o", color=_GREY, markersize=3.5, zorder=2)
+    axis.plot(place[~certain], estimate[~certain], "o", color=_GREY, markersize=3.5, fillstyle="none", zorder=2)
+
+
+def _level_means(axis: Axes, levels: list[Any], mean: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    beside = np.arange(len(levels)) + 0.32
+    axis.vlines(beside, low, high, color=_BLUE, linewidth=1.8, zorder=3)
+    axis.plot(beside, mean, "D", color=_BLUE, markersize=5.5, zorder=4)
+    axis.set_xticks(range(len(levels)), [str(level) for level in levels])
+    axis.set_xlim(-0.5, len(levels) - 0.4)
 
 
 def _caterpillar_panel(axis: Axes, centre: np.ndarray, error: np.ndarray) -> None:

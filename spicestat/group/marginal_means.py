@@ -13,6 +13,7 @@ import pandas as pd
 from spicestat.errors import ConfigError
 from spicestat.group.design import Design
 from spicestat.group.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, t_interval
+from spicestat.group.text_tables import equation_paragraphs, wrapped
 
 __all__ = ["MarginalMeans", "marginal_means", "reference_grid"]
 
@@ -54,6 +55,16 @@ class MarginalMeans:
     def tidy(self) -> pd.DataFrame:
         """Return a copy of the table."""
         return self.frame.copy()
+
+    def __repr__(self) -> str:
+        wanted = [*self.variables, *self.by]
+        what = f" of {' x '.join(wanted)}" if wanted else ""
+        scale = f" on the {self.type} scale" if any(own.link.name != "identity" for own in self.equations) else ""
+        return (
+            wrapped(f"Marginal means{what}{scale}, {100 * self.conf_level:g} % intervals")
+            + "\n\n"
+            + equation_paragraphs(self.frame, wanted, ["estimate", "std_error", "conf_low", "conf_high"])
+        )
 
 
 def marginal_means(

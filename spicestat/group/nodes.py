@@ -13,7 +13,16 @@ from spicestat.group.likelihood import ChoiceLikelihood
 from spicestat.group.links import Link
 from spicestat.group.modes import Modes, to_natural
 
-__all__ = ["Nodes", "Place", "Rule", "make_nodes", "quadratic_nodes", "quadrature_rule"]
+__all__ = [
+    "Nodes",
+    "Place",
+    "Rule",
+    "evaluated_nodes",
+    "log_normal_density",
+    "make_nodes",
+    "quadratic_nodes",
+    "quadrature_rule",
+]
 
 _PER_DIMENSION = {1: 15, 2: 9, 3: 5, 4: 4}
 _N_POSTERIOR, _N_GROUP = 1024, 512
@@ -123,10 +132,27 @@ class Place:
 def make_nodes(likelihood: ChoiceLikelihood, links: Sequence[Link], place: Place, rule: Rule) -> Nodes:
     """Evaluate P participants' likelihoods at a rule's points, placed at their posteriors."""
     theta, log_density = _placed(place, rule)
+    return evaluated_nodes(likelihood, links, theta, log_density - rule.log_weights)
+
+
+def evaluated_nodes(
+    likelihood: ChoiceLikelihood, links: Sequence[Link], theta: np.ndarray, log_density: np.ndarray
+) -> Nodes:
+    """Evaluate P participants' likelihoods at points (P, Q, d); points where one is not finite weigh nothing.
+
+    Parameters
+    ----------
+    likelihood : ChoiceLikelihood
+    links : sequence of Link, length d
+    theta : ndarray of shape (P, Q, d)
+        On the unconstrained scale.
+    log_density : ndarray of shape (P, Q)
+        Of what the points stand for, that is, a point's weight is one over it.
+    """
     with np.errstate(all="ignore"):
         natural = to_natural(links, theta)
         value = likelihood.log_likelihood(np.ascontiguousarray(natural.transpose(1, 0, 2))).T
-    log_weight = value + rule.log_weights - log_density
+        log_weight = value - log_density
     return Nodes(theta, np.where(np.isfinite(log_weight), log_weight, -np.inf))
 
 
@@ -147,7 +173,7 @@ def _placed(place: Place, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
     root = np.linalg.cholesky(place.covariance)
     if not rule.n_defensive:
         theta = place.mean[:, None, :] + rule.points @ root.transpose(0, 2, 1)
-        return theta, _log_normal(theta, place.mean, root)
+        return theta, log_normal_density(theta, place.mean, root)
     split = len(rule.points) - rule.n_defensive
     share = split / len(rule.points)
     root, group_root = _WIDER * root, np.linalg.cholesky(place.group_covariance)
@@ -159,11 +185,12 @@ def _placed(place: Place, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
         axis=1,
     )
     # multiple importance sampling: every point counts by the mixture of both distributions
-    own, group = _log_normal(theta, place.mean, root), _log_normal(theta, place.group_mean, group_root[None])
+    own = log_normal_density(theta, place.mean, root)
+    group = log_normal_density(theta, place.group_mean, group_root[None])
     return theta, np.logaddexp(np.log(share) + own, np.log1p(-share) + group)
 
 
-def _log_normal(theta: np.ndarray, mean: np.ndarray, root: np.ndarray) -> np.ndarray:
+def log_normal_density(theta: np.ndarray, mean: np.ndarray, root: np.ndarray) -> np.ndarray:
     """Log density (P, Q) of normal distributions with Cholesky factors ``root`` (P or 1, d, d)."""
     standard = (theta - mean[:, None, :]) @ np.linalg.inv(root).transpose(0, 2, 1)
     log_scale = np.sum(np.log(np.diagonal(root, axis1=1, axis2=2)), axis=1, keepdims=True)

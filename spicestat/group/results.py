@@ -21,6 +21,7 @@ from spicestat.group.inference import COLUMNS, GLANCE, SAMPLING, intervals
 from spicestat.group.marginal_means import MarginalMeans, marginal_means
 from spicestat.group.natural_scale import average_effects
 from spicestat.group.standardised import standardised_effects
+from spicestat.group.text_tables import equation_paragraphs, wrapped
 from spicestat.tables import write_table
 
 if TYPE_CHECKING:
@@ -216,7 +217,8 @@ class GroupResult:
         Parameters
         ----------
         kind : {"forest", "caterpillar", "covariate"}, default "forest"
-            Standardised effects; participants in order; coefficients against ``covariate=``.
+            Standardised effects; participants in order; coefficients against ``covariate=``,
+            by default the formula's first.
         **options
             Of `group_plots.forest_plot`, `group_plots.caterpillar_plot` or `group_plots.covariate_plot`.
 
@@ -254,8 +256,40 @@ class GroupResult:
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        shown = f"GroupResult({self.method}, {self.formula!r}: {len(self._equations())} equation terms"
-        return shown + (", inference withheld)" if self.glance_frame["withheld"].any() else ")")
+        frame = self.tidy()
+        # a posterior has no p-values
+        p_values = ["p_value", "p_adjusted"] if frame["p_value"].notna().any() else []
+        lines = [
+            wrapped(f"Group model {self.formula}, method {self.method}"),
+            wrapped(f"{self._people()}, {100 * self.conf_level:g} % intervals" + self._adjustment(p_values)),
+            *map(wrapped, self._warnings()),
+            "",
+            equation_paragraphs(frame, ["term"], ["estimate", "conf_low", "conf_high", *p_values]),
+        ]
+        return "\n".join(lines)
+
+    def _people(self) -> str:
+        if self.table is None:
+            return f"{_span(self.glance_frame['nobs'])} observations"
+        return f"{_span(len(self.table.participants) - self.glance_frame['n_excluded'])} participants"
+
+    def _adjustment(self, p_values: list[str]) -> str:
+        return f", p-values adjusted by {self.adjust}" if p_values else ""
+
+    def _warnings(self) -> list[str]:
+        """Return what stands above the table: what is withheld, not converged or left out."""
+        glance, found = self.glance_frame, []
+        if glance["withheld"].any():
+            share = 100 * glance["share_unidentified"].max()
+            found.append(
+                f"p-values and intervals are withheld (-): up to {share:.0f} % of the participants have no identified "
+                "estimate"
+            )
+        if not glance["converged"].all():
+            found.append("Not converged: see the column `converged` of glance()")
+        if len(self.skipped):
+            found.append(f"Left out: {len(self.skipped)} equation terms, see .skipped")
+        return found
 
     def _intervals(self, conf_level: float) -> tuple[np.ndarray, np.ndarray]:
         """Intervals of all rows at another level, the method's own where it has some."""

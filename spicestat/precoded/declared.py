@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -135,23 +135,31 @@ class ModelDeclaration:
         self._check_names()
         for module in self.modules:
             self._check_module(module)
-        for target in self._state_names:
-            self._check_cells(target)
+        self._check_cells()
         self._check_choices()
 
-    @property
+    # kept, as a network asks on every trial
+    @cached_property
     def _state_names(self) -> tuple[str, ...]:
         return tuple(dict(self.states))
 
-    @property
-    def signals(self) -> dict[str, str]:
+    @cached_property
+    def signals(self) -> Mapping[str, str]:
         """What modules may name as input, and the term that it becomes."""
         return {
             **{signal: signal for signal in (*_SIGNALS, *(f"c_{column}" for column in self.inputs))},
             **{state: f"c_{state.removeprefix('x_')}" for state in self._state_names},
         }
 
-    @property
+    @cached_property
+    def covered(self) -> Mapping[str, tuple[Cells, ...]]:
+        """Which cells of a state its modules update, one after another."""
+        return {
+            state: tuple(module.cells for module in self.modules if module.target == state)
+            for state in self._state_names
+        }
+
+    @cached_property
     def visible(self) -> tuple[str, ...]:
         """States that the choices are made of."""
         return tuple(state for state in self._state_names if state not in self.hidden)
@@ -215,15 +223,15 @@ class ModelDeclaration:
         if module.kind == "rate":
             _check_known(f"`toward` of '{module.name}'", [module.toward], list(self.signals))
 
-    def _check_cells(self, target: str) -> None:
+    def _check_cells(self) -> None:
         """Refuse two modules that would both set a value."""
-        given = [module.cells for module in self.modules if module.target == target]
-        if len(given) > 1 and sorted(given) != ["chosen", "not_chosen"]:
-            raise ConfigError(
-                f"several modules update the same values of '{target}'",
-                got=given,
-                allowed="one module, or one for the chosen action and one for the others",
-            )
+        for target, given in self.covered.items():
+            if len(given) > 1 and sorted(given) != ["chosen", "not_chosen"]:
+                raise ConfigError(
+                    f"several modules update the same values of '{target}'",
+                    got=list(given),
+                    allowed="one module, or one for the chosen action and one for the others",
+                )
 
     def _check_choices(self) -> None:
         shadowed = sorted(set(self.hidden) & set(self.betas or ()))
@@ -289,10 +297,10 @@ class DeclaredModel(ParticipantModel):
             if rate is not None:
                 rates[module.name] = rate
         for target, value in after.items():
-            covered = [module.cells for module in self.declaration.modules if module.target == target]
-            if covered == ["chosen"]:
+            covered = self.declaration.covered[target]
+            if covered == ("chosen",):
                 after[target] = value + (1 - action) * self.state[target]
-            elif covered == ["not_chosen"]:
+            elif covered == ("not_chosen",):
                 after[target] = value + action * self.state[target]
         self.state = {**self.state, **after, **rates}
 

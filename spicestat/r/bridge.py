@@ -10,7 +10,6 @@ import importlib
 import platform
 from collections.abc import Mapping
 from importlib import metadata
-from inspect import signature
 from typing import Any
 
 from spicestat.r.columns import Table, decode_table
@@ -63,7 +62,7 @@ def fit(table: Table | str, options: Mapping[str, Any], progress: Progress | Non
         engine = fit_engine()
         settings = dict(options)
         folder = settings.pop("folder")
-        check_settings("spice_fit", settings, signature(engine.spice_fit).parameters)
+        check_settings("spice_fit()", settings, engine.spice_fit)
         if "model" in settings:
             settings["model"] = as_model(settings["model"])
         if "people" in settings:

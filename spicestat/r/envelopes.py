@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 from spicestat.errors import ConfigError, SpicestatError
@@ -49,8 +50,8 @@ def enveloped(work: Callable[[], Any]) -> Envelope:
     return {**outcome, "warnings": _listed(caught)}
 
 
-def check_settings(function: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse a setting that a function does not have, as a user's error; Python's TypeError is one of the caller.
+def check_settings(what: str, given: Iterable[str], *functions: Callable[..., Any]) -> None:
+    """Refuse a setting that no function has, as a user's error; Python's TypeError is one of the caller.
 
     Raises
     ------
@@ -59,16 +60,16 @@ def check_settings(function: str, given: Iterable[str], known: Iterable[str]) ->
 
     Examples
     --------
-    >>> check_settings("spice_fit", ["epochs"], ["epochs", "model"])
+    >>> check_settings("pow()", ["exp"], pow)
     """
-    names = list(known)
+    names = [name for function in functions for name in signature(function).parameters]
     unknown = [name for name in given if name not in names]
     if unknown:
         similar = get_close_matches(unknown[0], names, n=1)
         raise ConfigError(
-            f"{function}() has no such setting",
+            f"{what} has no such setting",
             got=unknown[0],
-            do=f"did you mean '{similar[0]}'?" if similar else "see the function's help page for those it has",
+            do=f"did you mean '{similar[0]}'?" if similar else "see the help page for those it has",
         )
 
 

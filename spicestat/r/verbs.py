@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import pandas as pd
 
 from spicestat.errors import ConfigError
 from spicestat.r.columns import Table
-from spicestat.r.envelopes import Envelope, enveloped
+from spicestat.r.envelopes import Envelope, check_settings, enveloped
 from spicestat.r.own_symbols import load_torch
 from spicestat.r.sent_results import encoded, fit_engine, fit_tables, received_table
+from spicestat.trials import read_trials
 
 __all__ = ["compare", "power", "predict", "reliability", "simulate", "simulate_fit", "update"]
 
@@ -50,12 +52,12 @@ def simulate(options: Mapping[str, Any]) -> Envelope:
     def work() -> dict[str, Any]:
         engine = importlib.import_module("spicestat.simulate")
         settings = dict(options)
+        check_settings("spice_simulate()", settings, engine.simulate_cohort)
         changed = settings.pop("parameters", {})
-        parameters = {**engine.DEFAULT_PARAMETERS}
-        for name, values in changed.items():
-            parameters[name] = _called(f"`{name}`", engine.Parameter, dict(values))
-        environment = _environment(settings.pop("environment", None))
-        cohort = engine.simulate_cohort(parameters=parameters, environment=environment, **settings)
+        made = {name: _made(f"the parameter '{name}'", engine.Parameter, values) for name, values in changed.items()}
+        settings["parameters"] = {**engine.DEFAULT_PARAMETERS, **made}
+        settings["environment"] = _environment(settings.get("environment"))
+        cohort = engine.simulate_cohort(**settings)
         return encoded({"trials": cohort.trials, "people": cohort.people, "truth": cohort.truth})
 
     return enveloped(work)
@@ -79,6 +81,7 @@ def simulate_fit(folder: str, options: Mapping[str, Any]) -> Envelope:
     """
 
     def work() -> dict[str, Any]:
+        check_settings("simulate()", options, _played)
         fit = fit_engine().load_fit(folder)
         return encoded({"trials": _played(fit, **dict(options))})
 
@@ -93,7 +96,7 @@ def _played(
     n_trials: int | None = None,
     n_blocks: int | None = None,
 ) -> pd.DataFrame:
-    play = importlib.import_module("spicestat.equations.playing").simulate_model
+    play = _engine("equations.playing").simulate_model
     blocks = fit.trials.blocks
     n_blocks = n_blocks or _most_common(blocks.groupby("participant").size())
     n_trials = n_trials or _most_common(blocks["n_trials"])
@@ -126,8 +129,9 @@ def predict(folder: str, table: Table | str | None, options: Mapping[str, Any]) 
     """Run `spicestat.choice_predictions.predict_choices` on a fit folder; the value has the table ``predictions``."""
 
     def work() -> dict[str, Any]:
+        run = _engine("choice_predictions").predict_choices
+        check_settings("predict()", options, run, read_trials)
         fit = fit_engine().load_fit(folder)
-        run = importlib.import_module("spicestat.choice_predictions").predict_choices
         found = run(fit, None if table is None else received_table(table), **dict(options))
         return {**encoded({"predictions": found}), "actions": [str(label) for label in fit.trials.actions]}
 
@@ -144,10 +148,11 @@ def update(folder: str, table: Table | str, options: Mapping[str, Any]) -> Envel
     def work() -> dict[str, Any]:
         settings = dict(options)
         target = settings.pop("folder")
+        run = _engine("updating").spice_update
+        check_settings("spice_update()", settings, run, read_trials)
         if "people" in settings:
             settings["people"] = received_table(settings["people"])
         fit = fit_engine().load_fit(folder)
-        run = importlib.import_module("spicestat.updating").spice_update
         updated = run(fit, received_table(table), **settings)
         updated.save(target)
         return fit_tables(updated)
@@ -162,8 +167,10 @@ def compare(folders: Mapping[str, str], options: Mapping[str, Any]) -> Envelope:
     """
 
     def work() -> dict[str, Any]:
+        run = _engine("compare").spice_compare
+        check_settings("spice_compare()", options, run)
         fits = {str(name): fit_engine().load_fit(folder) for name, folder in folders.items()}
-        result = importlib.import_module("spicestat.compare").spice_compare(fits, **dict(options))
+        result = run(fits, **dict(options))
         return encoded(
             {
                 "models": result.table,
@@ -195,7 +202,7 @@ def power(folder: str, options: Mapping[str, Any]) -> Envelope:
             settings["group"] = run(fit, **dict(settings.pop("population")))
         settings["environment"] = _environment(settings.get("environment"))
         coefficient = tuple(settings.pop("coefficient"))
-        result = importlib.import_module("spicestat.power").spice_power(fit, coefficient, **settings)
+        result = _engine("power").spice_power(fit, coefficient, **settings)
         return encoded({"designs": result.table, "studies": result.studies, "glance": result.glance()})
 
     return enveloped(work)
@@ -210,12 +217,13 @@ def reliability(folder: str, options: Mapping[str, Any]) -> Envelope:
 
     def work() -> dict[str, Any]:
         settings = dict(options)
+        run = _engine("reliability").spice_reliability
+        check_settings("spice_reliability()", settings, run)
         fit = fit_engine().load_fit(folder)
         sessions = settings.get("sessions")
         if isinstance(sessions, Mapping):
             labels = set(fit.trials.blocks["label"].tolist())
             settings["sessions"] = _session_of_block(labels, sessions["block"], sessions["session"])
-        run = importlib.import_module("spicestat.reliability").spice_reliability
         return encoded({"reliability": run(fit, **settings)})
 
     return enveloped(work)
@@ -231,6 +239,12 @@ def _session_of_block(labels: set[Any], blocks: Sequence[Any], sessions: Sequenc
     """
     own = {str(label): label for label in labels}
     return {own.get(str(block), block): session for block, session in zip(blocks, sessions, strict=True)}
+
+
+def _engine(module: str) -> Any:
+    """Import a module of the engine, and torch before it, in the way that keeps R's BLAS out."""
+    load_torch()
+    return importlib.import_module(f"spicestat.{module}")
 
 
 def _environment(sent: Mapping[str, Any] | None) -> Any:
@@ -249,12 +263,17 @@ def _environment(sent: Mapping[str, Any] | None) -> Any:
     if kind not in _TASKS:
         raise ConfigError("unknown kind of task", got=kind, allowed=", ".join(_TASKS))
     task = getattr(importlib.import_module("spicestat.simulate"), _TASKS[kind])
-    return _called(f"the task '{kind}'", task, settings)
+    return _made(f"the task '{kind}'", task, settings)
 
 
-def _called(what: str, make: Callable[..., Any], settings: dict[str, Any]) -> Any:
-    """Call with settings from R; a name that does not fit is the user's mistake and no bug."""
-    try:
-        return make(**settings)
-    except TypeError as error:
-        raise ConfigError(f"{what} cannot be made of these settings: {error}", got=", ".join(settings)) from error
+def _made(what: str, kind: Callable[..., Any], settings: Mapping[str, Any]) -> Any:
+    """Make something of settings from R; one too many or too few is the user's mistake and no bug."""
+    check_settings(what, settings, kind)
+    missing = [
+        name
+        for name, parameter in signature(kind).parameters.items()
+        if parameter.default is parameter.empty and name not in settings
+    ]
+    if missing:
+        raise ConfigError(f"{what} lacks a setting", got=", ".join(settings) or "none", do=f"set `{missing[0]}`")
+    return kind(**settings)

@@ -13,10 +13,10 @@ from spicestat.errors import ConfigError, ConvergenceWarning
 from spicestat.group import bayes
 from spicestat.group.bayes import Settings, estimate, sample_on_mixture
 from spicestat.group.bayes_approximation import approximate_likelihoods, compare_likelihoods
-from spicestat.group.bayes_nodes import Place
 from spicestat.group.bayes_scaling import make_scaling
 from spicestat.group.design import build_design
 from spicestat.group.links import find_link
+from spicestat.group.nodes import Place
 from spicestat.group.problem import Equation, GroupProblem
 
 pytest.importorskip("numpyro")

@@ -100,6 +100,22 @@ def test_covariate_plot_draws_the_marginal_means(group):
         covariate_plot(group, "sex", *KEY)
 
 
+def test_covariate_plot_draws_everything_against_the_first_covariate_by_default(cohort):
+    table, people = cohort(terms=("reward", "1"))
+    group = spice_group(table, "~ diagnosis + age", data=people)
+    figure = group.plot("covariate")
+    assert [axis.get_ylabel() for axis in figure.axes] == ["x_value: reward", "x_value: constant"]
+    assert {axis.get_xlabel() for axis in figure.axes} == {"diagnosis"}
+    (axis,) = group.plot("covariate", covariate="age", sparse_term="1").axes
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("age", "x_value: constant")
+    (alone,) = covariate_plot(group, "age", "x_value", "1").axes
+    np.testing.assert_array_equal(axis.lines[-1].get_ydata(), alone.lines[-1].get_ydata())
+    with pytest.raises(ConfigError, match="no such equation"):
+        group.plot("covariate", module="x_other")
+    with pytest.raises(ConfigError, match="no covariate"):
+        spice_group(table, "~ 1", data=people).plot("covariate")
+
+
 def test_presence_bars_are_the_shares_of_participants(cohort):
     table, people = cohort(terms=("reward", "1", "x_value"))
     table["selected"] = np.concatenate([np.arange(24) < 6, np.ones(24, bool), np.arange(24) % 2 == 0])
@@ -121,6 +137,17 @@ def test_presence_bars_are_the_shares_of_participants(cohort):
         presence_plot(made, "age")
     with pytest.raises(ConfigError, match="not a covariate"):
         presence_plot(made, "sex")
+
+
+def test_kept_values_are_present_whatever_the_probability_that_they_are_estimated(cohort):
+    """Own states kept by everybody say nothing about who has which term, so they are not drawn."""
+    table, people = cohort(terms=("reward", "x_value"))
+    kept = table["term"] == "x_value"
+    table["selected"] = kept | (np.arange(len(table)) % 2 == 0)
+    table["inclusion_prob"] = np.where(kept, 0.15, 0.5)
+    table.loc[kept, ["estimate", "std_error"]] = 1.0, np.nan
+    (axis,) = presence_plot(CoefficientTable.from_frame(table, None, people)).axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["x_value: reward"]
 
 
 def test_figures_can_be_drawn_and_leave_the_styles_alone(group, tmp_path):

@@ -76,9 +76,34 @@ def test_summary_and_repr(cohort):
     frame, people = cohort(terms=TERMS)
     frame.loc[frame["term"] == "1", ["estimate", "std_error"]] = [1.0, np.nan]
     result = spice_group(frame, "~ age", data=people)
-    assert repr(result) == "GroupResult(meta, '~ age': 2 equation terms)"
+    frame = result.tidy()
+    assert repr(result).split("\n")[:6] == [
+        "Group model ~ age, method meta",
+        "24 participants, 95 % intervals, p-values adjusted by BH",
+        "Left out: 1 equation terms, see .skipped",
+        "",
+        "x_value / reward:",
+        "  term         estimate  conf_low  conf_high  p_value  p_adjusted",
+    ]
+    last = repr(result).split("\n")[-1].split()
+    assert last[0] == "age"
+    np.testing.assert_allclose(
+        np.array(last[1:4], dtype=float),
+        frame.loc[frame["term"] == "age", ["estimate", "conf_low", "conf_high"]].iloc[-1],
+        rtol=0.01,
+    )
     for words in ("Group model ~ age", "24 observations", "reward", "age", "sd__(Intercept)", "Left out: x_value / 1"):
         assert words in result.summary()
+
+
+def test_what_is_printed_fits_a_terminal(cohort):
+    frame, people = cohort(terms=TERMS)
+    frame["module"] = "x_learning_rate_of_rewards_that_were_not_chosen"
+    result = spice_group(frame, "~ age * diagnosis + np.log(age)", data=people)
+    for shown in (result, result.marginal_means("diagnosis", by="age", at={"age": [20, 30.5]})):
+        assert max(map(len, repr(shown).split("\n"))) <= 80
+    means = result.marginal_means(equations=[("x_learning_rate_of_rewards_that_were_not_chosen", "reward")])
+    assert repr(means).split("\n")[-1].split()[0] == f"{means.frame['estimate'][0]:#.3g}"
 
 
 @pytest.mark.parametrize("name", ["group.csv", "group.tsv.gz", "group.parquet"])

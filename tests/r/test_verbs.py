@@ -64,6 +64,29 @@ def test_mistakes_in_tasks_and_parameters_are_config_errors(options: dict[str, A
     assert bridge.simulate(options)["code"] == "config"
 
 
+def test_a_task_without_what_it_needs_says_what() -> None:
+    envelope = bridge.simulate({"environment": {"kind": "drift"}})
+    assert envelope["code"] == "config"
+    assert "the task 'drift'" in envelope["message"] and "`sigma`" in envelope["message"]
+
+
+def test_misspelt_settings_are_the_users_error_in_every_verb(folders: dict[str, str]) -> None:
+    one, trials = folders["learning_rate"], encode_table(COHORT.trials)
+    design = {"effect": 0.1, "n_participants": 8, "n_trials": 60, "coefficient": ["x_learning_rate_reward", "1"]}
+    answers = [
+        (bridge.simulate({"n_participant": 3}), "n_participants"),
+        (bridge.simulate_fit(one, {"environment": TASK, "n_simulation": 2, "seed": 1}), "n_simulations"),
+        (bridge.predict(one, None, {"unsen": "typical"}), "unseen"),
+        (bridge.update(one, trials, {"folder": "nowhere", "partcipant": "id"}), "participant"),
+        (bridge.compare(folders, {"criterium": "aic"}), "criterion"),
+        (bridge.power(one, {**design, "environment": TASK, "n_simulation": 2}), "no such setting"),
+        (bridge.reliability(one, {"method": "model"}), "methods"),
+    ]
+    for envelope, meant in answers:
+        assert envelope["code"] == "config", envelope
+        assert meant in envelope["message"]
+
+
 def test_a_fit_plays_with_its_own_labels(folders: dict[str, str], fit: SpiceFit) -> None:
     options = {"environment": TASK, "n_simulations": 2, "seed": 3}
     played = table(bridge.simulate_fit(folders["learning_rate"], options), "trials")
