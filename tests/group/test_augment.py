@@ -1,5 +1,6 @@
 """What tests/reference/test_group_results.py does not compare with R."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -79,19 +80,17 @@ def test_with_a_link_estimates_are_moved_to_its_scale(cohort):
 
 
 def test_a_model_of_two_parts_shows_its_magnitudes(cohort):
-    """Presence is a model of its own; a term that can only be there or not is shown as such."""
-    table, people = cohort()
-    table["selected"] = np.arange(24) % 3 > 0
-    settings = {"data": people, "max_unidentified": 1.0}
-    with pytest.warns(ExclusionWarning):
-        magnitudes = augment(spice_group(table, "~ age", method="meta", **settings))
-    with pytest.warns(ExclusionWarning):
-        both = augment(spice_group(table, "~ age", method="hurdle", **settings))
-    pd.testing.assert_frame_equal(both, magnitudes)
-    # nobody's size is known
-    unknown = table.assign(std_error=np.nan)
-    presence = augment(spice_group(unknown, "~ age", method="presence", **settings))
-    with pytest.warns(ExclusionWarning):
-        alone = augment(spice_group(unknown, "~ age", method="hurdle", **settings))
-    pd.testing.assert_frame_equal(alone, presence)
-    assert set(presence["observed"]) == {0.0, 1.0}
+    """A term whose size is known for nobody shows who has it."""
+    table, people = cohort(terms=("reward", "1"))
+    table["selected"] = np.arange(len(table)) % 3 > 0
+    table.loc[table["term"] == "1", "std_error"] = np.nan
+    frames = {}
+    for method in ("meta", "presence", "hurdle"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExclusionWarning)
+            group = spice_group(table, "~ age", data=people, method=method, max_unidentified=1.0)
+        frames[method] = {key: own.reset_index(drop=True) for key, own in augment(group).groupby("sparse_term")}
+    assert set(frames["meta"]) == {"reward"}
+    pd.testing.assert_frame_equal(frames["hurdle"]["reward"], frames["meta"]["reward"])
+    pd.testing.assert_frame_equal(frames["hurdle"]["1"], frames["presence"]["1"])
+    assert set(frames["hurdle"]["1"]["observed"]) == {0.0, 1.0}
