@@ -64,7 +64,9 @@ install-r: setup-python setup-r $(R_LIBRARY)/.installed ## Install the R package
 
 $(R_LIBRARY)/.installed: $(R_SOURCES)
 	@mkdir -p $(R_LIBRARY)
-	R CMD INSTALL --no-multiarch --library=$(R_LIBRARY) r-package
+	@rm -f build/spicestat_*.tar.gz
+	cd build && R CMD build ../r-package
+	R CMD INSTALL --no-multiarch --library=$(R_LIBRARY) build/spicestat_*.tar.gz
 	@touch $@
 
 document-r: setup-r ## Write NAMESPACE and man/ from the roxygen comments

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from spicestat.equations.criteria import Arbiter
 from spicestat.equations.equation_set import FREE
 from spicestat.equations.prior import weak_prior
 from spicestat.equations.refit import refit
-from spicestat.errors import ConfigError, DataError, ExclusionWarning
+from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
 from spicestat.fit import SpiceFit
 from spicestat.group.model_comparison import ModelSelection, compare_models
 
@@ -149,10 +148,9 @@ def spice_compare(
     used = np.isfinite(values).all(axis=1) & (n_trials[:, 0] > 0)
     excluded = tuple(label for label, kept in zip(first.trials.participants, used, strict=True) if not kept)
     if excluded:
-        warnings.warn(
+        warn_user(
             f"{len(excluded)} of {len(used)} participants are left out, as a model has no evidence for them",
             ExclusionWarning,
-            stacklevel=2,
         )
     if not used.any():
         raise DataError("no participant has evidence of all models", do="use criterion='bic'")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
+from pathlib import Path
+
 __all__ = [
     "ColumnError",
     "ConfigError",
@@ -22,7 +27,10 @@ __all__ = [
     "SpicestatWarning",
     "StorageError",
     "SuspiciousDataWarning",
+    "warn_user",
 ]
+
+_PACKAGE = str(Path(__file__).parent) + os.sep
 
 
 class SpicestatError(Exception):
@@ -167,3 +175,19 @@ class ScaleWarning(SpicestatWarning):
     """Numbers are on a scale far from the one that the models are built for; nothing was rescaled."""
 
     code = "scale"
+
+
+def warn_user(message: str, category: type[SpicestatWarning]) -> None:
+    """Warn, pointing at the line outside of spicestat that led here, however deep in the package this is.
+
+    Examples
+    --------
+    >>> with warnings.catch_warnings(record=True, action="always") as caught:
+    ...     warn_user("3 rows were left out.", ExclusionWarning)
+    >>> caught[0].category.code, "spicestat" in Path(caught[0].filename).parts
+    ('exclusion', False)
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

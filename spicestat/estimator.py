@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from spicestat.equations.sparse import OPTIMIZERS
 from spicestat.equations.trajectories import record_trajectories
 from spicestat.equations.tuned import tune_sparse
 from spicestat.equations.typical import use_typical_embedding, with_typical_equations
-from spicestat.errors import ConfigError, ConvergenceWarning, DataError
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, warn_user
 from spicestat.fitted_estimator import ArrayLike, FittedSpice, sequences
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig
@@ -299,11 +298,10 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         present = found.refit.n_trials > 0
         unfinished = int((present & (~found.refit.converged | found.refit.unidentified)).sum())
         if unfinished:
-            warnings.warn(
+            warn_user(
                 f"{unfinished} of {int(present.sum())} participants have no identified estimate "
                 "(see the columns 'converged' and 'at_bound'); their standard errors are missing.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return self
 

@@ -15,7 +15,7 @@ from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.refit import RefitResult, refit
 from spicestat.equations.typical import with_typical_equations
-from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning, warn_user
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import SpiceFit, assemble_fit
 from spicestat.models.modules import EnsembleEmbedding
@@ -184,11 +184,10 @@ def estimated_on(
     estimator.adopt_refit(with_typical_equations(found))
     lost = int((~found.converged | found.unidentified).sum())
     if lost:
-        warnings.warn(
+        warn_user(
             f"{lost} of {len(found.converged)} participants have no identified estimate on {where} "
             "(see the columns 'converged' and 'at_bound'); their standard errors are missing.",
             ConvergenceWarning,
-            stacklevel=3,
         )
     fit = assemble_fit(table, data, estimator, model)
     return replace(fit, coefficients=replace(fit.coefficients, info={**fit.coefficients.info, **info}))

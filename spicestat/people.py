@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from spicestat.errors import CovariateError, ExclusionWarning
+from spicestat.errors import CovariateError, ExclusionWarning, warn_user
 from spicestat.labels import code_labels, labels_to_series
 from spicestat.tables import TableSource, first_rows, read_table, require_columns
 
@@ -125,7 +124,7 @@ def collect_covariates(
     own.insert(0, "participant", labels_to_series(labels))
     without_row = tuple(label for label, row in zip(labels, rows, strict=True) if table is not None and row < 0)
     if without_row:
-        warnings.warn(_without_row_message(without_row, len(labels)), ExclusionWarning, stacklevel=3)
+        warn_user(_without_row_message(without_row, len(labels)), ExclusionWarning)
     return Covariates(
         people=own,
         varying=tuple(name for name in varying if name not in offered),

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat.dataset import SequenceDataset
-from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning, warn_user
 from spicestat.fit import SpiceFit, spice_fit
 from spicestat.further_trials import estimated_on
 from spicestat.labels import labels_to_series
@@ -213,10 +213,9 @@ def _check_single(trials: TrialTable, single: np.ndarray, share: float, halve_si
     too_short = int((n_trials < 4).sum())
     if too_short:
         raise DataError(f"{too_short} single blocks have fewer than 4 trials and cannot be cut", do="leave them out")
-    warnings.warn(
+    warn_user(
         f"{count}; it was cut in two, and in the second piece learning starts from the initial values",
         SuspiciousDataWarning,
-        stacklevel=3,
     )
 
 

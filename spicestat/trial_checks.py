@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from spicestat.errors import ColumnError, ConfigError, DataError, SuspiciousDataWarning
+from spicestat.errors import ColumnError, ConfigError, DataError, SuspiciousDataWarning, warn_user
 from spicestat.labels import as_label, code_labels
 from spicestat.tables import check_numeric, first_rows, require_columns
 
@@ -121,11 +120,10 @@ def _warn_of_unrewarded(choice: Codes, reward: npt.NDArray[np.float64], actions:
     chosen = np.bincount(choice[choice >= 0], minlength=len(actions))
     seen = np.bincount(choice[(choice >= 0) & ~np.isnan(reward)], minlength=len(actions))
     for code in np.flatnonzero((chosen > 0) & (seen == 0) & seen.any()).tolist():
-        warnings.warn(
+        warn_user(
             f"none of the {chosen[code]} trials with choice {actions[code]!r} has a reward. If this label marks a "
             "missed trial, make these choices missing",
             SuspiciousDataWarning,
-            stacklevel=4,
         )
 
 
@@ -185,11 +183,10 @@ def code_times(frame: pd.DataFrame, column: str | None, choice: Codes) -> npt.ND
             do="if these are milliseconds, divide them by 1000",
         )
     if (times > LONGEST_SECONDS).any():
-        warnings.warn(
+        warn_user(
             f"some response times in column '{column}' are above {LONGEST_SECONDS:g} seconds: "
             f"{first_rows(frame, times > LONGEST_SECONDS, [column])}. If they are mistakes, make them missing",
             SuspiciousDataWarning,
-            stacklevel=3,
         )
     return times
 

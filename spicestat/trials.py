@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from spicestat.errors import ConfigError, DataError, ExclusionWarning, ScaleWarning
+from spicestat.errors import ConfigError, DataError, ExclusionWarning, ScaleWarning, warn_user
 from spicestat.people import collect_covariates
 from spicestat.tables import TableSource, check_numeric, read_table
 from spicestat.trial_checks import (
@@ -258,7 +257,7 @@ def _report_unusable(reasons: Mapping[int, str], participants: Sequence[Hashable
             allowed="at least 2 choices and 2 different actions per participant",
             do="drop these participants, or check the participant and choice columns",
         )
-    warnings.warn(f"{count} and are left out: {shown}", ExclusionWarning, stacklevel=3)
+    warn_user(f"{count} and are left out: {shown}", ExclusionWarning)
 
 
 def _recode(codes: Codes) -> Codes:
@@ -278,11 +277,10 @@ def _scale_rewards(
         record["reward_note"] = f"rewards were used as they are ({low:g} to {high:g})"
         if max(abs(low), abs(high)) > _LARGE_REWARD:
             record["reward_note"] += "; they are large, which makes learning-rate and value terms hard to compare"
-            warnings.warn(
+            warn_user(
                 f"rewards range from {low:g} to {high:g} and were not rescaled; models are built for rewards of "
                 "about 1. To mend it: divide them by a round number, or pass reward_scaling='minmax'",
                 ScaleWarning,
-                stacklevel=3,
             )
         return rewards, record
     if low == high:

@@ -19,3 +19,7 @@ for (readme in c("README.md", "r-package/README.md")) {
   stopifnot(nrow(effect) == 1, effect$conf.high < 0)
   cat(readme, ": R example passed\n", sep = "")
 }
+
+# vignettes that it names are installed
+installed <- utils::vignette(package = "spicestat")$results[, "Item"]
+stopifnot(setequal(installed, c("spicestat", "own-models")))

@@ -305,3 +305,12 @@ def test_ctrl_c_during_training_gives_a_fit(small_cohort):
     fit = fit_of(small_cohort.trials, epochs=50, progress=progress)
     assert fit.glance()["stopped"].item() == "interrupted"
     assert fit.glance()["epochs"].item() == 2
+
+
+def test_warnings_point_at_the_line_that_asked_for_the_fit():
+    """Not at a line of spicestat, however deep the warning comes from."""
+    trials = simulate_cohort(3, 30, n_blocks=1, seed=1).trials
+    # the first participant has a single trial
+    with pytest.warns(ExclusionWarning, match="participant") as caught:
+        spice_fit(trials.drop(index=range(1, 30)), model="rescorla_wagner", epochs=1)
+    assert [warning.filename for warning in caught] == [__file__] * len(caught)

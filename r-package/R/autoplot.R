@@ -112,11 +112,19 @@ presence_table <- function(table) {
     module = factor(plain_name(table$module[first]), unique(plain_name(table$module))),
     row = term_label(table$module[first], table$term[first]),
     share = number(function(part) mean(part$selected)),
-    inclusion = number(function(part) mean(part$inclusion_prob)),
+    inclusion = number(mean_inclusion),
     n = number(nrow)
   )
   rows$row <- factor(rows$row, rev(unique(rows$row)))
   cbind(rows, wilson(rows$share, rows$n))
+}
+
+#' Mean probability that a term is estimated; none where someone keeps a value,
+#' whose coefficient is 1 and not estimated
+#' @noRd
+mean_inclusion <- function(part) {
+  kept <- part$selected & is.na(part$std_error) & part$estimate == 1
+  if (any(kept)) NA_real_ else mean(part$inclusion_prob)
 }
 
 #' Wilson's 95 % interval of a share, which does not leave [0, 1]

@@ -1,8 +1,8 @@
 #' Print a fit or a group model
 #'
-#' A group model is shown with intervals and p-values in the width of the
-#' console; where there is no room for all columns, standard errors are left out
-#' first, and then the p-values before adjustment.
+#' Tables have the width of the console. Where there is no room for all columns
+#' of a group model, standard errors are left out first, and then the p-values
+#' before adjustment; of a fit, the median standard errors.
 #'
 #' @param x A [spice_fit()] or [spice_group()].
 #' @param ... Not used.
@@ -32,7 +32,21 @@ format.spice_fit <- function(x, ...) {
     },
     "",
     "Terms of the equations (mean and sd over the participants that have them):",
-    text_table(summary(x))
+    term_lines(summary(x))
+  )
+}
+
+#' Terms that somebody has as a table, those that nobody has in a sentence
+#' @noRd
+term_lines <- function(terms) {
+  absent <- terms$n.present == 0
+  left_out <- vapply(split_in_order(terms$term[absent], terms$component[absent]), paste, "", collapse = ", ")
+  c(
+    fitting_table(terms[!absent, ], "median.std.error"),
+    if (any(absent)) {
+      text <- paste0("In nobody's equation are, of ", paste0(names(left_out), ": ", left_out, collapse = "; "), ".")
+      strwrap(text, width = getOption("width"), exdent = 2)
+    }
   )
 }
 
@@ -79,7 +93,7 @@ format.spice_group <- function(x, ...) {
     skipped_line(x$skipped),
     effect_lines(table, x),
     if (length(x$messages) > 0) {
-      c("", strwrap(paste0("Note: ", x$messages), width = 95, exdent = 2))
+      c("", strwrap(paste0("Note: ", x$messages), width = getOption("width"), exdent = 2))
     },
     if (!is.null(x$fit)) c("", fit_line(x$fit))
   )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from spicestat.errors import ConfigError, ConvergenceWarning
+from spicestat.errors import ConfigError, ConvergenceWarning, warn_user
 from spicestat.group.bayes_approximation import approximate_likelihoods, compare_likelihoods
 from spicestat.group.bayes_density import density_size, on_mixture, unpack
 from spicestat.group.bayes_engine import load_arviz, load_jax, sample_chains
@@ -186,10 +185,9 @@ def _warn(compared: pd.DataFrame) -> None:
     poor = compared[~(compared["ess_share"] >= _MIN_ESS_SHARE)]
     if poor.empty:
         return
-    warnings.warn(
+    warn_user(
         f"the likelihood of {len(poor)} participants is approximated coarsely (effective share of draws "
         f"{poor['ess_share'].min():.2f}): {name_some(poor['participant'].tolist())}. Raise n_nodes and n_components, "
         "or use a simpler equation.",
         ConvergenceWarning,
-        stacklevel=4,
     )

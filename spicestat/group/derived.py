@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat.equations.coefficients import COLUMNS, CoefficientTable
-from spicestat.errors import ConfigError, DataError, ExclusionWarning
+from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
 from spicestat.group.design import name_some
 from spicestat.group.expressions import Expression, parse_expression, term_name
 from spicestat.group.fitted import FittedEquation, FittedGroup, fitted_equations, t_interval
@@ -251,10 +250,9 @@ def _quadratic(gradient: np.ndarray, covariance: np.ndarray) -> np.ndarray:
 def _warn_undefined(name: str, table: CoefficientTable, who: np.ndarray) -> None:
     if who.any():
         labels = [label for label, lacking in zip(table.participants, who, strict=True) if lacking]
-        warnings.warn(
+        warn_user(
             f"'{name}' is not defined for {len(labels)} of {len(who)} participants: {name_some(labels)}.",
             ExclusionWarning,
-            stacklevel=3,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +15,7 @@ from formulaic.errors import FormulaicError
 from formulaic.transforms import TRANSFORMS
 from formulaic.utils.variables import get_required_variables
 
-from spicestat.errors import CovariateError, DataError, ExclusionWarning, FormulaError
+from spicestat.errors import CovariateError, DataError, ExclusionWarning, FormulaError, warn_user
 
 __all__ = ["Design", "build_design", "design_rank", "formula_variables", "name_some"]
 
@@ -278,10 +277,8 @@ def _warn_missing(used: pd.DataFrame, variables: Sequence[str], labels: pd.Serie
     columns = [name for name in variables if missing[name].any()]
     who = labels[missing.any(axis=1).to_numpy()].tolist()
     lacking = " or ".join(map(repr, columns))
-    warnings.warn(
-        f"{len(who)} of {len(used)} participants lack {lacking} and are left out: {name_some(who)}.",
-        ExclusionWarning,
-        stacklevel=5,
+    warn_user(
+        f"{len(who)} of {len(used)} participants lack {lacking} and are left out: {name_some(who)}.", ExclusionWarning
     )
 
 

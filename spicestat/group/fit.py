@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,14 @@ import numpy as np
 import pandas as pd
 
 from spicestat.equations.coefficients import CoefficientTable, read_coefficients
-from spicestat.errors import ConfigError, ConvergenceWarning, DataError, IdentifiabilityWarning, NumericalError
+from spicestat.errors import (
+    ConfigError,
+    ConvergenceWarning,
+    DataError,
+    IdentifiabilityWarning,
+    NumericalError,
+    warn_user,
+)
 from spicestat.group.choices import with_choices
 from spicestat.group.design import Design, build_design
 from spicestat.group.inference import coefficient_table, glance_table
@@ -225,19 +231,18 @@ def _withheld(problem: GroupProblem, glance: pd.DataFrame) -> dict[tuple[str, st
 def _warn(glance: pd.DataFrame, max_unidentified: float) -> None:
     hidden = glance[glance["withheld"]]
     if len(hidden):
-        warnings.warn(
+        warn_user(
             f"p-values and intervals are withheld: {100 * hidden['share_unidentified'].max():.0f} % of the "
             "participants have an estimate at a bound, without convergence or without a standard error "
             f"(limit {100 * max_unidentified:g} %), and inference is not calibrated then. More trials per participant, "
             "a simpler equation or a hierarchical model would help.",
             IdentifiabilityWarning,
-            stacklevel=3,
         )
     stuck = glance[~glance["converged"]]
     if len(stuck):
         pairs = [(module, term) for module, term in zip(stuck["module"], stuck["sparse_term"], strict=True) if module]
         names = ", ".join(" / ".join(map(str, pair)) for pair in pairs) or "all terms"
-        warnings.warn(f"the group model did not converge for {names}.", ConvergenceWarning, stacklevel=3)
+        warn_user(f"the group model did not converge for {names}.", ConvergenceWarning)
 
 
 def _labelled(estimates: GroupEstimates) -> dict[tuple[str, str], pd.DataFrame]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from spicestat.errors import CovariateError, DataError, ExclusionWarning
+from spicestat.errors import CovariateError, DataError, ExclusionWarning, warn_user
 from spicestat.group.design import name_some
 from spicestat.tables import require_columns
 
@@ -78,11 +77,10 @@ def align_people(
             do="use the same labels in both tables",
         )
     if missing:
-        warnings.warn(
+        warn_user(
             f"{len(missing)} of {len(keys)} participants have no row in the covariate table and are left out: "
             f"{name_some(missing)}.",
             ExclusionWarning,
-            stacklevel=4,
         )
     aligned = people.iloc[[location[keys[index]] for index in positions]].reset_index(drop=True)
     aligned = aligned.drop(columns=[name for name in (column, "participant") if name in aligned.columns])

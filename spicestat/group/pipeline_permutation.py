@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +10,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from spicestat.errors import ConfigError, ConvergenceWarning, CovariateError, DataError, SpicestatError
+from spicestat.errors import ConfigError, ConvergenceWarning, CovariateError, DataError, SpicestatError, warn_user
 from spicestat.group.max_t import max_t_p_values, permutation_p_values
 from spicestat.group.rearrangements import Rearrangements, permutation_rows
 from spicestat.settings import whole_number
@@ -256,12 +255,12 @@ def _warn(found: Sequence[object], asked: int, interrupted: bool) -> None:
     failed = sum(values is None for values in found)
     if interrupted:
         message = f"interrupted after {len(found)} of {asked} permutations; the p-values rest on these."
-        warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        warn_user(message, ConvergenceWarning)
     if failed:
         message = (
             f"{failed} of {len(found)} permuted analyses failed and count as if they had found the largest effect."
         )
-        warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        warn_user(message, ConvergenceWarning)
 
 
 def _aligned(values: dict[tuple[Any, ...], float] | None, keys: list[tuple[Any, ...]]) -> np.ndarray:

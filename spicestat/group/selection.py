@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spicestat.equations.coefficients import CoefficientTable
-from spicestat.errors import ConfigError, DataError, ExclusionWarning
+from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
 from spicestat.group.design import Design, design_rank
 from spicestat.group.problem import Equation, Skipped
 
@@ -198,8 +197,4 @@ def _warn(reasons: Counter[str]) -> None:
         if _NOT_SELECTED in reasons
         else ""
     )
-    warnings.warn(
-        f"{reasons.total()} coefficients cannot enter the group model: {listed}.{advice}",
-        ExclusionWarning,
-        stacklevel=4,
-    )
+    warn_user(f"{reasons.total()} coefficients cannot enter the group model: {listed}.{advice}", ExclusionWarning)

@@ -82,6 +82,10 @@ test_that("the presence plot has the shares", {
   table <- presence_table(example_fit$coefficients)
   expect_equal(sum(table$share * table$n), sum(example_fit$coefficients$selected))
   expect_true(all(table$low <= table$share + 1e-12 & table$share <= table$high + 1e-12))
+  # the kept value of options not chosen is in everybody's equations, and not estimated
+  known <- presence_table(transform(example_fit$coefficients, inclusion_prob = 0.15))
+  expect_identical(sum(is.na(known$inclusion)), 1L)
+  expect_identical(known$share[is.na(known$inclusion)], 1)
   # prop.test() without correction has Wilson's interval
   expect_equal(unlist(wilson(0.25, 24)), stats::prop.test(6, 24, correct = FALSE)$conf.int[1:2], ignore_attr = TRUE)
 })
