@@ -72,7 +72,7 @@ def test_the_r_package_ships_vignettes_as_they_are_now(page):
     fingerprint = hashlib.md5(source.read_bytes(), usedforsecurity=False).hexdigest()
     text = page.read_text(encoding="utf-8")
     assert f"md5 {fingerprint} " in text
-    figures = re.findall(r"\]\((figures/[^)]+)\)", text)
+    figures = re.findall(r'src="(figures/[^"]+)"', text)
     assert figures
     assert [figure for figure in figures if not (page.parent / figure).is_file()] == []
 
