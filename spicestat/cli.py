@@ -138,6 +138,9 @@ def fit(
     scale_rewards: Annotated[bool, typer.Option(help="Scale rewards to 0-1 over all trials.")] = False,
     epochs: Annotated[int, typer.Option(help="Training epochs.")] = 300,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers.")] = 0,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Folder for the network's training; the same command goes on from there.")
+    ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
 ) -> None:
     """Fit an RNN, find the equations behind it, and estimate each participant's coefficients."""
@@ -145,7 +148,9 @@ def fit(
         from spicestat.fit import spice_fit
         from spicestat.storage import check_target
 
-        check_target(out)  # now, and not after minutes of fitting
+        # now, and not after minutes of fitting
+        check_target(out)
+        _check_apart(checkpoint, out)
         rewards = reward or ["reward"]
         with _progress(quiet) as progress:
             fitted = spice_fit(
@@ -164,10 +169,18 @@ def fit(
                 reward_scaling="minmax" if scale_rewards else None,
                 epochs=epochs,
                 seed=seed,
+                checkpoint=checkpoint,
                 progress=progress,
             )
         fitted.save(out)
         typer.echo(f"{fitted}\nsaved to {out}")
+
+
+def _check_apart(checkpoint: Path | None, out: Path) -> None:
+    """Refuse a checkpoint in the folder of the fit, which is written as a whole."""
+    inner = [] if checkpoint is None else [checkpoint.resolve(), *checkpoint.resolve().parents]
+    if out.resolve() in inner:
+        raise ConfigError("the checkpoint is in the folder of the fit", got=checkpoint, do="name another --checkpoint")
 
 
 def _group_source(path: Path, method: str | None) -> Any:

@@ -26,6 +26,7 @@ __all__ = [
     "SpicestatError",
     "SpicestatWarning",
     "StorageError",
+    "StorageWarning",
     "SuspiciousDataWarning",
     "warn_user",
 ]
@@ -175,6 +176,12 @@ class ScaleWarning(SpicestatWarning):
     """Numbers are on a scale far from the one that the models are built for; nothing was rescaled."""
 
     code = "scale"
+
+
+class StorageWarning(SpicestatWarning):
+    """A file that would have been of help later could not be written; the computation goes on."""
+
+    code = "storage"
 
 
 def warn_user(message: str, category: type[SpicestatWarning]) -> None:

@@ -98,6 +98,9 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         What `predict` and `score` do for participants without training data: refuse, or use the mean
         embedding and the median coefficients of the most frequent structure (for cross-validation over
         participants).
+    checkpoint : str or Path, optional
+        Folder for the state of the network's training. An interrupted fit that is called again goes on from
+        there, and a finished network is not trained again; see `train`. One folder for one fit.
     save_path_rnn, save_path_spice : str, optional
         Files to write after fitting, as `save_spice` does.
     device : str, default "cpu"
@@ -176,6 +179,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         spice_stability: float = 0.5,
         spice_participant_id: int | None = None,
         unseen_participants: Literal["error", "typical"] = "error",
+        checkpoint: str | Path | None = None,
         save_path_rnn: str | Path | None = None,
         save_path_spice: str | Path | None = None,
         device: str | torch.device = "cpu",
@@ -214,6 +218,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         self.spice_stability = spice_stability
         self.spice_participant_id = spice_participant_id
         self.unseen_participants = unseen_participants
+        self.checkpoint = checkpoint
         self.save_path_rnn = save_path_rnn
         self.save_path_spice = save_path_spice
         self.device = device
@@ -274,6 +279,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
             training,
             None if held_out is None else held_out.to(device=device),
             report,
+            self.checkpoint,
         )
         model = model.to("cpu")
         use_typical_embedding(model, data)

@@ -175,6 +175,7 @@ def spice_fit(
     n_members: int = 1,
     seed: int = 0,
     device: str = "cpu",
+    checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> SpiceFit:
     """Fit an RNN to trials, find the equations behind it, and estimate every participant's coefficients.
@@ -205,6 +206,10 @@ def spice_fit(
         hidden size 8, the model's embedding size, dropout .1, 1 member, "cpu".
     seed : int, default 0
         The same seed, data and machine give the same numbers.
+    checkpoint : str or Path, optional
+        Folder for the state of the network's training, written every ten seconds. The same call, made again
+        after an interrupt or a crash, goes on from there and gives the same numbers; a finished network is not
+        trained again. Each fit needs a folder of its own.
     progress : callable, optional
         Called with (stage, done, total, message); stages are rnn, equations, refit.
 
@@ -218,6 +223,8 @@ def spice_fit(
         A setting is out of range.
     InputError
         The trials cannot be used; the message names column and rows.
+    StorageError
+        The checkpoint is damaged, or of another fit.
 
     Examples
     --------
@@ -275,6 +282,7 @@ def spice_fit(
         spice_structure=structure,
         spice_criterion=criterion,
         device=device,
+        checkpoint=checkpoint,
         random_state=seed,
         progress=progress,
     )

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,11 @@ from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.equations.library import ModuleLibrary
 from spicestat.equations.refit import RefitResult
 from spicestat.errors import StorageError
+from spicestat.files import DAMAGE, write_file
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import TrainingResult
 
 __all__ = [
-    "DAMAGE",
     "load_equations",
     "load_rnn",
     "load_weights",
@@ -31,12 +30,8 @@ __all__ = [
     "restore_training",
     "save_equations",
     "save_rnn",
-    "write_file",
     "write_json",
 ]
-
-DAMAGE = (OSError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, RuntimeError)
-"""What reading the parts of a damaged file may raise."""
 
 _RNN_FORMAT = "spicestat rnn 1"
 _EQUATIONS_FORMAT = "spicestat equations 1"
@@ -70,6 +65,7 @@ def save_rnn(path: str | Path, model: BaseRNN, training: TrainingResult) -> Path
 
     Examples
     --------
+    >>> from tempfile import TemporaryDirectory
     >>> from spicestat.precoded import RescorlaWagnerRNN
     >>> training = TrainingResult((0.7, 0.6), (), "epochs", 2)
     >>> with TemporaryDirectory() as folder:
@@ -200,26 +196,6 @@ def restore_training(stored: Mapping[str, Any]) -> TrainingResult:
         str(stored["stopped"]),
         int(stored["best_epoch"]),
     )
-
-
-def write_file(path: str | Path, content: bytes) -> Path:
-    """Write a file all or nothing: a full disk or an interrupt leaves what was there before.
-
-    Raises
-    ------
-    StorageError
-        It cannot be written.
-    """
-    target = Path(path).resolve()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as workplace:
-            new = Path(workplace) / "new"
-            new.write_bytes(content)
-            new.replace(target)
-    except OSError as error:
-        raise StorageError(f"cannot write '{target}': {error}", do="check rights and free space") from error
-    return target
 
 
 def write_json(path: str | Path, value: Mapping[str, Any], indent: int | None = None) -> Path:

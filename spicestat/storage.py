@@ -11,8 +11,8 @@ from typing import Any, TypeGuard
 
 from spicestat.errors import ConfigError, StorageError
 from spicestat.estimator import SpiceEstimator
+from spicestat.files import DAMAGE
 from spicestat.model_files import (
-    DAMAGE,
     load_equations,
     load_weights,
     read_json,
@@ -33,7 +33,7 @@ _WEIGHTS = "rnn.safetensors"
 _EQUATIONS = "equations.json"
 _DECLARED, _DECLARATION = "declared", "declaration"
 _REGISTERED: dict[str, tuple[type[BaseRNN], SpiceConfig]] = {}
-_NOT_STORED = ("rnn_class", "spice_config", "progress")
+_NOT_STORED = ("rnn_class", "spice_config", "progress", "checkpoint")
 
 
 def check_target(folder: str | Path) -> Path:

@@ -44,6 +44,20 @@ def test_fit_reads_response_times(tmp_path):
     assert "needs response times" in without.output
 
 
+def test_fit_goes_on_from_a_checkpoint_outside_of_the_fit(folder, tmp_path):
+    arguments = ["fit", str(folder / "trials.csv.gz"), "--participant", "subject", "--epochs", "4", "--quiet",
+                 "--model", "rescorla_wagner", "--out", str(tmp_path / "fit")]  # fmt: skip
+    for inside in ("fit", "fit/checkpoint"):
+        refused = RUN.invoke(app, [*arguments, "--checkpoint", str(tmp_path / inside)])
+        assert refused.exit_code == 2 and "name another --checkpoint" in refused.output
+    for _ in range(2):
+        done = RUN.invoke(app, [*arguments, "--checkpoint", str(tmp_path / "training")])
+        assert done.exit_code == 0, done.output
+    other = RUN.invoke(app, [*arguments, "--checkpoint", str(tmp_path / "training"), "--seed", "1"])
+    assert other.exit_code == 1
+    assert "another training run" in other.output
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command):
     shown = RUN.invoke(app, [command, "--help"])

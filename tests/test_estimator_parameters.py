@@ -481,6 +481,32 @@ def test_a_fit_that_cannot_be_saved_is_not_lost(small_data, tmp_path):
     assert estimator.predict(small_data.xs)[1].shape == (9, 19, 2)
 
 
+@shows("checkpoint")
+def test_an_interrupted_fit_goes_on_from_its_checkpoint(small_data, tmp_path):
+    def interrupt(stage, done, *_):
+        if stage == "rnn" and done == 2:
+            raise KeyboardInterrupt
+
+    settings = {"epochs": 5, "dropout": 0.3, "train_test_ratio": 0.8}
+    first = make(**settings, checkpoint=tmp_path, progress=interrupt).fit(small_data.xs, small_data.ys)
+    assert first.training_.stopped == "interrupted"
+    calls = []
+    resumed = make(**settings, checkpoint=tmp_path, progress=lambda *call: calls.append(call[:2]))
+    resumed.fit(small_data.xs, small_data.ys)
+    assert [done for stage, done in calls if stage == "rnn"] == [3, 4, 5]
+    whole = make(**settings).fit(small_data.xs, small_data.ys)
+    assert resumed.training_ == whole.training_
+    np.testing.assert_array_equal(resumed.equations_.coefficients, whole.equations_.coefficients)
+
+
+def test_other_settings_of_the_equations_need_no_new_training(small_data, tmp_path, monkeypatch):
+    make(checkpoint=tmp_path).fit(small_data.xs, small_data.ys)
+    monkeypatch.setattr("spicestat.training.loop._Run.epoch", lambda _run: pytest.fail("a network was trained"))
+    make(checkpoint=tmp_path, spice_structure="population").fit(small_data.xs, small_data.ys)
+    with pytest.raises(StorageError, match="another training run.*data="):
+        make(checkpoint=tmp_path, spice_participant_id=1).fit(small_data.xs, small_data.ys)
+
+
 @shows("verbose")
 def test_progress_is_printed_on_request_only(small_data, capsys):
     """0.2.0 prints every epoch, whatever verbose says."""

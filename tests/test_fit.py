@@ -8,8 +8,8 @@ import pytest
 
 import spicestat
 import spicestat.estimator as estimator_module
-from spicestat.errors import ColumnError, ConfigError, ExclusionWarning, InputError
-from spicestat.fit import spice_fit
+from spicestat.errors import ColumnError, ConfigError, ExclusionWarning, InputError, StorageError
+from spicestat.fit import load_fit, spice_fit
 from spicestat.models.base import BaseRNN
 from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
 from spicestat.simulate import simulate_cohort
@@ -305,6 +305,25 @@ def test_ctrl_c_during_training_gives_a_fit(small_cohort):
     fit = fit_of(small_cohort.trials, epochs=50, progress=progress)
     assert fit.glance()["stopped"].item() == "interrupted"
     assert fit.glance()["epochs"].item() == 2
+
+
+def test_the_same_call_goes_on_from_its_checkpoint(small_cohort, tmp_path):
+    """The README says so: after Ctrl-C, the same call gives the numbers of one that was never interrupted."""
+
+    def progress(stage, done, _total, _message):
+        if stage == "rnn" and done == 2:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "checkpoint"
+    fit_of(small_cohort.trials, epochs=6, checkpoint=folder, progress=progress)
+    resumed = fit_of(small_cohort.trials, epochs=6, checkpoint=folder)
+    pd.testing.assert_frame_equal(resumed.tidy(), fit_of(small_cohort.trials, epochs=6).tidy(), check_exact=True)
+    # where the network's training was kept is no part of the fit
+    saved = load_fit(resumed.save(tmp_path / "fit"))
+    assert saved.estimator.checkpoint is None
+    assert str(folder) not in (tmp_path / "fit" / "fit.json").read_text()
+    with pytest.raises(StorageError, match="another training run.*seed=1.*seed=0"):
+        fit_of(small_cohort.trials, epochs=6, checkpoint=folder, seed=1)
 
 
 def test_warnings_point_at_the_line_that_asked_for_the_fit():

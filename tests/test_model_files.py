@@ -19,6 +19,7 @@ from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.refit import RefitResult
 from spicestat.errors import StorageError
 from spicestat.estimator import SpiceEstimator
+from spicestat.files import write_file
 from spicestat.fit import load_fit
 from spicestat.model_files import (
     load_equations,
@@ -27,7 +28,6 @@ from spicestat.model_files import (
     read_json,
     save_equations,
     save_rnn,
-    write_file,
     write_json,
 )
 from spicestat.precoded import PRECODED, RescorlaWagnerRNN

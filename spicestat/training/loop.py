@@ -7,15 +7,20 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from spicestat.dataset import SequenceDataset
-from spicestat.errors import ConfigError, NumericalError
+from spicestat.errors import ConfigError, NumericalError, StorageError
+from spicestat.files import DAMAGE
 from spicestat.models.base import BaseRNN
+from spicestat.training.checkpoint import Checkpoint
 from spicestat.training.config import TrainingConfig
+from spicestat.training.identity import run_identity
 from spicestat.training.loss import check_times, mean_nll
+from spicestat.training.state import TrainingState, moments_of, random_states, set_moments, set_random_states
 
 __all__ = ["Progress", "TrainingResult", "one_thread", "rnn_logits", "rnn_nll", "train"]
 
@@ -109,6 +114,7 @@ def train(
     config: TrainingConfig,
     validation: SequenceDataset | None = None,
     progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
 ) -> TrainingResult:
     """Fit a model's networks in place.
 
@@ -127,6 +133,11 @@ def train(
         With it, the weights of the best validation loss are kept, else the last ones.
     progress : callable, optional
         Called after each epoch with ("rnn", epoch, epochs, message).
+    checkpoint : path, optional
+        Folder for the state of the run, which is written every ten seconds and whenever training ends,
+        by Ctrl-C or an error, too. If it holds one, training goes on from there, and on the CPU ends with
+        the same bits as if it had never stopped. A finished run is not trained again, unless ``epochs`` is
+        larger than it was. Each run needs a folder of its own. Default: None, nothing is written.
 
     Returns
     -------
@@ -138,6 +149,25 @@ def train(
         ``patience`` without validation data, or a model that needs response times without them.
     NumericalError
         The loss is not finite.
+    StorageError
+        The checkpoint is damaged, or of other data, settings or another model; nothing is trained.
+
+    Warns
+    -----
+    StorageWarning
+        A checkpoint cannot be written, as on a full disk; training goes on.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from spicestat.precoded import RescorlaWagnerRNN
+    >>> data = SequenceDataset.from_arrays(torch.ones(1, 3, 7), torch.ones(1, 3, 2), n_participants=2)
+    >>> with TemporaryDirectory() as folder:
+    ...     model = RescorlaWagnerRNN(2, n_participants=2)
+    ...     first = train(model, data, TrainingConfig(epochs=2, convergence_threshold=0), checkpoint=folder)
+    ...     more = train(model, data, TrainingConfig(epochs=4, convergence_threshold=0), checkpoint=folder)
+    >>> more.train_nll[:2] == first.train_nll, len(more.train_nll)
+    (True, 4)
     """
     if config.patience is not None and validation is None:
         raise ConfigError("patience needs validation data", got=config.patience, do="pass validation data, or None")
@@ -145,31 +175,56 @@ def train(
         if part is not None:
             check_times(model, part)
     run = _Run(model, data, config, validation)
-    stopped = "epochs"
+    saved = None if checkpoint is None else Checkpoint(checkpoint, run_identity(model, data, config, validation))
     with torch.random.fork_rng(devices=_cuda(data)), one_thread():
         torch.manual_seed(config.seed)
+        if saved is not None:
+            _resume(run, saved)
         model.train()
         try:
-            for epoch in range(1, config.epochs + 1):
-                loss = run.epoch(epoch)
-                if not math.isfinite(loss):
-                    raise NumericalError(
-                        "the training loss is not a number",
-                        got=f"{loss} in epoch {epoch}",
-                        do="lower learning_rate, or rescale rewards and inputs to about 1",
-                    )
-                if progress is not None:
-                    progress("rnn", epoch, config.epochs, f"training NLL {loss:.4f}")
-                reason = run.reason_to_stop(epoch)
-                if reason:
-                    stopped = reason
-                    break
-        except KeyboardInterrupt:
-            stopped = "interrupted"
+            stopped = _run_epochs(run, saved, progress)
         finally:
             model.eval()
     run.restore_best()
     return TrainingResult(tuple(run.train_nll), tuple(run.validation_nll), stopped, run.best_epoch)
+
+
+def _resume(run: _Run, saved: Checkpoint) -> None:
+    """Go on from the checkpoint, if there is one."""
+    state = saved.load()
+    if state is None:
+        return
+    if len(state.train_nll) > run.config.epochs:
+        raise StorageError(
+            f"the checkpoint '{saved.path}' is of a longer training run",
+            got=f"epochs={run.config.epochs}",
+            allowed=f"{len(state.train_nll)} or more",
+            do="pass more epochs, name another folder, or delete it to begin anew",
+        )
+    try:
+        run.restore(state)
+    except DAMAGE as error:
+        raise saved.damaged(error) from error
+
+
+def _run_epochs(run: _Run, saved: Checkpoint | None, progress: Progress | None) -> str:
+    """Train until there is a reason to stop, and return it."""
+    try:
+        # a run that goes on may have been interrupted just when it had a reason to stop
+        while not (reason := run.reason_to_stop()):
+            loss = run.epoch()
+            if saved is not None:
+                saved.keep(run.state())
+            if progress is not None:
+                progress("rnn", run.n_epochs, run.config.epochs, f"training NLL {loss:.4f}")
+        run.evaluate_end()
+    except KeyboardInterrupt:
+        return "interrupted"
+    finally:
+        # Ctrl-C may have come within an epoch; what is kept is from between two of them
+        if saved is not None:
+            saved.write()
+    return reason
 
 
 class _Run:
@@ -209,7 +264,12 @@ class _Run:
                 weights.scatter_add_(1, drawn, torch.ones(n_members, len(own)))
         return weights.to(self.data.mask.device)
 
-    def epoch(self, epoch: int) -> float:
+    @property
+    def n_epochs(self) -> int:
+        """Number of epochs so far."""
+        return len(self.train_nll)
+
+    def epoch(self) -> float:
         """Train one epoch and return its mean NLL."""
         order = torch.randperm(self.data.n_sequences, generator=self.generator)
         size = self.config.batch_size or self.data.n_sequences
@@ -221,10 +281,37 @@ class _Run:
             self.schedule.step()
         loss = total / max(count, 1.0)
         self._follow(loss)
-        last = epoch == self.config.epochs or self._converged()
-        if self.validation is not None and (epoch % _EVALUATE_EVERY == 0 or last):
-            self._evaluate(epoch)
+        if not math.isfinite(loss):
+            raise NumericalError(
+                "the training loss is not a number",
+                got=f"{loss} in epoch {self.n_epochs}",
+                do="lower learning_rate, or rescale rewards and inputs to about 1",
+            )
+        if self.validation is not None and self.n_epochs % _EVALUATE_EVERY == 0:
+            self._evaluate(self.validation)
         return loss
+
+    def state(self) -> TrainingState:
+        """Return a copy of all that changes."""
+        parts = {
+            "model": self.model.state_dict(),
+            "best": self._best or {},
+            "adamw": moments_of(self.optimizer),
+            "random": random_states(self.generator, self.data.mask.device),
+        }
+        return TrainingState.of(tuple(self.train_nll), tuple(self.validation_nll), self.best_epoch, parts)
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on from a state; torch's random generators change, too."""
+        self.model.load_state_dict(state.part("model"))
+        self._best = state.part("best") or None
+        set_moments(self.optimizer, state.part("adamw"))
+        set_random_states(state.part("random"), self.generator, self.data.mask.device)
+        for loss in state.train_nll:
+            self._follow(loss)
+        self.validation_nll, self.best_epoch = list(state.validation_nll), state.best_epoch
+        if self.schedule is not None:
+            self.schedule.step(self.n_epochs)
 
     def _batch(self, rows: Tensor | None) -> tuple[float, float]:
         """One pass over sequences (all if None), with a step of the optimizer per chunk of time."""
@@ -271,23 +358,30 @@ class _Run:
     def _converged(self) -> bool:
         return self._change < self.config.convergence_threshold
 
-    def _evaluate(self, epoch: int) -> None:
-        assert self.validation is not None
-        loss = rnn_nll(self.model, self.validation) if bool(self.validation.mask.any()) else 0.0
+    def _evaluate(self, validation: SequenceDataset) -> None:
+        loss = rnn_nll(self.model, validation) if bool(validation.mask.any()) else 0.0
         if not self.validation_nll or loss < min(value for _, value in self.validation_nll):
-            self.best_epoch = epoch
+            self.best_epoch = self.n_epochs
             self._best = copy.deepcopy(self.model.state_dict())
-        self.validation_nll.append((epoch, loss))
+        self.validation_nll.append((self.n_epochs, loss))
         self.model.train()
 
-    def reason_to_stop(self, epoch: int) -> str | None:
-        """Say whether and why to stop after this epoch."""
+    def _is_evaluated(self) -> bool:
+        return bool(self.validation_nll) and self.validation_nll[-1][0] == self.n_epochs
+
+    def evaluate_end(self) -> None:
+        """Evaluate the last epoch, too; no state has this, so that a run of more epochs can go on from it."""
+        if self.validation is not None and not self._is_evaluated():
+            self._evaluate(self.validation)
+
+    def reason_to_stop(self) -> str | None:
+        """Say whether and why to stop after the epochs so far."""
         if self._converged():
             return "converged"
-        evaluated = bool(self.validation_nll) and self.validation_nll[-1][0] == epoch
-        if self.config.patience is not None and evaluated and epoch - self.best_epoch >= self.config.patience:
+        patience = self.config.patience
+        if patience is not None and self._is_evaluated() and self.n_epochs - self.best_epoch >= patience:
             return "patience"
-        return None
+        return "epochs" if self.n_epochs >= self.config.epochs else None
 
     def restore_best(self) -> None:
         """Load the weights of the best validation loss; without validation, keep the last ones."""

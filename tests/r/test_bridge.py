@@ -157,3 +157,14 @@ def test_a_misspelt_setting_is_the_users_error_with_a_suggestion(tmp_path):
     envelope = bridge.fit({}, {"folder": str(tmp_path), "epoch": 40})
     assert envelope["code"] == "config"
     assert "did you mean 'epochs'?" in envelope["message"]
+
+
+def test_a_checkpoint_of_another_fit_is_the_users_error(small_cohort, tmp_path):
+    options = {"block": "block", "model": "rescorla_wagner", "epochs": 2, "folder": str(tmp_path / "fit")}
+    options["checkpoint"] = str(tmp_path / "training")
+    first, again = (bridge.fit(encode_table(small_cohort.trials), options) for _ in range(2))
+    assert first["ok"], first["message"]
+    assert again["value"]["coefficients"] == first["value"]["coefficients"]
+    other = bridge.fit(encode_table(small_cohort.trials), options | {"seed": 1})
+    assert other["code"] == "storage"
+    assert "another training run" in other["message"]
