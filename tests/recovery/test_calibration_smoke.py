@@ -69,7 +69,7 @@ def test_the_bayesian_model_samples_real_choices_and_agrees():
     fit = fit_equations(draw(Cell(30, 100, EFFECT, log_beta=0.7), 777_500), forget_to_start=False)
     best = spice_group(fit, "~ z", links=LINKS, max_unidentified=1.0).tidy()
     group = spice_group(
-        fit, "~ z", method="bayes", links=LINKS, max_unidentified=1.0, draws=400, tune=400, target_accept=0.95
+        fit, "~ z", method="bayes", links=LINKS, max_unidentified=1.0, draws=1000, tune=500, target_accept=0.95
     )
     found, row = group.tidy(), group.glance().iloc[0]
     assert row["n_divergent"] == 0

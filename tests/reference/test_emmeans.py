@@ -35,8 +35,9 @@ def group_model(case, effects=None):
     if effects is None:
         beta, covariance = beta[order], covariance[np.ix_(order, order)]
     rows = pd.DataFrame({"effect": "fixed", "term": design.names, "estimate": beta, "df": float(case["df"])})
-    rows = rows.assign(module=KEY[0], sparse_term=KEY[1], p_value=0.5, conf_low=0.0)
+    rows = rows.assign(module=KEY[0], sparse_term=KEY[1], group=None, p_value=0.5, conf_low=0.0)
     return SimpleNamespace(
+        method="meta",
         coefficients=rows,
         glance_frame=pd.DataFrame({"module": [KEY[0]], "sparse_term": [KEY[1]]}),
         covariance={KEY: pd.DataFrame(covariance, index=design.names, columns=design.names)},
