@@ -25,7 +25,9 @@
 #' @param ... Further settings of the engine, by name: `inputs` and `actions`
 #'   (character), `rt` (name of the column of response times in seconds),
 #'   `reward_scaling`, `learning_rate`, `hidden_size`, `embedding_size`,
-#'   `structure`, `device`, and so on.
+#'   `structure`, `device`, and so on. `checkpoint = "folder"` keeps the state
+#'   of the network's training there; the same call, made again after an interrupt, goes on
+#'   from it.
 #' @param model A model of your own, from [spice_model()] or
 #'   [spice_python_model()], or the name of one to start from: `"choice"` (learning rate,
 #'   forgetting and choice perseveration; terms that the choices do not need are
@@ -76,6 +78,7 @@ spice_fit <- function(trials, participant, choice, reward, block = NULL, trial =
     rlang::enquo(covariates), trials, people, call
   )
   settings <- c(list(epochs = epochs, seed = whole_seed(seed, call)), list(...))
+  settings$checkpoint <- absolute_path(settings$checkpoint)
   options <- c(columns$options, engine_options(settings, call), list(model = sent_model(model, call)))
   inputs <- c(settings$inputs, if (inherits(model, "spice_model")) model$inputs)
   table <- sent_table(trials, c(columns$names, inputs), "trials", call)
@@ -156,6 +159,18 @@ sent_table <- function(source, needed, arg, call) {
     return(normalizePath(source, mustWork = FALSE))
   }
   encode_table(source, optional = setdiff(names(source), needed), call = call)
+}
+
+#' The absolute path of a folder that may not exist yet
+#'
+#' The engine as a process of its own may be in another folder than R.
+#' @noRd
+absolute_path <- function(path) {
+  if (!rlang::is_string(path) || path == "") {
+    return(path)
+  }
+  path <- path.expand(path)
+  if (grepl("^([/\\\\]|[A-Za-z]:)", path)) path else file.path(getwd(), path)
 }
 
 new_spice_fit <- function(tables, files, call = NULL) {

@@ -22,6 +22,23 @@ test_that("settings cross as Python types", {
   )
 })
 
+test_that("a checkpoint is where R is, and of one fit only", {
+  expect_identical(absolute_path("new/folder"), file.path(getwd(), "new/folder"))
+  expect_identical(absolute_path("/there"), "/there")
+  expect_null(absolute_path(NULL))
+  skip_if_no_engine()
+  folder <- tempfile()
+  dir.create(folder)
+  before <- setwd(folder)
+  on.exit(setwd(before))
+  data <- little_trials()
+  kept <- function() suppressWarnings(fit_to(data, checkpoint = "training"), classes = "spicestat_warning_convergence")
+  first <- kept()
+  expect_true(file.exists("training/training.safetensors"))
+  expect_identical(tidy(kept()), tidy(first))
+  expect_error(fit_to(data, checkpoint = "training", seed = 5), "another training run", class = "spicestat_error_storage")
+})
+
 test_that("bad data is refused with the class of its code", {
   skip_if_no_engine()
   data <- little_trials()
