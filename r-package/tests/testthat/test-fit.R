@@ -36,7 +36,10 @@ test_that("a checkpoint is where R is, and of one fit only", {
   first <- kept()
   expect_true(file.exists("training/training.safetensors"))
   expect_identical(tidy(kept()), tidy(first))
-  expect_error(fit_to(data, checkpoint = "training", seed = 5), "another training run", class = "spicestat_error_storage")
+  expect_error(
+    fit_to(data, checkpoint = "training", seed = 5), "another training run",
+    class = "spicestat_error_storage"
+  )
 })
 
 test_that("bad data is refused with the class of its code", {
