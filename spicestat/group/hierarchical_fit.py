@@ -12,9 +12,18 @@ import numpy as np
 from spicestat.group.em import Climb, climb
 from spicestat.group.likelihood import ChoiceLikelihood
 from spicestat.group.links import Link
-from spicestat.group.marginal import Group, Information, Posterior, boundary_information, information
+from spicestat.group.marginal import Group, Information, Posterior, boundary_information, information, posterior
 from spicestat.group.modes import Modes, posterior_modes
-from spicestat.group.nodes import Nodes, Place, Rule, make_nodes, quadratic_nodes, quadrature_rule
+from spicestat.group.nodes import (
+    Nodes,
+    Place,
+    Rule,
+    finer_rule,
+    make_nodes,
+    quadratic_nodes,
+    quadrature_rule,
+    sampling_rule,
+)
 
 __all__ = ["HierarchicalFit", "Integration", "fit_hierarchical"]
 
@@ -24,6 +33,9 @@ _STEADY = 0.02
 _BOLD = 1
 _TRACE = 1e-3
 _SINGULAR = 1e-6
+_ALIKE = 0.05
+"""Two rules agree if no participant's log marginal likelihood differs by more. Where posteriors are near normal they
+agree to .01; one participant with a bent posterior, for whom they do not, can double standard errors."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,8 @@ def fit_hierarchical(
         "laplace" takes every participant's likelihood as normal around its posterior mode: fewer evaluations
         where there are many coefficients, and somewhat biased with few trials.
     per_dimension : int, optional
-        Nodes along each dimension; see `quadrature_rule`.
+        Nodes along each dimension; see `quadrature_rule`. By default a few, and if the fit does not converge or two
+        more give a participant another marginal likelihood, the fit is repeated by importance sampling.
     tolerance : float, default .02
         See `HierarchicalFit.change`.
     max_rounds : int, default 40
@@ -106,7 +119,8 @@ def fit_hierarchical(
     widest = int((Z != 0).any(axis=0).sum(axis=1).max())
     # with one degree of freedom the prior would be all that holds Sigma, and it pulls to infinity
     avoid_boundary = avoid_boundary and len(Z) - widest > 1
-    found = _fit(
+    fit = partial(
+        _fit,
         likelihood,
         links,
         basis,
@@ -114,10 +128,13 @@ def fit_hierarchical(
         scale,
         climber=partial(climb, reml=reml, avoid_boundary=avoid_boundary),
         integration=integration,
-        rule=quadrature_rule(Z.shape[1], per_dimension),
         tolerance=tolerance,
         max_rounds=max_rounds,
     )
+    found = fit(rule=quadrature_rule(Z.shape[1], per_dimension))
+    finer = finer_rule(Z.shape[1]) if per_dimension is None and integration == "quadrature" else None
+    if finer is not None and not (found.converged and _agrees(likelihood, links, basis, found, finer)):
+        found = fit(rule=sampling_rule(Z.shape[1]))
     covariance, spread_error = _errors(found.information, found.group, avoid_boundary)
     return replace(
         found,
@@ -192,6 +209,16 @@ def _fit(
         )
     unknown = np.full((len(group.gamma), len(group.gamma)), np.nan)
     return HierarchicalFit(group, unknown, np.diag(unknown), found.posterior, nodes, at, rounds, change, converged)
+
+
+def _agrees(
+    likelihood: ChoiceLikelihood, links: Sequence[Link], Z: np.ndarray, found: HierarchicalFit, rule: Rule
+) -> bool:
+    """Whether another rule gives every participant the same marginal likelihood."""
+    group, own = found.group, found.posterior
+    place = Place(own.mean, _widened(own.covariance, group.sigma), Z @ group.gamma, group.sigma)
+    other = posterior(make_nodes(likelihood, links, place, rule), Z, group)
+    return bool(np.abs(other.log_likelihood - own.log_likelihood).max() < _ALIKE)
 
 
 def _widened(covariance: np.ndarray, sigma: np.ndarray) -> np.ndarray:

@@ -63,6 +63,20 @@ def test_all_fits_converge(studies):
     assert studies[3].all()
 
 
+def test_a_likelihood_that_a_few_nodes_miss_is_noticed():
+    """60 choices leave some posteriors bent; five nodes along each dimension then give errors that are 10 % off."""
+    fit = fit_equations(draw(Cell(30, 60, EFFECT), 777_603), forget_to_start=False)
+
+    def errors(**settings):
+        group = spice_group(fit, "~ z", max_unidentified=1.0, **settings)
+        assert group.glance()["converged"].all()
+        return group.tidy().query("term == 'z'")["std_error"].to_numpy()
+
+    fine = errors(nodes_per_dimension=13)
+    assert np.abs(errors(nodes_per_dimension=5) / fine - 1).max() > 0.1
+    np.testing.assert_allclose(errors(), fine, rtol=0.04)
+
+
 def test_the_bayesian_model_samples_real_choices_and_agrees():
     """Little data for the group's spread: its posterior reaches 0, where fixed points of the likelihoods would fail."""
     pytest.importorskip("numpyro")
