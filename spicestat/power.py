@@ -15,6 +15,7 @@ from scipy.stats import norm
 
 from spicestat.errors import ConfigError
 from spicestat.fit import SpiceFit
+from spicestat.fitted_play import drifting_task
 from spicestat.group.methods import find_method
 from spicestat.group.results import GroupResult
 from spicestat.settings import real_number, whole_number
@@ -119,8 +120,8 @@ def spice_power(
     n_participants, n_trials : int or sequence of int
         Participants, and trials per participant over all blocks (a multiple of ``n_blocks``). All combinations are
         simulated.
-    environment : Bandits, or what `spicestat.simulate.as_environment` takes
-        The task; each block starts it anew.
+    environment : Bandits, or what `spicestat.simulate.as_environment` takes, optional
+        The task; each block starts it anew. Default: reward probabilities that drift, with the fit's actions.
     simulate : callable, optional
         In its place, for tasks that `spicestat.equations.playing.simulate_model` cannot play, and for models of
         response times: takes model, equations of N participants, trials per block, blocks and a seed, and gives a
@@ -180,8 +181,8 @@ def spice_power(
     n_simulations, n_blocks = whole_number("n_simulations", n_simulations, 1), whole_number("n_blocks", n_blocks, 1)
     seed = whole_number("seed", seed, 0)
     designs = _designs(n_participants, n_trials, effect, n_blocks)
-    if (environment is None) == (simulate is None):
-        raise ConfigError("say what is played, in one way", do="pass environment or simulate")
+    if environment is not None and simulate is not None:
+        raise ConfigError("say what is played in one way", do="pass environment or simulate")
     if fit.estimator.rnn_class.needs_times and simulate is None:
         raise ConfigError("response times are not simulated by `environment`", do="pass simulate, which gives them")
     if covariate not in ("continuous", "binary"):
@@ -196,7 +197,7 @@ def spice_power(
         position=population.terms.index((coefficient[0], coefficient[1])),
         covariate=covariate,
         n_blocks=n_blocks,
-        environment=environment,
+        environment=drifting_task(fit) if environment is None else environment,
         simulate=simulate,
         n_actions=fit.trials.n_actions,
         counterfactual=fit.trials.record.get("feedback") == "counterfactual",

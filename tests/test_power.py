@@ -158,7 +158,7 @@ def test_counting():
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"environment": None}, "what is played"),
+        ({"simulate": lambda *_: None}, "what is played"),
         ({"n_trials": 61, "n_blocks": 2}, "multiple"),
         ({"alpha": 1.0}, "alpha"),
         ({"covariate": "age"}, "covariate"),

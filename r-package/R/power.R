@@ -15,7 +15,8 @@
 #'   gives the rate of false positives.
 #' @param n_participants,n_trials Participants, and trials per participant over
 #'   all blocks. Of these and `effect`, all combinations are simulated.
-#' @param environment The task, a [spice_bandit()].
+#' @param environment The task, a [spice_bandit()]; `NULL` is reward
+#'   probabilities that drift, with the fit's actions.
 #' @param n_blocks Blocks per participant.
 #' @param covariate `"continuous"` (standard normal) or `"binary"` (two groups of
 #'   equal size).
@@ -46,7 +47,7 @@
 #'   power
 #' }
 #' }
-spice_power <- function(fit, coefficient, effect, n_participants, n_trials, environment = spice_bandit("drift"),
+spice_power <- function(fit, coefficient, effect, n_participants, n_trials, environment = NULL,
                         n_blocks = 1, covariate = c("continuous", "binary"), population = NULL,
                         n_simulations = 200, method = "meta", alpha = 0.05, seed = 0, n_jobs = 1, ...) {
   call <- rlang::current_env()

@@ -169,6 +169,7 @@ test_that("tasks and parameters are checked", {
   expect_error(spice_parameter(1, effects = 2), "`effects`", class = "spicestat_error_config")
   expect_error(spice_bandit("chess"), "drift", class = "spicestat_error_config")
   expect_error(spice_simulate(environment = "drift"), "spice_bandit", class = "spicestat_error_config")
+  expect_error(spice_bandit("drift", n_arms = 3), "n_arms.*n_actions", class = "spicestat_error_config")
   expect_output(print(spice_bandit("standard", reward_probs = c(0.8, 0.5))), "reward_probs = 0.8 0.5")
   skip_if_no_engine()
   expect_error(spice_simulate(3, 8, environment = spice_bandit("flip", speed = 1)), "speed",
