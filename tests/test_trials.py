@@ -189,6 +189,20 @@ def test_reading_does_not_change_the_frame_given():
     pd.testing.assert_frame_equal(frame, small())
 
 
+@pytest.mark.parametrize(
+    ("typed", "match"), [("Left", r"'Left' \(chosen 1x\), 'left' \(chosen 239x\)"), ("lfet", r"'lfet' \(chosen 1x\)")]
+)
+@pytest.mark.filterwarnings("error")
+def test_mistyped_choices_are_noticed(typed, match):
+    labels = np.array(["left", "right"] * 240, dtype=object)
+    trials = pd.DataFrame({"participant": np.arange(480) // 12, "choice": labels, "reward": 1.0})
+    read_trials(trials)
+    labels[6] = typed
+    with pytest.warns(SuspiciousDataWarning, match=match):
+        assert read_trials(trials.assign(choice=labels)).n_actions == 3
+    assert read_trials(trials.assign(choice=labels), actions=["left", "right", typed]).n_actions == 3
+
+
 # --- rewards --------------------------------------------------------------------------------------------------------
 
 
