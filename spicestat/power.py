@@ -79,7 +79,7 @@ class PowerResult:
 
 def spice_power(
     fit: SpiceFit,
-    coefficient: tuple[str, str],
+    coefficient: tuple[str, str] | str,
     *,
     effect: float | Sequence[float],
     n_participants: int | Sequence[int],
@@ -112,8 +112,9 @@ def spice_power(
     ----------
     fit : SpiceFit
         With one structure for everybody.
-    coefficient : (module, term)
-        The coefficient that the covariate has an effect on.
+    coefficient : (module, term) or str
+        The coefficient that the covariate has an effect on, as a pair or as ``"module:term"``; the module alone will
+        do where a single term of it is estimated.
     effect : float or sequence of float
         :math:`\delta`, the difference in the coefficient per unit of the covariate, on the scale of its link (natural
         unless ``group`` has links). 0 gives the type-I error.
@@ -189,12 +190,11 @@ def spice_power(
         raise ConfigError("unknown covariate", got=covariate, allowed="'continuous' or 'binary'")
     find_method(method)
     population = fitted_population(fit, group)
-    if tuple(coefficient) not in population.terms:
-        raise ConfigError("this coefficient is not estimated", got=coefficient, allowed=list(population.terms))
+    position = _position(coefficient, population.terms)
     plan = StudyPlan(
         estimator=fit.estimator,
         population=population,
-        position=population.terms.index((coefficient[0], coefficient[1])),
+        position=position,
         covariate=covariate,
         n_blocks=n_blocks,
         environment=drifting_task(fit) if environment is None else environment,
@@ -212,8 +212,8 @@ def spice_power(
     )
     studies = pd.DataFrame([row for chunk in chunks for row in chunk])
     settings = {
-        "module": coefficient[0],
-        "term": coefficient[1],
+        "module": population.terms[position][0],
+        "term": population.terms[position][1],
         "covariate": covariate,
         "method": method,
         "alpha": alpha,
@@ -238,6 +238,24 @@ def wilson_interval(successes: int, n: int, conf_level: float = _CONF_LEVEL) -> 
     share, weight = successes / n, 1.0 + z * z / n
     half = z * math.sqrt(share * (1.0 - share) / n + z * z / (4.0 * n * n))
     return (share + z * z / (2 * n) - half) / weight, (share + z * z / (2 * n) + half) / weight
+
+
+def _position(coefficient: Sequence[str] | str, terms: Sequence[tuple[str, str]]) -> int:
+    """Find a coefficient among those that are estimated; a module alone stands for its only term.
+
+    Examples
+    --------
+    >>> terms = [("x", "1"), ("x", "r"), ("beta", "x")]
+    >>> _position("x:r", terms), _position(("x", "r"), terms), _position("beta", terms)
+    (1, 1, 2)
+    """
+    wanted = coefficient if isinstance(coefficient, str) else ":".join(coefficient)
+    names = [":".join(term) for term in terms]
+    found = [at for at, (module, _) in enumerate(terms) if wanted in (names[at], module)]
+    if len(found) != 1:
+        problem = "several coefficients of this module are estimated" if found else "this coefficient is not estimated"
+        raise ConfigError(problem, got=wanted, allowed=", ".join(names[at] for at in found or range(len(names))))
+    return found[0]
 
 
 def _designs(n_participants: Any, n_trials: Any, effect: Any, n_blocks: int) -> list[tuple[int, int, float]]:

@@ -154,7 +154,7 @@ def power(folder: str, options: Mapping[str, Any]) -> Envelope:
             run = importlib.import_module("spicestat.group").spice_group
             settings["group"] = run(fit, **dict(settings.pop("population")))
         settings["environment"] = _environment(settings.get("environment"))
-        coefficient = tuple(settings.pop("coefficient"))
+        coefficient = ":".join(settings.pop("coefficient"))
         result = _engine("power").spice_power(fit, coefficient, **settings)
         return encoded({"designs": result.table, "studies": result.studies, "glance": result.glance()})
 
