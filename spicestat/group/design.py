@@ -22,12 +22,12 @@ __all__ = ["Design", "build_design", "design_rank", "formula_variables", "name_s
 _EXAMPLE = "a one-sided formula such as '~ diagnosis + age', '~ diagnosis * age' or '~ 1'"
 # R's names for what formulaic lacks; formulaic 1.2 computes exp10(x) as x**10
 _FUNCTIONS = {"factor": TRANSFORMS["C"], "sqrt": np.sqrt, "abs": np.abs, "exp10": lambda x: np.power(10.0, x)}
-# columns of results that stand beside the covariates (`augment`, `marginal_means`), here or in R
+# names of coefficients and their estimates, and columns that `augment` puts beside the covariates
 # fmt: off
 _RESERVED = frozenset((
-    "participant", "module", "sparse_term", "component", "coefficient", "estimate", "std_error", "df", "conf_low",
-    "conf_high", "conf_level", "type", "observed", "used", "fitted", "fitted_std_error", "residual", "std_residual",
-    "hat", "cooks_distance", "posterior_mean", "posterior_std_error", "fitted_natural", "posterior_natural",
+    "participant", "module", "sparse_term", "component", "coefficient", "estimate", "std_error", "observed", "used",
+    "fitted", "fitted_std_error", "residual", "std_residual", "hat", "cooks_distance", "posterior_mean",
+    "posterior_std_error", "fitted_natural", "posterior_natural",
 ))
 # fmt: on
 _LEVEL = re.compile(r"\[(?:[TS]\.)?([^\[\]]*)\]")
