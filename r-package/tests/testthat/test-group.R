@@ -94,7 +94,7 @@ test_that("names with dots and R's functions work in formulas", {
 test_that("bad input is refused with the class of its code", {
   skip_if_no_engine()
   for (name in c("std.error", "estimate", "coefficient")) {
-    renamed <- stats::setNames(people_table(), c("participant", name, "age"))
+    renamed <- stats::setNames(people_table(), c("id", name, "age"))
     expect_error(grouped(stats::reformulate(name), renamed), name, class = "spicestat_error_covariate")
   }
   expect_error(grouped(~height), "height", class = "spicestat_error_formula")
