@@ -24,6 +24,7 @@ _HOME = {
     "read_coefficients": "spicestat.equations.coefficients",
     "read_trials": "spicestat.trials",
     "simulate_cohort": "spicestat.simulate",
+    "simulate_fit": "spicestat.fitted_play",
     "spice_compare": "spicestat.compare",
     "spice_fit": "spicestat.fit",
     "spice_fit_split": "spicestat.sample_splitting",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.fit import SpiceFit as SpiceFit
     from spicestat.fit import load_fit as load_fit
     from spicestat.fit import spice_fit as spice_fit
+    from spicestat.fitted_play import simulate_fit as simulate_fit
     from spicestat.group import GroupResult as GroupResult
     from spicestat.group import spice_group as spice_group
     from spicestat.models.config import SpiceConfig as SpiceConfig

@@ -22,7 +22,7 @@ from spicestat.models.modules import EnsembleEmbedding
 from spicestat.tables import TableSource
 from spicestat.trials import TrialTable, read_trials
 
-__all__ = ["Unseen", "equations_of", "estimated_on", "estimator_for", "known_codes", "read_like"]
+__all__ = ["Unseen", "equations_of", "estimated_on", "estimator_for", "known_codes", "read_like", "scaled_range"]
 
 Unseen = Literal["error", "typical"]
 """What to do about participants whom the fit does not know: refuse, or take typical equations."""
@@ -44,6 +44,11 @@ def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any) -
     ------
     DataError
         The trials have actions that the fit does not know.
+
+    Warns
+    -----
+    ScaleWarning
+        The rewards seem to be in another unit than those of the fit.
     """
     if isinstance(trials, TrialTable):
         if trials.actions != fit.trials.actions:
@@ -52,14 +57,13 @@ def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any) -
     own = {role: fit.trials.record["columns"].get(role) for role in _ROLES}
     settings = {**own, "actions": fit.trials.actions, "inputs": fit.trials.inputs, **columns}
     with warnings.catch_warnings():
-        if _reward_range(fit) is not None:
-            # large rewards are about to be scaled
-            warnings.simplefilter("ignore", ScaleWarning)
+        # what counts is the range of the fit
+        warnings.simplefilter("ignore", ScaleWarning)
         table = read_trials(trials, **settings)
     return _scaled_like(fit, table)
 
 
-def _reward_range(fit: SpiceFit) -> tuple[float, float] | None:
+def scaled_range(fit: SpiceFit) -> tuple[float, float] | None:
     """Return the rewards that the fit has as 0 and 1, None if it has them as they are."""
     scaling = fit.trials.record["reward_scaling"]
     return (scaling["min"], scaling["max"]) if scaling["method"] == "minmax" else None
@@ -67,7 +71,8 @@ def _reward_range(fit: SpiceFit) -> tuple[float, float] | None:
 
 def _scaled_like(fit: SpiceFit, table: TrialTable) -> TrialTable:
     """Map rewards as those of the fit were mapped: by the fit's range, and not by that of the new trials."""
-    found = _reward_range(fit)
+    _warn_other_unit(fit, table)
+    found = scaled_range(fit)
     if found is None or table.record["reward_scaling"]["method"] != "none":
         return table
     low, high = found
@@ -78,6 +83,23 @@ def _scaled_like(fit: SpiceFit, table: TrialTable) -> TrialTable:
         frame=table.frame.assign(**{name: (table.frame[name] - low) / (high - low) for name in names}),
         record={**table.record, "reward_scaling": fit.trials.record["reward_scaling"], "reward_note": note},
     )
+
+
+def _warn_other_unit(fit: SpiceFit, table: TrialTable) -> None:
+    """Warn of rewards far outside the fit's range, or spread over a tenth of it or less."""
+    known, given = fit.trials.record.get("reward_range"), table.record.get("reward_range")
+    if known is None or given is None:
+        return
+    # rewards that were taken as they are have a natural zero, about which signs may differ
+    size = max(map(abs, known))
+    low, high = scaled_range(fit) or (-size, size)
+    width, spread = high - low, given[1] - given[0]
+    if given[0] < low - width or given[1] > high + width or 0 < spread <= width / 10:
+        warn_user(
+            f"rewards range from {given[0]:g} to {given[1]:g}, but those of the fit from {known[0]:g} to {known[1]:g}; "
+            "are they in the same unit? If not, convert them to the unit of the fit",
+            ScaleWarning,
+        )
 
 
 def known_codes(fit: SpiceFit, labels: Sequence[Hashable], unseen: Unseen) -> np.ndarray:

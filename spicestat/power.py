@@ -15,6 +15,7 @@ from scipy.stats import norm
 
 from spicestat.errors import ConfigError
 from spicestat.fit import SpiceFit
+from spicestat.fitted_play import drifting_task
 from spicestat.group.methods import find_method
 from spicestat.group.results import GroupResult
 from spicestat.settings import real_number, whole_number
@@ -78,7 +79,7 @@ class PowerResult:
 
 def spice_power(
     fit: SpiceFit,
-    coefficient: tuple[str, str],
+    coefficient: tuple[str, str] | str,
     *,
     effect: float | Sequence[float],
     n_participants: int | Sequence[int],
@@ -111,16 +112,17 @@ def spice_power(
     ----------
     fit : SpiceFit
         With one structure for everybody.
-    coefficient : (module, term)
-        The coefficient that the covariate has an effect on.
+    coefficient : (module, term) or str
+        The coefficient that the covariate has an effect on, as a pair or as ``"module:term"``; the module alone will
+        do where a single term of it is estimated.
     effect : float or sequence of float
         :math:`\delta`, the difference in the coefficient per unit of the covariate, on the scale of its link (natural
         unless ``group`` has links). 0 gives the type-I error.
     n_participants, n_trials : int or sequence of int
         Participants, and trials per participant over all blocks (a multiple of ``n_blocks``). All combinations are
         simulated.
-    environment : Bandits, or what `spicestat.simulate.as_environment` takes
-        The task; each block starts it anew.
+    environment : Bandits, or what `spicestat.simulate.as_environment` takes, optional
+        The task; each block starts it anew. Default: reward probabilities that drift, with the fit's actions.
     simulate : callable, optional
         In its place, for tasks that `spicestat.equations.playing.simulate_model` cannot play, and for models of
         response times: takes model, equations of N participants, trials per block, blocks and a seed, and gives a
@@ -180,23 +182,22 @@ def spice_power(
     n_simulations, n_blocks = whole_number("n_simulations", n_simulations, 1), whole_number("n_blocks", n_blocks, 1)
     seed = whole_number("seed", seed, 0)
     designs = _designs(n_participants, n_trials, effect, n_blocks)
-    if (environment is None) == (simulate is None):
-        raise ConfigError("say what is played, in one way", do="pass environment or simulate")
+    if environment is not None and simulate is not None:
+        raise ConfigError("say what is played in one way", do="pass environment or simulate")
     if fit.estimator.rnn_class.needs_times and simulate is None:
         raise ConfigError("response times are not simulated by `environment`", do="pass simulate, which gives them")
     if covariate not in ("continuous", "binary"):
         raise ConfigError("unknown covariate", got=covariate, allowed="'continuous' or 'binary'")
     find_method(method)
     population = fitted_population(fit, group)
-    if tuple(coefficient) not in population.terms:
-        raise ConfigError("this coefficient is not estimated", got=coefficient, allowed=list(population.terms))
+    position = _position(coefficient, population.terms)
     plan = StudyPlan(
         estimator=fit.estimator,
         population=population,
-        position=population.terms.index((coefficient[0], coefficient[1])),
+        position=position,
         covariate=covariate,
         n_blocks=n_blocks,
-        environment=environment,
+        environment=drifting_task(fit) if environment is None else environment,
         simulate=simulate,
         n_actions=fit.trials.n_actions,
         counterfactual=fit.trials.record.get("feedback") == "counterfactual",
@@ -211,8 +212,8 @@ def spice_power(
     )
     studies = pd.DataFrame([row for chunk in chunks for row in chunk])
     settings = {
-        "module": coefficient[0],
-        "term": coefficient[1],
+        "module": population.terms[position][0],
+        "term": population.terms[position][1],
         "covariate": covariate,
         "method": method,
         "alpha": alpha,
@@ -237,6 +238,24 @@ def wilson_interval(successes: int, n: int, conf_level: float = _CONF_LEVEL) -> 
     share, weight = successes / n, 1.0 + z * z / n
     half = z * math.sqrt(share * (1.0 - share) / n + z * z / (4.0 * n * n))
     return (share + z * z / (2 * n) - half) / weight, (share + z * z / (2 * n) + half) / weight
+
+
+def _position(coefficient: Sequence[str] | str, terms: Sequence[tuple[str, str]]) -> int:
+    """Find a coefficient among those that are estimated; a module alone stands for its only term.
+
+    Examples
+    --------
+    >>> terms = [("x", "1"), ("x", "r"), ("beta", "x")]
+    >>> _position("x:r", terms), _position(("x", "r"), terms), _position("beta", terms)
+    (1, 1, 2)
+    """
+    wanted = coefficient if isinstance(coefficient, str) else ":".join(coefficient)
+    names = [":".join(term) for term in terms]
+    found = [at for at, (module, _) in enumerate(terms) if wanted in (names[at], module)]
+    if len(found) != 1:
+        problem = "several coefficients of this module are estimated" if found else "this coefficient is not estimated"
+        raise ConfigError(problem, got=wanted, allowed=", ".join(names[at] for at in found or range(len(names))))
+    return found[0]
 
 
 def _designs(n_participants: Any, n_trials: Any, effect: Any, n_blocks: int) -> list[tuple[int, int, float]]:

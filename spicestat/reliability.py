@@ -82,7 +82,8 @@ def spice_reliability(
     -------
     DataFrame
         ``module, term, method, reliability, conf_low, conf_high, n, n_excluded, conf_level``. A row that cannot be
-        computed, as fewer than four participants are left, has NaN.
+        computed, as fewer than four participants are left, has NaN, and so has the reliability of a ``latent`` row
+        with an interval from -1 to 1 and an estimate at its end.
 
     Raises
     ------

@@ -26,6 +26,7 @@ __all__ = [
 Codes = npt.NDArray[np.int64]
 
 _RESERVED = {"participant", "experiment", "block", "trial", "choice"}
+_RARE_CHOICES = 5
 LONGEST_SECONDS = 100.0
 """Response times above this look like milliseconds."""
 
@@ -98,6 +99,7 @@ def code_choices(
                 f"choice column '{column}' looks continuous ({len(found)} different fractional numbers)",
                 do="name the column of chosen options, or list them in actions=[...]",
             )
+        _warn_of_mistyped(codes, found, column)
         return codes, found
     wanted = tuple(as_label(label) for label in actions)
     if len(wanted) < 2 or len(set(wanted)) < len(wanted):
@@ -113,6 +115,25 @@ def code_choices(
         )
     recode = np.array([position[label] for label in found] + [-1], dtype=np.int64)
     return recode[codes], wanted
+
+
+def _warn_of_mistyped(codes: Codes, labels: Sequence[Hashable], column: str) -> None:
+    """Warn of labels that look like typing errors: alike but for case and blanks around, or hardly ever chosen."""
+    counts = np.bincount(codes[codes >= 0], minlength=len(labels))
+    alike = pd.Series([str(label).strip().casefold() for label in labels]).duplicated(keep=False).to_numpy()
+    rare = (counts > 0) & (counts < min(_RARE_CHOICES, counts.sum() / (10 * len(labels)))) & (len(labels) > 2)
+    reasons = {
+        "that differ only in case or surrounding blanks": alike,
+        f"chosen fewer than {_RARE_CHOICES} times in all": rare & ~alike,
+    }
+    for reason, found in reasons.items():
+        if found.any():
+            shown = ", ".join(f"{labels[code]!r} (chosen {counts[code]}x)" for code in np.flatnonzero(found).tolist())
+            warn_user(
+                f"choice column '{column}' has labels {reason}: {shown}. Each label is an action of its own: correct "
+                "typing errors, or list all options in actions=[...]",
+                SuspiciousDataWarning,
+            )
 
 
 def _warn_of_unrewarded(choice: Codes, reward: npt.NDArray[np.float64], actions: Sequence[Hashable]) -> None:

@@ -27,7 +27,7 @@ __all__ = ["TrialTable", "count_missing", "load_trials", "read_trials"]
 
 Codes = npt.NDArray[np.int64]
 
-_LARGE_REWARD = 10.0
+_LARGE_REWARD = 2.0
 
 
 def read_trials(
@@ -81,7 +81,8 @@ def read_trials(
     actions : sequence, optional
         Labels of all actions in the wanted order. Default: the sorted labels that occur.
     reward_scaling : {"minmax"}, optional
-        ``"minmax"`` maps the range of all observed rewards to 0..1. Default: rewards as they are.
+        ``"minmax"`` maps the range of all observed rewards to 0..1, which is what the models' starting values and
+        bounds are made for. Default: rewards as they are, with a `~spicestat.errors.ScaleWarning` beyond 2 in size.
     unusable : {"exclude", "error"}, default "exclude"
         What to do with participants who made fewer than 2 choices or the same choice throughout:
         leave them out with an `~spicestat.errors.ExclusionWarning`, or raise.
@@ -278,8 +279,9 @@ def _scale_rewards(
         if max(abs(low), abs(high)) > _LARGE_REWARD:
             record["reward_note"] += "; they are large, which makes learning-rate and value terms hard to compare"
             warn_user(
-                f"rewards range from {low:g} to {high:g} and were not rescaled; models are built for rewards of "
-                "about 1. To mend it: divide them by a round number, or pass reward_scaling='minmax'",
+                f"rewards range from {low:g} to {high:g} and were not rescaled, but the models' starting values and "
+                'bounds are made for rewards from 0 to 1. To mend it: pass reward_scaling="minmax", or divide the '
+                "rewards by a round number",
                 ScaleWarning,
             )
         return rewards, record

@@ -117,6 +117,17 @@ def test_large_rewards_of_a_scaled_fit_predict_and_update_as_small_ones(fit: Spi
     assert updated.trials.record["reward_scaling"] == {"method": "minmax", "min": -50, "max": 50}
 
 
+def test_rewards_in_another_unit_than_those_of_the_fit_are_noticed(fit: SpiceFit) -> None:
+    own = COHORT.trials
+    points = own.assign(reward=10 * own["reward"])
+    scaled = spice_fit(points, block="block", model="learning_rate", epochs=2, reward_scaling="minmax")
+    for made, wrong in ((fit, 10 * own["reward"]), (fit, own["reward"] / 100), (scaled, own["reward"])):
+        with pytest.warns(ScaleWarning, match="the same unit"):
+            predict_choices(made, own.assign(reward=wrong))
+    predict_choices(fit, own.assign(reward=own["reward"].replace(0, -1)))
+    predict_choices(scaled, points.assign(reward=12.0))
+
+
 def test_other_actions_are_refused(fit: SpiceFit) -> None:
     with pytest.raises(DataError):
         predict_choices(fit, COHORT.trials.assign(choice=COHORT.trials["choice"] + 5))

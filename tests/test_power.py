@@ -10,7 +10,7 @@ from spicestat.equations.refit import refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import SpiceFit, assemble_fit, spice_fit
 from spicestat.group import spice_group
-from spicestat.power import PowerResult, _summary, spice_power, wilson_interval
+from spicestat.power import PowerResult, _position, _summary, spice_power, wilson_interval
 from spicestat.simulate import BanditsDrift, simulate_cohort
 from spicestat.simulated_study import Population, fitted_population
 from spicestat.trials import read_trials
@@ -65,6 +65,14 @@ def test_the_seed_decides_not_the_number_of_jobs(fit):
     other = power(fit, effect=effects, n_simulations=2, seed=1)
     pd.testing.assert_frame_equal(one.studies, two.studies)
     assert not one.studies.equals(other.studies)
+
+
+def test_a_module_with_one_estimated_term_will_do():
+    terms = [("x", "1"), ("x", "r"), ("beta", "x")]
+    assert [_position(name, terms) for name in ("x:r", ("x", "1"), "beta", ("beta",))] == [1, 0, 2, 2]
+    for name, allowed in (("x", "x:1, x:r\\."), ("y", "x:1, x:r, beta:x")):
+        with pytest.raises(ConfigError, match=f"Allowed: {allowed}"):
+            _position(name, terms)
 
 
 def test_every_design_is_simulated_and_drawn(fit):
@@ -158,7 +166,7 @@ def test_counting():
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"environment": None}, "what is played"),
+        ({"simulate": lambda *_: None}, "what is played"),
         ({"n_trials": 61, "n_blocks": 2}, "multiple"),
         ({"alpha": 1.0}, "alpha"),
         ({"covariate": "age"}, "covariate"),

@@ -189,12 +189,28 @@ def test_reading_does_not_change_the_frame_given():
     pd.testing.assert_frame_equal(frame, small())
 
 
+@pytest.mark.parametrize(
+    ("typed", "match"), [("Left", r"'Left' \(chosen 1x\), 'left' \(chosen 239x\)"), ("lfet", r"'lfet' \(chosen 1x\)")]
+)
+@pytest.mark.filterwarnings("error")
+def test_mistyped_choices_are_noticed(typed, match):
+    labels = np.array(["left", "right"] * 240, dtype=object)
+    trials = pd.DataFrame({"participant": np.arange(480) // 12, "choice": labels, "reward": 1.0})
+    read_trials(trials)
+    labels[6] = typed
+    with pytest.warns(SuspiciousDataWarning, match=match):
+        assert read_trials(trials.assign(choice=labels)).n_actions == 3
+    assert read_trials(trials.assign(choice=labels), actions=["left", "right", typed]).n_actions == 3
+
+
 # --- rewards --------------------------------------------------------------------------------------------------------
 
 
 def test_rewards_are_not_scaled_unless_asked():
     rewards = [-1, 5, np.nan] + [3] * 9
-    plain, scaled = read(small(reward=rewards)), read(small(reward=rewards), reward_scaling="minmax")
+    with pytest.warns(ScaleWarning, match="from -1 to 5"):
+        plain = read(small(reward=rewards))
+    scaled = read(small(reward=rewards), reward_scaling="minmax")
     assert plain.record["reward_scaling"] == {"method": "none"}
     assert plain.record["reward_range"] == scaled.record["reward_range"] == [-1, 5]
     assert scaled.record["reward_scaling"] == {"method": "minmax", "min": -1, "max": 5}
@@ -207,6 +223,13 @@ def test_large_rewards_warn_and_stay():
         trials = read(small(reward=[0, 50] * 6))
     assert trials.frame["reward_1"].max() == 50
     assert "large" in trials.record["reward_note"]
+
+
+def test_points_are_large_and_usual_rewards_are_not():
+    with pytest.warns(ScaleWarning, match='reward_scaling="minmax"'):
+        read(small(reward=[0, 5, 10] * 4))
+    for usual in ([0, 1], [-1, 1], [0, 1.5]):
+        read(small(reward=usual * 6))
 
 
 # --- covariates -----------------------------------------------------------------------------------------------------

@@ -127,6 +127,7 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
 fit_by_engine <- function(fit, estimates, covariance, formula, data, id, settings, call) {
   # here, as only the columns of the formula are sent
   if (!is.null(data)) check_known_variables(formula, names(data), id, call)
+  check_free(all.vars(formula), c("std.error", "sparse.term"), call)
   people <- if (!is.null(data)) sent_people(data, all.vars(formula), id, call)
   options <- c(
     list(formula = formula_text(formula, call), participant = hide_dots(id)),

@@ -10,12 +10,14 @@
 #'
 #' @param fit A [spice_fit()] with one structure for everybody.
 #' @param coefficient The coefficient that the covariate has an effect on:
-#'   `"<module>:<term>"`, as [coef()] names it, or `c(module, term)`.
+#'   `"<module>:<term>"`, as [coef()] names it, or `c(module, term)`; the module
+#'   alone will do where a single term of it is estimated.
 #' @param effect Difference in the coefficient per unit of the covariate; 0
 #'   gives the rate of false positives.
 #' @param n_participants,n_trials Participants, and trials per participant over
 #'   all blocks. Of these and `effect`, all combinations are simulated.
-#' @param environment The task, a [spice_bandit()].
+#' @param environment The task, a [spice_bandit()]; `NULL` is reward
+#'   probabilities that drift, with the fit's actions.
 #' @param n_blocks Blocks per participant.
 #' @param covariate `"continuous"` (standard normal) or `"binary"` (two groups of
 #'   equal size).
@@ -46,11 +48,14 @@
 #'   power
 #' }
 #' }
-spice_power <- function(fit, coefficient, effect, n_participants, n_trials, environment = spice_bandit("drift"),
+spice_power <- function(fit, coefficient, effect, n_participants, n_trials, environment = NULL,
                         n_blocks = 1, covariate = c("continuous", "binary"), population = NULL,
                         n_simulations = 200, method = "meta", alpha = 0.05, seed = 0, n_jobs = 1, ...) {
   call <- rlang::current_env()
   check_fit(fit, call)
+  if (!is.character(coefficient) || !length(coefficient) %in% 1:2) {
+    abort_spicestat("config", "`coefficient` must be \"<module>:<term>\" or c(module, term).", call = call)
+  }
   settings <- list(
     effect = as.double(effect), n_participants = n_participants, n_trials = n_trials, n_blocks = n_blocks,
     covariate = one_of(covariate, c("continuous", "binary"), "covariate", call), n_simulations = n_simulations,
@@ -59,7 +64,7 @@ spice_power <- function(fit, coefficient, effect, n_participants, n_trials, envi
   options <- c(
     engine_options(settings, call),
     list(
-      coefficient = as.list(coefficient_name(coefficient, fit, call)),
+      coefficient = as.list(coefficient),
       environment = sent_bandit(environment, call)
     ),
     if (!is.null(population)) {
@@ -68,25 +73,6 @@ spice_power <- function(fit, coefficient, effect, n_participants, n_trials, envi
   )
   tables <- with_fit_folder(fit, function(folder) call_bridge("power", folder, options, call = call))
   structure(lapply(tables, decode_table), class = "spice_power")
-}
-
-#' Module and term of a coefficient of the fit
-#' @noRd
-coefficient_name <- function(coefficient, fit, call) {
-  known <- term_names(fit$coefficients)
-  name <- paste(coefficient, collapse = ":")
-  if (!is.character(coefficient) || !name %in% known) {
-    abort_spicestat(
-      "config",
-      c(
-        paste0("there is no coefficient '", name, "'."),
-        i = paste0("The fit has: ", paste(known, collapse = ", "), ".")
-      ),
-      call = call
-    )
-  }
-  # a module's name has no colon
-  c(sub(":.*$", "", name), sub("^[^:]*:", "", name))
 }
 
 #' @rdname spice_power

@@ -25,7 +25,9 @@
 #'   that [set.seed()] decides.
 #' @return An object of class `spice_reliability`, whose `tidy()` is a tibble
 #'   with one row per coefficient and method: `component`, `term`, `method`,
-#'   `estimate`, `conf.low`, `conf.high`, `n`, `n.excluded`.
+#'   `estimate`, `conf.low`, `conf.high`, `n`, `n.excluded`. The estimate is `NaN`
+#'   where too few participants are left, and for a `..._latent` one that would be
+#'   -1 or 1 with an interval from -1 to 1.
 #' @export
 #' @examples
 #' \donttest{

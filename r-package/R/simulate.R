@@ -107,8 +107,32 @@ spice_bandit <- function(kind = c("drift", "flip", "eckstein2022", "switch", "st
   call <- rlang::current_env()
   kind <- one_of(kind, c("drift", "flip", "eckstein2022", "switch", "standard"), "kind", call)
   settings <- engine_options(list(...), call)
+  check_bandit(kind, settings, call)
   if (kind == "drift" && is.null(settings$sigma)) settings$sigma <- 0.2
   structure(c(list(kind = kind, counterfactual = isTRUE(counterfactual)), settings), class = "spice_bandit")
+}
+
+bandit_settings <- list(
+  drift = c("sigma", "n_actions"),
+  flip = c("block_flip_prob", "reward_prob_high", "reward_prob_low"),
+  eckstein2022 = c("reward_prob_high", "reward_prob_low"),
+  switch = c("block_flip_prob", "reward_prob_high", "reward_prob_low", "reward_prob_middle"),
+  standard = "reward_probs"
+)
+
+check_bandit <- function(kind, settings, call) {
+  allowed <- bandit_settings[[kind]]
+  unknown <- setdiff(names(settings), c(allowed, "seed"))
+  if (length(unknown) > 0) {
+    abort_spicestat(
+      "config",
+      c(
+        paste0("a \"", kind, "\" bandit has no setting ", paste0("`", unknown, "`", collapse = ", "), "."),
+        i = paste0("It has: ", paste0("`", allowed, "`", collapse = ", "), ".")
+      ),
+      call = call
+    )
+  }
 }
 
 #' @export
@@ -170,21 +194,25 @@ as_tibble.spice_simulation <- function(x, ...) {
 #' @param nsim Number of simulations of all participants.
 #' @param seed Whole number from 0. `NULL` draws one from R's random numbers, so
 #'   that [set.seed()] decides; it is attribute `"seed"` of the value.
-#' @param environment The task, a [spice_bandit()].
+#' @param environment The task, a [spice_bandit()]; `NULL` is reward
+#'   probabilities that drift, with the fit's actions. Its rewards are as the
+#'   model sees them: in a fit with `reward_scaling = "minmax"`, 0 stands for the
+#'   smallest reward of the data, and 1 for the largest.
 #' @param n_trials,n_blocks Trials per block, and blocks; `NULL` takes those of
 #'   most participants in the fit.
 #' @param ... Not used.
 #' @return A tibble of trials that [spice_fit()] can read: `sim`,
 #'   `participant`, `block`, `trial`, `choice` and `reward`, and `reward_1`,
-#'   ... if the task shows the rewards of all actions.
+#'   ... if the task shows the rewards of all actions; rewards are in the unit of
+#'   the data, so that [spice_update()] and `predict()` can read them too.
 #' @importFrom stats simulate
 #' @export
 #' @examples
 #' \donttest{
 #' if (spicestat_available()) simulate(example_fit, seed = 1, n_trials = 20, n_blocks = 1)
 #' }
-simulate.spice_fit <- function(object, nsim = 1, seed = NULL, environment = spice_bandit("drift"),
-                               n_trials = NULL, n_blocks = NULL, ...) {
+simulate.spice_fit <- function(object, nsim = 1, seed = NULL, environment = NULL, n_trials = NULL, n_blocks = NULL,
+                               ...) {
   call <- rlang::current_env()
   seed <- whole_seed(seed, call)
   sizes <- list(n_simulations = nsim, seed = seed, n_trials = n_trials, n_blocks = n_blocks)

@@ -10,7 +10,7 @@ import numpy as np
 
 from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
-from spicestat.group.design import Design
+from spicestat.group.design import Design, too_few
 from spicestat.group.likelihood import HasLikelihood
 from spicestat.group.problem import Equation, GroupProblem
 
@@ -59,7 +59,7 @@ def with_choices(
     usable = np.flatnonzero(np.asarray(everybody.n_trials)[design.rows] > 0)
     if len(usable) <= len(design.names):
         raise DataError(
-            f"{len(usable)} participants with choices are too few for {len(design.names)} coefficients",
+            too_few(len(usable), len(design.names), having=" with choices"),
             do="use a simpler formula",
         )
     design = replace(design, matrix=design.matrix[usable], rows=design.rows[usable])

@@ -17,11 +17,19 @@ from formulaic.utils.variables import get_required_variables
 
 from spicestat.errors import CovariateError, DataError, ExclusionWarning, FormulaError, warn_user
 
-__all__ = ["Design", "build_design", "design_rank", "formula_variables", "name_some"]
+__all__ = ["Design", "build_design", "design_rank", "formula_variables", "name_some", "too_few"]
 
 _EXAMPLE = "a one-sided formula such as '~ diagnosis + age', '~ diagnosis * age' or '~ 1'"
 # R's names for what formulaic lacks; formulaic 1.2 computes exp10(x) as x**10
 _FUNCTIONS = {"factor": TRANSFORMS["C"], "sqrt": np.sqrt, "abs": np.abs, "exp10": lambda x: np.power(10.0, x)}
+# names of coefficients and their estimates, and columns that `augment` puts beside the covariates
+# fmt: off
+_RESERVED = frozenset((
+    "participant", "module", "sparse_term", "component", "coefficient", "estimate", "std_error", "observed", "used",
+    "fitted", "fitted_std_error", "residual", "std_residual", "hat", "cooks_distance", "posterior_mean",
+    "posterior_std_error", "fitted_natural", "posterior_natural",
+))
+# fmt: on
 _LEVEL = re.compile(r"\[(?:[TS]\.)?([^\[\]]*)\]")
 _TERMINAL_CODES = re.compile("\x1b\\[[0-9;]*m|[⧛⧚]")
 
@@ -207,7 +215,7 @@ def build_design(
     FormulaError
         The formula cannot be read, names an unknown variable, or its columns are linearly dependent.
     CovariateError
-        A covariate is infinite, of an unusable type, or a factor with a single level.
+        A covariate is infinite, of an unusable type, a factor with a single level, or called like a column of results.
     DataError
         Not more participants than coefficients.
 
@@ -272,6 +280,19 @@ def name_some(labels: Sequence[object], limit: int = 5) -> str:
     return ", ".join(map(repr, plain)) + more
 
 
+def too_few(n: int, p: int, kind: str = "", having: str = "") -> str:
+    """Say that n participants are too few for p coefficients.
+
+    Examples
+    --------
+    >>> too_few(1, 2, kind="usable ")
+    '1 usable participant is too few for 2 coefficients'
+    """
+    who = "participant" if n == 1 else "participants"
+    what = "coefficient" if p == 1 else "coefficients"
+    return f"{n} {kind}{who}{having} {'is' if n == 1 else 'are'} too few for {p} {what}"
+
+
 def _warn_missing(used: pd.DataFrame, variables: Sequence[str], labels: pd.Series[Any]) -> None:
     missing = used.isna()
     columns = [name for name in variables if missing[name].any()]
@@ -320,6 +341,10 @@ def _expression_variables(expression: str, formula: str) -> list[str]:
 
 def _check_known(variables: Sequence[str], people: pd.DataFrame, participant: str, varying: set[str]) -> None:
     for name in variables:
+        if name in _RESERVED:
+            raise CovariateError(
+                f"a covariate cannot be called '{name}': results have a column of that name", do=f"rename '{name}'"
+            )
         if name in people.columns:
             continue
         if name in varying:
@@ -355,7 +380,10 @@ def _prepare(column: pd.Series[Any], name: str, labels: Sequence[object]) -> pd.
         text = column.astype(str).to_numpy(dtype=object)
         return pd.Series(pd.Categorical(text, sorted(set(text))), index=column.index)
     raise CovariateError(
-        f"covariate '{name}' has an unusable type", got=kind, allowed="numbers, text, booleans, categories"
+        f"covariate '{name}' has an unusable type",
+        got=kind,
+        allowed="numbers, text, booleans, categories",
+        do=f"turn '{name}' into numbers, such as years for a date, or into text for categories",
     )
 
 
@@ -412,7 +440,7 @@ def _check_matrix(matrix: np.ndarray, names: tuple[str, ...], labels: Sequence[o
             )
     if n <= p:
         raise DataError(
-            f"{n} participants are too few for {p} coefficients ({', '.join(names[:8])}{', ...' if p > 8 else ''})",
+            f"{too_few(n, p)} ({', '.join(names[:8])}{', ...' if p > 8 else ''})",
             allowed=f"at least {p + 1} participants",
             do="use a simpler formula",
         )

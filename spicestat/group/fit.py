@@ -26,7 +26,7 @@ from spicestat.group.likelihood import HasLikelihood
 from spicestat.group.methods import Method, find_method
 from spicestat.group.multiplicity import ADJUSTMENTS, MAX_T
 from spicestat.group.participants import align_people
-from spicestat.group.problem import RESCALE, GroupEstimates, GroupProblem, Skipped
+from spicestat.group.problem import RESCALE, GroupEstimates, GroupProblem, Skipped, describe_skipped
 from spicestat.group.results import GroupResult, check_level
 from spicestat.group.selection import select_equations, wanted_columns
 from spicestat.tables import TableSource, read_table
@@ -150,7 +150,7 @@ def spice_group(
     estimates = _estimate(chosen, problem, own_settings)
     skipped = tuple(dict.fromkeys((*skipped, *estimates.skipped)))
     if estimates.fixed.empty:
-        raise DataError("no coefficient can be analysed", got="; ".join(entry.reason for entry in skipped))
+        raise DataError("no coefficient can be analysed", got=describe_skipped(skipped))
     glance = glance_table(estimates, max_unidentified=limit, method=chosen.label, formula=formula)
     withheld = _withheld(problem, glance)
     _warn(glance, limit)

@@ -17,6 +17,9 @@ __all__ = ["LatentCorrelation", "ModelReliability", "latent_correlation", "model
 _FLAT_SD = 1e-3
 """Share of the estimates' spread below which a latent standard deviation counts as zero."""
 
+_BOUNDARY = 1.0 - 1e-6
+"""Size of a correlation above which it counts as 1."""
+
 _LARGEST_SD = 10.0
 """Bound of the search, in the same units: no latent standard deviation is near it."""
 
@@ -55,7 +58,8 @@ class LatentCorrelation:
     Attributes
     ----------
     correlation : float
-        REML estimate; NaN where a variance between participants is zero.
+        REML estimate; NaN where a variance between participants is zero, and where the estimate is at its boundary
+        (-1 or 1) with an interval from -1 to 1, so that the data say nothing about it.
     conf_low, conf_high : float
         Profile-likelihood interval, within [-1, 1].
     tau2_first, tau2_second : float
@@ -169,9 +173,9 @@ def latent_correlation(
     sd, rho, best = _fit_bivariate(y, v)
     limit = best + chi2.ppf(level, 1) / 2.0
     low, high = (_profile_limit(y, v, sd, rho, limit, end) for end in (-1.0, 1.0))
-    flat = bool((sd < _FLAT_SD).any())
+    unknown = bool((sd < _FLAT_SD).any()) or (abs(rho) > _BOUNDARY and (low, high) == (-1.0, 1.0))
     tau2 = (sd * scale) ** 2
-    return LatentCorrelation(np.nan if flat else rho, low, high, float(tau2[0]), float(tau2[1]), len(y1))
+    return LatentCorrelation(np.nan if unknown else rho, low, high, float(tau2[0]), float(tau2[1]), len(y1))
 
 
 def _finite(*arrays: np.ndarray, n_variances: int = 1) -> tuple[np.ndarray, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,7 +14,16 @@ from spicestat.errors import ConfigError, DataError, NumericalError
 from spicestat.group.design import Design
 from spicestat.group.likelihood import ChoiceLikelihood
 
-__all__ = ["RESCALE", "Equation", "GroupEstimates", "EquationFit", "GroupProblem", "Skipped", "collect_equations"]
+__all__ = [
+    "RESCALE",
+    "Equation",
+    "EquationFit",
+    "GroupEstimates",
+    "GroupProblem",
+    "Skipped",
+    "collect_equations",
+    "describe_skipped",
+]
 
 
 RESCALE = "leave out participants with extreme estimates or standard errors"
@@ -27,6 +36,20 @@ class Skipped(NamedTuple):
     module: str
     sparse_term: str
     reason: str
+
+
+def describe_skipped(skipped: Sequence[Skipped]) -> str:
+    """List what was left out, once per reason.
+
+    Examples
+    --------
+    >>> describe_skipped([Skipped("x", "1", "fixed"), Skipped("x", "r", "fixed"), Skipped("y", "1", "absent")])
+    'x / 1, x / r: fixed; y / 1: absent'
+    """
+    names: dict[str, list[str]] = {}
+    for module, term, reason in skipped:
+        names.setdefault(reason, []).append(f"{module} / {term}")
+    return "; ".join(f"{', '.join(own)}: {reason}" for reason, own in names.items())
 
 
 @dataclass(frozen=True, eq=False)

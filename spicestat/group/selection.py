@@ -10,8 +10,8 @@ import numpy as np
 
 from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
-from spicestat.group.design import Design, design_rank
-from spicestat.group.problem import Equation, Skipped
+from spicestat.group.design import Design, design_rank, too_few
+from spicestat.group.problem import Equation, Skipped, describe_skipped
 
 __all__ = ["select_equations", "wanted_columns"]
 
@@ -93,8 +93,9 @@ def select_equations(
             equations.append(equation)
     _warn(reasons)
     if not equations:
-        listed = "; ".join(f"{module} / {term}: {reason}" for module, term, reason in skipped[:5])
-        raise DataError("no coefficient can be analysed", got=listed, do="check estimates and standard errors")
+        raise DataError(
+            "no coefficient can be analysed", got=describe_skipped(skipped), do="check estimates and standard errors"
+        )
     return tuple(equations), tuple(skipped)
 
 
@@ -175,7 +176,7 @@ def _unfit(equation: Equation, design: Design) -> str | None:
     """Say why an equation cannot be fitted with this design, or None."""
     n, p = len(equation.rows), len(design.names)
     if n <= p:
-        return f"{n} usable participants are too few for {p} coefficients"
+        return too_few(n, p, kind="usable ")
     if design_rank(design.matrix[equation.rows]) < p:
         return f"the {n} usable participants do not cover all levels of the covariates"
     if np.ptp(equation.estimate) == 0:

@@ -35,7 +35,9 @@ class RescorlaWagnerRNN(ParticipantModel):
     .. math:: Q_c \leftarrow (1-\alpha)\, Q_c + \alpha\beta\, r - \alpha\beta V_0
 
     so that the coefficient of the own state is :math:`1-\alpha`, of ``c_reward`` :math:`\alpha\beta`, and
-    of ``1`` :math:`-\alpha\beta V_0`. `LearningRateRNN` has :math:`\alpha` and :math:`\beta` as coefficients.
+    of ``1`` :math:`-\alpha\beta V_0`. These equations hold in any unit of rewards, which :math:`\beta` takes up;
+    bounds and penalties are nevertheless made for rewards of about 1. `LearningRateRNN` has
+    :math:`\alpha` and :math:`\beta` as coefficients.
 
     Parameters
     ----------

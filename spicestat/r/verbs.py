@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any
@@ -64,65 +63,19 @@ def simulate(options: Mapping[str, Any]) -> Envelope:
 
 
 def simulate_fit(folder: str, options: Mapping[str, Any]) -> Envelope:
-    """Let a fit's participants play a task by their equations.
+    """Run `spicestat.fitted_play.simulate_fit` on a fit folder; the value has the table ``trials``.
 
-    Parameters
-    ----------
-    folder : str
-        A fit folder.
-    options : mapping
-        ``environment`` as `_environment` reads it; ``n_simulations`` and ``seed``; ``n_trials`` per block and
-        ``n_blocks``, by default those of most participants.
-
-    Returns
-    -------
-    dict
-        An envelope with the table ``trials``: ``sim``, then as `Simulation.trials` with the fit's own actions.
+    ``options`` are its arguments, ``environment`` as `_environment` reads it.
     """
 
     def work() -> dict[str, Any]:
-        check_settings("simulate()", options, _played)
-        fit = fit_engine().load_fit(folder)
-        return encoded({"trials": _played(fit, **dict(options))})
+        run = _engine("fitted_play").simulate_fit
+        settings = dict(options)
+        check_settings("simulate()", settings, run)
+        settings["environment"] = _environment(settings.get("environment"))
+        return encoded({"trials": run(fit_engine().load_fit(folder), **settings)})
 
     return enveloped(work)
-
-
-def _played(
-    fit: Any,
-    environment: Mapping[str, Any] | None,
-    n_simulations: int,
-    seed: int,
-    n_trials: int | None = None,
-    n_blocks: int | None = None,
-) -> pd.DataFrame:
-    play = _engine("equations.playing").simulate_model
-    blocks = fit.trials.blocks
-    n_blocks = n_blocks or _most_common(blocks.groupby("participant").size())
-    n_trials = n_trials or _most_common(blocks["n_trials"])
-    task = _environment(environment)
-    parts: list[pd.DataFrame] = []
-    for number in range(1, n_simulations + 1):
-        played = play(
-            fit.estimator.rnn_model_,
-            fit.estimator.equations_,
-            task,
-            n_trials,
-            n_blocks,
-            # one simulation of a seed is the first of many
-            seed=seed + number - 1,
-            labels=fit.trials.participants,
-        )
-        labels = pd.Series(fit.trials.actions)
-        choice = labels.take(played.trials["choice"] - 1).to_numpy()
-        parts.append(played.trials.assign(choice=choice, sim=number))
-    together = pd.concat(parts, ignore_index=True)
-    together.insert(0, "sim", together.pop("sim"))
-    return together
-
-
-def _most_common(values: pd.Series) -> int:
-    return int(Counter(values.tolist()).most_common(1)[0][0])
 
 
 def predict(folder: str, table: Table | str | None, options: Mapping[str, Any]) -> Envelope:
@@ -201,7 +154,7 @@ def power(folder: str, options: Mapping[str, Any]) -> Envelope:
             run = importlib.import_module("spicestat.group").spice_group
             settings["group"] = run(fit, **dict(settings.pop("population")))
         settings["environment"] = _environment(settings.get("environment"))
-        coefficient = tuple(settings.pop("coefficient"))
+        coefficient = ":".join(settings.pop("coefficient"))
         result = _engine("power").spice_power(fit, coefficient, **settings)
         return encoded({"designs": result.table, "studies": result.studies, "glance": result.glance()})
 

@@ -141,7 +141,12 @@ class UserBandits(Bandits):
 def _settled_actions(known: int | None, wanted: int | None) -> int:
     """Settle the number of actions between the environment and the caller."""
     if known is not None and wanted is not None and known != wanted:
-        raise ConfigError("the environment has another number of actions", got=known, allowed=wanted)
+        raise ConfigError(
+            "the environment has another number of actions",
+            got=known,
+            allowed=wanted,
+            do=f"give it {wanted} actions, such as BanditsDrift(0.2, n_actions={wanted})",
+        )
     settled = known if wanted is None else wanted
     if settled is None:
         raise ConfigError(

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from spicestat.errors import CovariateError, DataError, ExclusionWarning, FormulaError
-from spicestat.group.design import build_design
+from spicestat.group import spice_group
+from spicestat.group.design import _RESERVED, build_design
 
 PEOPLE = pd.DataFrame(
     {
@@ -98,6 +99,7 @@ def test_missing_covariates_exclude_with_count_and_names():
         ("~ session", CovariateError, ["'session' varies within participants", "aggregate"]),
         ("~ I(log(age - 20))", CovariateError, ["missing or infinite", "'a'"]),
         ("~ age * diagnosis * smokes", DataError, ["8 participants are too few for 12 coefficients"]),
+        ("~ participant", CovariateError, ["cannot be called 'participant'", "rename"]),
     ],
 )
 def test_bad_formulas_are_named(formula, error, words):
@@ -129,3 +131,24 @@ def test_a_level_lost_to_missing_values_is_a_single_level():
     people = PEOPLE.assign(age=np.where(PEOPLE["smokes"], PEOPLE["age"], np.nan))
     with pytest.warns(ExclusionWarning), pytest.raises(CovariateError, match="'smokes' has a single level"):
         build_design("~ smokes + age", people)
+
+
+@pytest.mark.parametrize("name", ["estimate", "component", "std_error", "coefficient"])
+def test_covariates_are_not_called_like_columns_of_results(name):
+    with pytest.raises(CovariateError, match=f"cannot be called '{name}'"):
+        build_design(f"~ {name}", PEOPLE.rename(columns={"age": name}))
+
+
+def test_participants_beside_the_model_have_no_columns_but_reserved_ones():
+    people = PEOPLE.assign(participant=range(len(PEOPLE)))
+    table = people[["participant"]].assign(
+        module="x", term="r", std_error=0.1, estimate=np.random.default_rng(1).normal(size=len(people))
+    )
+    group = spice_group(table, "~ age", data=people)
+    assert set(group.augment()) - {"age"} <= _RESERVED
+
+
+def test_dates_are_refused_with_advice():
+    dates = pd.Series(pd.date_range("2001-01-01", periods=len(PEOPLE)), index=PEOPLE.index)
+    with pytest.raises(CovariateError, match="years for a date"):
+        build_design("~ age", PEOPLE.assign(age=dates))

@@ -94,10 +94,10 @@ def test_what_the_model_does_not_know_is_an_error(group, settings, match):
 
 def test_a_covariate_named_like_a_column_of_the_result_is_refused(cohort):
     table, people = cohort()
-    people["estimate"] = people["diagnosis"]
-    group = spice_group(table, "~ estimate", data=people)
+    people["df"] = people["diagnosis"]
+    group = spice_group(table, "~ df", data=people)
     with pytest.raises(ConfigError, match="rename"):
-        marginal_means(group, "estimate")
+        marginal_means(group, "df")
 
 
 def test_a_result_put_together_by_hand_says_what_it_lacks(group):

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from spicestat.equations.coefficients import CoefficientTable
-from spicestat.errors import ExclusionWarning
-from spicestat.group import hurdle, presence
+from spicestat.errors import DataError, ExclusionWarning
+from spicestat.group import hurdle, presence, spice_group
 from spicestat.group.design import build_design
 from spicestat.group.firth import firth_logistic, penalised_ratio_test, profile_intervals
 from spicestat.group.inference import coefficient_table, glance_table
@@ -184,3 +184,11 @@ def test_results_become_a_table(method):
     np.testing.assert_array_equal(fixed["p_value"], found.fixed["p_value"].to_numpy(dtype=float))
     np.testing.assert_array_equal(fixed["conf_high"], found.fixed["conf_high"].to_numpy(dtype=float))
     assert len(glance) == len(withheld)
+
+
+def test_terms_that_everybody_has_are_named_once_per_reason():
+    people = pd.DataFrame({"participant": range(8), "age": np.arange(8.0)})
+    cells = [people[["participant"]].assign(module="x", term=term, estimate=0.3, std_error=0.1) for term in ("1", "r")]
+    with pytest.raises(DataError, match="x / 1, x / r: in every participant's equation") as caught:
+        spice_group(pd.concat(cells), "~ age", data=people, method="presence")
+    assert str(caught.value).count("in every") == 1

@@ -147,6 +147,14 @@ def test_latent_correlation_is_unknown_where_people_do_not_differ():
     assert (found.conf_low, found.conf_high) == (-1.0, 1.0)
 
 
+def test_a_latent_correlation_at_its_boundary_is_unknown_where_all_are_possible():
+    estimates = np.random.default_rng(3).normal(0, 1.15, (12, 2))
+    found = latent_correlation(*estimates.T, np.ones(12), np.ones(12))
+    assert (found.conf_low, found.conf_high) == (-1.0, 1.0)
+    assert min(found.tau2_first, found.tau2_second) > 0.1
+    assert np.isnan(found.correlation)
+
+
 def test_settings_are_checked():
     x = ratings(0)
     with pytest.raises(ConfigError, match="conf_level"):

@@ -84,6 +84,8 @@ test_that("names with dots and R's functions work in formulas", {
   group <- grouped(~ dx.group + log(age.years) + I(age.years^2), people)
   expect_equal(tidy(group)$term, c("(Intercept)", "dx.groupcontrol", "log(age.years)", "I(age.years^2)"))
   expect_false(anyNA(vcov(group)))
+  people$age.years[[1]] <- NA
+  expect_warning(grouped(~age.years, people), "lack 'age.years'", class = "spicestat_warning_exclusion")
   by_dotted_id <- stats::setNames(people_table(), c("my.id", "group", "age"))
   again <- spice_group(coefficients_table(), ~age, by_dotted_id, participant = my.id)
   expect_equal(nobs(again), 12)
@@ -91,6 +93,10 @@ test_that("names with dots and R's functions work in formulas", {
 
 test_that("bad input is refused with the class of its code", {
   skip_if_no_engine()
+  for (name in c("std.error", "estimate", "coefficient")) {
+    renamed <- stats::setNames(people_table(), c("id", name, "age"))
+    expect_error(grouped(stats::reformulate(name), renamed), name, class = "spicestat_error_covariate")
+  }
   expect_error(grouped(~height), "height", class = "spicestat_error_formula")
   expect_error(grouped(estimate ~ age), class = "spicestat_error_formula")
   twice <- rbind(people_table(), people_table())

@@ -169,6 +169,7 @@ test_that("tasks and parameters are checked", {
   expect_error(spice_parameter(1, effects = 2), "`effects`", class = "spicestat_error_config")
   expect_error(spice_bandit("chess"), "drift", class = "spicestat_error_config")
   expect_error(spice_simulate(environment = "drift"), "spice_bandit", class = "spicestat_error_config")
+  expect_error(spice_bandit("drift", n_arms = 3), "n_arms.*n_actions", class = "spicestat_error_config")
   expect_output(print(spice_bandit("standard", reward_probs = c(0.8, 0.5))), "reward_probs = 0.8 0.5")
   skip_if_no_engine()
   expect_error(spice_simulate(3, 8, environment = spice_bandit("flip", speed = 1)), "speed",
@@ -242,7 +243,7 @@ test_that("power has a row per design and a plot", {
     effect = 0.3, n_participants = 8, n_trials = 60, n_simulations = 3, seed = 2, population = ~1
   )
   expect_equal(nrow(tidy(again)), 1)
-  expect_error(spice_power(example_fit, "x:1", 0.1, 8, 60), "The fit has", class = "spicestat_error_config")
+  expect_error(spice_power(example_fit, "x:1", 0.1, 8, 60), "x_learning_rate_reward:1", class = "spicestat_error_config")
 })
 
 test_that("the default effects of a simulation are those of its help page", {

@@ -1,0 +1,95 @@
+"""simulate_fit: a fit's participants play a task by their equations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from spicestat.equations.playing import simulate_model
+from spicestat.fit import SpiceFit
+from spicestat.further_trials import scaled_range
+from spicestat.settings import whole_number
+from spicestat.simulate.environments import BanditsDrift
+
+__all__ = ["drifting_task", "simulate_fit"]
+
+
+def simulate_fit(
+    fit: SpiceFit,
+    environment: Any = None,
+    n_simulations: int = 1,
+    seed: int = 0,
+    n_trials: int | None = None,
+    n_blocks: int | None = None,
+) -> pd.DataFrame:
+    """Let a fit's participants play a task by their equations; response times are not simulated.
+
+    Parameters
+    ----------
+    fit : SpiceFit
+    environment : Bandits, or anything that `as_environment` takes, optional
+        The task, with rewards as the model sees them: of a fit with ``reward_scaling="minmax"``, 0 is the smallest
+        reward of the data, and 1 the largest. Default: `drifting_task`.
+    n_simulations : int, default 1
+        Simulations of all participants.
+    seed : int, default 0
+        The same seed gives the same trials; one simulation of a seed is the first of many.
+    n_trials, n_blocks : int, optional
+        Trials per block, and blocks. Default: those of most participants in the fit.
+
+    Returns
+    -------
+    DataFrame
+        ``sim``, then as `Simulation.trials`, with the participants, the actions and the unit of rewards of the fit's
+        own data, so that `spice_update` and `predict_choices` can read them.
+
+    Examples
+    --------
+    >>> from spicestat import simulate_cohort, spice_fit
+    >>> trials = simulate_cohort(3, 60).trials
+    >>> points = trials.assign(reward=10 * trials["reward"])
+    >>> fit = spice_fit(points, block="block", model="rescorla_wagner", epochs=5, reward_scaling="minmax")
+    >>> sorted(simulate_fit(fit)["reward"].unique().tolist())
+    [0.0, 10.0]
+    """
+    blocks = fit.trials.blocks
+    n_blocks = n_blocks or _most_common(blocks.groupby("participant").size())
+    n_trials = n_trials or _most_common(blocks["n_trials"])
+    task = drifting_task(fit) if environment is None else environment
+    parts = []
+    for number in range(whole_number("n_simulations", n_simulations, 1)):
+        played = simulate_model(
+            fit.estimator.rnn_model_,
+            fit.estimator.equations_,
+            task,
+            n_trials,
+            n_blocks,
+            seed=whole_number("seed", seed, 0) + number,
+            labels=fit.trials.participants,
+        )
+        parts.append(_in_own_terms(fit, played.trials).assign(sim=number + 1))
+    together = pd.concat(parts, ignore_index=True)
+    together.insert(0, "sim", together.pop("sim"))
+    return together
+
+
+def drifting_task(fit: SpiceFit) -> BanditsDrift:
+    """Return a bandit with drifting reward probabilities and as many actions as the fit has."""
+    return BanditsDrift(0.2, fit.trials.n_actions)
+
+
+def _in_own_terms(fit: SpiceFit, trials: pd.DataFrame) -> pd.DataFrame:
+    """Give simulated trials the actions and the unit of rewards of the data that were fitted."""
+    trials = trials.assign(choice=pd.Series(fit.trials.actions).take(trials["choice"].to_numpy() - 1).to_numpy())
+    found = scaled_range(fit)
+    if found is None:
+        return trials
+    low, high = found
+    rewards = [name for name in trials.columns.astype(str) if name.startswith("reward")]
+    return trials.assign(**{name: low + (high - low) * trials[name] for name in rewards})
+
+
+def _most_common(values: pd.Series) -> int:
+    return int(Counter(values.tolist()).most_common(1)[0][0])

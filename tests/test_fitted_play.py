@@ -1,0 +1,61 @@
+"""The participants of a fit play, with the actions and the rewards of their own data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spicestat.errors import ConfigError
+from spicestat.fit import SpiceFit, spice_fit
+from spicestat.fitted_play import simulate_fit
+from spicestat.power import spice_power
+from spicestat.simulate import BanditsDrift, simulate_cohort
+from spicestat.updating import spice_update
+
+POINTS = {"block": "block", "model": "rescorla_wagner", "epochs": 20, "reward_scaling": "minmax"}
+
+
+@pytest.fixture(scope="module")
+def fit() -> SpiceFit:
+    trials = simulate_cohort(6, 240, n_blocks=4, seed=1).trials
+    # points from 2 to 12
+    return spice_fit(trials.assign(reward=2 + 10 * trials["reward"]), **POINTS)  # type: ignore[arg-type]
+
+
+def test_rewards_come_back_in_the_unit_of_the_data(fit: SpiceFit) -> None:
+    played = simulate_fit(fit, n_trials=400)
+    assert set(played["reward"]) == {2.0, 12.0}
+    updated = spice_update(fit, played)
+    true, found = fit.estimator.equations_, updated.estimator.equations_
+    assert updated.trials.frame["reward_0"].max() == 1
+    error = (found.coefficients - true.coefficients) / updated.coefficients.frame["std_error"].to_numpy().reshape(
+        true.coefficients.shape
+    )
+    known = error[np.isfinite(error)]
+    # five standard errors, of 1600 trials
+    assert len(known) > 6
+    assert np.abs(known).max() < 5
+
+
+def test_rewards_that_are_shown_without_a_choice_come_back_too(fit: SpiceFit) -> None:
+    played = simulate_fit(fit, BanditsDrift(0.1, counterfactual=True), n_trials=10)
+    assert set(played[["reward_1", "reward_2"]].to_numpy().ravel()) == {2.0, 12.0}
+
+
+def test_one_simulation_is_the_first_of_many(fit: SpiceFit) -> None:
+    many, second = simulate_fit(fit, n_simulations=2, seed=3), simulate_fit(fit, seed=4)
+    assert many.groupby("sim").size().tolist() == [6 * 240] * 2
+    pd.testing.assert_series_equal(many["choice"][many["sim"] == 2].reset_index(drop=True), second["choice"])
+
+
+def test_the_task_has_the_actions_of_the_fit() -> None:
+    trials = simulate_cohort(8, 120, n_actions=3, seed=1).trials
+    trials = trials.assign(choice=trials["choice"].map({1: "a", 2: "b", 3: "c"}))
+    fit = spice_fit(trials, block="block", model="rescorla_wagner", epochs=5)
+    assert set(simulate_fit(fit)["choice"]) == {"a", "b", "c"}
+    term = fit.choice_likelihood().terms[0]
+    found = spice_power(fit, term, effect=0.1, n_participants=8, n_trials=40, n_simulations=1)
+    assert len(found.studies) == 1
+    with pytest.raises(ConfigError, match="n_actions=3"):
+        simulate_fit(fit, BanditsDrift(0.2))
