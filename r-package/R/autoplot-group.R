@@ -223,13 +223,37 @@ split_effects <- function(table, call = rlang::caller_env()) {
 #' A function that gives the design matrix for other values of the covariates
 #'
 #' @param frame The model frame of the participants, whose contrasts and levels count.
-#' @return A function of a data frame, which keeps rows with missing values.
+#' @return A function of a data frame, which keeps rows with missing values. Columns have the names of the effects.
 #' @noRd
 design_of <- function(object, terms = stats::terms(object), frame = stats::model.frame(object)) {
   contrasts <- attr(stats::model.matrix(terms, frame), "contrasts")
   levels <- stats::.getXlevels(terms, frame)
+  effects <- unique(tidy(object)$term)
   function(data) {
     data <- stats::model.frame(terms, data, na.action = stats::na.pass, xlev = levels)
-    stats::model.matrix(terms, data, contrasts.arg = contrasts)
+    matrix <- stats::model.matrix(terms, data, contrasts.arg = contrasts)
+    colnames(matrix) <- effects_of_columns(colnames(matrix), effects)
+    matrix
   }
+}
+
+#' The effects that belong to a design's columns
+#'
+#' R writes `` `Diag ICD`patient`` and `I(age > 30)TRUE` where the engine has "Diag ICDpatient" and "I(age > 30)".
+#' @noRd
+effects_of_columns <- function(columns, effects) {
+  at <- match(effect_key(effects), effect_key(columns))
+  if (anyNA(at) || anyDuplicated(at)) {
+    lost <- effects[is.na(at) | duplicated(at)]
+    abort_spicestat("formula", c(
+      paste0("cannot tell which covariate the effect ", name_some(lost), " belongs to."),
+      i = paste0("The formula gives: ", paste(columns, collapse = ", "), "."),
+      i = "Give the covariate a plain name, or compute the column in the data first."
+    ))
+  }
+  replace(columns, at, effects)
+}
+
+effect_key <- function(names) {
+  gsub(")TRUE", ")", gsub("as.factor(", "factor(", gsub("`", "", names), fixed = TRUE), fixed = TRUE)
 }

@@ -166,7 +166,7 @@ new_spice_group <- function(tables, formula, method, links = NULL) {
   if (!is.null(tables$joint_covariance)) {
     tables$joint_covariance <- labelled_matrix(tables$joint_covariance)
   }
-  tables$messages <- as.character(tables$messages$message)
+  tables$messages <- show_dots(as.character(tables$messages$message))
   structure(c(tables, list(formula = formula, method = method, links = links)), class = "spice_group")
 }
 
