@@ -108,6 +108,7 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
     data <- if (inherits(fit, "spice_fit")) fit$people
     id <- "participant"
   }
+  check_level(conf_level, call)
   check_people(data, call)
   check_categories(formula, data, id, call)
   options <- list(
@@ -118,13 +119,15 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
     if (is.null(max_unidentified)) options$max_unidentified <- 0.2
     return(fit_natively(method, estimates, covariance, formula, data, id, options, list(...), call))
   }
-  settings <- c(list(method = method), options, list(...))
+  settings <- c(list(method = method), options, check_settings(list(...), call))
   fit_by_engine(fit, estimates, covariance, formula, data, id, settings, call)
 }
 
 #' Fit a group model in Python
 #' @noRd
 fit_by_engine <- function(fit, estimates, covariance, formula, data, id, settings, call) {
+  check_known(settings$modules, estimates$module, "modules", call)
+  check_known(settings$terms, estimates$term, "terms", call)
   # here, as only the columns of the formula are sent
   if (!is.null(data)) check_known_variables(formula, names(data), id, call)
   people <- if (!is.null(data)) sent_people(data, all.vars(formula), id, call)
@@ -141,6 +144,39 @@ fit_by_engine <- function(fit, estimates, covariance, formula, data, id, setting
   of_choices <- settings$method %in% choice_methods && inherits(fit, "spice_fit")
   tables <- if (of_choices) with_fit_folder(fit, ask) else ask()
   new_spice_group(tables, deparse1(formula), settings$method, settings$links)
+}
+
+#' Settings whose form Python would not take, or misread
+#' @noRd
+check_settings <- function(settings, call) {
+  settings$links <- checked_links(settings$links, call)
+  if (!is.null(settings$covariates_on) && !is.character(settings$covariates_on)) {
+    abort_spicestat("config", paste0(
+      "`covariates_on` must be text. Got: ", deparse1(settings$covariates_on),
+      ". Allowed: modules such as \"beta\", or coefficients such as \"beta:x_value\"."
+    ), call = call)
+  }
+  if (!is.null(settings$avoid_boundary) && !rlang::is_bool(settings$avoid_boundary)) {
+    abort_spicestat("config", "`avoid_boundary` must be TRUE or FALSE.", call = call)
+  }
+  settings
+}
+
+#' Links as a list; a character vector does as well
+#' @noRd
+checked_links <- function(links, call) {
+  if (length(links) == 0) {
+    return(NULL)
+  }
+  texts <- (is.list(links) || is.character(links)) && all(vapply(links, rlang::is_string, NA))
+  if (!texts || !rlang::is_named(links)) {
+    abort_spicestat("config", c(
+      paste0("`links` must be named text. Got: ", deparse1(links), "."),
+      i = "Names are modules, as in list(beta = \"log\"), or coefficients, as in list(\"beta:x_value\" = \"log\").",
+      i = "Links are \"identity\", \"logit\" (shares between 0 and 1) and \"log\" (positive numbers)."
+    ), call = call)
+  }
+  as.list(links)
 }
 
 choice_methods <- c("hierarchical", "bayes", "deshrunk_meta")

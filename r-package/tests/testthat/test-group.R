@@ -116,3 +116,20 @@ test_that("an unknown covariate is named with those that there are", {
     spice_group(example_fit, ~diagnosi), "unknown variable 'diagnosi'.*diagnosis", class = "spicestat_error_formula"
   )
 })
+
+test_that("links can be a named vector, and anything else is refused with what is allowed", {
+  expect_equal(checked_links(c(beta = "log"), NULL), list(beta = "log"))
+  expect_null(checked_links(NULL, NULL))
+  for (links in list("log", list("log"), TRUE, list(beta = 1), list(beta = c("log", "logit")))) {
+    expect_error(checked_links(links, NULL), "Names are modules.*\"logit\"", class = "spicestat_error_config")
+  }
+  expect_error(check_settings(list(covariates_on = 2), NULL), "must be text", class = "spicestat_error_config")
+  expect_error(check_settings(list(avoid_boundary = "no"), NULL), "TRUE or FALSE", class = "spicestat_error_config")
+})
+
+test_that("modules that the fit lacks are refused with those that it has", {
+  expect_error(spice_group(example_fit, ~diagnosis, modules = "alpha"), "Got: 'alpha'. Allowed: 'beta'",
+    class = "spicestat_error_config"
+  )
+  expect_error(spice_group(example_fit, ~diagnosis, conf_level = c(0.9, 0.8)), class = "spicestat_error_config")
+})
