@@ -14,8 +14,10 @@
 #'     text.
 #'   * `component`: the module; `term`: the equation's term.
 #'   * `estimate`, `std.error`; `conf.low`, `conf.high` if asked for.
-#'   * `present`: is the term in the equation? `inclusion.prob`: in which
-#'     share of the ensemble is it?
+#'   * `present`: is the term in the equation? `inclusion.prob`: probability that
+#'     the term is estimated, over the structures that the search compared,
+#'     weighted by exp(score). A value that is kept as it is (`present`, estimate
+#'     1) is not estimated: .15 beside one is the probability that it should be.
 #'   * `n.trials`, `converged`, `at.bound`: is the estimate at the edge of
 #'     what is possible, and hence without a standard error?
 #' @export

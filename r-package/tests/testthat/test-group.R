@@ -133,3 +133,19 @@ test_that("modules that the fit lacks are refused with those that it has", {
   )
   expect_error(spice_group(example_fit, ~diagnosis, conf_level = c(0.9, 0.8)), class = "spicestat_error_config")
 })
+
+test_that("ids are found by the name that the fit's trials have for them", {
+  fit <- example_fit
+  fit$call$participant <- quote(pid)
+  people <- stats::setNames(model_data(example_group), c("pid", "diagnosis", "age"))
+  expect_equal(own_id(fit, people, NULL), "pid")
+  expect_equal(own_id(fit, model_data(example_group), NULL), "participant")
+  expect_error(spice_group(fit, ~age, stats::setNames(people, c("code", "d", "age"))), "participant = <name>",
+    class = "spicestat_error_column"
+  )
+})
+
+test_that("formulas with a left-hand side, or without a ~, are refused with what to write", {
+  expect_error(spice_group(example_fit, estimate ~ diagnosis), "left-hand side", class = "spicestat_error_formula")
+  expect_error(spice_group(example_fit, "diagnosis"), "Write ~ diagnosis.", class = "spicestat_error_formula")
+})
