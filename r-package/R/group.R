@@ -101,8 +101,8 @@
 #'   (deviations of participants, or `NULL`) and `participants` (see [augment()]),
 #'   the matrix `joint_covariance` (of all effects, or `NULL`), the text
 #'   `formula`, `method`, `messages` (what to know when reading the result),
-#'   `links` (as they were given, or `NULL`), and `fit` (the R package's own
-#'   object, if one fitted the model).
+#'   `links` (as they were given, or `NULL`), `fit` (the R package's own
+#'   object, if one fitted the model), and `call` (for [update()]).
 #' @export
 #' @examples
 #' \donttest{
@@ -122,6 +122,7 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
                         modules = NULL, terms = NULL, adjust = "BH", conf_level = 0.95,
                         participant = "participant", max_unidentified = NULL, ...) {
   call <- rlang::current_env()
+  written <- match.call()
   method <- group_method(method, fit, call)
   formula <- as_formula(formula, call)
   check_one_sided(formula, call)
@@ -141,10 +142,18 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
   covariance <- if (inherits(fit, "spice_fit")) fit$covariance
   if (method %in% names(native_engines)) {
     if (is.null(max_unidentified)) options$max_unidentified <- 0.2
-    return(fit_natively(method, estimates, covariance, formula, data, id, options, list(...), call))
+    group <- fit_natively(method, estimates, covariance, formula, data, id, options, list(...), call)
+    return(with_call(group, written))
   }
   settings <- c(list(method = method), options, check_settings(list(...), call))
-  fit_by_engine(fit, estimates, covariance, formula, data, id, settings, call)
+  with_call(fit_by_engine(fit, estimates, covariance, formula, data, id, settings, call), written)
+}
+
+#' A group model that knows how it was made, for update()
+#' @noRd
+with_call <- function(group, written) {
+  group$call <- written
+  group
 }
 
 #' The column of ids where none was named: "participant", or what the fit's trials called it

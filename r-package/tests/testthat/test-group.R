@@ -149,3 +149,24 @@ test_that("formulas with a left-hand side, or without a ~, are refused with what
   expect_error(spice_group(example_fit, estimate ~ diagnosis), "left-hand side", class = "spicestat_error_formula")
   expect_error(spice_group(example_fit, "diagnosis"), "Write ~ diagnosis.", class = "spicestat_error_formula")
 })
+
+test_that("a group model is fitted again with another formula, by its call", {
+  skip_if_not_installed("metafor")
+  group <- spice_group(example_fit, ~diagnosis, method = "metafor", modules = "beta")
+  expect_equal(update(group, ~ . + age)$formula, "~diagnosis + age")
+  expect_equal(update(group, method = "lme4", evaluate = FALSE)$method, "lme4")
+  expect_equal(
+    tidy(update(group, ~age, conf_level = 0.9)),
+    tidy(spice_group(example_fit, ~age, method = "metafor", modules = "beta", conf_level = 0.9))
+  )
+  group$call <- NULL
+  expect_error(update(group, ~age), "Call spice_group\\(\\)", class = "spicestat_error_config")
+})
+
+test_that("the package parameters shows a group model", {
+  skip_if_not_installed("parameters")
+  table <- parameters::model_parameters(example_group, ci = 0.9)
+  expect_equal(table$Coefficient, unname(coef(example_group)))
+  expect_equal(table$CI_low, tidy(example_group, conf.int = TRUE, conf.level = 0.9)$conf.low)
+  expect_output(print(table), "90% CI")
+})
