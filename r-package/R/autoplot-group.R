@@ -122,7 +122,8 @@ effects_as_rows <- function(table) {
   table$row <- factor(table$term, rev(levels(table$term)))
   table$label <- wrap_label(as.character(table$term), 24)
   structure(table, columns = list(
-    n = min(3, nlevels(table$panel)), scales = "free_x", title = identity, caption = "Effects are per unit of their covariates."
+    n = min(3, nlevels(table$panel)), scales = "free_x", title = identity,
+    caption = "Effects are per unit of their covariates."
   ))
 }
 
@@ -199,8 +200,9 @@ covariate_plot <- function(object, covariate, level) {
 mean_caption <- function(object, covariate, level) {
   others <- setdiff(intersect(all.vars(formula(object)), names(model_data(object))), covariate)
   variables <- attr(stats::terms(object), "factors") > 0
-  together <- variables[, colSums(variables[is_about(rownames(variables), covariate), , drop = FALSE]) > 0, drop = FALSE]
-  moderators <- intersect(others, all_variables(rownames(together)[rowSums(together) > 0]))
+  of_covariate <- colSums(variables[is_about(rownames(variables), covariate), , drop = FALSE]) > 0
+  together <- rowSums(variables[, of_covariate, drop = FALSE]) > 0
+  moderators <- intersect(others, all_variables(rownames(variables)[together]))
   paste0(
     "Blue: mean that the model predicts, with ", 100 * level, "% interval",
     if (length(others) > 0) paste0(",\naveraged over the participants' ", listed(others)),

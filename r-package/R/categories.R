@@ -23,15 +23,17 @@ check_categories <- function(formula, people, id, call, native = FALSE) {
 #' @noRd
 tell_contrasts <- function(values, name, native) {
   own <- attr(values, "contrasts")
-  if (!(is.ordered(values) || !is.null(own)) || identical(own, "contr.treatment") || (native && is.character(own))) {
+  kept <- identical(own, "contr.treatment") || (native && is.character(own))
+  if (kept || !(is.ordered(values) || !is.null(own))) {
     return(invisible())
   }
+  what <- if (is.ordered(values)) {
+    paste0("ordered factor '", name, "' is coded with treatment contrasts")
+  } else {
+    paste0("the contrasts of factor '", name, "' are not used, but treatment contrasts")
+  }
   rlang::inform(c(
-    paste0(
-      if (is.ordered(values)) "ordered factor '" else "the contrasts of factor '", name,
-      if (is.ordered(values)) "' is coded with treatment contrasts" else "' are not used, but treatment contrasts",
-      ": each effect compares a level with the first, '", levels(values)[[1]], "'."
-    ),
+    paste0(what, ": each effect compares a level with the first, '", levels(values)[[1]], "'."),
     i = paste0("For a linear trend use as.numeric(", name, "); for other comparisons, emmeans::contrast().")
   ), class = "spicestat_message_contrasts", .frequency = "once", .frequency_id = paste0("spicestat_contrasts_", name))
 }
@@ -44,9 +46,9 @@ plain_variables <- function(formula) {
 
 check_category <- function(values, name, call) {
   n <- length(unique(values))
+  kind <- if (is.factor(values)) "a factor" else "text"
   numbers <- n > 2 && !anyNA(suppressWarnings(as.numeric(as.character(values))))
   advice <- if (numbers) {
-    kind <- if (is.factor(values)) "a factor" else "text"
     paste0("They are numbers stored as ", kind, ": convert them with as.numeric(as.character(", name, ")).")
   } else {
     "Combine categories, or leave the column out."
@@ -60,14 +62,21 @@ check_category <- function(values, name, call) {
       i = advice
     ), call = call)
   }
-  text <- is.character(values)
-  if ((text || numbers) && (n > 10 || (text && numbers && n > 5))) {
-    warn_spicestat("categories", c(
-      paste0(
-        "column '", name, "' is ", if (text) "text" else "a factor", ", and is taken for ", n, " categories with ",
-        n - 1, " effects."
-      ),
-      i = advice, i = if (text) "factor() says that this is meant, and no warning comes."
-    ))
+  if (n > most_categories(values, numbers)) warn_categories(name, kind, n, advice)
+}
+
+#' Up to how many categories nothing is said: a factor that has names is meant
+#' @noRd
+most_categories <- function(values, numbers) {
+  if (is.factor(values)) {
+    return(if (numbers) 10 else Inf)
   }
+  if (numbers) 5 else 10
+}
+
+warn_categories <- function(name, kind, n, advice) {
+  warn_spicestat("categories", c(
+    paste0("column '", name, "' is ", kind, ", and is taken for ", n, " categories with ", n - 1, " effects."),
+    i = advice, i = if (kind == "text") "factor() says that this is meant, and no warning comes."
+  ))
 }

@@ -70,7 +70,8 @@ engine_settings <- function(method, defaults, given, call) {
 check_group_options <- function(options, call) {
   if (!rlang::is_string(options$adjust) || !options$adjust %in% adjustments) {
     abort_spicestat("config", paste0(
-      "unknown adjustment of p-values. Got: ", name_some(options$adjust), ". Allowed: ", paste(adjustments, collapse = ", "), "."
+      "unknown adjustment of p-values. Got: ", name_some(options$adjust),
+      ". Allowed: ", paste(adjustments, collapse = ", "), "."
     ), call = call)
   }
   if (!is_share(options$max_unidentified)) {

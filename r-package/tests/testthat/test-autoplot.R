@@ -150,8 +150,8 @@ test_that("long names are broken, and products are written as such", {
 test_that("many effects, or long names, stand in rows, and titles of an interaction are whole", {
   expect_equal(wrap_label("diagnosisMDD:phq9", 13), "diagnosisMDD:\nphq9")
   group <- example_group
-  group$coefficients$term <- sub("diagnosispatient", "diagnosisschizophrenia_since_birth_of_a_child", group$coefficients$term)
-  group$coefficients$term <- gsub("_", "", group$coefficients$term)
+  long <- "diagnosisschizophreniaoraffectivepsychosis"
+  group$coefficients$term <- sub("diagnosispatient", long, group$coefficients$term)
   plot <- autoplot(group)
   expect_equal(levels(plot$data$panel), c("learning rate reward:\nconstant", "beta: value reward"))
   expect_equal(levels(plot$data$row)[1], "age")
