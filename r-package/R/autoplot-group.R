@@ -3,11 +3,13 @@
 #' @param object,x A [spice_group()].
 #' @param type `"forest"`: effects of the covariates, with one row of panels per
 #'   module and one column per covariate, for these can differ in size a
-#'   hundredfold. Where the model has a link, the label names the scale, such as
+#'   hundredfold; or, where effects are too many for columns, one panel per
+#'   coefficient with the effects as rows. Where the model has a link, the label names the scale, such as
 #'   `(log odds)`. `"caterpillar"`: participants in order of their coefficient as
 #'   the model estimates it (own estimate in grey). `"covariate"`: coefficients
-#'   against a covariate, with the mean that the model predicts, over the other
-#'   covariates.
+#'   against a covariate, with the mean that the model predicts, averaged over
+#'   the participants' other covariates, also where it depends on them, which
+#'   the caption then says; `emmeans::emmeans()` has means by two covariates.
 #' @param covariate For `type = "covariate"`: a covariate of the formula, as a
 #'   bare name or text; by default the first.
 #' @param conf.level Level of the intervals; `NULL` takes that of the analysis.
@@ -44,7 +46,8 @@ plot.spice_group <- function(x, ...) {
 
 forest_plot <- function(object, conf.level, level, intercept) { # nolint: object_name_linter.
   table <- forest_table(tidy(object, conf.int = TRUE, conf.level = conf.level), object, intercept)
-  titles <- function(panels) data.frame(wrap_label(sub(".*\r", "", panels[[1]]), 70 %/% nlevels(table$term)))
+  columns <- attr(table, "columns")
+  titles <- function(panels) data.frame(columns$title(as.character(panels[[1]])))
   ggplot2::ggplot(table, ggplot2::aes(.data$estimate, .data$row, colour = .data$verdict)) +
     ggplot2::geom_vline(xintercept = 0, colour = "grey55", linewidth = 0.4) +
     ggplot2::geom_linerange(
@@ -52,7 +55,7 @@ forest_plot <- function(object, conf.level, level, intercept) { # nolint: object
       linewidth = 0.8, na.rm = TRUE, show.legend = FALSE
     ) +
     ggplot2::geom_point(size = 2.4, na.rm = TRUE) +
-    ggplot2::facet_wrap(~panel, scales = "free", ncol = nlevels(table$term), drop = FALSE, labeller = titles) +
+    ggplot2::facet_wrap(~panel, scales = columns$scales, ncol = columns$n, drop = FALSE, labeller = titles) +
     ggplot2::scale_x_continuous(
       n.breaks = 3, expand = ggplot2::expansion(mult = 0.1), guide = ggplot2::guide_axis(check.overlap = TRUE)
     ) +
@@ -60,12 +63,16 @@ forest_plot <- function(object, conf.level, level, intercept) { # nolint: object
     ggplot2::scale_colour_manual(NULL, values = verdict_colours, limits = verdicts_shown) +
     ggplot2::labs(
       x = paste0("Effect on the coefficient with ", 100 * level, "% interval"), y = NULL,
-      caption = if (any(table$verdict == "withheld")) {
-        "Withheld: too few participants have an identified estimate."
-      }
+      caption = forest_caption(columns$caption, table$verdict)
     ) +
     plot_theme() +
-    ggplot2::theme(panel.grid.major.y = ggplot2::element_blank())
+    # titles may stand beyond a narrow panel
+    ggplot2::theme(panel.grid.major.y = ggplot2::element_blank(), strip.clip = "off")
+}
+
+forest_caption <- function(about, verdicts) {
+  withheld <- if (any(verdicts == "withheld")) "Withheld: too few participants have an identified estimate."
+  if (length(c(about, withheld)) > 0) paste(c(about, withheld), collapse = "\n")
 }
 
 verdict_colours <- c(
@@ -82,22 +89,42 @@ forest_table <- function(table, group, intercept) {
     table <- table[table$term != "(Intercept)", ]
   }
   table$verdict <- verdict(table)
-  in_order <- function(x) factor(x, levels = unique(x))
-  # by row of panels one module, whose coefficients are of one size, by column one covariate
   modules <- unique(table$component)
-  table$term <- in_order(table$term)
+  table$term <- factor(table$term, unique(table$term))
   table <- table[order(match(table$component, modules), table$term), ]
+  note <- effect_note(group, table)
+  table$coefficient <- paste(table$component, table$sparse.term, note)
+  table$name <- coefficient_label(table$component, table$sparse.term, note)
+  width <- 60 %/% nlevels(table$term)
+  fits <- all(nchar(unlist(strsplit(wrap_label(levels(table$term), width), "\n"))) <= width)
+  if (fits) effects_as_columns(table, modules, width) else effects_as_rows(table)
+}
+
+#' By row of panels one module, whose coefficients are of one size, and by column one effect
+#' @noRd
+effects_as_columns <- function(table, modules, width) {
   table$panel <- factor(
     paste(table$component, table$term, sep = "\r"),
     levels = paste(rep(modules, each = nlevels(table$term)), levels(table$term), sep = "\r")
   )
-  note <- effect_note(group, table)
-  coefficient <- paste(table$component, table$sparse.term, note)
-  label <- coefficient_label(table$component, table$sparse.term, note)
+  coefficient <- table$coefficient
   # a coefficient's label stands at the left alone
-  table$label <- ifelse(duplicated(coefficient), "", label)
+  table$label <- ifelse(duplicated(coefficient), "", table$name)
   table$row <- stats::reorder(paste(coefficient, table$term), -match(coefficient, unique(coefficient)))
-  table
+  title <- function(panels) wrap_label(sub(".*\r", "", panels), width)
+  structure(table, columns = list(n = nlevels(table$term), scales = "free", title = title))
+}
+
+#' One panel per coefficient, where effects are too many, or have too long names, for columns
+#' @noRd
+effects_as_rows <- function(table) {
+  table$panel <- factor(table$name, unique(table$name))
+  table$row <- factor(table$term, rev(levels(table$term)))
+  table$label <- wrap_label(as.character(table$term), 24)
+  structure(table, columns = list(
+    n = min(3, nlevels(table$panel)), scales = "free_x", title = identity,
+    caption = "Effects are per unit of their covariates."
+  ))
 }
 
 # a posterior has intervals and no p-values
@@ -163,9 +190,36 @@ covariate_plot <- function(object, covariate, level) {
     ggplot2::facet_wrap(~panel, scales = "free_y") +
     ggplot2::labs(
       x = covariate, y = "Coefficient (grey: own estimates)",
-      caption = paste0("Blue: mean that the model predicts, with ", 100 * level, "% interval.")
+      caption = mean_caption(object, covariate, level)
     ) +
     plot_theme()
+}
+
+#' What the means in a plot against one covariate are about
+#' @noRd
+mean_caption <- function(object, covariate, level) {
+  others <- setdiff(intersect(all.vars(formula(object)), names(model_data(object))), covariate)
+  variables <- attr(stats::terms(object), "factors") > 0
+  of_covariate <- colSums(variables[is_about(rownames(variables), covariate), , drop = FALSE]) > 0
+  together <- rowSums(variables[, of_covariate, drop = FALSE]) > 0
+  moderators <- intersect(others, all_variables(rownames(variables)[together]))
+  paste0(
+    "Blue: mean that the model predicts, with ", 100 * level, "% interval",
+    if (length(others) > 0) paste0(",\naveraged over the participants' ", listed(others)),
+    if (length(moderators) > 0) paste0(",\nalthough it depends on ", listed(moderators), " (interaction)"), "."
+  )
+}
+
+all_variables <- function(terms) {
+  unlist(lapply(terms, function(term) all.vars(str2lang(term))))
+}
+
+is_about <- function(terms, covariate) {
+  vapply(terms, function(term) covariate %in% all_variables(term), NA)
+}
+
+listed <- function(names) {
+  sub(", ([^,]*)$", " and \\1", paste(names, collapse = ", "))
 }
 
 covariate_layers <- function(means, levels) {
@@ -223,13 +277,37 @@ split_effects <- function(table, call = rlang::caller_env()) {
 #' A function that gives the design matrix for other values of the covariates
 #'
 #' @param frame The model frame of the participants, whose contrasts and levels count.
-#' @return A function of a data frame, which keeps rows with missing values.
+#' @return A function of a data frame, which keeps rows with missing values. Columns have the names of the effects.
 #' @noRd
 design_of <- function(object, terms = stats::terms(object), frame = stats::model.frame(object)) {
   contrasts <- attr(stats::model.matrix(terms, frame), "contrasts")
   levels <- stats::.getXlevels(terms, frame)
+  effects <- unique(tidy(object)$term)
   function(data) {
     data <- stats::model.frame(terms, data, na.action = stats::na.pass, xlev = levels)
-    stats::model.matrix(terms, data, contrasts.arg = contrasts)
+    matrix <- stats::model.matrix(terms, data, contrasts.arg = contrasts)
+    colnames(matrix) <- effects_of_columns(colnames(matrix), effects)
+    matrix
   }
+}
+
+#' The effects that belong to a design's columns
+#'
+#' R writes `` `Diag ICD`patient`` and `I(age > 30)TRUE` where the engine has "Diag ICDpatient" and "I(age > 30)".
+#' @noRd
+effects_of_columns <- function(columns, effects) {
+  at <- match(effect_key(effects), effect_key(columns))
+  if (anyNA(at) || anyDuplicated(at)) {
+    lost <- effects[is.na(at) | duplicated(at)]
+    abort_spicestat("formula", c(
+      paste0("cannot tell which covariate the effect ", name_some(lost), " belongs to."),
+      i = paste0("The formula gives: ", paste(columns, collapse = ", "), "."),
+      i = "Give the covariate a plain name, or compute the column in the data first."
+    ))
+  }
+  replace(columns, at, effects)
+}
+
+effect_key <- function(names) {
+  gsub(")TRUE", ")", gsub("as.factor(", "factor(", gsub("`", "", names), fixed = TRUE), fixed = TRUE)
 }

@@ -8,8 +8,13 @@
 #' `coefficient`: `emmeans(group, ~ diagnosis | coefficient)`. Without it, means
 #' are over learning rates, inverse temperatures and so on, which a warning
 #' says. Contrasts between different coefficients need a joint model; with
-#' separate ones their covariance is taken as 0. With a link, means are on its
-#' scale.
+#' separate ones their covariance is taken as 0.
+#'
+#' With a link, means are on its scale. `type = "response"` turns them back where
+#' all coefficients have the same link, as in a model of one module
+#' (`spice_group(modules = )`). Where links differ it cannot, which a warning
+#' says, and a note under the table names the scales; `predict(group, type =
+#' "response")` has each coefficient on its own scale.
 #'
 #' @param object A [spice_group()].
 #' @param ...,trms,xlev,grid,data As emmeans passes them.
@@ -41,8 +46,50 @@ emm_basis.spice_group <- function(object, trms, xlev, grid, ...) { # nolint: obj
     X = kronecker(diag(length(keys)), X), bhat = unname(beta), V = emm_covariance(object, names, given),
     nbasis = matrix(NA), dfargs = list(df = df),
     dffun = function(k, dfargs) min(dfargs$df[k != 0], Inf),
-    misc = list(ylevs = list(coefficient = keys), estName = "emmean", famSize = length(keys))
+    misc = c(
+      list(ylevs = list(coefficient = keys), estName = "emmean", famSize = length(keys)),
+      emm_scale(stats::setNames(links_of(object, table), keys))
+    )
   )
+}
+
+links_of <- function(object, table) {
+  first <- !duplicated(paste(table$component, table$sparse.term, sep = ":"))
+  link_of(object, table$component[first], table$sparse.term[first])
+}
+
+#' What emmeans is told of links, given by coefficient: the one that all have, or else a note
+#' @noRd
+emm_scale <- function(links) {
+  if (all(links == "identity")) {
+    return(NULL)
+  }
+  if (length(unique(links)) == 1) {
+    return(list(tran = links[[1]], inv.lbl = "response"))
+  }
+  named <- links[links != "identity"]
+  note <- paste0("Means of ", paste0(names(named), " are on the ", named, " scale", collapse = ", those of "), ".")
+  if (isTRUE(type_asked_of_emmeans() %in% c("response", "unlink"))) warn_mixed_scales(note)
+  list(initMesg = note)
+}
+
+warn_mixed_scales <- function(note) {
+  warn_spicestat("scales", c(
+    "`type = \"response\"` has no effect, as the coefficients differ in their links.",
+    i = note,
+    i = "predict(group, type = \"response\") has coefficients on their own scales, and so have models of one module."
+  ))
+}
+
+#' The `type` in a call of emmeans, or NULL
+#' @noRd
+type_asked_of_emmeans <- function() {
+  for (frame in rev(sys.frames())) {
+    if (identical(topenv(frame), asNamespace("emmeans"))) {
+      type <- if (exists("...", frame, inherits = FALSE)) eval(quote(list(...)$type), frame)
+      if (!is.null(type)) return(type)
+    }
+  }
 }
 
 #' Covariance of all effects; NA where inference is withheld

@@ -56,7 +56,7 @@ engine_settings <- function(method, defaults, given, call) {
     ), call = call)
   }
   settings <- utils::modifyList(defaults, given)
-  if (!settings$estimator %in% c("REML", "ML")) {
+  if (!rlang::is_string(settings$estimator) || !settings$estimator %in% c("REML", "ML")) {
     abort_spicestat("config", "unknown `estimator`. Allowed: \"REML\", \"ML\".", call = call)
   }
   for (name in intersect(names(settings), c("knapp_hartung", "joint"))) {
@@ -68,9 +68,10 @@ engine_settings <- function(method, defaults, given, call) {
 }
 
 check_group_options <- function(options, call) {
-  if (!options$adjust %in% adjustments) {
+  if (!rlang::is_string(options$adjust) || !options$adjust %in% adjustments) {
     abort_spicestat("config", paste0(
-      "unknown adjustment of p-values. Got: '", options$adjust, "'. Allowed: ", paste(adjustments, collapse = ", "), "."
+      "unknown adjustment of p-values. Got: ", name_some(options$adjust),
+      ". Allowed: ", paste(adjustments, collapse = ", "), "."
     ), call = call)
   }
   if (!is_share(options$max_unidentified)) {

@@ -24,10 +24,13 @@
 #'   participant, in which the id has the same column name as in `trials`.
 #' @param ... Further settings of the engine, by name: `inputs` and `actions`
 #'   (character), `rt` (name of the column of response times in seconds),
-#'   `reward_scaling`, `learning_rate`, `hidden_size`, `embedding_size`,
-#'   `structure`, `device`, and so on. `checkpoint = "folder"` keeps the state
-#'   of the network's training there; the same call, made again after an interrupt, goes on
-#'   from it.
+#'   `reward_scaling` (`"minmax"` maps the range of all observed rewards to 0 to
+#'   1, for points or money: effects and inverse temperatures are then per range,
+#'   and learning from numbers of that size is what networks do best; by default
+#'   rewards stay as they are), `learning_rate`, `hidden_size`, `embedding_size`,
+#'   `structure`, `device`, and so on. `checkpoint = "folder"` keeps the state of
+#'   the network's training there; the same call, made again after an interrupt,
+#'   goes on from it.
 #' @param model A model of your own, from [spice_model()] or
 #'   [spice_python_model()], or the name of one to start from: `"choice"` (learning rate,
 #'   forgetting and choice perseveration; terms that the choices do not need are
@@ -70,6 +73,7 @@ spice_fit <- function(trials, participant, choice, reward, block = NULL, trial =
                       progress = interactive()) {
   call <- rlang::current_env()
   written <- match.call()
+  check_spelling(names(list(...)), setdiff(names(formals(spice_fit)), "..."), call)
   columns <- trial_columns(
     rlang::enquos(
       participant = participant, choice = choice, reward = reward,
@@ -97,6 +101,7 @@ spice_fit <- function(trials, participant, choice, reward, block = NULL, trial =
 trial_columns <- function(quos, covariates, trials, people, call) {
   check_table(trials, "trials", call)
   roles <- trial_roles(quos, names(trials_of(trials)), call)
+  check_rewards(trials_of(trials)[unlist(roles$reward)], call)
   covariates <- covariate_names(covariates, trials, people, call)
   list(
     names = c(unlist(roles), covariates),
@@ -105,6 +110,30 @@ trial_columns <- function(quos, covariates, trials, people, call) {
       if (!is.null(people)) list(people = sent_table(people, roles$participant, "people", call))
     )
   )
+}
+
+#' A factor's codes are no rewards
+#' @noRd
+check_rewards <- function(rewards, call) {
+  for (name in names(rewards)[vapply(rewards, is.factor, NA)]) {
+    abort_spicestat("column", c(
+      paste0("column '", name, "' with the rewards is a factor, and must be numeric."),
+      i = paste0("Where its levels are numbers, convert it: as.numeric(as.character(", name, ")).")
+    ), call = call)
+  }
+}
+
+#' A setting in `...` that is nearly an argument is a slip of the pen
+#' @noRd
+check_spelling <- function(given, arguments, call) {
+  for (name in given[nchar(given) > 3]) {
+    distance <- utils::adist(name, arguments)
+    if (min(distance) <= 2) {
+      abort_spicestat("config", paste0(
+        "there is no argument `", name, "`. Did you mean `", arguments[which.min(distance)], "`?"
+      ), call = call)
+    }
+  }
 }
 
 #' The fit that the engine writes into a new folder

@@ -16,10 +16,11 @@ formula_text <- function(formula, call) {
 as_formula <- function(formula, call) {
   if (rlang::is_string(formula)) {
     formula <- tryCatch(stats::as.formula(formula, env = globalenv()), error = function(error) {
-      abort_spicestat(
-        "formula", c("cannot read the formula.", x = conditionMessage(error)),
-        call = call
-      )
+      abort_spicestat("formula", c(
+        "cannot read the formula.",
+        x = conditionMessage(error),
+        i = if (!grepl("~", formula, fixed = TRUE)) paste0("Write ~ ", formula, ".")
+      ), call = call)
     })
   }
   if (!inherits(formula, "formula")) {

@@ -7,7 +7,9 @@
 #'   module and term: columns `participant`, `module`, `term`, `estimate` and
 #'   `std_error`, or what [tidy()] of a fit gives.
 #' @param formula What coefficients depend on, such as `~ diagnosis + age`.
-#'   For factors the first level is the reference. Text is taken for categories:
+#'   For factors the first level is the reference, also for ordered ones and
+#'   those with contrasts of their own, which a message says; emmeans makes other
+#'   comparisons. Text is taken for categories:
 #'   with more than 10 different values that is said in a warning, and with one
 #'   for (nearly) each participant it is an error.
 #' @param data A data frame with one row per participant. `NULL` takes the
@@ -31,13 +33,33 @@
 #'   `"BH"`, `"BY"`, `"holm"`, `"bonferroni"`, `"maxT"` or `"none"`.
 #' @param conf_level Level of the confidence intervals.
 #' @param participant Column of `data` with the participant's id: a bare name
-#'   or text.
+#'   or text. By default `participant` or, where there is none, what it was called
+#'   in the call of [spice_fit()].
 #' @param max_unidentified Share of participants without an identified
 #'   estimate above which p-values and intervals are withheld. `NULL`: 0.4 for
 #'   `"hierarchical"` and `"bayes"`, for which everybody's choices count, else
 #'   0.2.
 #' @param ... Further settings of the method, by name, such as
 #'   `links = list(beta = "log")`.
+#'
+#' @section Settings of "hierarchical":
+#' * `links`: a named list (or vector) of `"identity"` (the default), `"logit"` for
+#'   shares between 0 and 1 such as learning rates, or `"log"` for positive
+#'   numbers such as inverse temperatures. Names are modules, `list(beta =
+#'   "log")`, or coefficients, `list("beta:x_value_reward" = "log")`, which count
+#'   first. Effects and deviations are then on that scale.
+#' * `covariates_on`: modules or coefficients that the covariates may change; the
+#'   others have an intercept alone. By default all.
+#' * `estimator`: `"REML"` or `"ML"`.
+#' * `integration`: `"quadrature"`, or `"laplace"`, which is faster where there
+#'   are many coefficients and somewhat biased with few trials.
+#' * `nodes_per_dimension`: nodes of the quadrature along each coefficient. By
+#'   default 15, 9, 5 and 4 for 1 to 4 coefficients, and above these 1536 points of
+#'   a Sobol sequence in all. More make it slower and exacter.
+#' * `max_rounds`: rounds of the search (40). More may help where `glance()` says
+#'   that it has not converged.
+#' * `avoid_boundary`: a weak prior that keeps the covariance between participants
+#'   from becoming singular (`TRUE`).
 #'
 #' @section Methods of R packages:
 #' These need no Python, but the package of that name. They read the
@@ -79,8 +101,8 @@
 #'   (deviations of participants, or `NULL`) and `participants` (see [augment()]),
 #'   the matrix `joint_covariance` (of all effects, or `NULL`), the text
 #'   `formula`, `method`, `messages` (what to know when reading the result),
-#'   `links` (as they were given, or `NULL`), and `fit` (the R package's own
-#'   object, if one fitted the model).
+#'   `links` (as they were given, or `NULL`), `fit` (the R package's own
+#'   object, if one fitted the model), and `call` (for [update()]).
 #' @export
 #' @examples
 #' \donttest{
@@ -100,31 +122,62 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
                         modules = NULL, terms = NULL, adjust = "BH", conf_level = 0.95,
                         participant = "participant", max_unidentified = NULL, ...) {
   call <- rlang::current_env()
+  written <- match.call()
   method <- group_method(method, fit, call)
   formula <- as_formula(formula, call)
-  id <- column_name(rlang::enquo(participant), names(data), "participant", call)
+  check_one_sided(formula, call)
+  check_people(data, call)
+  id <- if (missing(participant)) own_id(fit, data, call) else NULL
+  if (is.null(id)) id <- column_name(rlang::enquo(participant), names(data), "participant", call)
   estimates <- coefficients_of(fit, call)
   if (is.null(data)) {
     data <- if (inherits(fit, "spice_fit")) fit$people
     id <- "participant"
   }
-  check_people(data, call)
-  check_categories(formula, data, id, call)
+  check_level(conf_level, call)
+  check_categories(formula, data, id, call, native = method %in% names(native_engines))
   options <- list(
     modules = modules, terms = terms, adjust = adjust, conf_level = conf_level, max_unidentified = max_unidentified
   )
   covariance <- if (inherits(fit, "spice_fit")) fit$covariance
   if (method %in% names(native_engines)) {
     if (is.null(max_unidentified)) options$max_unidentified <- 0.2
-    return(fit_natively(method, estimates, covariance, formula, data, id, options, list(...), call))
+    group <- fit_natively(method, estimates, covariance, formula, data, id, options, list(...), call)
+    return(with_call(group, written))
   }
-  settings <- c(list(method = method), options, list(...))
-  fit_by_engine(fit, estimates, covariance, formula, data, id, settings, call)
+  settings <- c(list(method = method), options, check_settings(list(...), call))
+  with_call(fit_by_engine(fit, estimates, covariance, formula, data, id, settings, call), written)
+}
+
+#' A group model that knows how it was made, for update()
+#' @noRd
+with_call <- function(group, written) {
+  group$call <- written
+  group
+}
+
+#' The column of ids where none was named: "participant", or what the fit's trials called it
+#' @noRd
+own_id <- function(fit, data, call) {
+  if (is.null(data) || "participant" %in% names(data)) {
+    return("participant")
+  }
+  named <- if (inherits(fit, "spice_fit")) fit$call$participant
+  if ((is.symbol(named) || is.character(named)) && as.character(named) %in% names(data)) {
+    return(as.character(named))
+  }
+  abort_spicestat("column", c(
+    "`data` has no column 'participant'.",
+    i = "Say which column has the ids: participant = <name>.",
+    i = paste0("The data has: ", paste(names(data), collapse = ", "), ".")
+  ), call = call)
 }
 
 #' Fit a group model in Python
 #' @noRd
 fit_by_engine <- function(fit, estimates, covariance, formula, data, id, settings, call) {
+  check_known(settings$modules, estimates$module, "modules", call)
+  check_known(settings$terms, estimates$term, "terms", call)
   # here, as only the columns of the formula are sent
   if (!is.null(data)) check_known_variables(formula, names(data), id, call)
   check_free(all.vars(formula), c("std.error", "sparse.term"), call)
@@ -142,6 +195,39 @@ fit_by_engine <- function(fit, estimates, covariance, formula, data, id, setting
   of_choices <- settings$method %in% choice_methods && inherits(fit, "spice_fit")
   tables <- if (of_choices) with_fit_folder(fit, ask) else ask()
   new_spice_group(tables, deparse1(formula), settings$method, settings$links)
+}
+
+#' Settings whose form Python would not take, or misread
+#' @noRd
+check_settings <- function(settings, call) {
+  settings$links <- checked_links(settings$links, call)
+  if (!is.null(settings$covariates_on) && !is.character(settings$covariates_on)) {
+    abort_spicestat("config", paste0(
+      "`covariates_on` must be text. Got: ", deparse1(settings$covariates_on),
+      ". Allowed: modules such as \"beta\", or coefficients such as \"beta:x_value\"."
+    ), call = call)
+  }
+  if (!is.null(settings$avoid_boundary) && !rlang::is_bool(settings$avoid_boundary)) {
+    abort_spicestat("config", "`avoid_boundary` must be TRUE or FALSE.", call = call)
+  }
+  settings
+}
+
+#' Links as a list; a character vector does as well
+#' @noRd
+checked_links <- function(links, call) {
+  if (length(links) == 0) {
+    return(NULL)
+  }
+  texts <- (is.list(links) || is.character(links)) && all(vapply(links, rlang::is_string, NA))
+  if (!texts || !rlang::is_named(links)) {
+    abort_spicestat("config", c(
+      paste0("`links` must be named text. Got: ", deparse1(links), "."),
+      i = "Names are modules, as in list(beta = \"log\"), or coefficients, as in list(\"beta:x_value\" = \"log\").",
+      i = "Links are \"identity\", \"logit\" (shares between 0 and 1) and \"log\" (positive numbers)."
+    ), call = call)
+  }
+  as.list(links)
 }
 
 choice_methods <- c("hierarchical", "bayes", "deshrunk_meta")
@@ -167,7 +253,7 @@ new_spice_group <- function(tables, formula, method, links = NULL) {
   if (!is.null(tables$joint_covariance)) {
     tables$joint_covariance <- labelled_matrix(tables$joint_covariance)
   }
-  tables$messages <- as.character(tables$messages$message)
+  tables$messages <- show_dots(as.character(tables$messages$message))
   structure(c(tables, list(formula = formula, method = method, links = links)), class = "spice_group")
 }
 

@@ -58,9 +58,9 @@ panel_label <- function(module, term, link = "identity", width = 24) {
   )
 }
 
-# names of one word are broken where it has a point or an underscore
+# names of one word are broken where it has a point, an underscore or the colon of an interaction
 wrap_label <- function(label, width) {
-  pieces <- strsplit(gsub("([._])(?=.)", "\\1\r", gsub(" ", " \r", label), perl = TRUE), "\r", fixed = TRUE)
+  pieces <- strsplit(gsub("([._]|:(?=\\S))(?=.)", "\\1\r", gsub(" ", " \r", label), perl = TRUE), "\r", fixed = TRUE)
   vapply(pieces, function(parts) {
     lines <- ""
     for (part in parts) {

@@ -100,14 +100,18 @@ group_design <- function(formula, people, call) {
 
 formula_example <- "a one-sided formula such as ~ diagnosis + age, ~ diagnosis * age or ~ 1"
 
-check_design_formula <- function(formula, people, call) {
-  refuse <- function(...) abort_spicestat("formula", paste0(...), call = call)
+check_one_sided <- function(formula, call) {
   if (length(formula) > 2) {
-    refuse(
+    abort_spicestat("formula", paste0(
       "the formula has a left-hand side. Allowed: ", formula_example,
       ". To mend it: write nothing before '~'; the outcome is each coefficient of the equations in turn."
-    )
+    ), call = call)
   }
+}
+
+check_design_formula <- function(formula, people, call) {
+  refuse <- function(...) abort_spicestat("formula", paste0(...), call = call)
+  check_one_sided(formula, call)
   if ("|" %in% all.names(formula) || "||" %in% all.names(formula)) {
     refuse(
       "the formula has more than one part. Allowed: ", formula_example,

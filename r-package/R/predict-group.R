@@ -89,6 +89,9 @@ check_newdata <- function(object, newdata, call) {
   }
   newdata <- as.data.frame(newdata)
   for (name in needed) check_levels(newdata[[name]], known[[name]], name, call)
+  # TRUE and FALSE are categories to a model
+  logical <- needed[vapply(newdata[needed], is.logical, NA) & vapply(known[needed], is.factor, NA)]
+  newdata[logical] <- lapply(newdata[logical], as.character)
   newdata
 }
 

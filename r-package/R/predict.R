@@ -17,9 +17,10 @@
 #'   median coefficients.
 #' @param ... Not used.
 #' @return One row or value per row of the trials, in their order; `NA` for the
-#'   first choice of a block and where a choice is missing.
-#'   `predict()`: a tibble with columns `.pred_<action>`, or a factor.
-#'   `fitted()`: the probability of the choice that was made. `residuals()`:
+#'   first choice of a block.
+#'   `predict()`: a tibble with columns `.pred_<action>`, or a factor, also where
+#'   a choice is missing. `fitted()`: the probability of the choice that was
+#'   made, `NA` where it is missing, as are residuals. `residuals()`:
 #'   with two actions a vector about the second one, as for a logistic
 #'   regression. With more, a matrix with one column per action; for
 #'   `"deviance"` then a vector, the root of -2 log probability of the choice.

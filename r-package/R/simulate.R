@@ -51,6 +51,9 @@ spice_simulate <- function(n_participants = 40, n_trials = 200, n_blocks = 4, ..
   if (!all(vapply(parameters, inherits, NA, "spice_parameter"))) {
     abort_spicestat("config", "parameters in `...` must be spice_parameter()s.", call = call)
   }
+  check_whole(n_participants, "n_participants", call, least = 2)
+  check_whole(n_trials, "n_trials", call)
+  check_whole(n_blocks, "n_blocks", call)
   seed <- whole_seed(seed, call)
   sizes <- list(n_participants = n_participants, n_trials = n_trials, n_blocks = n_blocks, seed = seed)
   options <- c(
@@ -77,6 +80,14 @@ spice_parameter <- function(mean, sd = 0, effects = numeric(), low = 0, high = 1
   }
   parts <- c(lapply(numbers, as.double), if (length(effects) > 0) list(effects = as.list(effects)))
   structure(parts, class = "spice_parameter")
+}
+
+check_whole <- function(x, arg, call, least = 1) {
+  if (!rlang::is_integerish(x, n = 1, finite = TRUE) || x < least) {
+    abort_spicestat("config", paste0(
+      "`", arg, "` is out of range. Got: ", deparse1(x), ". Allowed: one whole number, ", least, " or more."
+    ), call = call)
+  }
 }
 
 check_number <- function(x, arg, call) {
@@ -214,6 +225,9 @@ as_tibble.spice_simulation <- function(x, ...) {
 simulate.spice_fit <- function(object, nsim = 1, seed = NULL, environment = NULL, n_trials = NULL, n_blocks = NULL,
                                ...) {
   call <- rlang::current_env()
+  check_whole(nsim, "nsim", call)
+  if (!is.null(n_trials)) check_whole(n_trials, "n_trials", call)
+  if (!is.null(n_blocks)) check_whole(n_blocks, "n_blocks", call)
   seed <- whole_seed(seed, call)
   sizes <- list(n_simulations = nsim, seed = seed, n_trials = n_trials, n_blocks = n_blocks)
   options <- c(engine_options(sizes, call), list(environment = sent_bandit(environment, call)))

@@ -14,8 +14,10 @@
 #'     text.
 #'   * `component`: the module; `term`: the equation's term.
 #'   * `estimate`, `std.error`; `conf.low`, `conf.high` if asked for.
-#'   * `present`: is the term in the equation? `inclusion.prob`: in which
-#'     share of the ensemble is it?
+#'   * `present`: is the term in the equation? `inclusion.prob`: probability that
+#'     the term is estimated, over the structures that the search compared,
+#'     weighted by exp(score). A value that is kept as it is (`present`, estimate
+#'     1) is not estimated: .15 beside one is the probability that it should be.
 #'   * `n.trials`, `converged`, `at.bound`: is the estimate at the edge of
 #'     what is possible, and hence without a standard error?
 #' @export
@@ -63,7 +65,8 @@ tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, # nolint:
 #'   deviations and correlations; `"ran_vals"`, the participants' deviations from
 #'   what the covariates predict; `"ran_coefs"`, prediction and deviation
 #'   together, that is each participant's coefficient as the model estimates
-#'   it. The last two for methods that estimate them.
+#'   it, with the error of its deviation. The last two for methods that estimate
+#'   them.
 #' @param conf.int Add confidence intervals?
 #' @param conf.level Level of the intervals; `NULL` takes that of the analysis.
 #' @param ... Not used.
@@ -106,7 +109,7 @@ columns_of <- function(effect, group) {
     fixed = c(if (has_parts(group)) "group", "std.error", "statistic", "df", "p.value", "p.adjusted"),
     ran_pars = c("group", if (has_spread_errors(group)) "std.error"),
     ran_vals = c("group", "level", "std.error"),
-    ran_coefs = c("group", "level")
+    ran_coefs = c("group", "level", "std.error")
   ))
 }
 
@@ -126,7 +129,7 @@ effect_rows <- function(effect, group, level) {
     fixed = fixed_rows(group, level),
     ran_pars = group$coefficients[group$coefficients$effect == "ran_pars", ],
     ran_vals = deviation_rows(group, level),
-    ran_coefs = coefficient_of_participants(group)
+    ran_coefs = coefficient_of_participants(group, level)
   )
 }
 
@@ -156,9 +159,14 @@ own_intervals <- function(group, level) {
 
 deviation_rows <- function(group, level, call = rlang::caller_env()) {
   table <- need_deviations(group, call)
-  half <- stats::qnorm((1 + if (is.null(level)) group$coefficients$conf_level[[1]] else level) / 2) * table$std_error
   table$effect <- rep("ran_vals", nrow(table))
   table$level <- label_text(table$level)
+  with_normal_interval(table, group, level)
+}
+
+with_normal_interval <- function(table, group, level) {
+  if (is.null(level)) level <- group$coefficients$conf_level[[1]]
+  half <- stats::qnorm((1 + level) / 2) * table$std_error
   table$conf_low <- table$estimate - half
   table$conf_high <- table$estimate + half
   table
@@ -174,15 +182,17 @@ need_deviations <- function(group, call) {
   group$ran_vals
 }
 
-coefficient_of_participants <- function(group, call = rlang::caller_env()) {
+coefficient_of_participants <- function(group, level, call = rlang::caller_env()) {
   need_deviations(group, call)
   table <- group$participants
   table <- table[!is.na(table$posterior_mean), ]
-  data.frame(
+  rows <- data.frame(
     effect = rep("ran_coefs", nrow(table)), module = table$module, sparse_term = table$sparse_term,
     group = rep("participant", nrow(table)), level = label_text(table$participant),
-    term = rep("(Intercept)", nrow(table)), estimate = table$posterior_mean
+    term = rep("(Intercept)", nrow(table)), estimate = table$posterior_mean,
+    std_error = table$posterior_std_error
   )
+  with_normal_interval(rows, group, level)
 }
 
 #' Intervals at another level; those that were withheld stay so

@@ -73,3 +73,32 @@ update.spice_fit <- function(object, ..., evaluate = TRUE) {
   for (name in names(changes)) written[[name]] <- changes[[name]]
   if (evaluate) eval(written, parent.frame()) else written
 }
+
+#' Fit a group model again with another formula or changed arguments
+#'
+#' @param object A [spice_group()]. The fit and the data are taken by the names
+#'   that they had in its call, and must still be there.
+#' @param formula. A new formula, in which `.` is what stood before: `~ . + age`.
+#' @param ... Arguments of [spice_group()] to change or add; `NULL` takes one
+#'   away.
+#' @param evaluate Fit, or return the call?
+#' @return A [spice_group()], or a call.
+#' @export
+#' @examples
+#' if (requireNamespace("metafor", quietly = TRUE)) {
+#'   group <- spice_group(example_fit, ~diagnosis, method = "metafor")
+#'   update(group, ~ . + age)
+#' }
+update.spice_group <- function(object, formula., ..., evaluate = TRUE) { # nolint: object_name_linter.
+  written <- object$call
+  if (is.null(written)) {
+    abort_spicestat("config", c(
+      "this group model does not know the call that made it.",
+      i = "It comes from an earlier version, or from the examples. Call spice_group() instead."
+    ))
+  }
+  changes <- match.call(expand.dots = FALSE)$...
+  for (name in names(changes)) written[[name]] <- changes[[name]]
+  if (!missing(formula.)) written$formula <- stats::update.formula(formula.spice_group(object), formula.)
+  if (evaluate) eval(written, parent.frame()) else written
+}

@@ -146,3 +146,24 @@ test_that("long names are broken, and products are written as such", {
   expect_equal(wrap_label("trait_anxiety_score", 10), "trait_\nanxiety_\nscore")
   expect_equal(wrap_label(c("a b", "averylongword"), 5), c("a b", "averylongword"))
 })
+
+test_that("many effects, or long names, stand in rows, and titles of an interaction are whole", {
+  expect_equal(wrap_label("diagnosisMDD:phq9", 13), "diagnosisMDD:\nphq9")
+  group <- example_group
+  long <- "diagnosisschizophreniaoraffectivepsychosis"
+  group$coefficients$term <- sub("diagnosispatient", long, group$coefficients$term)
+  plot <- autoplot(group)
+  expect_equal(levels(plot$data$panel), c("learning rate reward:\nconstant", "beta: value reward"))
+  expect_equal(levels(plot$data$row)[1], "age")
+  expect_match(plot$labels$caption, "per unit")
+  expect_true(drawn(plot))
+})
+
+test_that("the caption of means says what they are averaged over, and on what they depend", {
+  expect_match(mean_caption(example_group, "diagnosis", 0.95), "95% interval,\naveraged over the participants' age\\.$")
+  group <- example_group
+  group$formula <- "~ diagnosis * log(age)"
+  expect_match(mean_caption(group, "age", 0.9), "90% .*diagnosis,\nalthough it depends on diagnosis \\(interaction\\)")
+  group$formula <- "~ age"
+  expect_match(mean_caption(group, "age", 0.95), "interval\\.$")
+})

@@ -56,3 +56,48 @@ test_that("means over different coefficients come with a warning that says what 
   one$coefficients <- one$coefficients[one$coefficients$module == "beta", ]
   expect_silent(emmeans::emmeans(one, ~diagnosis))
 })
+
+awkward_people <- function() {
+  people <- model_data(example_group)
+  people$`Diag ICD` <- people$diagnosis
+  people$`PHQ-9` <- people$age
+  people$is.old <- people$age > 30
+  people
+}
+
+test_that("names that need backticks mean the same with every method", {
+  skip_if_no_engine()
+  skip_if_not_installed("metafor")
+  people <- awkward_people()
+  formula <- ~ `Diag ICD` * scale(`PHQ-9`) + is.old
+  groups <- lapply(c("meta", "metafor"), function(method) spice_group(example_fit, formula, people, method))
+  means <- lapply(groups, function(group) as.data.frame(emmeans::emmeans(group, ~ `Diag ICD` | coefficient)))
+  expect_equal(means[[1]], means[[2]], tolerance = 1e-4)
+  expect_gt(abs(diff(means[[1]]$emmean[1:2])), 0.1)
+  expect_equal(predict(groups[[1]], people[1:3, ]), predict(groups[[2]], people[1:3, ]), tolerance = 1e-4)
+  expect_s3_class(ggplot2::ggplot_build(autoplot(groups[[1]], type = "covariate")), "ggplot_built")
+})
+
+test_that("an effect that no column belongs to is an error, never 0", {
+  group <- example_group
+  group$coefficients$term <- sub("diagnosispatient", "diagnosis_patient", group$coefficients$term)
+  expect_error(emmeans::emmeans(group, ~ diagnosis | coefficient), "'diagnosis_patient'",
+    class = "spicestat_error_formula"
+  )
+  expect_equal(effects_of_columns(c("`a b`x", "I(c > 1)TRUE", "d"), c("I(c > 1)", "a bx")), c("a bx", "I(c > 1)", "d"))
+})
+
+test_that("means are turned back where all coefficients have one link, and otherwise a warning says so", {
+  linked <- example_group
+  linked$links <- list(beta = "log")
+  expect_silent(means <- emmeans::emmeans(linked, ~ diagnosis | coefficient))
+  expect_output(print(means), "Means of beta:x_value_reward are on the log scale")
+  expect_warning(emmeans::emmeans(linked, ~ diagnosis | coefficient, type = "response"),
+    "the coefficients differ in their links",
+    class = "spicestat_warning_scales"
+  )
+  linked$coefficients <- linked$coefficients[linked$coefficients$module == "beta", ]
+  means <- as.data.frame(emmeans::emmeans(linked, ~diagnosis, type = "response"))
+  newdata <- data.frame(diagnosis = c("control", "patient"), age = mean(model_data(example_group)$age))
+  expect_equal(means$response, predict(linked, newdata, type = "response")$.fitted)
+})

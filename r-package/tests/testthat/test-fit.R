@@ -126,3 +126,13 @@ test_that("ids keep their type, factors their levels, and missing covariates sta
   expect_equal(fit$people$participant, 1:3)
   expect_equal(fit$people$sex, people$sex)
 })
+
+test_that("rewards that are a factor, and arguments with a slip of the pen, are refused", {
+  trials <- data.frame(id = 1, pick = 1, pay = factor(c(0, 1)))
+  expect_error(spice_fit(trials, id, pick, pay), "as.numeric(as.character(pay))",
+    fixed = TRUE, class = "spicestat_error_column"
+  )
+  expect_error(spice_fit(trials, id, pick, pay, pepole = trials), "Did you mean `people`?",
+    fixed = TRUE, class = "spicestat_error_config"
+  )
+})

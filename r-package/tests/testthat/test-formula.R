@@ -19,3 +19,9 @@ test_that("what is no formula is refused", {
   expect_error(text(3), class = "spicestat_error_formula")
   expect_error(text("age +"), class = "spicestat_error_formula")
 })
+
+test_that("what Python says has names as R users wrote them", {
+  envelope <- list(ok = TRUE, value = 1, warnings = list(list(code = "x", message = "5 lack 'age_dot_y'.")))
+  expect_warning(open_envelope(envelope, NULL), "lack 'age.y'", fixed = TRUE)
+  expect_error(open_envelope(list(ok = FALSE, code = "x", message = "no age_dot_y"), NULL), "age.y", fixed = TRUE)
+})

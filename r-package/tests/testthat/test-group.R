@@ -122,3 +122,57 @@ test_that("an unknown covariate is named with those that there are", {
     spice_group(example_fit, ~diagnosi), "unknown variable 'diagnosi'.*diagnosis", class = "spicestat_error_formula"
   )
 })
+
+test_that("links can be a named vector, and anything else is refused with what is allowed", {
+  expect_equal(checked_links(c(beta = "log"), NULL), list(beta = "log"))
+  expect_null(checked_links(NULL, NULL))
+  for (links in list("log", list("log"), TRUE, list(beta = 1), list(beta = c("log", "logit")))) {
+    expect_error(checked_links(links, NULL), "Names are modules.*\"logit\"", class = "spicestat_error_config")
+  }
+  expect_error(check_settings(list(covariates_on = 2), NULL), "must be text", class = "spicestat_error_config")
+  expect_error(check_settings(list(avoid_boundary = "no"), NULL), "TRUE or FALSE", class = "spicestat_error_config")
+})
+
+test_that("modules that the fit lacks are refused with those that it has", {
+  expect_error(spice_group(example_fit, ~diagnosis, modules = "alpha"), "Got: 'alpha'. Allowed: 'beta'",
+    class = "spicestat_error_config"
+  )
+  expect_error(spice_group(example_fit, ~diagnosis, conf_level = c(0.9, 0.8)), class = "spicestat_error_config")
+})
+
+test_that("ids are found by the name that the fit's trials have for them", {
+  fit <- example_fit
+  fit$call$participant <- quote(pid)
+  people <- stats::setNames(model_data(example_group), c("pid", "diagnosis", "age"))
+  expect_equal(own_id(fit, people, NULL), "pid")
+  expect_equal(own_id(fit, model_data(example_group), NULL), "participant")
+  expect_error(spice_group(fit, ~age, stats::setNames(people, c("code", "d", "age"))), "participant = <name>",
+    class = "spicestat_error_column"
+  )
+})
+
+test_that("formulas with a left-hand side, or without a ~, are refused with what to write", {
+  expect_error(spice_group(example_fit, estimate ~ diagnosis), "left-hand side", class = "spicestat_error_formula")
+  expect_error(spice_group(example_fit, "diagnosis"), "Write ~ diagnosis.", class = "spicestat_error_formula")
+})
+
+test_that("a group model is fitted again with another formula, by its call", {
+  skip_if_not_installed("metafor")
+  group <- spice_group(example_fit, ~diagnosis, method = "metafor", modules = "beta")
+  expect_equal(update(group, ~ . + age)$formula, "~diagnosis + age")
+  expect_equal(update(group, method = "lme4", evaluate = FALSE)$method, "lme4")
+  expect_equal(
+    tidy(update(group, ~age, conf_level = 0.9)),
+    tidy(spice_group(example_fit, ~age, method = "metafor", modules = "beta", conf_level = 0.9))
+  )
+  group$call <- NULL
+  expect_error(update(group, ~age), "Call spice_group\\(\\)", class = "spicestat_error_config")
+})
+
+test_that("the package parameters shows a group model", {
+  skip_if_not_installed("parameters")
+  table <- parameters::model_parameters(example_group, ci = 0.9)
+  expect_equal(table$Coefficient, unname(coef(example_group)))
+  expect_equal(table$CI_low, tidy(example_group, conf.int = TRUE, conf.level = 0.9)$conf.low)
+  expect_output(print(table), "90% CI")
+})

@@ -306,3 +306,12 @@ test_that("the same seed gives the same fit and the same group model, and anothe
   expect_identical(permuted(seed = 3), permuted(seed = 3))
   expect_identical(permuted(), permuted())
 })
+
+test_that("numbers out of range are refused before Python sees them", {
+  refused <- function(code) expect_error(code, "Allowed: one whole number", class = "spicestat_error_config")
+  for (nsim in list(0, 1.5, "a", c(1, 2), NA)) refused(simulate(example_fit, nsim))
+  refused(simulate(example_fit, n_trials = 0))
+  refused(simulate(example_fit, n_blocks = 0))
+  refused(spice_simulate("a"))
+  refused(spice_simulate(4, n_trials = c(8, 9)))
+})
