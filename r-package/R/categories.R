@@ -32,9 +32,10 @@ tell_contrasts <- function(values, name, native) {
   } else {
     paste0("the contrasts of factor '", name, "' are not used, but treatment contrasts")
   }
+  trend <- if (is.ordered(values)) paste0("For a linear trend use as.numeric(", name, "). ")
   rlang::inform(c(
     paste0(what, ": each effect compares a level with the first, '", levels(values)[[1]], "'."),
-    i = paste0("For a linear trend use as.numeric(", name, "); for other comparisons, emmeans::contrast().")
+    i = paste0(trend, "emmeans::contrast() makes other comparisons.")
   ), class = "spicestat_message_contrasts", .frequency = "once", .frequency_id = paste0("spicestat_contrasts_", name))
 }
 
