@@ -243,7 +243,10 @@ test_that("power has a row per design and a plot", {
     effect = 0.3, n_participants = 8, n_trials = 60, n_simulations = 3, seed = 2, population = ~1
   )
   expect_equal(nrow(tidy(again)), 1)
-  expect_error(spice_power(example_fit, "x:1", 0.1, 8, 60), "x_learning_rate_reward:1", class = "spicestat_error_config")
+  expect_error(
+    spice_power(example_fit, "x:1", 0.1, 8, 60),
+    "x_learning_rate_reward:1", class = "spicestat_error_config"
+  )
 })
 
 test_that("the default effects of a simulation are those of its help page", {
