@@ -42,8 +42,9 @@ lint-python: setup-python ## ruff, mypy and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-lint-r: setup-r ## lintr on the R package
+lint-r: setup-r ## lintr on the R package, and whether its site lists all help pages
 	@Rscript --vanilla -e 'found <- lintr::lint_dir("r-package"); print(found); quit(status = length(found) > 0)'
+	@Rscript --vanilla -e 'pkgdown::check_pkgdown("r-package")'
 
 test-python: setup-python ## pytest, with the examples in the docstrings
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --durations=10
