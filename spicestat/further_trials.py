@@ -200,7 +200,7 @@ def estimated_on(
     Warns
     -----
     ConvergenceWarning
-        Some participants have no identified estimate; it points at the caller's caller.
+        Some participants have no identified estimate.
     """
     found = refit(estimator.rnn_model_, data, equations)
     estimator.adopt_refit(with_typical_equations(found))

@@ -84,12 +84,16 @@ warn_mixed_scales <- function(note) {
 #' The `type` in a call of emmeans, or NULL
 #' @noRd
 type_asked_of_emmeans <- function() {
-  for (frame in rev(sys.frames())) {
-    if (identical(topenv(frame), asNamespace("emmeans"))) {
-      type <- if (exists("...", frame, inherits = FALSE)) eval(quote(list(...)$type), frame)
-      if (!is.null(type)) return(type)
-    }
+  for (frame in frames_of_emmeans()) {
+    type <- if (exists("...", frame, inherits = FALSE)) eval(quote(list(...)$type), frame)
+    if (!is.null(type)) return(type)
   }
+}
+
+#' The calls of emmeans' functions that led here, the innermost first
+#' @noRd
+frames_of_emmeans <- function() {
+  Filter(function(frame) identical(topenv(frame), asNamespace("emmeans")), rev(sys.frames()))
 }
 
 #' Covariance of all effects; NA where inference is withheld
@@ -106,8 +110,8 @@ emm_covariance <- function(object, names, given) {
 #' The factors that emmeans() or emtrends() was asked for, which emmeans does not pass on; NULL from elsewhere
 #' @noRd
 asked_of_emmeans <- function() {
-  for (frame in rev(sys.frames())) {
-    if (identical(topenv(frame), asNamespace("emmeans")) && exists("specs", frame, inherits = FALSE)) {
+  for (frame in frames_of_emmeans()) {
+    if (exists("specs", frame, inherits = FALSE)) {
       specs <- get("specs", frame)
       return(c(unlist(lapply(if (is.list(specs)) specs else list(specs), factors_in)), frame$by))
     }

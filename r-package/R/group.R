@@ -54,8 +54,10 @@
 #' * `integration`: `"quadrature"`, or `"laplace"`, which is faster where there
 #'   are many coefficients and somewhat biased with few trials.
 #' * `nodes_per_dimension`: nodes of the quadrature along each coefficient. By
-#'   default 15, 9, 5 and 4 for 1 to 4 coefficients, and above these 1536 points of
-#'   a Sobol sequence in all. More make it slower and exacter.
+#'   default 15, 9, 5 and 4 for 1 to 4 coefficients; where the fit does not converge
+#'   with these, or two more give a participant another likelihood, and above 4
+#'   coefficients, importance sampling with 1536 points in all. A number that is
+#'   given is taken as it is.
 #' * `max_rounds`: rounds of the search (40). More may help where `glance()` says
 #'   that it has not converged.
 #' * `avoid_boundary`: a weak prior that keeps the covariance between participants

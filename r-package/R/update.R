@@ -69,8 +69,7 @@ update.spice_fit <- function(object, ..., evaluate = TRUE) {
       )
     )
   }
-  changes <- match.call(expand.dots = FALSE)$...
-  for (name in names(changes)) written[[name]] <- changes[[name]]
+  written <- changed_call(written, match.call(expand.dots = FALSE)$...)
   if (evaluate) eval(written, parent.frame()) else written
 }
 
@@ -97,8 +96,14 @@ update.spice_group <- function(object, formula., ..., evaluate = TRUE) { # nolin
       i = "It comes from an earlier version, or from the examples. Call spice_group() instead."
     ))
   }
-  changes <- match.call(expand.dots = FALSE)$...
-  for (name in names(changes)) written[[name]] <- changes[[name]]
+  written <- changed_call(written, match.call(expand.dots = FALSE)$...)
   if (!missing(formula.)) written$formula <- stats::update.formula(formula.spice_group(object), formula.)
   if (evaluate) eval(written, parent.frame()) else written
+}
+
+#' A call with arguments changed, added or, where they are NULL, taken away
+#' @noRd
+changed_call <- function(written, changes) {
+  for (name in names(changes)) written[[name]] <- changes[[name]]
+  written
 }

@@ -95,14 +95,7 @@ def _diagnostics(
     used = usable & np.isfinite(observed) & (within | (error > 0))
     fitted = X @ equation.beta
     variance = np.full(len(X), equation.spread**2) if within else equation.spread**2 + error**2
-    hat = np.full(len(X), np.nan)
-    if used.sum() >= X.shape[1]:
-        root = X[used] / np.sqrt(variance[used])[:, None]
-        hat[used] = np.sum(np.linalg.qr(root)[0] ** 2, axis=1)
-    # leverage 1: the participant alone determines an effect, and its residual is 0 whatever it did
-    left = np.where(hat < 1.0 - 1e-10, 1.0 - hat, np.nan)
     residual = np.where(usable, observed - fitted, np.nan)
-    standard = residual / np.sqrt(variance * left)
     return {
         "observed": np.where(own["selected"].astype(bool), observed, np.nan),
         "std_error": error,
@@ -110,31 +103,36 @@ def _diagnostics(
         "fitted": fitted,
         "fitted_std_error": _fitted_error(equation, X),
         "residual": residual,
-        "std_residual": standard,
-        "hat": hat,
-        "cooks_distance": standard**2 * hat / (left * X.shape[1]),
+        **_influence(X, residual, variance, used),
     }
 
 
 def _presence_diagnostics(equation: FittedEquation, X: np.ndarray, present: np.ndarray) -> dict[str, np.ndarray]:
     fitted = X @ equation.beta
     probability = equation.link.to_natural(fitted)
-    weight = probability * (1.0 - probability)
-    root = X * np.sqrt(weight)[:, None]
-    hat = np.sum(np.linalg.qr(root)[0] ** 2, axis=1)
-    left = np.where(hat < 1.0 - 1e-10, 1.0 - hat, np.nan)
-    standard = (present - probability) / np.sqrt(weight * left)
+    weight, used = probability * (1.0 - probability), np.ones(len(X), dtype=bool)
     return {
         "observed": present,
         "std_error": np.full(len(X), np.nan),
-        "used": np.ones(len(X), dtype=bool),
+        "used": used,
         "fitted": fitted,
         "fitted_std_error": _fitted_error(equation, X),
         "residual": present - probability,
-        "std_residual": standard,
-        "hat": hat,
-        "cooks_distance": standard**2 * hat / (left * X.shape[1]),
+        # the working residuals, with their variances
+        **_influence(X, (present - probability) / weight, 1.0 / weight, used),
     }
+
+
+def _influence(X: np.ndarray, residual: np.ndarray, variance: np.ndarray, used: np.ndarray) -> dict[str, np.ndarray]:
+    """Leverage of those who entered, standardised residuals and Cook's distances, each (n,)."""
+    hat = np.full(len(X), np.nan)
+    if used.sum() >= X.shape[1]:
+        root = X[used] / np.sqrt(variance[used])[:, None]
+        hat[used] = np.sum(np.linalg.qr(root)[0] ** 2, axis=1)
+    # leverage 1: the participant alone determines an effect, and its residual is 0 whatever it did
+    left = np.where(hat < 1.0 - 1e-10, 1.0 - hat, np.nan)
+    standard = residual / np.sqrt(variance * left)
+    return {"std_residual": standard, "hat": hat, "cooks_distance": standard**2 * hat / (left * X.shape[1])}
 
 
 def _fitted_error(equation: FittedEquation, X: np.ndarray) -> np.ndarray:

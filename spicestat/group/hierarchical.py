@@ -44,7 +44,7 @@ class Settings:
     integration : {"quadrature", "laplace"}, default "quadrature"
         See `fit_hierarchical`.
     nodes_per_dimension : int, optional
-        See `quadrature_rule`.
+        See `fit_hierarchical`.
     avoid_boundary : bool, default True
         Whether Sigma has the weak prior :math:`|\Sigma|^{1/2}` that keeps it from becoming singular.
     max_rounds : int, default 40
