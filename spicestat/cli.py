@@ -16,6 +16,7 @@ from rich.table import Table
 
 import spicestat
 from spicestat.errors import ConfigError, InputError, SpicestatError, SpicestatWarning
+from spicestat.interrupts import kept_interrupts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ _errors = Console(stderr=True, highlight=False)
 @contextmanager
 def _reporting() -> Iterator[None]:
     """Turn our errors and warnings into one line each on stderr, and errors into exit codes."""
-    with warnings.catch_warnings():
+    with kept_interrupts(), warnings.catch_warnings():
         warnings.simplefilter("always", SpicestatWarning)
         warnings.showwarning = lambda message, *_: _errors.print(
             f"warning: {message}", style="yellow", markup=False, soft_wrap=True
@@ -55,7 +56,7 @@ def _reporting() -> Iterator[None]:
             _errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
             raise typer.Exit(_FAILED) from error
         except KeyboardInterrupt as error:
-            _errors.print("interrupted")
+            _errors.print("interrupted; nothing was saved but the --checkpoint, if there is one")
             raise typer.Exit(_INTERRUPTED) from error
 
 

@@ -1,5 +1,10 @@
 """The command line: tables, exit codes, help with examples."""
 
+import os
+import shutil
+import signal
+from contextlib import contextmanager
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -123,6 +128,26 @@ def test_warnings_are_shown_and_do_not_fail(folder):
     done = RUN.invoke(app, ["group", str(folder / "fit"), "~ anxiety", "--covariates", str(folder / "gap.csv")])
     assert done.exit_code == 0
     assert "warning: 1 of 10 participants lack 'anxiety'" in done.output
+
+
+@pytest.mark.parametrize("stage", ["rnn", "equations", "refit"])
+def test_ctrl_c_in_a_fit_leaves_the_older_fit_and_exits_with_130(folder, tmp_path, monkeypatch, stage):
+    @contextmanager
+    def interrupting(_quiet):
+        yield lambda at, *_: at == stage and os.kill(os.getpid(), signal.SIGINT)
+
+    target = shutil.copytree(folder / "fit", tmp_path / "fit")
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    monkeypatch.setattr("spicestat.cli._progress", interrupting)
+    done = RUN.invoke(
+        app,
+        ["fit", str(folder / "trials.csv.gz"), "--participant", "subject", "--block", "block", "--epochs", "3",
+         "--out", str(target), "--checkpoint", str(tmp_path / "training")],
+    )  # fmt: skip
+    assert done.exit_code == 130, done.output
+    assert "interrupted" in done.output
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+    assert [path.name for path in (tmp_path / "training").iterdir()] == ["training.safetensors"]
 
 
 def test_interrupt_exits_with_130(folder, monkeypatch):

@@ -488,8 +488,10 @@ def test_an_interrupted_fit_goes_on_from_its_checkpoint(small_data, tmp_path):
             raise KeyboardInterrupt
 
     settings = {"epochs": 5, "dropout": 0.3, "train_test_ratio": 0.8}
-    first = make(**settings, checkpoint=tmp_path, progress=interrupt).fit(small_data.xs, small_data.ys)
-    assert first.training_.stopped == "interrupted"
+    first = make(**settings, checkpoint=tmp_path, progress=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        first.fit(small_data.xs, small_data.ys)
+    assert not hasattr(first, "rnn_model_")
     calls = []
     resumed = make(**settings, checkpoint=tmp_path, progress=lambda *call: calls.append(call[:2]))
     resumed.fit(small_data.xs, small_data.ys)

@@ -4,8 +4,8 @@
 #' modules by sparse equations, and re-estimates the coefficients of these
 #' equations on the choices by maximum likelihood, which gives standard errors.
 #'
-#' Ctrl-C (Esc in RStudio) during the training of the network ends the training
-#' and goes on with the best network so far; later it stops the whole fit.
+#' Ctrl-C (Esc in RStudio) stops the fit at any stage. What the network has
+#' learned until then is kept if there is a `checkpoint`.
 #'
 #' @param trials A data frame with one row per trial, or the path of a `.csv`,
 #'   `.csv.gz`, `.tsv` or `.parquet` file.

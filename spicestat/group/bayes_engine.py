@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from spicestat.errors import ConfigError, NumericalError
+from spicestat.interrupts import kept_interrupts
 
 __all__ = ["Chains", "load_arviz", "load_jax", "sample_chains"]
 
@@ -87,7 +88,7 @@ def sample_chains(
     Phan, Pradhan & Jankowiak (2019), https://arxiv.org/abs/1912.11554.
     """
     jax = load_jax()
-    with _double_precision(jax):
+    with kept_interrupts(), _double_precision(jax):
         start, advance = _compiled(log_density, tune, float(target_accept))
         arrays = {name: jax.numpy.asarray(value) for name, value in data.items()}
         keys = jax.random.split(jax.random.PRNGKey(seed), chains)

@@ -11,6 +11,7 @@ from inspect import signature
 from typing import Any
 
 from spicestat.errors import ConfigError, SpicestatError
+from spicestat.interrupts import kept_interrupts
 from spicestat.r.interrupts import plain_interrupts
 
 __all__ = ["Envelope", "Progress", "check_settings", "enveloped", "throttled"]
@@ -39,7 +40,7 @@ def enveloped(work: Callable[[], Any]) -> Envelope:
     >>> enveloped(lambda: {}["x"])["code"]
     'internal'
     """
-    with plain_interrupts(), warnings.catch_warnings(record=True) as caught:
+    with plain_interrupts(), kept_interrupts(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         for category in _NOT_FOR_USERS:
             warnings.simplefilter("ignore", category)

@@ -43,7 +43,7 @@ class TrainingResult:
     validation_nll : tuple of (int, float)
         Epoch (from 1) and validation NLL where it was evaluated.
     stopped : str
-        ``"converged"``, ``"epochs"``, ``"patience"`` or ``"interrupted"``.
+        ``"converged"``, ``"epochs"`` or ``"patience"``.
     best_epoch : int
         Epoch (from 1) whose weights the model has.
     """
@@ -118,8 +118,8 @@ def train(
 ) -> TrainingResult:
     """Fit a model's networks in place.
 
-    Ctrl-C ends training and keeps the best weights so far (without validation data: the last). The
-    global random state is left as it was.
+    Ctrl-C is raised as KeyboardInterrupt, for a half-trained network must not pass for a trained one; with a
+    checkpoint the same call goes on from there. The global random state is left as it was.
 
     Parameters
     ----------
@@ -218,8 +218,6 @@ def _run_epochs(run: _Run, saved: Checkpoint | None, progress: Progress | None) 
             if progress is not None:
                 progress("rnn", run.n_epochs, run.config.epochs, f"training NLL {loss:.4f}")
         run.evaluate_end()
-    except KeyboardInterrupt:
-        return "interrupted"
     finally:
         # Ctrl-C may have come within an epoch; what is kept is from between two of them
         if saved is not None:
