@@ -17,14 +17,13 @@ from rich.table import Table
 import spicestat
 from spicestat.errors import ConfigError, InputError, SpicestatError, SpicestatWarning
 from spicestat.interrupts import kept_interrupts
+from spicestat.sealed import kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["app", "main"]
 
-# as in storage.py, which imports torch
-_FIT_MANIFEST = "fit.json"
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
 _STAGES = {"rnn": "Training the RNN", "equations": "Finding equations", "refit": "Estimating coefficients"}
 
@@ -147,10 +146,10 @@ def fit(
     """Fit an RNN, find the equations behind it, and estimate each participant's coefficients."""
     with _reporting():
         from spicestat.fit import spice_fit
-        from spicestat.storage import check_target
+        from spicestat.sealed import check_target
 
         # now, and not after minutes of fitting
-        check_target(out)
+        check_target(out, "fit")
         _check_apart(checkpoint, out)
         rewards = reward or ["reward"]
         with _progress(quiet) as progress:
@@ -188,8 +187,7 @@ def _group_source(path: Path, method: str | None) -> Any:
     """Return the fit where the method reads the choices, and else the path, which needs no torch."""
     from spicestat.group.methods import find_method
 
-    is_fit = (path / _FIT_MANIFEST).is_file()
-    if not is_fit or (method is not None and not find_method(method).reads_choices):
+    if kind_of(path) != "fit" or (method is not None and not find_method(method).reads_choices):
         return path
     from spicestat.fit import load_fit
 

@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.choice_likelihood import EquationLikelihood
-from spicestat.equations.coefficients import CoefficientTable, read_coefficients
+from spicestat.equations.coefficients import CoefficientTable, pack_coefficients, unpack_coefficients
 from spicestat.equations.criteria import Criterion
 from spicestat.equations.discover import Structure
 from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, EquationSet
@@ -27,10 +27,12 @@ from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.precoded import PRECODED, DeclaredModel, ModelDeclaration
-from spicestat.storage import is_programmed, load_estimator, save_estimator, write_folder
+from spicestat.sealed import read_sealed, write_sealed
+from spicestat.storage import is_programmed, pack_estimator, unpack_estimator
 from spicestat.tables import TableSource
 from spicestat.training.loop import Progress, rnn_nll
-from spicestat.trials import TrialTable, load_trials, read_trials
+from spicestat.trial_table import pack_trials, unpack_trials
+from spicestat.trials import TrialTable, read_trials
 
 __all__ = ["SpiceFit", "assemble_fit", "lay_out_coefficients", "load_fit", "spice_fit"]
 
@@ -38,6 +40,7 @@ Model = str | ModelDeclaration | tuple[type[BaseRNN], SpiceConfig]
 """What `spice_fit` takes as a model."""
 
 _CONF_LEVEL = 0.95
+_TRIALS = "trials/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,20 +117,18 @@ class SpiceFit:
         return EquationLikelihood(estimator.rnn_model_, data, estimator.equations_, self.trials.participants)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the fit into a folder (replacing an older fit there); `load_fit` reads it.
+        """Write the fit into a folder, in place of an older fit there; `load_fit` reads it.
+
+        Other files in the folder stay as they are. A full disk, an interrupt or a kill leaves the older fit.
 
         Raises
         ------
         StorageError
             The folder holds something else or cannot be written.
         """
-
-        def write(target: Path) -> None:
-            self.trials.save(target / "trials")
-            save_estimator(self.estimator, target, {"scores": self.scores.to_dict("list")})
-            self.coefficients.save(target)
-
-        return write_folder(folder, write)
+        trials = {f"{_TRIALS}{name}": content for name, content in pack_trials(self.trials).items()}
+        estimator = pack_estimator(self.estimator, {"scores": self.scores.to_dict("list")})
+        return write_sealed(folder, "fit", trials | estimator | pack_coefficients(self.coefficients))
 
     def __repr__(self) -> str:
         glance = self.glance().iloc[0]
@@ -307,16 +308,20 @@ def load_fit(
     StorageError
         The folder is no fit folder or damaged.
     """
-    estimator, extra = load_estimator(folder, rnn_class, spice_config)
-    table = load_trials(Path(folder) / "trials")
-    scores = extra.get("scores")
+    files = read_sealed(folder, "fit")
+    estimator, extra = unpack_estimator(files, rnn_class, spice_config)
+    trials = {name.removeprefix(_TRIALS): files[name] for name in files if name.startswith(_TRIALS)}
+    table, coefficients, scores = unpack_trials(trials), unpack_coefficients(files), extra.get("scores")
     if not isinstance(scores, dict):
         raise StorageError(f"'{folder}' lacks scores in its manifest", do="save the fit again")
-    if table.n_participants != estimator.equations_.n_participants:
+    equations = estimator.equations_
+    same_people = equations.n_participants == table.n_participants and coefficients.participants == table.participants
+    if not (same_people and coefficients.terms == equations.terms):
         raise StorageError(
-            f"the trials and equations in '{folder}' have different participants", do="save the fit again"
+            f"trials, equations and coefficients in '{folder}' have different participants or terms",
+            do="save the fit again",
         )
-    return SpiceFit(table, estimator, read_coefficients(folder), pd.DataFrame(scores))
+    return SpiceFit(table, estimator, coefficients, pd.DataFrame(scores))
 
 
 def _table(trials: TableSource | TrialTable, reading: dict[str, Any]) -> TrialTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -10,31 +11,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.equations.library import ModuleLibrary
 from spicestat.equations.refit import RefitResult
 from spicestat.errors import StorageError
-from spicestat.files import DAMAGE, write_file
+from spicestat.files import DAMAGE, parse_json, write_file
 from spicestat.models.base import BaseRNN
+from spicestat.training.identity import digest
 from spicestat.training.loop import TrainingResult
 
 __all__ = [
+    "equations_bytes",
+    "json_bytes",
     "load_equations",
     "load_rnn",
-    "load_weights",
-    "read_json",
-    "restore_training",
+    "restore_equations",
+    "restore_rnn",
+    "rnn_bytes",
     "save_equations",
     "save_rnn",
-    "write_json",
 ]
 
-_RNN_FORMAT = "spicestat rnn 1"
-_EQUATIONS_FORMAT = "spicestat equations 1"
+_RNN_FORMAT = "spicestat rnn 2"
+_EQUATIONS_FORMAT = "spicestat equations 2"
 _PICKLES = (b"\x80", b"PK\x03\x04")
 _LARGEST_POWER = 20
 
@@ -73,12 +76,14 @@ def save_rnn(path: str | Path, model: BaseRNN, training: TrainingResult) -> Path
     ...     load_rnn(path, RescorlaWagnerRNN(n_actions=2, n_participants=3)) == training
     True
     """
+    return write_file(path, rnn_bytes(model, training))
+
+
+def rnn_bytes(model: BaseRNN, training: TrainingResult) -> bytes:
+    """Return what `save_rnn` writes."""
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    try:
-        content = save(weights, {"format": _RNN_FORMAT, "training": json.dumps(_plain(asdict(training)))})
-    except SafetensorError as error:
-        raise StorageError(f"cannot write '{path}': {error}") from error
-    return write_file(path, content)
+    history = json.dumps(_plain(asdict(training)))
+    return save(weights, {"format": _RNN_FORMAT, "training": history, "digest": digest(weights, history)})
 
 
 def load_rnn(path: str | Path, model: BaseRNN) -> TrainingResult:
@@ -100,25 +105,28 @@ def load_rnn(path: str | Path, model: BaseRNN) -> TrainingResult:
     StorageError
         The file is missing, damaged, of another kind (a pickle is never loaded) or of another model.
     """
-    weights, metadata = _read_weights(path)
+    return restore_rnn(_read(path), model, path)
+
+
+def restore_rnn(content: bytes, model: BaseRNN, name: str | Path) -> TrainingResult:
+    """Like `load_rnn`, of a file's content."""
+    weights, metadata = _weights(content, name)
     if metadata.get("format") != _RNN_FORMAT:
         raise StorageError(
-            f"'{path}' holds no network with its training history",
+            f"'{name}' holds no network with its training history",
             got=metadata.get("format"),
             allowed=_RNN_FORMAT,
             do="pass a file of save_rnn() or save_spice(), or load a fit folder with load_fit()",
         )
     try:
-        training = restore_training(json.loads(metadata["training"]))
+        history = metadata["training"]
+        training = _restore_training(json.loads(history))
     except DAMAGE as error:
-        raise StorageError(f"'{path}' is damaged: {error}", do="save the model again") from error
-    _put(weights, model, path)
+        raise StorageError(f"'{name}' is damaged: {error}", do="save the model again") from error
+    if metadata.get("digest") != digest(weights, history):
+        raise _changed(name)
+    _put(weights, model, name)
     return training
-
-
-def load_weights(path: str | Path, model: BaseRNN) -> None:
-    """Read a model's weights from a safetensors file; like `load_rnn`, but any history is left alone."""
-    _put(_read_weights(path)[0], model, path)
 
 
 def save_equations(path: str | Path, sparse: EquationSet, refit: RefitResult) -> Path:
@@ -143,6 +151,11 @@ def save_equations(path: str | Path, sparse: EquationSet, refit: RefitResult) ->
     StorageError
         The file cannot be written.
     """
+    return write_file(path, equations_bytes(sparse, refit))
+
+
+def equations_bytes(sparse: EquationSet, refit: RefitResult) -> bytes:
+    """Return what `save_equations` writes."""
     equations = refit.equations
     content = {
         "format": _EQUATIONS_FORMAT,
@@ -158,7 +171,8 @@ def save_equations(path: str | Path, sparse: EquationSet, refit: RefitResult) ->
         "at_bound": refit.at_bound.tolist(),
         "covariance": refit.covariance.tolist(),
     }
-    return write_json(path, content)
+    plain = json_bytes(content)
+    return json_bytes({**content, "digest": hashlib.sha256(plain).hexdigest()})
 
 
 def load_equations(path: str | Path) -> tuple[EquationSet, RefitResult]:
@@ -179,16 +193,32 @@ def load_equations(path: str | Path) -> tuple[EquationSet, RefitResult]:
     StorageError
         The file is missing, damaged or of another kind (a pickle is never loaded).
     """
-    stored = read_json(path)
-    if stored.get("format", _EQUATIONS_FORMAT) != _EQUATIONS_FORMAT:
-        raise StorageError(f"'{path}' has an unknown format", got=stored["format"], allowed=_EQUATIONS_FORMAT)
+    return restore_equations(_read(path), path)
+
+
+def restore_equations(content: bytes, name: str | Path) -> tuple[EquationSet, RefitResult]:
+    """Like `load_equations`, of a file's content."""
     try:
-        return _restore_equations(stored)
+        stored = parse_json(content, name)
+    except StorageError as error:
+        raise StorageError(f"cannot read '{name}': {error.what}", do=_advice(content)) from error
+    if stored.get("format") != _EQUATIONS_FORMAT:
+        raise StorageError(f"'{name}' has an unknown format", got=stored.get("format"), allowed=_EQUATIONS_FORMAT)
+    digest_ = stored.pop("digest", None)
+    try:
+        restored = _restore_equations(stored)
     except DAMAGE as error:
-        raise StorageError(f"'{path}' is damaged: {error!r}", do="save the equations again") from error
+        raise StorageError(f"'{name}' is damaged: {error!r}", do="save the equations again") from error
+    if digest_ != hashlib.sha256(json_bytes(stored)).hexdigest():
+        raise _changed(name)
+    return restored
 
 
-def restore_training(stored: Mapping[str, Any]) -> TrainingResult:
+def _changed(name: str | Path) -> StorageError:
+    return StorageError(f"'{name}' is damaged: its content has changed since it was written", do="save it again")
+
+
+def _restore_training(stored: Mapping[str, Any]) -> TrainingResult:
     """Make a TrainingResult of its JSON form; anything in `DAMAGE` may be raised."""
     return TrainingResult(
         tuple(_number(loss) for loss in stored["train_nll"]),
@@ -198,61 +228,45 @@ def restore_training(stored: Mapping[str, Any]) -> TrainingResult:
     )
 
 
-def write_json(path: str | Path, value: Mapping[str, Any], indent: int | None = None) -> Path:
-    """Write a JSON object all or nothing; NumPy's numbers become Python's, NaN and infinities null, paths text.
+def json_bytes(value: Mapping[str, Any], indent: int | None = None) -> bytes:
+    """Return a JSON object as text; NumPy's numbers become Python's, NaN and infinities null, paths text.
 
     Raises
     ------
     StorageError
-        A value is of another kind, or the file cannot be written.
+        A value is of another kind.
     """
     try:
-        content = json.dumps(_plain(dict(value)), indent=indent, allow_nan=False)
+        return json.dumps(_plain(dict(value)), indent=indent, allow_nan=False).encode()
     except TypeError as error:
         raise StorageError(
-            f"cannot write '{path}': {error}", allowed="numbers, texts, lists and dicts of them as settings"
+            f"this cannot be saved: {error}", allowed="numbers, texts, lists and dicts of them as settings"
         ) from error
-    return write_file(path, content.encode())
 
 
-def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises
-    ------
-    StorageError
-        The file is missing or holds none.
-    """
+def _read(path: str | Path) -> bytes:
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except DAMAGE as error:
-        raise StorageError(f"cannot read '{path}': {error}", do=_advice(path)) from error
-    if not isinstance(value, dict):
-        raise StorageError(f"'{path}' holds no JSON object", do="check the path")
-    return value
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot read '{path}': {error}", do="check the path") from error
 
 
-def _advice(path: str | Path) -> str:
+def _advice(content: bytes) -> str:
     """Say what to do about a file that cannot be read."""
-    try:
-        with Path(path).open("rb") as file:
-            start = file.read(4)
-    except OSError:
-        return "check the path"
-    if start.startswith(_PICKLES):
+    if content.startswith(_PICKLES):
         return "this looks like a pickle or torch file, which could run code and is never loaded; save it by spicestat"
-    if start.startswith(b"{"):
+    if content.startswith(b"{"):
         return "this looks like a file of equations: is it path_spice, and not path_rnn?"
     return "check that path_rnn and path_spice are not exchanged, or save it again"
 
 
-def _read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _weights(content: bytes, name: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        with safe_open(Path(path), framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return weights, file.metadata() or {}
+        weights = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return weights, dict(header.get("__metadata__", {}))
     except (*DAMAGE, SafetensorError) as error:
-        raise StorageError(f"cannot read '{path}': {error}", do=_advice(path)) from error
+        raise StorageError(f"cannot read '{name}': {error}", do=_advice(content)) from error
 
 
 def _put(weights: Mapping[str, Tensor], model: BaseRNN, path: str | Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,10 +12,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from spicestat.errors import ColumnError, StorageError
+from spicestat.files import DAMAGE
 
-__all__ = ["TableSource", "check_numeric", "require_columns", "first_rows", "read_table", "write_table"]
+__all__ = [
+    "TableSource",
+    "check_numeric",
+    "first_rows",
+    "frame_of_parquet",
+    "parquet_bytes",
+    "read_table",
+    "require_columns",
+    "write_table",
+]
 
 TableSource = pd.DataFrame | str | Path
 """A data frame, or the path of a ``.csv``, ``.csv.gz``, ``.tsv`` or ``.parquet`` file."""
@@ -51,7 +63,7 @@ def read_table(source: TableSource) -> pd.DataFrame:
     name = path.name.lower().removesuffix(".gz")
     try:
         if name.endswith(".parquet"):
-            return pd.read_parquet(path)
+            return frame_of_parquet(path.read_bytes(), path)
         if name.endswith((".csv", ".tsv")):
             # keep_default_na=False would turn blanks into strings; pandas' defaults match R's read.csv
             # low_memory=False: one type per column, not one per chunk of rows
@@ -83,6 +95,40 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
     except (OSError, TypeError, ValueError) as error:  # pyarrow: a column of mixed types is a TypeError or ValueError
         raise StorageError(f"cannot write '{target}': {error}", do="check folder, rights and free space") from error
     return target
+
+
+def parquet_bytes(frame: pd.DataFrame, name: str) -> bytes:
+    """Return a data frame as a Parquet file.
+
+    Raises
+    ------
+    StorageError
+        A column is of mixed types.
+    """
+    try:
+        content: bytes = frame.to_parquet(None, index=False)
+    except (TypeError, ValueError) as error:  # pyarrow raises one or the other
+        raise StorageError(f"cannot write '{name}': {error}", do="give every column one type") from error
+    return content
+
+
+def frame_of_parquet(content: bytes, name: str | Path) -> pd.DataFrame:
+    """Read a Parquet file that is in memory.
+
+    Raises
+    ------
+    StorageError
+        It is none, or damaged.
+
+    Examples
+    --------
+    >>> frame_of_parquet(parquet_bytes(pd.DataFrame({"a": [1, 2]}), "file"), "file").shape
+    (2, 1)
+    """
+    try:
+        return pd.read_parquet(io.BytesIO(content))
+    except (*DAMAGE, MemoryError, pa.ArrowException) as error:
+        raise StorageError(f"cannot read '{name}' as a table: {error}", do="check that it is complete") from error
 
 
 def require_columns(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from spicestat.errors import StorageError
+from spicestat.files import DAMAGE, parse_json
 from spicestat.labels import labels_to_series
-from spicestat.tables import read_table, write_table
+from spicestat.sealed import read_sealed, write_sealed
+from spicestat.tables import frame_of_parquet, parquet_bytes
 
-__all__ = ["TrialTable", "describe_blocks", "load_trials"]
+__all__ = ["TrialTable", "describe_blocks", "load_trials", "pack_trials", "unpack_trials"]
 
-_FORMAT = "spicestat trials 1"
+_MANIFEST, _TRIALS, _PEOPLE = "trials.json", "trials.parquet", "people.parquet"
 _LABELS = ("participants", "experiments", "actions", "inputs", "blocks")
 
 
@@ -132,7 +134,13 @@ class TrialTable:
         return {*single, *rewards, *self.inputs, *self.covariates}
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``trials.parquet``, ``people.parquet`` and ``trials.json`` into a folder; see `load_trials`.
+        """Write ``trials.parquet``, ``people.parquet`` and ``trials.json`` into a folder of their own.
+
+        Raises
+        ------
+        StorageError
+            The folder holds something else or cannot be written, or labels are of another type than text,
+            number or truth value.
 
         Examples
         --------
@@ -143,24 +151,31 @@ class TrialTable:
         ...     load_trials(read_trials(table).save(folder)).participants
         (7,)
         """
-        columns = (self.participants, self.experiments, self.actions, self.inputs, self.blocks["label"].tolist())
-        labels: dict[str, list[Any]] = {name: list(values) for name, values in zip(_LABELS, columns, strict=True)}
-        for name, values in labels.items():
-            odd = [value for value in values if not isinstance(value, str | bool | int | float)]
-            if odd:
-                raise StorageError(
-                    f"{name} cannot be saved", got=repr(odd[0]), allowed="numbers, strings and booleans as labels"
-                )
-        target = Path(folder)
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-            manifest = {"format": _FORMAT, **labels, "record": self.record}
-            (target / "trials.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
-        except OSError as error:
-            raise StorageError(f"cannot write into '{target}': {error}") from error
-        write_table(self.frame.assign(source_row=self.rows), target / "trials.parquet")
-        write_table(self.people.drop(columns="participant"), target / "people.parquet")
-        return target
+        return write_sealed(folder, "trials", pack_trials(self))
+
+
+def pack_trials(table: TrialTable) -> dict[str, bytes]:
+    """Return the files of trials: Parquet, and JSON with labels and record.
+
+    Raises
+    ------
+    StorageError
+        A label is of a type that no file can hold.
+    """
+    columns = (table.participants, table.experiments, table.actions, table.inputs, table.blocks["label"].tolist())
+    labels: dict[str, list[Any]] = {name: list(values) for name, values in zip(_LABELS, columns, strict=True)}
+    for name, values in labels.items():
+        odd = [value for value in values if not isinstance(value, str | bool | int | float)]
+        if odd:
+            raise StorageError(
+                f"{name} cannot be saved", got=repr(odd[0]), allowed="numbers, strings and booleans as labels"
+            )
+    people = table.people.drop(columns="participant")
+    return {
+        _MANIFEST: json.dumps({**labels, "record": table.record}, indent=1, ensure_ascii=False).encode(),
+        _TRIALS: parquet_bytes(table.frame.assign(source_row=table.rows), _TRIALS),
+        _PEOPLE: parquet_bytes(people, _PEOPLE),
+    }
 
 
 def load_trials(folder: str | Path) -> TrialTable:
@@ -171,18 +186,28 @@ def load_trials(folder: str | Path) -> TrialTable:
     StorageError
         A file is missing, damaged or of another version.
     """
-    path = Path(folder) / "trials.json"
+    return unpack_trials(read_sealed(folder, "trials"))
+
+
+def unpack_trials(files: Mapping[str, bytes]) -> TrialTable:
+    """Make the trials of `pack_trials`' files.
+
+    Raises
+    ------
+    StorageError
+        A file is missing or damaged.
+    """
+    absent = {_MANIFEST, _TRIALS, _PEOPLE} - files.keys()
+    if absent:
+        raise StorageError(f"saved trials lack {', '.join(sorted(absent))}", do="save them again")
+    manifest = parse_json(files[_MANIFEST], _MANIFEST)
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot read trials from '{folder}': {error}", do="check the folder") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
-        raise StorageError(f"'{path}' is not a manifest of trials that this version reads", allowed=_FORMAT)
-    missing = [name for name in (*_LABELS, "record") if name not in manifest]
-    if missing:
-        raise StorageError(f"'{path}' is damaged: it lacks {', '.join(missing)}", do="save the trials again")
-    frame = read_table(Path(folder) / "trials.parquet")
-    people = read_table(Path(folder) / "people.parquet")
+        return _restored(manifest, frame_of_parquet(files[_TRIALS], _TRIALS), frame_of_parquet(files[_PEOPLE], _PEOPLE))
+    except DAMAGE as error:
+        raise StorageError(f"saved trials are damaged: {error!r}", do="save them again") from error
+
+
+def _restored(manifest: Mapping[str, Any], frame: pd.DataFrame, people: pd.DataFrame) -> TrialTable:
     participants = tuple(manifest["participants"])
     people.index = pd.RangeIndex(len(participants))  # a table without columns forgets its length
     people.insert(0, "participant", labels_to_series(participants))

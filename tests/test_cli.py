@@ -110,7 +110,7 @@ def test_group_reads_a_fit_folder_and_a_csv_alike(folder, method):
         (["group", "{dir}/fit", "~ anxiety"], 2, "'anxiety'"),
         (["group", "{dir}/fit", "~ 1", "--method", "x"], 2, "unknown"),
         (["group", "{dir}/nowhere.csv", "~ 1"], 1, "no file"),
-        (["coefficients", "{dir}"], 1, "not a fit folder"),
+        (["coefficients", "{dir}"], 1, "no fit or coefficients folder"),
         (["group"], 2, "Missing argument"),
     ],
 )

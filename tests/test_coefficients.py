@@ -240,7 +240,7 @@ def test_saving_again_without_a_covariance_leaves_no_old_one(tmp_path):
     [
         ("coefficients.json", b"{"),
         ("coefficients.json", b"[]"),
-        ("coefficients.json", b'{"format": 99}'),
+        ("seal.json", b'{"format": 99}'),
         ("coefficients.json", b"\xff\xfe"),
         ("coefficients.parquet", b"PAR1"),
         ("coefficients.parquet", b""),
@@ -256,9 +256,10 @@ def test_damaged_files_are_storage_errors(name, content, tmp_path):
         read_coefficients(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["coefficients.json", "coefficients.parquet"])
+@pytest.mark.parametrize("name", ["coefficients.json", "coefficients.parquet", "covariance.parquet", "people.parquet"])
 def test_missing_files_are_storage_errors(name, tmp_path):
-    with_covariance().save(tmp_path)
+    people = pd.DataFrame({"participant": ["b", "a"], "age": [30, 40]})
+    CoefficientTable.from_frame(minimal(), with_covariance().covariance, people).save(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(StorageError):
         read_coefficients(tmp_path)

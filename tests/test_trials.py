@@ -19,6 +19,8 @@ from spicestat.errors import (
     StorageError,
     SuspiciousDataWarning,
 )
+from spicestat.sealed import read_sealed
+from spicestat.trial_table import unpack_trials
 from spicestat.trials import load_trials, read_trials
 
 # random tables often have an action without a reward
@@ -370,10 +372,10 @@ def test_response_times_come_back(tmp_path):
 
 def test_older_folders_have_no_response_times(tmp_path):
     folder = read(small()).save(tmp_path / "trials")
-    manifest = json.loads((folder / "trials.json").read_text())
+    files = read_sealed(folder, "trials")
+    manifest = json.loads(files["trials.json"])
     del manifest["record"]["columns"]["rt"]
-    (folder / "trials.json").write_text(json.dumps(manifest))
-    again = load_trials(folder)
+    again = unpack_trials(files | {"trials.json": json.dumps(manifest).encode()})
     assert np.isnan(again.times).all()
     assert "rt" not in again.to_frame()
 
@@ -498,15 +500,16 @@ def test_trials_without_covariates_come_back(tmp_path):
 
 
 def test_unusable_folders_are_storage_errors(tmp_path):
-    with pytest.raises(StorageError, match="cannot read trials"):
+    with pytest.raises(StorageError, match=r"no seal\.json"):
         load_trials(tmp_path)
-    (tmp_path / "trials.json").write_text(json.dumps({"format": "spicestat trials 99"}))
-    with pytest.raises(StorageError, match="manifest"):
-        load_trials(tmp_path)
+    folder = read(small()).save(tmp_path / "trials")
+    (folder / "people.parquet").unlink()
+    with pytest.raises(StorageError, match="is missing"):
+        load_trials(folder)
     with pytest.raises(StorageError, match="participants cannot be saved"):
         read(small(participant=pd.Series([("s", 2)] * 6 + [("s", 1)] * 6))).save(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="cannot write"):
+    with pytest.raises(StorageError, match="no trials folder"):
         read(small()).save(tmp_path / "file")
 
 

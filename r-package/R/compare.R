@@ -35,7 +35,7 @@ spice_compare <- function(..., criterion = c("bic", "aic", "evidence"), prior = 
   criterion <- one_of(criterion, c("bic", "aic", "evidence"), "criterion", call)
   fits <- named_fits(list(...), call)
   folders <- vapply(fits, function(fit) tempfile("spice_fit_"), "")
-  on.exit(unlink(folders, recursive = TRUE))
+  on.exit(unlink(folders, recursive = TRUE, expand = FALSE))
   for (name in names(fits)) write_files(fits[[name]]$files, folders[[name]])
   options <- list(criterion = criterion, prior = as.double(prior))
   tables <- call_bridge("compare", as.list(folders), options, call = call)

@@ -142,7 +142,7 @@ check_spelling <- function(given, arguments, call) {
 #' @noRd
 fit_in_folder <- function(ask, written = NULL) {
   folder <- tempfile("spice_fit_")
-  on.exit(unlink(folder, recursive = TRUE))
+  on.exit(unlink(folder, recursive = TRUE, expand = FALSE))
   tables <- ask(folder)
   new_spice_fit(tables, read_folder(folder), written)
 }
@@ -223,7 +223,7 @@ whole_seed <- function(seed, call) {
 #' @noRd
 with_fit_folder <- function(fit, use) {
   folder <- tempfile("spice_fit_")
-  on.exit(unlink(folder, recursive = TRUE))
+  on.exit(unlink(folder, recursive = TRUE, expand = FALSE))
   write_files(fit$files, folder)
   use(folder)
 }

@@ -5,72 +5,66 @@
 #' [saveRDS()] does as well.
 #'
 #' @param fit A [spice_fit()].
-#' @param path Path of the folder. An existing one is replaced only if it is
-#'   empty or a fit folder.
+#' @param path Path of the folder. An older fit in it is replaced, and other
+#'   files stay; a folder with anything else but a fit is refused.
 #' @return `spice_save()` returns `path`, invisibly, and `spice_load()` a
-#'   [spice_fit()]. Loading needs Python, saving does not.
+#'   [spice_fit()]. Both need Python.
 #' @export
 #' @examples
-#' folder <- tempfile()
-#' spice_save(example_fit, folder)
-#' list.files(folder)
-#'
 #' \donttest{
-#' if (spicestat_available()) spice_load(folder)
+#' if (spicestat_available()) {
+#'   folder <- tempfile()
+#'   spice_save(example_fit, folder)
+#'   list.files(folder)
+#'   spice_load(folder)
+#' }
 #' }
 spice_save <- function(fit, path) {
   call <- rlang::current_env()
   check_fit(fit, call)
-  check_replaceable(path, call)
-  # all or nothing: a full disk leaves what was there before
-  partial <- paste0(sub("[/\\\\]+$", "", path), ".partial")
-  on.exit(unlink(partial, recursive = TRUE))
-  written <- tryCatch(
-    {
-      write_files(fit$files, partial)
-      unlink(path, recursive = TRUE)
-      file.rename(partial, path)
-    },
-    error = function(error) FALSE, warning = function(warning) FALSE
-  )
-  if (!written) {
-    abort_spicestat("storage", paste0("cannot write '", path, "'. Check rights and free space."))
-  }
+  check_path(path, call)
+  with_fit_folder(fit, function(folder) call_bridge("copy_fit", folder, full_path(path), call = call))
   invisible(path)
-}
-
-manifest_file <- "fit.json"
-
-check_replaceable <- function(path, call) {
-  if (!rlang::is_string(path)) {
-    abort_spicestat("storage", "`path` must be the path of a folder.", call = call)
-  }
-  fit_folder <- file.exists(file.path(path, manifest_file))
-  if (file.exists(path) && !fit_folder && (!dir.exists(path) || length(dir(path)) > 0)) {
-    abort_spicestat(
-      "storage", paste0("'", path, "' exists and is no fit folder. Choose another or empty it."),
-      call = call
-    )
-  }
-}
-
-write_files <- function(files, folder) {
-  unlink(folder, recursive = TRUE)
-  for (name in names(files)) {
-    file <- file.path(folder, name)
-    if (!dir.exists(dirname(file))) dir.create(dirname(file), recursive = TRUE)
-    writeBin(files[[name]], file)
-  }
 }
 
 #' @rdname spice_save
 #' @export
 spice_load <- function(path) {
-  if (!rlang::is_string(path) || !dir.exists(path)) {
-    abort_spicestat("storage", paste0("there is no folder '", format(path)[[1]], "'."))
+  call <- rlang::current_env()
+  check_path(path, call)
+  fit_in_folder(function(folder) {
+    call_bridge("copy_fit", full_path(path), folder, call = call)
+    call_bridge("load", folder, call = call)
+  })
+}
+
+check_path <- function(path, call) {
+  if (!rlang::is_string(path) || !nzchar(path)) {
+    abort_spicestat("storage", "`path` must be the path of a folder.", call = call)
   }
-  path <- normalizePath(path)
-  new_spice_fit(call_bridge("load", path), read_folder(path))
+}
+
+#' The engine's process may have another working folder, and knows no `~` of R
+#' @noRd
+full_path <- function(path) {
+  absolute <- grepl("^([/~]|[A-Za-z]:|\\\\)", path)
+  path.expand(enc2utf8(if (absolute) path else file.path(getwd(), path)))
+}
+
+#' Write the files of a fit into a new folder
+#'
+#' A fit may come from a stranger's `.rds`, so that no name may lead elsewhere.
+#' @noRd
+write_files <- function(files, folder) {
+  parts <- strsplit(names(files), "[/\\\\]")
+  if (any(vapply(parts, function(part) length(part) == 0 || any(grepl("^\\.|:|^$", part)), NA))) {
+    abort_spicestat("storage", "the fit is damaged: a file in it has an impossible name.")
+  }
+  for (name in names(files)) {
+    file <- file.path(folder, name)
+    if (!dir.exists(dirname(file))) dir.create(dirname(file), recursive = TRUE)
+    writeBin(files[[name]], file)
+  }
 }
 
 check_fit <- function(fit, call) {

@@ -31,7 +31,7 @@ call_worker <- function(name, arguments, progress, call) {
   dir.create(folder)
   finished <- FALSE
   on.exit({
-    unlink(folder, recursive = TRUE)
+    unlink(folder, recursive = TRUE, expand = FALSE)
     if (!finished) stop_worker()
   })
   request <- list(`function` = name, arguments = unname(arguments), progress = !is.null(progress))

@@ -11,10 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spicestat.errors import ColumnError, DataError, ShapeError, StorageError
-from spicestat.tables import TableSource, check_numeric, first_rows, read_table, require_columns, write_table
+from spicestat.errors import ColumnError, DataError, InputError, ShapeError, StorageError
+from spicestat.files import DAMAGE, parse_json
+from spicestat.sealed import read_sealed, write_sealed
+from spicestat.tables import (
+    TableSource,
+    check_numeric,
+    first_rows,
+    frame_of_parquet,
+    parquet_bytes,
+    read_table,
+    require_columns,
+)
 
-__all__ = ["COLUMNS", "CoefficientTable", "read_coefficients"]
+__all__ = ["COLUMNS", "CoefficientTable", "pack_coefficients", "read_coefficients", "unpack_coefficients"]
 
 COLUMNS = (
     "participant",
@@ -34,7 +44,7 @@ _REQUIRED = ("participant", "module", "term", "estimate", "std_error")
 _KEY = ["participant", "module", "term"]
 _TABLE_FILE = "coefficients.parquet"
 _MANIFEST_FILE = "coefficients.json"
-_FORMAT = 1
+_COVARIANCE_FILE, _PEOPLE_FILE = "covariance.parquet", "people.parquet"
 
 
 @dataclass(frozen=True)
@@ -142,41 +152,14 @@ class CoefficientTable:
         return pd.DataFrame(values, index=index, columns=pd.MultiIndex.from_tuples(self.terms))
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``coefficients.parquet``, its JSON manifest, covariance and covariates into a folder.
+        """Write ``coefficients.parquet``, its JSON manifest, covariance and covariates into a folder of their own.
 
         Raises
         ------
         StorageError
-            The folder cannot be written.
+            The folder holds something else or cannot be written.
         """
-        target = Path(folder)
-        manifest: dict[str, Any] = {"format": _FORMAT, "columns": list(COLUMNS), "info": dict(self.info)}
-        mixed = len({type(label) for label in self.participants}) > 1
-        if mixed and len({str(label) for label in self.participants}) < len(self.participants):
-            raise StorageError("participants such as 1 and '1' cannot be told apart in a file", do="rename them")
-        if mixed:
-            # Parquet columns have one type, so the labels go into the manifest and their text into the tables
-            manifest["participants"] = list(self.participants)
-        tables = {
-            _TABLE_FILE: self.frame,
-            "covariance.parquet": None if self.covariance is None else self.covariance_frame(),
-            "people.parquet": self.people,
-        }
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-            (target / _MANIFEST_FILE).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-            for name, table in tables.items():
-                if table is None:
-                    (target / name).unlink(missing_ok=True)
-                else:
-                    write_table(table.astype({"participant": str}) if mixed else table, target / name)
-        except OSError as error:
-            raise StorageError(f"cannot write the coefficient table to '{target}': {error}") from error
-        except TypeError as error:
-            raise StorageError(
-                f"these participants cannot be saved: {error}", allowed="numbers, strings and booleans as labels"
-            ) from error
-        return target
+        return write_sealed(folder, "coefficients", pack_coefficients(self))
 
     def covariance_frame(self) -> pd.DataFrame:
         """Return the covariance as a long table ``participant, row, column, value`` (0-based term positions).
@@ -230,16 +213,68 @@ def read_coefficients(source: TableSource) -> CoefficientTable:
     """
     if isinstance(source, pd.DataFrame) or not Path(source).is_dir():
         return CoefficientTable.from_frame(read_table(source))
-    folder = Path(source)
-    manifest = _read_manifest(folder)
-    people_file, covariance_file = folder / "people.parquet", folder / "covariance.parquet"
-    labels = {str(label): label for label in manifest.get("participants", [])}
-    people = _relabelled(read_table(people_file), labels) if people_file.is_file() else None
-    frame = _relabelled(read_table(folder / _TABLE_FILE), labels)
-    table = CoefficientTable.from_frame(frame, None, people, manifest.get("info", {}))
-    if covariance_file.is_file():
-        table = table.with_covariance_frame(_relabelled(read_table(covariance_file), labels))
-    return table
+    return unpack_coefficients(read_sealed(source, "fit", "coefficients"))
+
+
+def pack_coefficients(table: CoefficientTable) -> dict[str, bytes]:
+    """Return the files of a table: Parquet, and JSON with what Parquet cannot hold.
+
+    Raises
+    ------
+    StorageError
+        Labels cannot be told apart in a file, or are of a type that none can hold.
+    """
+    manifest: dict[str, Any] = {"columns": list(COLUMNS), "info": dict(table.info)}
+    mixed = len({type(label) for label in table.participants}) > 1
+    if mixed and len({str(label) for label in table.participants}) < len(table.participants):
+        raise StorageError("participants such as 1 and '1' cannot be told apart in a file", do="rename them")
+    if mixed:
+        # Parquet columns have one type, so the labels go into the manifest and their text into the tables
+        manifest["participants"] = list(table.participants)
+    tables = {
+        _TABLE_FILE: table.frame,
+        _COVARIANCE_FILE: None if table.covariance is None else table.covariance_frame(),
+        _PEOPLE_FILE: table.people,
+    }
+    try:
+        files = {_MANIFEST_FILE: json.dumps(manifest, indent=2).encode()}
+    except TypeError as error:
+        raise StorageError(
+            f"these participants cannot be saved: {error}", allowed="numbers, strings and booleans as labels"
+        ) from error
+    return files | {
+        name: parquet_bytes(frame.astype({"participant": str}) if mixed else frame, name)
+        for name, frame in tables.items()
+        if frame is not None
+    }
+
+
+def unpack_coefficients(files: Mapping[str, bytes]) -> CoefficientTable:
+    """Make the table of `pack_coefficients`' files.
+
+    Raises
+    ------
+    StorageError
+        A file is missing or damaged.
+    """
+    absent = {_MANIFEST_FILE, _TABLE_FILE} - files.keys()
+    if absent:
+        raise StorageError(f"a table of coefficients lacks {', '.join(sorted(absent))}", do="save it again")
+    manifest = parse_json(files[_MANIFEST_FILE], _MANIFEST_FILE)
+    given, info = manifest.get("participants", []), manifest.get("info", {})
+    if not isinstance(given, list) or not isinstance(info, dict):
+        raise StorageError(f"'{_MANIFEST_FILE}' is damaged", do="save the coefficients again")
+    labels = {str(label): label for label in given}
+    frames = {
+        name: _relabelled(frame_of_parquet(files[name], name), labels)
+        for name in (_TABLE_FILE, _PEOPLE_FILE, _COVARIANCE_FILE)
+        if name in files
+    }
+    try:
+        table = CoefficientTable.from_frame(frames[_TABLE_FILE], None, frames.get(_PEOPLE_FILE), info)
+        return table.with_covariance_frame(frames[_COVARIANCE_FILE]) if _COVARIANCE_FILE in frames else table
+    except (InputError, *DAMAGE) as error:
+        raise StorageError(f"saved coefficients are damaged: {error}", do="save them again") from error
 
 
 def _relabelled(frame: pd.DataFrame, labels: Mapping[str, Any]) -> pd.DataFrame:
@@ -249,18 +284,6 @@ def _relabelled(frame: pd.DataFrame, labels: Mapping[str, Any]) -> pd.DataFrame:
     own = np.empty(len(frame), dtype=object)
     own[:] = [labels.get(label, label) for label in frame["participant"]]
     return frame.assign(participant=own)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / _MANIFEST_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(
-            f"'{folder}' is not a fit folder: {error}", do="pass the folder that `spicestat fit --out` wrote"
-        ) from error
-    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
-        raise StorageError(f"'{folder}' has an unknown format", allowed=f"format {_FORMAT}")
-    return manifest
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -18,10 +18,12 @@ from spicestat.r.sent_groups import group_tables
 from spicestat.r.sent_models import as_model
 from spicestat.r.sent_results import fit_engine, fit_tables, received_table
 from spicestat.r.verbs import compare, power, predict, reliability, simulate, simulate_fit, update
+from spicestat.sealed import read_sealed, write_sealed
 
 __all__ = [
     "PROTOCOL",
     "compare",
+    "copy_fit",
     "fit",
     "group",
     "load",
@@ -70,6 +72,15 @@ def fit(table: Table | str, options: Mapping[str, Any], progress: Progress | Non
         result = engine.spice_fit(received_table(table), progress=throttled(progress), **settings)
         result.save(folder)
         return fit_tables(result)
+
+    return enveloped(work)
+
+
+def copy_fit(source: str, target: str) -> Envelope:
+    """Write a fit folder's files into another folder, as `SpiceFit.save` does; R saves and loads by this."""
+
+    def work() -> str:
+        return str(write_sealed(target, "fit", read_sealed(source, "fit")))
 
     return enveloped(work)
 

@@ -16,6 +16,7 @@ from spicestat.equations.forward import equation_nll
 from spicestat.errors import ConfigError, StorageError
 from spicestat.fit import load_fit, spice_fit
 from spicestat.precoded import LearningRateRNN, ModelDeclaration, ModuleDeclaration
+from spicestat.sealed import read_sealed, write_sealed
 from spicestat.simulate import simulate_cohort
 from spicestat.trials import read_trials
 
@@ -79,7 +80,8 @@ def test_the_saved_model_is_data_and_checked(tmp_path: Path) -> None:
     stored = json.loads(manifest.read_text())
     assert ModelDeclaration.from_dict(stored["declaration"]) == LEARNING
     stored["declaration"]["modules"][0]["kind"] = "__import__('os')"
-    manifest.write_text(json.dumps(stored))
+    files = read_sealed(tmp_path / "fit", "fit")
+    write_sealed(tmp_path / "fit", "fit", files | {"fit.json": json.dumps(stored).encode()})
     with pytest.raises(StorageError, match="unknown `kind`"):
         load_fit(tmp_path / "fit")
 

@@ -221,13 +221,13 @@ def full_disk(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+@pytest.mark.parametrize("step", ["spicestat.files.write_synced", "pathlib.Path.replace"])
 def test_a_full_disk_costs_a_warning_and_not_the_training(step, data, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint_module, "_SECONDS", 0.0)
     run(data, tmp_path, epochs=4)
     before = (tmp_path / FILE).read_bytes()
     with monkeypatch.context() as disk, pytest.warns(StorageWarning, match="No space left") as caught:
-        disk.setattr(Path, step, full_disk)
+        disk.setattr(step, full_disk)
         result = run(data, tmp_path)
     assert len(caught) == 1
     assert_same(result, run(data))
