@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,28 +9,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from formulaic import Formula, SimpleFormula
-from formulaic.errors import FormulaicError
-from formulaic.transforms import TRANSFORMS
-from formulaic.utils.variables import get_required_variables
 
 from spicestat.errors import CovariateError, DataError, ExclusionWarning, FormulaError, warn_user
+from spicestat.group.formula_functions import categorised_column, level_word
+from spicestat.group.formula_matrix import FormulaModel, model_of
+from spicestat.group.formula_syntax import EXAMPLE
+from spicestat.group.formula_terms import Term, read_formula
 
-__all__ = ["Design", "build_design", "design_rank", "formula_variables", "name_some", "too_few"]
+__all__ = ["Design", "build_design", "design_rank", "name_some", "too_few"]
 
-_EXAMPLE = "a one-sided formula such as '~ diagnosis + age', '~ diagnosis * age' or '~ 1'"
-# R's names for what formulaic lacks; formulaic 1.2 computes exp10(x) as x**10
-_FUNCTIONS = {"factor": TRANSFORMS["C"], "sqrt": np.sqrt, "abs": np.abs, "exp10": lambda x: np.power(10.0, x)}
 # names of coefficients and their estimates, and columns that `augment` puts beside the covariates
 # fmt: off
 _RESERVED = frozenset((
     "participant", "module", "sparse_term", "component", "coefficient", "estimate", "std_error", "observed", "used",
     "fitted", "fitted_std_error", "residual", "std_residual", "hat", "cooks_distance", "posterior_mean",
-    "posterior_std_error", "fitted_natural", "posterior_natural",
+    "posterior_std_error", "fitted_natural", "posterior_natural", "(Intercept)",
 ))
 # fmt: on
-_LEVEL = re.compile(r"\[(?:[TS]\.)?([^\[\]]*)\]")
-_TERMINAL_CODES = re.compile("\x1b\\[[0-9;]*m|[⧛⧚]")
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ class Design:
         Positions of these participants in the table the design was built from.
     frame : DataFrame of n rows, or None
         The covariates that the formula uses: numbers as float64, everything else as categories.
-    spec : formulaic.ModelSpec or None
+    spec : FormulaModel or None
         How the columns were made (levels, contrasts, centres of ``scale()``), for `design_for`.
 
     Examples
@@ -69,7 +63,7 @@ class Design:
     matrix: np.ndarray
     rows: np.ndarray
     frame: pd.DataFrame | None = field(default=None, repr=False)
-    spec: Any = field(default=None, repr=False)
+    spec: FormulaModel | None = field(default=None, repr=False)
 
     @cached_property
     def levels(self) -> dict[str, tuple[Any, ...]]:
@@ -86,11 +80,7 @@ class Design:
     @cached_property
     def terms(self) -> dict[str, tuple[int, ...]]:
         """Columns that belong to each term of the formula, such as all levels of a factor."""
-        _, spec = self._model()
-        return {
-            _r_name(str(term)) if str(term) != "1" else "(Intercept)": tuple(columns)
-            for term, columns in spec.term_indices.items()
-        }
+        return self._model()[1].terms
 
     @cached_property
     def column_scales(self) -> np.ndarray:
@@ -100,17 +90,8 @@ class Design:
         interaction of a factor with a number it is the number's.
         """
         frame, spec = self._model()
-        scales = np.ones(len(self.names))
-        for term, columns in spec.term_indices.items():
-            numeric = [str(factor.expr) for factor in term.factors if self._is_numeric(factor)]
-            if numeric:
-                values = Formula("0 + " + ":".join(numeric)).get_model_matrix(
-                    frame, na_action="ignore", context=_FUNCTIONS
-                )
-                for place, column in enumerate(columns):
-                    # a numeric factor may have several columns, as poly() does
-                    scales[column] = float(np.std(np.asarray(values)[:, place % values.shape[1]], ddof=1))
-        return scales
+        numeric = spec.matrix(frame).numeric
+        return np.where((numeric == 1.0).all(axis=0), 1.0, np.std(numeric, axis=0, ddof=1))
 
     def design_for(self, new: pd.DataFrame) -> np.ndarray:
         """Return the design matrix of new participants, shape (m, p), with this design's levels and centres.
@@ -136,13 +117,10 @@ class Design:
             )
         rows = new.reset_index(drop=True)
         prepared = pd.DataFrame({name: self._prepare_new(rows[name], str(name)) for name in frame.columns})
-        if not len(frame.columns):
-            prepared = pd.DataFrame({"_row": np.zeros(len(rows))})
         try:
-            with np.errstate(all="ignore"):
-                matrix = np.asarray(spec.get_model_matrix(prepared, context=_FUNCTIONS), dtype="float64")
-        except (FormulaicError, ValueError, TypeError) as error:
-            raise CovariateError(f"the formula cannot be evaluated for the new data: {_plain(error)}") from error
+            matrix = spec.matrix(prepared if len(frame.columns) else pd.DataFrame(index=rows.index)).matrix
+        except FormulaError as error:
+            raise CovariateError(f"the formula cannot be evaluated for the new data: {error}") from error
         if not np.isfinite(matrix).all():
             bad = [name for name, column in zip(self.names, matrix.T, strict=True) if not np.isfinite(column).all()]
             raise CovariateError(f"the formula's {', '.join(map(repr, bad))} is not finite for the new data")
@@ -150,18 +128,14 @@ class Design:
 
     @cached_property
     def _coerced(self) -> frozenset[str]:
-        """Variables that stand inside a categorical factor of the formula, as in ``C(visit)``."""
-        _, spec = self._model()
-        inside = [variables for factor, variables in spec.factor_variables.items() if factor in spec.factor_contrasts]
-        return frozenset(str(variable) for variables in inside for variable in variables)
+        """Variables that a factor of the formula makes categorical, as in ``C(visit)``."""
+        named = [categorised_column(factor.node) for factor in self._model()[1].factors]
+        return frozenset(name for name in named if name is not None)
 
-    def _model(self) -> tuple[pd.DataFrame, Any]:
+    def _model(self) -> tuple[pd.DataFrame, FormulaModel]:
         if self.frame is None or self.spec is None:
             raise DataError("this design knows no formula and no covariates", do="make it by `build_design`")
         return self.frame, self.spec
-
-    def _is_numeric(self, factor: Any) -> bool:
-        return str(factor.eval_method.value) != "literal" and factor not in self.spec.factor_contrasts
 
     def _prepare_new(self, column: pd.Series[Any], name: str) -> pd.Series[Any]:
         if column.isna().any():
@@ -192,12 +166,18 @@ def build_design(
     Text, boolean and categorical covariates get treatment contrasts. The reference is the first
     level: the first category of a pandas Categorical, otherwise the first in sorted order
     (by code point; R sorts by locale). Boolean levels are called ``FALSE`` and ``TRUE`` as in R.
-    ``^`` means a power inside ``I()`` too, and ``factor(x)`` is the same as ``C(x)``.
+
+    A formula is a small language of its own and is never run as code: sums, ``:``, ``*``, ``/`` and powers of columns;
+    columns by name, in backticks where a name is not plain (```BDI total` ``); arithmetic and comparisons in ``I()``;
+    ``log``, ``log2``, ``log10``, ``log1p``, ``exp``, ``exp2``, ``exp10``, ``expm1``, ``sqrt``, ``abs``; ``center``,
+    ``scale``, ``standardize``, ``poly(age, 2)``, the splines ``bs``, ``cr``, ``cc``; and ``C(visit)``, the same as
+    ``factor(visit)``, with ``levels=`` and the contrasts ``contr.treatment(base)``, ``contr.sum``, ``contr.helmert``,
+    ``contr.poly``, ``contr.diff``, ``contr.SAS``.
 
     Parameters
     ----------
     formula : str
-        Right-hand side of a Wilkinson formula, read by formulaic.
+        Right-hand side of a Wilkinson formula.
     people : DataFrame
         One row per participant.
     participant : str, default "participant"
@@ -231,8 +211,11 @@ def build_design(
     >>> build_design("~ diagnosis + age", people).names
     ('(Intercept)', 'diagnosishealthy', 'age')
     """
-    parsed = _parse(formula)
-    variables = formula_variables(parsed, formula)
+    terms = read_formula(formula)
+    if not terms:
+        raise FormulaError(f"the formula '{formula}' has no coefficients", allowed=EXAMPLE)
+    people = _with_text_names(people)
+    variables = tuple(dict.fromkeys(name for term in terms for factor in term for name in factor.columns))
     _check_known(variables, people, participant, set(varying))
     labels = people[participant]
     used = people[list(variables)].reset_index(drop=True)
@@ -242,23 +225,12 @@ def build_design(
     kept = labels.iloc[rows].tolist()
     if len(rows) < len(people):
         _warn_missing(used, variables, labels)
-    prepared = pd.DataFrame({name: _prepare(used[name].iloc[rows], name, kept) for name in variables}, index=rows)
-    matrix, names, spec = _materialise(parsed, prepared, formula)
-    _check_matrix(matrix, names, kept)
-    return Design(formula, names, matrix, rows, prepared.reset_index(drop=True), spec)
-
-
-def formula_variables(parsed: Any, formula: str) -> tuple[str, ...]:
-    """Return the variables that a parsed formula uses, in order of appearance."""
-    found: dict[str, None] = {}
-    for term in parsed:
-        for factor in term.factors:
-            method = str(factor.eval_method.value)
-            if method == "lookup":
-                found[str(factor.expr)] = None
-            elif method == "python":
-                found.update(dict.fromkeys(_expression_variables(str(factor.expr), formula)))
-    return tuple(found)
+    columns = {name: _prepare(used[name].iloc[rows], name, kept) for name in variables}
+    prepared = pd.DataFrame(columns, index=rows).reset_index(drop=True)
+    spec = _model(terms, prepared)
+    matrix = spec.matrix(prepared).matrix
+    _check_matrix(matrix, spec.names, kept)
+    return Design(formula, spec.names, matrix, rows, prepared, spec)
 
 
 def design_rank(matrix: np.ndarray) -> int:
@@ -303,40 +275,13 @@ def _warn_missing(used: pd.DataFrame, variables: Sequence[str], labels: pd.Serie
     )
 
 
-def _parse(formula: str) -> Any:
-    if not isinstance(formula, str):
-        raise FormulaError("the formula must be text", got=type(formula).__name__, allowed=_EXAMPLE)
-    try:
-        parsed = Formula(formula.replace("^", "**"))
-    except (FormulaicError, SyntaxError, ValueError) as error:
-        reason = _plain(error) if "`.` operator" not in str(error) else "'.' is not known here; name the covariates"
-        raise FormulaError(f"the formula '{formula}' cannot be read: {reason}", allowed=_EXAMPLE) from error
-    if hasattr(parsed, "lhs"):
-        raise FormulaError(
-            f"the formula '{formula}' has a left-hand side",
-            allowed=_EXAMPLE,
-            do="write nothing before '~'; the outcome is each coefficient of the equations in turn",
-        )
-    if not isinstance(parsed, SimpleFormula):
-        raise FormulaError(
-            f"the formula '{formula}' has more than one part",
-            allowed=_EXAMPLE,
-            do="leave out '|'; the random effect of participants is always in the model",
-        )
-    return parsed
-
-
-def _plain(error: Exception) -> str:
-    return " ".join(_TERMINAL_CODES.sub("", str(error)).split())
-
-
-def _expression_variables(expression: str, formula: str) -> list[str]:
-    try:
-        variables = sorted(get_required_variables(expression, {}), key=lambda variable: expression.find(str(variable)))
-    except SyntaxError as error:
-        raise FormulaError(f"'{expression}' in the formula '{formula}' cannot be read", allowed=_EXAMPLE) from error
-    values = [variable for variable in variables if "value" in {role.value for role in variable.roles}]
-    return [str(variable) for variable in values if str(variable).partition(".")[0] not in TRANSFORMS]
+def _with_text_names(people: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with its columns' names as text, which is what formulas can name."""
+    names = [str(name) for name in people.columns]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise CovariateError(f"several columns are called {name_some(twice)}", do="give each column a name of its own")
+    return people if names == list(people.columns) else people.set_axis(names, axis=1)
 
 
 def _check_known(variables: Sequence[str], people: pd.DataFrame, participant: str, varying: set[str]) -> None:
@@ -392,41 +337,21 @@ def _level_word(value: object) -> str:
     return str(value).upper() if isinstance(value, bool | np.bool_) else str(value)
 
 
-def _materialise(parsed: Any, prepared: pd.DataFrame, formula: str) -> tuple[np.ndarray, tuple[str, ...], Any]:
-    if not len(parsed):
-        raise FormulaError(f"the formula '{formula}' has no coefficients", allowed=_EXAMPLE)
-    frame = prepared if len(prepared.columns) else pd.DataFrame({"_row": np.zeros(len(prepared))}, index=prepared.index)
-    try:
-        with np.errstate(all="ignore"):
-            made = parsed.get_model_matrix(frame, na_action="ignore", context=_FUNCTIONS)
-    except (FormulaicError, ValueError, TypeError, AttributeError) as error:
-        raise FormulaError(f"the formula '{formula}' cannot be evaluated: {_plain(error)}") from error
-    for factor, state in made.model_spec.factor_contrasts.items():
-        if len(state.levels) < 2:
+def _model(terms: tuple[Term, ...], prepared: pd.DataFrame) -> FormulaModel:
+    spec, levels = model_of(terms, prepared)
+    for factor, own in levels.items():
+        if len(own) < 2:
             raise CovariateError(
                 f"the factor '{factor}' has a single level",
-                got=", ".join(map(repr, state.levels)),
+                got=", ".join(repr(level_word(level)) for level in own),
                 do=f"leave '{factor}' out of the formula, or add participants of another level",
             )
-    matrix = np.asarray(made, dtype="float64")
-    names = tuple(_r_name(str(name)) for name in made.columns)
-    if len(set(names)) < len(names):
-        names = tuple(str(name) for name in made.columns)
-    return matrix, names, made.model_spec
-
-
-def _r_name(name: str) -> str:
-    """Translate a formulaic column name to R's.
-
-    Examples
-    --------
-    >>> [_r_name(name) for name in ("Intercept", "age:diagnosis[T.healthy]", "C(k)[T.2.0]", "I(age ** 2)")]
-    ['(Intercept)', 'age:diagnosishealthy', 'C(k)2', 'I(age^2)']
-    """
-    if name == "Intercept":
-        return "(Intercept)"
-    plain = _LEVEL.sub(lambda match: re.sub(r"^(-?\d+)\.0$", r"\1", match.group(1)), name)
-    return plain.replace(" ** ", "^")
+    twice = [name for name in dict.fromkeys(spec.names) if spec.names.count(name) > 1]
+    if twice:
+        raise FormulaError(
+            f"several coefficients would be called {name_some(twice)}", do="rename a covariate or a level"
+        )
+    return spec
 
 
 def _check_matrix(matrix: np.ndarray, names: tuple[str, ...], labels: Sequence[object]) -> None:
