@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ColumnError, DataError
+from spicestat.group.group_plots import literal
 from spicestat.group.results import GroupResult
 from spicestat.tables import check_numeric, require_columns
 
@@ -50,7 +51,7 @@ def plot_forest(result: GroupResult) -> tuple[Figure, np.ndarray]:
         in_errors = rows[["estimate", "conf_low", "conf_high"]].div(rows["std_error"], axis=0)
         _draw_intervals(axis, np.array(position), *(in_errors[name].to_numpy() for name in in_errors))
         axis.axvline(0.0, color=_GREY, linewidth=0.8, zorder=0)
-        axis.set_title(covariate, fontsize=10, loc="left")
+        axis.set_title(literal(covariate), fontsize=10, loc="left")
         axis.set_xlabel("effect / standard error")
     axes[0].set_yticks(range(len(coefficients)), [_label(*pair) for pair in coefficients])
     axes[0].set_ylim(len(coefficients) - 0.5, -0.5)
@@ -142,7 +143,7 @@ def plot_covariate(
     low, high = np.quantile(rows["estimate"], [0.02, 0.98])
     margin = 0.5 * (high - low) + 1e-3
     axis.set_ylim(low - margin, high + margin)
-    axis.set_xlabel(covariate)
+    axis.set_xlabel(literal(covariate))
     axis.set_ylabel(_label(module, term))
     return figure, axis
 
@@ -170,4 +171,4 @@ def _draw_intervals(axis: Axes, position: np.ndarray, estimate: np.ndarray, low:
 
 
 def _label(module: str, term: str) -> str:
-    return f"{module}({term})" if module == "beta" else f"{module}: {term}"
+    return literal(f"{module}({term})" if module == "beta" else f"{module}: {term}")

@@ -16,8 +16,7 @@ from spicestat.equations.refit import RefitResult, refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import SpiceFit
 from spicestat.group.reliability import icc, latent_correlation, model_reliability, spearman_brown, split_half
-from spicestat.group.results import check_level
-from spicestat.settings import whole_number
+from spicestat.settings import check_level, whole_number
 
 __all__ = ["METHODS", "spice_reliability"]
 

@@ -1,13 +1,28 @@
-"""Checks of single settings: whole numbers and real numbers in a range, returned as plain Python numbers."""
+"""Checks of settings: their names, and whole and real numbers in a range, returned as plain Python numbers."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from functools import wraps
+from inspect import Parameter, signature
 from numbers import Integral, Real
+from typing import ParamSpec, TypeVar
 
 from spicestat.errors import ConfigError
 
-__all__ = ["optional_whole_number", "real_number", "whole_number"]
+__all__ = [
+    "check_level",
+    "check_options",
+    "named_options",
+    "optional_whole_number",
+    "real_number",
+    "whole_number",
+]
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 def whole_number(name: str, value: object, low: int) -> int:
@@ -60,5 +75,68 @@ def real_number(
     if not (math.isfinite(number) and above and below):
         start = f"{low:g} or more" if low_included else f"above {low:g}"
         end = "" if math.isinf(high) else f" and {'at most' if high_included else 'below'} {high:g}"
-        raise ConfigError(f"{name} is out of range", got=repr(value), allowed=f"a number, {start}{end}")
+        # 95 for .95, where a share is meant
+        meant = f"write {number / 100.0:g}" if high == 1.0 and 1.0 < number < 100.0 else None
+        raise ConfigError(f"{name} is out of range", got=repr(value), allowed=f"a number, {start}{end}", do=meant)
     return number
+
+
+def check_level(conf_level: object) -> float:
+    """Return a confidence level as a float in (0, 1).
+
+    Raises
+    ------
+    ConfigError
+        It is no number, or outside the range.
+
+    Examples
+    --------
+    >>> check_level(0.95)
+    0.95
+    """
+    return real_number("`conf_level`", conf_level, 0.0, 1.0, low_included=False)
+
+
+def check_options(given: Iterable[str], known: Sequence[str], owner: str) -> None:
+    """Raise if an option is unknown, with the one that was probably meant.
+
+    Raises
+    ------
+    ConfigError
+        An option is not among the known ones.
+
+    Examples
+    --------
+    >>> check_options(["conf_level"], ["conf_level", "adjust"], "contrasts()")
+    """
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        similar = get_close_matches(unknown[0], known, n=1)
+        raise ConfigError(
+            f"{owner} has no such setting",
+            got=", ".join(unknown),
+            allowed=", ".join(known) or "(none)",
+            do=f"did you mean '{similar[0]}'?" if similar else None,
+        )
+
+
+def named_options(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Let a function refuse unknown keywords with `check_options`.
+
+    Examples
+    --------
+    >>> @named_options
+    ... def table(conf_level=0.95):
+    ...     return conf_level
+    >>> table(conf_level=0.9)
+    0.9
+    """
+    parameters = signature(function).parameters.values()
+    known = [own.name for own in parameters if own.kind is not Parameter.POSITIONAL_ONLY and own.name != "self"]
+
+    @wraps(function)
+    def checked(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
+        check_options(options, known, f"{function.__name__}()")
+        return function(*arguments, **options)
+
+    return checked

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.settings import real_number, whole_number
+from spicestat.settings import check_level, whole_number
 
 __all__ = ["REFERENCES", "choice_curve_check", "choice_events", "reference_actions"]
 
@@ -125,7 +125,7 @@ def choice_curve_check(
         )
     if groups is not None and len(groups) != len(seen):
         raise ShapeError("groups do not match the sequences", got=len(groups), allowed=len(seen))
-    level = real_number("conf_level", conf_level, 0.0, 1.0, low_included=False)
+    level = check_level(conf_level)
     count = min(whole_number("n_replicates", n_replicates, 1), len(draws))
     edges = np.linspace(0, seen.shape[1], min(whole_number("n_bins", n_bins, 1), seen.shape[1]) + 1).astype("int64")
     rng = np.random.default_rng(whole_number("seed", seed, 0))

@@ -27,8 +27,9 @@ from spicestat.group.methods import Method, find_method
 from spicestat.group.multiplicity import ADJUSTMENTS, MAX_T
 from spicestat.group.participants import align_people
 from spicestat.group.problem import RESCALE, GroupEstimates, GroupProblem, Skipped, describe_skipped
-from spicestat.group.results import GroupResult, check_level
+from spicestat.group.results import GroupResult
 from spicestat.group.selection import select_equations, wanted_columns
+from spicestat.settings import check_level, real_number
 from spicestat.tables import TableSource, read_table
 
 __all__ = ["HasCoefficients", "spice_group"]
@@ -130,7 +131,9 @@ def spice_group(
     """
     chosen = find_method(_default_method(coefficients) if method is None else method)
     _check_adjustment(adjust)
-    limit = chosen.max_unidentified if max_unidentified is None else _check_share(max_unidentified)
+    limit = chosen.max_unidentified
+    if max_unidentified is not None:
+        limit = real_number("`max_unidentified`", max_unidentified, 0.0, 1.0, high_included=True)
     level = check_level(conf_level)
     own_settings = chosen.settings(settings)
     table = _as_table(coefficients)
@@ -180,12 +183,6 @@ def _default_method(coefficients: Any) -> str:
 def _check_adjustment(adjust: object) -> None:
     if not isinstance(adjust, str) or adjust.lower() not in {name.lower() for name in (*ADJUSTMENTS, MAX_T)}:
         raise ConfigError("unknown adjustment of p-values", got=repr(adjust), allowed=", ".join((*ADJUSTMENTS, MAX_T)))
-
-
-def _check_share(max_unidentified: object) -> float:
-    if not isinstance(max_unidentified, int | float) or not 0.0 <= max_unidentified <= 1.0:
-        raise ConfigError("`max_unidentified` is out of range", got=max_unidentified, allowed="a share in [0, 1]")
-    return float(max_unidentified)
 
 
 def _as_table(coefficients: Any) -> CoefficientTable:

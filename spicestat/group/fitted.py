@@ -14,6 +14,7 @@ from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group.design import Design
 from spicestat.group.links import Link, find_link
+from spicestat.settings import check_level
 
 __all__ = [
     "FittedEquation",
@@ -198,7 +199,7 @@ def t_interval(
     >>> low.round(3).item(), high.round(3).item()
     (0.02, 1.98)
     """
-    half = student.ppf(0.5 + conf_level / 2.0, df) * std_error
+    half = student.ppf(0.5 + check_level(conf_level) / 2.0, df) * std_error
     return estimate - half, estimate + half
 
 

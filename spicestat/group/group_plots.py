@@ -13,6 +13,7 @@ from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group.augment import augment
 from spicestat.group.fitted import FittedGroup, design_of, equation_keys, fitted_equation, table_of
+from spicestat.group.formula_functions import level_word
 from spicestat.group.marginal_means import marginal_means
 from spicestat.group.participants import align_people
 from spicestat.group.standardised import standardised_effects
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PLOTS", "caterpillar_plot", "covariate_plot", "forest_plot", "presence_plot"]
+__all__ = ["PLOTS", "caterpillar_plot", "covariate_plot", "forest_plot", "literal", "presence_plot"]
 
 # Okabe & Ito (2008), told apart with every common kind of colour vision
 _BLUE, _ORANGE, _GREEN, _PURPLE, _BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#333333"
@@ -71,9 +72,9 @@ def forest_plot(model: FittedGroup, kind: str = "total") -> Figure:
     for axis, title in zip(axes, titles, strict=True):
         here = rows[rows[panel] == title]
         _forest_panel(axis, here, [lines.index(name) for name in here[line]])
-        axis.set_title(_broken(title), fontsize=9, loc="left")
+        axis.set_title(_broken(literal(title)), fontsize=9, loc="left")
     figure.supxlabel(_EFFECT_LABELS[kind], fontsize=9)
-    axes[0].set_yticks(range(len(lines)), lines)
+    axes[0].set_yticks(range(len(lines)), [literal(name) for name in lines])
     axes[0].set_ylim(len(lines) - 0.5, -0.5)
     level = 100 * float(rows["conf_level"].iloc[0])
     title = f"Effects of covariates with {level:g} % intervals (filled: the interval excludes 0)"
@@ -116,7 +117,7 @@ def caterpillar_plot(
         rows = rows[np.isfinite(rows[centre])].sort_values(centre)
         _caterpillar_panel(axis, rows[centre].to_numpy(), rows[error].to_numpy())
         axis.axvline(float(rows["fitted"].mean()), color=_ORANGE, linewidth=1.0, linestyle="--", zorder=0)
-        axis.set_title(_broken(_label(module, term)), fontsize=9, loc="left")
+        axis.set_title(_broken(literal(_label(module, term))), fontsize=9, loc="left")
         axis.set_xlabel(f"{'posterior mean' if posterior else 'estimate'}{_scale_note(model, (module, term))}")
         axis.set_ylabel(f"{len(rows)} participants")
     figure.suptitle("Participants with 95 % intervals; dashed: mean of the model", fontsize=10, x=0.01, ha="left")
@@ -174,8 +175,8 @@ def covariate_plot(
             _points(axis, place + _spread_out(place), rows)
             _level_means(axis, values, mean, low, high)
         axis.set_ylim(*_limits(np.concatenate([rows["estimate"], rows["low"], rows["high"], low, high])))
-        axis.set_xlabel(name)
-        axis.set_ylabel(_broken(_label(*key)))
+        axis.set_xlabel(literal(name))
+        axis.set_ylabel(_broken(literal(_label(*key))))
     shown = "line" if levels is None else "mean"
     title = f"Blue: {shown} of the group model, {100 * model.conf_level:g} % interval"
     axes[0].set_title(title, fontsize=9, loc="left")
@@ -218,9 +219,9 @@ def presence_plot(table: CoefficientTable, by: str | None = None, *, data: pd.Da
         share = selected.loc[members, varying].mean().to_numpy()
         low, high = _wilson(share, n)
         place = np.arange(len(varying)) + (index - (len(groups) - 1) / 2) * thick
-        axis.barh(place, share, height=0.92 * thick, color=colour, alpha=0.75, label=f"{name} (n = {n})")
+        axis.barh(place, share, height=0.92 * thick, color=colour, alpha=0.75, label=literal(f"{name} (n = {n})"))
         axis.hlines(place, low, high, color=_BLACK, linewidth=1.0)
-    axis.set_yticks(range(len(varying)), [_label(*pair) for pair in varying])
+    axis.set_yticks(range(len(varying)), [literal(_label(*pair)) for pair in varying])
     axis.set_ylim(len(varying) - 0.5, -0.5)
     axis.set_xlim(0.0, 1.0)
     axis.set_xlabel("share of participants (95 % interval)")
@@ -266,7 +267,7 @@ def _level_means(axis: Axes, levels: list[Any], mean: np.ndarray, low: np.ndarra
     beside = np.arange(len(levels)) + 0.32
     axis.vlines(beside, low, high, color=_BLUE, linewidth=1.8, zorder=3)
     axis.plot(beside, mean, "D", color=_BLUE, markersize=5.5, zorder=4)
-    axis.set_xticks(range(len(levels)), [str(level) for level in levels])
+    axis.set_xticks(range(len(levels)), [literal(level_word(level)) for level in levels])
     axis.set_xlim(-0.5, len(levels) - 0.4)
 
 
@@ -354,6 +355,17 @@ def _panels(n: int, height: float, share_y: bool = False, width: float | None = 
         axis.xaxis.label.set_fontsize(9)
         axis.yaxis.label.set_fontsize(9)
     return figure, axes
+
+
+def literal(text: str) -> str:
+    r"""Return text from the data so that matplotlib draws it as it is, dollars and all.
+
+    Examples
+    --------
+    >>> print(literal("cost $US$"))
+    cost \$US\$
+    """
+    return text.replace("$", r"\$")
 
 
 def _label(module: str, term: str) -> str:

@@ -12,6 +12,7 @@ from spicestat.errors import ConfigError
 from spicestat.group.max_t import max_t_adjust
 from spicestat.group.multiplicity import MAX_T, adjust_families
 from spicestat.group.problem import GroupEstimates
+from spicestat.settings import check_level
 
 __all__ = ["COLUMNS", "GLANCE", "SAMPLING", "coefficient_table", "glance_table", "intervals"]
 
@@ -141,7 +142,8 @@ def intervals(fixed: pd.DataFrame, conf_level: float) -> tuple[np.ndarray, np.nd
     conf_level : float
         In (0, 1).
     """
-    half = student.ppf(0.5 + conf_level / 2.0, fixed["df"].to_numpy(dtype="float64")) * fixed["std_error"].to_numpy()
+    level = check_level(conf_level)
+    half = student.ppf(0.5 + level / 2.0, fixed["df"].to_numpy(dtype="float64")) * fixed["std_error"].to_numpy()
     half = np.where(fixed["p_value"].isna().to_numpy(), np.nan, half)
     centre = fixed["estimate"].to_numpy()
     return centre - half, centre + half

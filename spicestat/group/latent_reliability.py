@@ -10,7 +10,7 @@ from scipy.stats import chi2
 
 from spicestat.errors import DataError, ShapeError
 from spicestat.group.meta import meta_regression
-from spicestat.group.results import check_level
+from spicestat.settings import check_level
 
 __all__ = ["LatentCorrelation", "ModelReliability", "latent_correlation", "model_reliability"]
 

@@ -14,10 +14,15 @@ from spicestat.errors import ConfigError
 from spicestat.group.design import Design
 from spicestat.group.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, t_interval
 from spicestat.group.text_tables import equation_paragraphs, wrapped
+from spicestat.settings import check_level
 
 __all__ = ["MarginalMeans", "marginal_means", "reference_grid"]
 
-_COLUMNS = ("module", "sparse_term", "estimate", "std_error", "df", "conf_low", "conf_high", "conf_level", "type")
+# of these tables, and of those of contrasts and derived quantities that are made of them
+_COLUMNS = (
+    "module", "sparse_term", "estimate", "std_error", "df", "conf_low", "conf_high", "conf_level", "type", "contrast",
+    "statistic", "p_value", "p_adjusted", "df_num", "quantity",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def marginal_means(
     """
     _check_choice("weights", weights, ("equal", "proportional"))
     _check_choice("type", type, ("link", "response"))
-    level = model.conf_level if conf_level is None else conf_level
+    level = model.conf_level if conf_level is None else check_level(conf_level)
     kept, apart = _as_names(variables), _as_names(by)
     grid = reference_grid(design_of(model), first=(*kept, *apart), at=at, cov_keep=cov_keep)
     wanted = [*kept, *apart]

@@ -9,6 +9,7 @@ from typing import Any
 
 from spicestat.errors import ConfigError
 from spicestat.group.problem import GroupEstimates, GroupProblem
+from spicestat.settings import check_options
 
 __all__ = ["METHODS", "Method", "find_method"]
 
@@ -54,13 +55,7 @@ class Method:
         """Return the method's settings, or raise `ConfigError` for a name that it does not have."""
         kind = getattr(import_module(self.module), "Settings", None)
         known = [] if kind is None else [field.name for field in fields(kind)]
-        unknown = sorted(set(given) - set(known))
-        if unknown:
-            raise ConfigError(
-                f"the group method '{self.label}' has no such setting",
-                got=", ".join(unknown),
-                allowed=", ".join(known) or "(none)",
-            )
+        check_options(given, known, f"the group method '{self.label}'")
         return None if kind is None else kind(**given)
 
 

@@ -22,6 +22,7 @@ from spicestat.group.fitted import (
 from spicestat.group.links import Link
 from spicestat.group.multiplicity import adjust_families
 from spicestat.group.participants import id_key
+from spicestat.settings import check_level
 
 __all__ = ["average_effects", "mean_difference", "mean_slope"]
 
@@ -110,7 +111,7 @@ def average_effects(
     wanted = known if variables is None else [variables] if isinstance(variables, str) else list(variables)
     if not wanted or not set(wanted) <= set(known):
         raise ConfigError("average effects need covariates of the formula", got=wanted, allowed=", ".join(known))
-    level = model.conf_level if conf_level is None else conf_level
+    level = model.conf_level if conf_level is None else check_level(conf_level)
     changes = {name: _changes(design, frame, name) for name in wanted}
     rows = []
     for equation in fitted_equations(model, equations):

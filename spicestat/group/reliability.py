@@ -16,8 +16,7 @@ from spicestat.group.latent_reliability import (
     latent_correlation,
     model_reliability,
 )
-from spicestat.group.results import check_level
-from spicestat.settings import real_number
+from spicestat.settings import check_level, real_number
 
 __all__ = [
     "IntraclassCorrelations",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,13 @@ from spicestat.group.marginal_means import MarginalMeans, marginal_means
 from spicestat.group.natural_scale import average_effects
 from spicestat.group.standardised import standardised_effects
 from spicestat.group.text_tables import equation_paragraphs, wrapped
+from spicestat.settings import check_level, check_options, named_options
 from spicestat.tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["GroupResult", "check_level"]
+__all__ = ["GroupResult"]
 
 _EFFECTS = ("fixed", "ran_pars")
 _SHOWN = [
@@ -99,6 +101,7 @@ class GroupResult:
     links: Mapping[tuple[str, str], str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @named_options
     def tidy(
         self,
         effects: str | Sequence[str] = ("fixed",),
@@ -177,39 +180,112 @@ class GroupResult:
         """
         return write_table(self.coefficients, path)
 
+    @named_options
     def augment(self) -> pd.DataFrame:
         """Return one row per participant and equation: covariates, fitted values, residuals; see `augment.augment`."""
         return augment(self)
 
-    def marginal_means(self, variables: str | Sequence[str] = (), **options: Any) -> MarginalMeans:
+    @named_options
+    def marginal_means(
+        self,
+        variables: str | Sequence[str] = (),
+        *,
+        by: str | Sequence[str] = (),
+        at: Mapping[str, Any] | None = None,
+        weights: str = "equal",
+        type: str = "link",
+        cov_keep: int = 2,
+        conf_level: float | None = None,
+        equations: Sequence[tuple[str, str]] | None = None,
+    ) -> MarginalMeans:
         """Return estimated marginal means, as emmeans does; see `marginal_means.marginal_means`."""
-        return marginal_means(self, variables, **options)
+        return marginal_means(
+            self, variables, by=by, at=at, weights=weights, type=type, cov_keep=cov_keep, conf_level=conf_level,
+            equations=equations,
+        )  # fmt: skip
 
+    @named_options
     def contrasts(
-        self, variables: str | Sequence[str], method: ContrastMethod = "pairwise", *, adjust: str = "BH", **options: Any
+        self,
+        variables: str | Sequence[str],
+        method: ContrastMethod = "pairwise",
+        *,
+        reference: int | str = 0,
+        scale: str = "link",
+        adjust: str = "BH",
+        family: str = "all",
+        by: str | Sequence[str] = (),
+        at: Mapping[str, Any] | None = None,
+        weights: str = "equal",
+        cov_keep: int = 2,
+        conf_level: float | None = None,
+        equations: Sequence[tuple[str, str]] | None = None,
     ) -> pd.DataFrame:
-        """Return contrasts of marginal means; ``options`` go to `marginal_means`; see `contrasts.contrasts`."""
-        return contrasts(self.marginal_means(variables, **options), method, adjust=adjust)
+        """Return contrasts of marginal means; see `contrasts.contrasts` and `marginal_means.marginal_means`."""
+        means = self.marginal_means(
+            variables, by=by, at=at, weights=weights, cov_keep=cov_keep, conf_level=conf_level, equations=equations
+        )
+        return contrasts(means, method, reference=reference, scale=scale, adjust=adjust, family=family)
 
-    def term_tests(self) -> pd.DataFrame:
+    @named_options
+    def term_tests(self, *, adjust: str = "BH", equations: Sequence[tuple[str, str]] | None = None) -> pd.DataFrame:
         """Return an F test for each term of the formula; see `contrasts.term_tests`."""
-        return term_tests(self)
+        return term_tests(self, adjust=adjust, equations=equations)
 
-    def linear_hypotheses(self, hypotheses: Mapping[str, Mapping[Any, float]], **options: Any) -> pd.DataFrame:
+    @named_options
+    def linear_hypotheses(
+        self,
+        hypotheses: Mapping[str, Mapping[Any, float]],
+        *,
+        value: float | Mapping[str, float] = 0.0,
+        joint: bool = False,
+        adjust: str = "BH",
+        equations: Sequence[tuple[str, str]] | None = None,
+    ) -> pd.DataFrame:
         """Test linear combinations of coefficients; see `contrasts.linear_hypotheses`."""
-        return linear_hypotheses(self, hypotheses, **options)
+        return linear_hypotheses(self, hypotheses, value=value, joint=joint, adjust=adjust, equations=equations)
 
-    def standardised(self, kind: str = "residual", **options: Any) -> pd.DataFrame:
+    @named_options
+    def standardised(
+        self,
+        kind: str = "residual",
+        *,
+        small_sample: bool = False,
+        conf_level: float | None = None,
+        equations: Sequence[tuple[str, str]] | None = None,
+    ) -> pd.DataFrame:
         """Return standardised effects; see `standardised.standardised_effects`."""
-        return standardised_effects(self, kind, **options)
+        return standardised_effects(self, kind, small_sample=small_sample, conf_level=conf_level, equations=equations)
 
-    def average_effects(self, variables: str | Sequence[str] | None = None, **options: Any) -> pd.DataFrame:
+    @named_options
+    def average_effects(
+        self,
+        variables: str | Sequence[str] | None = None,
+        *,
+        over: str = "population",
+        adjust: str = "BH",
+        conf_level: float | None = None,
+        equations: Sequence[tuple[str, str]] | None = None,
+    ) -> pd.DataFrame:
         """Return effects on the natural scale of linked coefficients; see `natural_scale.average_effects`."""
-        return average_effects(self, variables, **options)
+        return average_effects(self, variables, over=over, adjust=adjust, conf_level=conf_level, equations=equations)
 
-    def derived_means(self, expressions: Mapping[str, str], **options: Any) -> pd.DataFrame:
+    @named_options
+    def derived_means(
+        self,
+        expressions: Mapping[str, str],
+        variables: str | Sequence[str] = (),
+        *,
+        by: str | Sequence[str] = (),
+        at: Mapping[str, Any] | None = None,
+        weights: str = "equal",
+        cov_keep: int = 2,
+        conf_level: float | None = None,
+    ) -> pd.DataFrame:
         """Return derived quantities of the group, such as a fixed point; see `derived.derived_means`."""
-        return derived_means(self, expressions, **options)
+        return derived_means(
+            self, expressions, variables, by=by, at=at, weights=weights, cov_keep=cov_keep, conf_level=conf_level
+        )
 
     def plot(self, kind: str = "forest", **options: Any) -> Figure:
         """Draw the result.
@@ -225,10 +301,11 @@ class GroupResult:
         Raises
         ------
         ConfigError
-            The kind is unknown.
+            The kind, or an option, is unknown.
         """
         if kind not in PLOTS:
             raise ConfigError("unknown plot", got=kind, allowed=", ".join(PLOTS))
+        check_options(options, list(signature(PLOTS[kind]).parameters)[1:], f"the plot '{kind}'")
         drawn: Figure = PLOTS[kind](self, **options)
         return drawn
 
@@ -310,13 +387,6 @@ class GroupResult:
             return ""
         shown = spread[["module", "sparse_term", "group", "term", "estimate"]]
         return str(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
-
-
-def check_level(conf_level: float) -> float:
-    """Return a confidence level as float, or raise `ConfigError` if it is not in (0, 1)."""
-    if isinstance(conf_level, bool | str) or not np.isreal(conf_level) or not 0.0 < float(conf_level) < 1.0:
-        raise ConfigError("`conf_level` is out of range", got=conf_level, allowed="a number in (0, 1), such as 0.95")
-    return float(conf_level)
 
 
 def _span(values: pd.Series[int]) -> str:

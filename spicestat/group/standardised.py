@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from spicestat.errors import ConfigError
 from spicestat.group.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, t_interval
+from spicestat.settings import check_level
 
 __all__ = ["hedges_correction", "partial_correlation", "standardised_effects"]
 
@@ -87,7 +88,7 @@ def standardised_effects(
         raise ConfigError("unknown standardised effect", got=kind, allowed=", ".join(map(repr, _KINDS)))
     if small_sample and kind != "residual":
         raise ConfigError("the small-sample correction is for kind='residual'", got=kind)
-    level = model.conf_level if conf_level is None else conf_level
+    level = model.conf_level if conf_level is None else check_level(conf_level)
     frames = [_effects(equation, model, kind, small_sample, level) for equation in fitted_equations(model, equations)]
     return pd.concat(frames, ignore_index=True)
 
@@ -134,7 +135,7 @@ def partial_correlation(
     room = np.where(known, nu, np.nan)
     r = statistic / np.sqrt(statistic**2 + room)
     error = 1.0 / np.sqrt(room - 1.0)
-    half = norm.ppf(0.5 + conf_level / 2.0) * error
+    half = norm.ppf(0.5 + check_level(conf_level) / 2.0) * error
     z = np.arctanh(r)
     return r, (1.0 - r**2) * error, np.tanh(z - half), np.tanh(z + half)
 

@@ -6,13 +6,13 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
-from spicestat.errors import ConfigError, SpicestatError
+from spicestat.errors import SpicestatError
 from spicestat.interrupts import kept_interrupts
 from spicestat.r.interrupts import plain_interrupts
+from spicestat.settings import check_options
 
 __all__ = ["Envelope", "Progress", "check_settings", "enveloped", "throttled"]
 
@@ -64,14 +64,7 @@ def check_settings(what: str, given: Iterable[str], *functions: Callable[..., An
     >>> check_settings("pow()", ["exp"], pow)
     """
     names = [name for function in functions for name in signature(function).parameters]
-    unknown = [name for name in given if name not in names]
-    if unknown:
-        similar = get_close_matches(unknown[0], names, n=1)
-        raise ConfigError(
-            f"{what} has no such setting",
-            got=unknown[0],
-            do=f"did you mean '{similar[0]}'?" if similar else "see the help page for those it has",
-        )
+    check_options(given, names, what)
 
 
 def _described(error: BaseException) -> dict[str, str]:

@@ -10,12 +10,17 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from spicestat.errors import ConfigError, NestedRError, REngineError
+from spicestat.errors import ConfigError, FormulaError, NestedRError, REngineError
 
 __all__ = ["BACKENDS", "find_backend", "run_program", "within_r"]
 
 BACKENDS = ("auto", "rscript", "rpy2")
 """``rscript``: a child process, which cannot take Python down with it. ``rpy2``: R within this process."""
+
+_FORMULAS = (
+    "+ - * / : ^ | %in%, comparisons, and abs, c, C, exp, expm1, factor, I, log, log10, log1p, log2, poly, scale, sqrt "
+    "of columns and numbers"
+)
 
 
 def within_r(modules: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None) -> bool:
@@ -74,6 +79,8 @@ def run_program(program: Path, folder: Path, backend: str = "auto") -> None:
     ------
     REngineError
         R is missing, a package is missing, or the program fails; the message is R's.
+    FormulaError
+        The formula holds anything that is not of the language of formulas.
     """
     run = find_backend(backend)
     place = str(folder).replace("\\", "/").replace('"', '\\"')
@@ -86,6 +93,8 @@ def run_program(program: Path, folder: Path, backend: str = "auto") -> None:
         if kind == "missing":
             package = message.split("'")[1] if message.count("'") == 2 else "the package"
             raise REngineError(message, do=f'run install.packages("{package}") in R')
+        if kind == "formula":
+            raise FormulaError(message, allowed=_FORMULAS, do="compute the column in the table first")
         raise REngineError(f"R could not fit the model: {message}")
 
 

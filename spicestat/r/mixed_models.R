@@ -57,6 +57,24 @@ describe_glmmtmb <- function(fit) {
        vcov = as.matrix(vcov(fit)$cond), spread = parts, values = deviations(values), singular = small,
        converged = fit$fit$convergence == 0 && isTRUE(fit$sdr$pdHess))
 }
+# a formula may come from a file or a web page: nothing in it runs but these
+allowed <- c("~", "+", "-", "*", "/", ":", "^", "|", "||", "(", "%in%", "<", "<=", ">", ">=", "==", "!=", "abs", "c", "C", "exp",
+             "expm1", "factor", "I", "log", "log10", "log1p", "log2", "poly", "scale", "sqrt")
+refuse <- function(message) stop(structure(class = c("spicestat_formula", "error", "condition"),
+                                           list(message = message, call = NULL)))
+check_formula <- function(part) {
+  if (!is.call(part)) return(invisible())
+  name <- if (is.name(part[[1]])) as.character(part[[1]]) else paste(deparse(part[[1]]), collapse = " ")
+  if (!is.name(part[[1]]) || !name %in% allowed) refuse(paste0("the formula names '", name, "', which it may not"))
+  for (own in as.list(part)[-1]) check_formula(own)
+}
+read_formula <- function(environment) {
+  written <- tryCatch(str2lang(line("formula.txt")), error = function(e) refuse(paste("the formula cannot be read:",
+                                                                                      conditionMessage(e))))
+  check_formula(written)
+  if (!is.call(written) || written[[1]] != "~") refuse("the formula has no '~' at its head")
+  as.formula(written, env = environment)
+}
 fit_model <- function(engine, formula, data, reml, weights) {
   if (engine == "glmmTMB")
     return(glmmTMB::glmmTMB(formula, data, REML = reml, control = glmmTMB::glmmTMBControl(
@@ -77,7 +95,7 @@ work <- function() {
     list(message = paste0("the R package '", engine, "' is not installed"), call = NULL)))
   said <- character()
   environment <- new.env(parent = globalenv())
-  formula <- as.formula(line("formula.txt"), env = environment)
+  formula <- read_formula(environment)
   data <- read_data()
   fit <- withCallingHandlers(
     fit_model(engine, formula, data, line("reml.txt") == "TRUE", line("weights.txt")),
@@ -97,5 +115,5 @@ work <- function() {
   writeLines(unique(gsub("[\r\n]+", " ", said)), file.path(folder, "messages.txt"), useBytes = TRUE)
 }
 tryCatch(suppressPackageStartupMessages(work()), error = function(e) writeLines(
-  c(if (inherits(e, "spicestat_missing")) "missing" else "failed", gsub("[\r\n]+", " ", conditionMessage(e))),
+  c(if (inherits(e, "spicestat_missing")) "missing" else if (inherits(e, "spicestat_formula")) "formula" else "failed", gsub("[\r\n]+", " ", conditionMessage(e))),
   file.path(folder, "error.txt"), useBytes = TRUE))

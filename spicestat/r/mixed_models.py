@@ -16,6 +16,7 @@ from spicestat.errors import ConfigError, CovariateError, DataError, FormulaErro
 from spicestat.group.inference import COLUMNS
 from spicestat.group.participants import align_people
 from spicestat.r.lme4 import run_program
+from spicestat.settings import check_level
 from spicestat.tables import TableSource, read_table
 
 __all__ = ["ENGINES", "RMixedModel", "long_table", "r_mixed_model"]
@@ -84,7 +85,9 @@ def r_mixed_model(
     formula : str
         In lme4's language, such as ``"~ 0 + equation + equation:age + (1 | participant)"``; the outcome is
         ``estimate`` if the left side is empty. Columns: ``estimate, std_error, participant, module,
-        sparse_term, equation`` ("module:term", a factor), ``n_trials``, and the covariates.
+        sparse_term, equation`` ("module:term", a factor), ``n_trials``, and the covariates. Nothing but operators of
+        formulas, arithmetic in ``I()``, and functions such as ``log``, ``scale``, ``factor``, ``C`` and ``poly`` is
+        passed on to R.
     data : DataFrame or path, optional
         Covariates, one row per participant. Default: the table's own ``people``.
     engine : {"lmerTest", "lme4", "glmmTMB"}, default "lmerTest"
@@ -178,8 +181,7 @@ def _check(engine: str, weights: str, conf_level: float) -> None:
         raise ConfigError(
             "glmmTMB's weights are repetitions, not precisions", got=weights, do='use engine="lme4" or "lmerTest"'
         )
-    if not 0.0 < conf_level < 1.0:
-        raise ConfigError("`conf_level` is out of range", got=conf_level, allowed="a number in (0, 1), such as 0.95")
+    check_level(conf_level)
 
 
 def _formula(formula: str) -> str:

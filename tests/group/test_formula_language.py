@@ -4,7 +4,6 @@ import time
 import warnings
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +13,7 @@ from spicestat.errors import CovariateError, DataError, FormulaError
 from spicestat.group import spice_group
 from spicestat.group.design import build_design
 from spicestat.group.formula_terms import read_formula, term_text
+from spicestat.plots import plot_forest
 
 N = 60
 RNG = np.random.default_rng(1)
@@ -29,10 +29,47 @@ PEOPLE = pd.DataFrame(
     }
 )
 ODD_NAMES = [
-    "BDI total", "100%", "cost $US$", "$a$", "$", "Intercept", "1", "0", "I", "C", "log", "np", "anxiety-trait", "a:b", "a+b",
-    "a^b", "a`b", "a\\b", "a\nb", "it's", 'say "x"', "[T.x]", "{x}", "groesse", "größe", "年齢", "😀", ".", "~", "TRUE", "lambda",
-    "__import__('os')", "a.b", "_row", "x_1", "\\frac{a}{b}", "<b>x</b>", " age ", "contr.sum", "variable", "term",
-]  # fmt: skip
+    "BDI total",
+    "100%",
+    "cost $US$",
+    "$a$",
+    "$",
+    "Intercept",
+    "1",
+    "0",
+    "I",
+    "C",
+    "log",
+    "np",
+    "anxiety-trait",
+    "a:b",
+    "a+b",
+    "a^b",
+    "a`b",
+    "a\\b",
+    "a\nb",
+    "it's",
+    'say "x"',
+    "[T.x]",
+    "{x}",
+    "größe",
+    "年齢",
+    "😀",
+    ".",
+    "~",
+    "TRUE",
+    "lambda",
+    "__import__('os')",
+    "a.b",
+    "_row",
+    "x_1",
+    "\\frac{a}{b}",
+    "<b>x</b>",
+    " age ",
+    "contr.sum",
+    "variable",
+    "term",
+]
 
 
 def in_backticks(name: str) -> str:
@@ -43,17 +80,50 @@ def in_backticks(name: str) -> str:
 @pytest.mark.parametrize(
     "formula",
     [
-        "1", "diagnosis*age", "diagnosis*sex", "diagnosis:sex", "0+diagnosis+age", "diagnosis*sex-1", "age:sex", "sex/diagnosis",
-        "(diagnosis+sex+age)^2", "(diagnosis+sex)/age", "age+I(age**2)", "poly(age,3)*sex", "bs(age,df=5)", "scale(age)*diagnosis",
-        "bs(age,df=4,degree=2):sex", "0+cr(age,df=4)", "cr(age,df=3,constraints='center')+sex", "center(age)+standardize(bmi)",
-        "C(diagnosis,contr.sum)", "C(diagnosis,contr.helmert)*age", "C(visit,contr.poly)", "C(diagnosis,contr.diff)",
-        "C(diagnosis,contr.SAS)", "C(diagnosis,Treatment('healthy'))", "C(diagnosis,levels=['x','healthy','bipolar'])",
-        "`BDI total`+log(age)", "log(age)*Q('BDI total')", "np.log(age)+np.sqrt(bmi)", "exp2(bmi/20)", "I(age>40)+sex",
-        "I(diagnosis=='healthy')", "I(age/10-bmi*2)", "age*bmi*sex", "diagnosis*sex*age-diagnosis:sex:age",
-        "poly(age,2,raw=True)", "scale(age,center=False)", "0+diagnosis:sex", "I(scale(age)**2)", "scale(log(age))",
-        "C(visit,contr.treatment(2))", "diagnosis+age:diagnosis", "0+diagnosis:age",
+        "1",
+        "diagnosis*age",
+        "diagnosis*sex",
+        "diagnosis:sex",
+        "0+diagnosis+age",
+        "diagnosis*sex-1",
+        "age:sex",
+        "sex/diagnosis",
+        "(diagnosis+sex+age)^2",
+        "(diagnosis+sex)/age",
+        "age+I(age**2)",
+        "poly(age,3)*sex",
+        "bs(age,df=5)",
+        "scale(age)*diagnosis",
+        "bs(age,df=4,degree=2):sex",
+        "0+cr(age,df=4)",
+        "cr(age,df=3,constraints='center')+sex",
+        "center(age)+standardize(bmi)",
+        "C(diagnosis,contr.sum)",
+        "C(diagnosis,contr.helmert)*age",
+        "C(visit,contr.poly)",
+        "C(diagnosis,contr.diff)",
+        "C(diagnosis,contr.SAS)",
+        "C(diagnosis,Treatment('healthy'))",
+        "C(diagnosis,levels=['x','healthy','bipolar'])",
+        "`BDI total`+log(age)",
+        "log(age)*Q('BDI total')",
+        "np.log(age)+np.sqrt(bmi)",
+        "exp2(bmi/20)",
+        "I(age>40)+sex",
+        "I(diagnosis=='healthy')",
+        "I(age/10-bmi*2)",
+        "age*bmi*sex",
+        "diagnosis*sex*age-diagnosis:sex:age",
+        "poly(age,2,raw=True)",
+        "scale(age,center=False)",
+        "0+diagnosis:sex",
+        "I(scale(age)**2)",
+        "scale(log(age))",
+        "C(visit,contr.treatment(2))",
+        "diagnosis+age:diagnosis",
+        "0+diagnosis:age",
     ],
-)  # fmt: skip
+)
 def test_matrices_are_those_of_formulaic(formula):
     prepared = PEOPLE.assign(**{name: pd.Categorical(PEOPLE[name]) for name in ("diagnosis", "sex")})
     with warnings.catch_warnings():
@@ -234,10 +304,12 @@ def test_an_intercept_cannot_be_a_covariate():
         build_design("~ `(Intercept)`", PEOPLE.rename(columns={"age": "(Intercept)"}))
 
 
-def test_plots_do_not_depend_on_the_users_tex_setting(cohort):
+def test_plots_draw_dollars_as_they_are(cohort):
     table, people = cohort
-    with mpl.rc_context({"text.usetex": False}):
-        figure = spice_group(table, "~ `cost $US$`", data=people.rename(columns={"plain": "cost $US$"})).plot(
-            "covariate"
-        )
-    assert figure.axes[0].get_xlabel().replace("\\$", "$") == "cost $US$"
+    renamed = people.rename(columns={"plain": "cost $US$"}).replace({"ill": {"yes": "$x^2$"}})
+    group = spice_group(table, "~ `cost $US$` + ill", data=renamed)
+    assert group.plot("covariate", covariate="cost $US$").axes[0].get_xlabel() == r"cost \$US\$"
+    levels = group.plot("covariate", covariate="ill").axes[0].get_xticklabels()
+    assert r"\$x^2\$" in [level.get_text() for level in levels]
+    for figure in (group.plot("forest"), plot_forest(group)[0]):
+        assert any(axis.get_title(loc="left") == r"cost \$US\$" for axis in figure.axes)

@@ -249,3 +249,23 @@ def test_settings_are_checked(options, error):
     frame, people = cohort()
     with pytest.raises(error):
         r_mixed_model(frame, options.pop("formula", FORMULA), people, **options)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "~ equation + I(age * 0 + system('touch MARK')) + (1 | participant)",
+        "~ equation + (function() age)() + (1 | participant)",
+        "~ equation + base::log(age) + (1 | participant)",
+        "~ equation; file.create('MARK')",
+        "~ equation + (1 | participant) + eval(parse(text = 'file.create(\"MARK\")'))",
+        "estimate ~ get('system')('touch MARK')",
+    ],
+)
+def test_a_formula_is_not_run_by_r(formula, tmp_path, monkeypatch):
+    needs("lme4")
+    frame, people = cohort()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FormulaError, match="formula"):
+        r_mixed_model(frame, formula, people, engine="lme4", backend="rscript")
+    assert not list(tmp_path.iterdir())
