@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from rich.table import Table
 
 import spicestat
 from spicestat.errors import ConfigError, InputError, SpicestatError, SpicestatWarning
+from spicestat.files import save_or_rescue
 from spicestat.interrupts import kept_interrupts
 from spicestat.sealed import kind_of
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
+_NO_MEMORY = ("allocate memory", "failed to map segment", "start new thread", "out of memory")
 _STAGES = {"rnn": "Training the RNN", "equations": "Finding equations", "refit": "Estimating coefficients"}
 
 app = typer.Typer(
@@ -48,15 +51,35 @@ def _reporting() -> Iterator[None]:
         )
         try:
             yield
-        except InputError as error:
-            _errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-            raise typer.Exit(_BAD_INPUT) from error
+            # a full disk behind `>` would be noticed after the exit code
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise  # typer knows what `| head` is
         except SpicestatError as error:
-            _errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-            raise typer.Exit(_FAILED) from error
+            _say(str(error))
+            raise typer.Exit(_BAD_INPUT if isinstance(error, InputError) else _FAILED) from error
         except KeyboardInterrupt as error:
             _errors.print("interrupted; nothing was saved but the --checkpoint, if there is one")
             raise typer.Exit(_INTERRUPTED) from error
+        except (MemoryError, OSError, ImportError, RuntimeError) as error:
+            if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
+                _say(f"there is not enough memory ({error}). To mend it: fit fewer participants at once")
+            elif isinstance(error, OSError):
+                _say(f"the output cannot be written: {error}. To mend it: check rights and free space")
+                _drop_output()
+            else:
+                raise
+            raise typer.Exit(_FAILED) from error
+
+
+def _say(problem: str) -> None:
+    _errors.print(f"error: {problem}", style="red", markup=False, soft_wrap=True)
+
+
+def _drop_output() -> None:
+    """Send what standard output still holds nowhere, as Python would fail with it once more at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -139,7 +162,7 @@ def fit(
     epochs: Annotated[int, typer.Option(help="Training epochs.")] = 300,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers.")] = 0,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Folder for the network's training; the same command goes on from there.")
+        str | None, typer.Option(help="Folder for the network's training; the same command goes on from there.")
     ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
 ) -> None:
@@ -150,7 +173,8 @@ def fit(
 
         # now, and not after minutes of fitting
         check_target(out, "fit")
-        _check_apart(checkpoint, out)
+        kept_in = _folder_of(checkpoint)
+        _check_apart(kept_in, out)
         rewards = reward or ["reward"]
         with _progress(quiet) as progress:
             fitted = spice_fit(
@@ -169,15 +193,23 @@ def fit(
                 reward_scaling="minmax" if scale_rewards else None,
                 epochs=epochs,
                 seed=seed,
-                checkpoint=checkpoint,
+                checkpoint=kept_in,
                 progress=progress,
             )
-        fitted.save(out)
-        typer.echo(f"{fitted}\nsaved to {out}")
+        typer.echo(str(fitted))
+        save_or_rescue(fitted.save, out)
+        typer.echo(f"saved to {out}")
+
+
+def _folder_of(given: str | None) -> Path | None:
+    """Return the folder of an option; an empty text, as of a variable that is not set, is a mistake."""
+    if given is not None and not given.strip():
+        raise ConfigError("--checkpoint is empty", do="name a folder, or leave it out")
+    return None if given is None else Path(given)
 
 
 def _check_apart(checkpoint: Path | None, out: Path) -> None:
-    """Refuse a checkpoint in the folder of the fit, which is written as a whole."""
+    """Refuse a checkpoint in the folder of the fit, where it would be taken for a part of it."""
     inner = [] if checkpoint is None else [checkpoint.resolve(), *checkpoint.resolve().parents]
     if out.resolve() in inner:
         raise ConfigError("the checkpoint is in the folder of the fit", got=checkpoint, do="name another --checkpoint")
@@ -221,7 +253,10 @@ def group(
     """Relate coefficients to covariates; reads a fit or any table of coefficients."""
     with _reporting():
         from spicestat.group import spice_group
+        from spicestat.tables import check_table_target
 
+        if out is not None:
+            check_table_target(out)
         settings: dict[str, Any] = {"links": _links(link)} if link else {}
         result = spice_group(
             _group_source(coefficients, method),
@@ -233,11 +268,11 @@ def group(
             conf_level=conf_level,
             **settings,
         )
-        if out is not None:
-            result.save(out)
         _show(result.tidy().drop(columns=["effect", "group", "level", "conf_level"]), f"{formula} ({result.method})")
         for message in result.messages:
             typer.echo(message)
+        if out is not None:
+            save_or_rescue(result.save, out)
 
 
 @app.command(epilog="Example: `spicestat coefficients fit/ --out table.csv`")
@@ -248,11 +283,11 @@ def coefficients(
     """Write the tidy table of every participant's coefficients."""
     with _reporting():
         from spicestat.equations.coefficients import read_coefficients
-        from spicestat.tables import write_table
+        from spicestat.tables import csv_text, write_table
 
         table = read_coefficients(source).frame
         if out is None:
-            typer.echo(table.to_csv(index=False), nl=False)
+            typer.echo(csv_text(table), nl=False)
         else:
             write_table(table, out)
             typer.echo(f"{len(table)} rows written to {out}")

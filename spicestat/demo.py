@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from spicestat.errors import StorageError
 from spicestat.fit import SpiceFit, spice_fit
 from spicestat.group import GroupResult, spice_group
 from spicestat.report import write_report
+from spicestat.sealed import check_target
 from spicestat.simulate import Cohort, simulate_cohort
-from spicestat.tables import write_table
+from spicestat.tables import check_table_target, write_table
 from spicestat.training.loop import Progress
 
 __all__ = ["Demo", "run_demo"]
@@ -81,10 +81,9 @@ def run_demo(
         The folder cannot be written.
     """
     target = Path(folder)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write '{target}': {error}") from error
+    for name in ("trials.csv", "people.csv", "coefficients.csv", "group.csv"):
+        check_table_target(target / name)
+    check_target(target / "fit", "fit")
     cohort = simulate_cohort(n_participants, n_trials, seed=seed)
     write_table(cohort.trials, target / "trials.csv")
     write_table(cohort.people, target / "people.csv")

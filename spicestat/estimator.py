@@ -21,7 +21,7 @@ from spicestat.errors import ConfigError, ConvergenceWarning, DataError, warn_us
 from spicestat.fitted_estimator import ArrayLike, FittedSpice, sequences
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig
-from spicestat.settings import optional_whole_number, real_number, whole_number
+from spicestat.settings import optional_whole_number, real_number, seed_number, whole_number
 from spicestat.splits import split_by_time
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import Progress, train
@@ -320,7 +320,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
             whole_number("n_members", self.n_members, 1),
         )
         with torch.random.fork_rng(devices=[]), building(settings):
-            torch.manual_seed(whole_number("random_state", self.random_state, 0))
+            torch.manual_seed(seed_number(self.random_state, "random_state"))
             return self.rnn_class(
                 n_actions=self.n_actions, n_participants=self.n_participants, n_experiments=self.n_experiments
             )
@@ -335,7 +335,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         whole_number("n_participants", self.n_participants, 0)
         whole_number("n_experiments", self.n_experiments, 0)
         optional_whole_number("spice_participant_id", self.spice_participant_id, 0)
-        whole_number("random_state", self.random_state, 0)
+        seed_number(self.random_state, "random_state")
         named = isinstance(self.spice_optimizer_type, str)
         if self.use_optuna and not named:
             raise ConfigError(

@@ -7,11 +7,11 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import Any
 
 from spicestat.errors import StorageError
@@ -21,7 +21,17 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-__all__ = ["DAMAGE", "check_writable", "locked", "parse_json", "sync_folder", "write_file", "write_synced"]
+__all__ = [
+    "DAMAGE",
+    "check_writable",
+    "locked",
+    "parse_json",
+    "save_or_rescue",
+    "shortened",
+    "sync_folder",
+    "write_file",
+    "write_synced",
+]
 
 DAMAGE = (OSError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, RuntimeError)
 """What reading the parts of a damaged file may raise."""
@@ -73,7 +83,8 @@ def write_file(path: str | Path, content: bytes) -> Path:
             new.unlink(missing_ok=True)
         sync_folder(target.parent)
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
-        raise StorageError(f"cannot write '{path}': {error}", do="check name, rights and free space") from error
+        what = f"cannot write '{shortened(str(path))}': {error.args[-1]}"
+        raise StorageError(what, do="check name, rights and free space") from error
     return target
 
 
@@ -155,13 +166,45 @@ def check_writable(path: str | Path) -> Path:
             pass
     except (OSError, ValueError) as error:
         raise StorageError(
-            f"nothing can be written to '{_shortened(str(path))}': {error.args[-1]}", do="check its name and rights"
+            f"nothing can be written to '{shortened(str(path))}': {error.args[-1]}", do="check its name and rights"
         ) from error
     return target
 
 
-def _shortened(text: str, longest: int = 120) -> str:
+def shortened(text: str, longest: int = 120) -> str:
+    """Return a text, cut where it would fill a message."""
     return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def save_or_rescue(save: Callable[[Path], object], target: str | Path) -> None:
+    """Save what took long to compute; where that fails, save it elsewhere and say where.
+
+    Parameters
+    ----------
+    save : callable
+        Takes a path and writes to it, or raises StorageError.
+    target : path
+        Where to. Second choices are new folders in the working folder, at home, and among the temporary files.
+
+    Raises
+    ------
+    StorageError
+        It could not be written there; the message names the place where it is instead, if there is one.
+    """
+    path = Path(target)
+    try:
+        save(path)
+    except StorageError as error:
+        name = path.name if 0 < len(path.name) < 100 else f"saved{path.suffix[-10:]}"
+        for folder in dict.fromkeys([Path(), Path("~"), Path(gettempdir())]):
+            place = folder.expanduser().resolve() / f"spicestat-rescued-{secrets.token_hex(3)}" / name
+            try:
+                save(place)
+            except StorageError:
+                continue
+            what = f"{error.what}. It was saved in '{place}' instead"
+            raise StorageError(what, do="move it from there when the cause is mended") from error
+        raise
 
 
 def parse_json(content: bytes, name: str | Path) -> dict[str, Any]:

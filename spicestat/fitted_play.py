@@ -10,7 +10,7 @@ import pandas as pd
 from spicestat.equations.playing import simulate_model
 from spicestat.fit import SpiceFit
 from spicestat.further_trials import scaled_range
-from spicestat.settings import whole_number
+from spicestat.settings import seed_number, whole_number
 from spicestat.simulate.environments import BanditsDrift
 
 __all__ = ["drifting_task", "simulate_fit"]
@@ -66,7 +66,7 @@ def simulate_fit(
             task,
             n_trials,
             n_blocks,
-            seed=whole_number("seed", seed, 0) + number,
+            seed=seed_number(seed) + number,
             labels=fit.trials.participants,
         )
         parts.append(_in_own_terms(fit, played.trials).assign(sim=number + 1))

@@ -18,7 +18,7 @@ from spicestat.fit import SpiceFit
 from spicestat.fitted_play import drifting_task
 from spicestat.group.methods import find_method
 from spicestat.group.results import GroupResult
-from spicestat.settings import real_number, whole_number
+from spicestat.settings import real_number, seed_number, whole_number
 from spicestat.simulated_study import Simulator, StudyPlan, fitted_population, simulate_studies
 
 __all__ = ["PowerResult", "spice_power", "wilson_interval"]
@@ -180,7 +180,7 @@ def spice_power(
     """
     alpha = real_number("alpha", alpha, 0.0, 1.0, low_included=False)
     n_simulations, n_blocks = whole_number("n_simulations", n_simulations, 1), whole_number("n_blocks", n_blocks, 1)
-    seed = whole_number("seed", seed, 0)
+    seed = seed_number(seed)
     designs = _designs(n_participants, n_trials, effect, n_blocks)
     if environment is not None and simulate is not None:
         raise ConfigError("say what is played in one way", do="pass environment or simulate")

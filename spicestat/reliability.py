@@ -16,7 +16,7 @@ from spicestat.equations.refit import RefitResult, refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import SpiceFit
 from spicestat.group.reliability import icc, latent_correlation, model_reliability, spearman_brown, split_half
-from spicestat.settings import check_level, whole_number
+from spicestat.settings import check_level, seed_number, whole_number
 
 __all__ = ["METHODS", "spice_reliability"]
 
@@ -109,7 +109,7 @@ def spice_reliability(
     if unit not in ("block", "trial"):
         raise ConfigError("unknown unit", got=unit, allowed="'block' or 'trial'")
     n_splits = whole_number("n_splits", n_splits, 1)
-    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    rng = np.random.default_rng(seed_number(seed))
     data = SequenceDataset.from_trials(fit.trials)
     rank, size = _ranks(data, unit)
     if bool((size[data.mask.numpy()] < 2).all()) and set(chosen) - {"model"}:

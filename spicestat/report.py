@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 import spicestat
-from spicestat.errors import StorageError
+from spicestat.files import write_file
 from spicestat.fit import SpiceFit
 from spicestat.group.results import GroupResult
 from spicestat.plots import plot_caterpillar, plot_forest
@@ -85,13 +85,8 @@ def write_report(
         sections=_sections(fit, group, fit.scores if scores is None else scores),
         version=spicestat.__version__,
     )
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot write '{target}': {error}") from error
-    return target
+    write_file(path, html.encode())
+    return Path(path)
 
 
 def _left_out(fit: SpiceFit, group: GroupResult) -> list[str]:

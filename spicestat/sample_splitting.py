@@ -17,7 +17,7 @@ from spicestat.errors import ConfigError, ConvergenceWarning, DataError, Suspici
 from spicestat.fit import SpiceFit, spice_fit
 from spicestat.further_trials import estimated_on
 from spicestat.labels import labels_to_series
-from spicestat.settings import real_number, whole_number
+from spicestat.settings import real_number, seed_number
 from spicestat.tables import TableSource
 from spicestat.trials import TrialTable, count_missing, read_trials
 
@@ -77,7 +77,7 @@ def split_blocks(trials: TrialTable, share: float = 0.5, seed: int = 0, *, halve
     (6, 6, 3)
     """
     share = real_number("share", share, 0.0, 1.0, low_included=False)
-    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    rng = np.random.default_rng(seed_number(seed))
     owner = trials.blocks["participant"].to_numpy()
     single = np.flatnonzero(np.bincount(owner, minlength=trials.n_participants) == 1)
     if len(single):

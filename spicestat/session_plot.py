@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from spicestat.errors import ConfigError, StorageError
+from spicestat.files import write_file
 from spicestat.settings import whole_number
 from spicestat.simulate.base_agent import Agent
 from spicestat.simulate.sessions import BanditSession, get_update_dynamics
@@ -128,11 +130,17 @@ def plot_session(
     axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(replays), frameon=False, fontsize=9)
     _draw_trials(axes[-1], choices, (rewards - low) / (high - low), (low, high), replays[0].n_actions)
     if save is not None:
-        try:
-            figure.savefig(save, dpi=200)
-        except (OSError, ValueError) as error:
-            raise StorageError(f"the figure cannot be saved: {error}", got=str(save)) from error
+        _save(figure, Path(save))
     return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> None:
+    content = io.BytesIO()
+    try:
+        figure.savefig(content, dpi=200, format=path.suffix.removeprefix(".") or None)
+    except ValueError as error:
+        raise StorageError(f"the figure cannot be saved: {error}", got=str(path)) from error
+    write_file(path, content.getvalue())
 
 
 def _checked_keys(agents: Mapping[str, Agent], labels: Sequence[str] | None) -> list[str]:

@@ -18,6 +18,7 @@ __all__ = [
     "named_options",
     "optional_whole_number",
     "real_number",
+    "seed_number",
     "whole_number",
 ]
 
@@ -41,6 +42,24 @@ def whole_number(name: str, value: object, low: int) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < low:
         raise ConfigError(f"{name} is out of range", got=repr(value), allowed=f"a whole number, {low} or more")
     return int(value)
+
+
+def seed_number(seed: object, name: str = "seed") -> int:
+    """Return a seed that every random generator in use takes.
+
+    Raises
+    ------
+    ConfigError
+        It is no whole number from 0 to 4294967295.
+
+    Examples
+    --------
+    >>> seed_number(1)
+    1
+    """
+    if whole_number(name, seed, 0) >= 2**32:
+        raise ConfigError(f"{name} is out of range", got=f"{str(seed)[:20]}...", allowed="0 to 4294967295")
+    return whole_number(name, seed, 0)
 
 
 def optional_whole_number(name: str, value: object, low: int) -> int | None:

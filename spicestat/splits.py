@@ -13,7 +13,7 @@ from torch import Tensor
 from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, DataError
 from spicestat.rnn_dataset import DatasetRNN
-from spicestat.settings import real_number, whole_number
+from spicestat.settings import real_number, seed_number, whole_number
 
 __all__ = [
     "Split",
@@ -103,7 +103,7 @@ def split_by_session(
         return _split_rows(data, _at(test, data.n_sequences, "sequence"))
     period = None if every is None else whole_number("every", every, 2)
     share = 1.0 if ratio is None else real_number("ratio", ratio, 0.0, 1.0, low_included=False)
-    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    rng = np.random.default_rng(seed_number(seed))
     tested = np.zeros(data.n_sequences, dtype=bool)
     for own in _rows_of_participants(data):
         if period is not None:
@@ -168,7 +168,7 @@ def split_by_participant(
     present = np.unique(_codes(data.participant))
     if test is None:
         share = real_number("ratio", ratio, 0.0, 1.0, low_included=False)
-        rng = np.random.default_rng(whole_number("seed", seed, 0))
+        rng = np.random.default_rng(seed_number(seed))
         test = rng.permutation(present)[max(1, round(share * len(present))) :].tolist()
     wanted = _at(test, data.n_participants, "participant")
     if wanted[present].all() or not wanted[present].any():
@@ -208,7 +208,7 @@ def k_folds(data: SequenceDataset, n_folds: int = 5, by: By = "session", seed: i
     [(4, 4), (4, 4)]
     """
     n_folds = whole_number("n_folds", n_folds, 2)
-    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    rng = np.random.default_rng(seed_number(seed))
     if by == "time":
         part = _time_parts(data.mask, n_folds)
         folds = [Split(data.with_mask(part != fold), data.with_mask(part == fold)) for fold in range(n_folds)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gzip
 import io
 import zlib
 from collections.abc import Iterable, Sequence
@@ -15,11 +16,14 @@ import pandas as pd
 import pyarrow as pa
 
 from spicestat.errors import ColumnError, StorageError
-from spicestat.files import DAMAGE
+from spicestat.files import DAMAGE, check_writable, shortened, write_file
+from spicestat.spreadsheet_text import as_cells, from_cells
 
 __all__ = [
     "TableSource",
     "check_numeric",
+    "check_table_target",
+    "csv_text",
     "first_rows",
     "frame_of_parquet",
     "parquet_bytes",
@@ -67,14 +71,22 @@ def read_table(source: TableSource) -> pd.DataFrame:
         if name.endswith((".csv", ".tsv")):
             # keep_default_na=False would turn blanks into strings; pandas' defaults match R's read.csv
             # low_memory=False: one type per column, not one per chunk of rows
-            return pd.read_csv(path, sep="\t" if name.endswith(".tsv") else ",", low_memory=False)
+            return from_cells(pd.read_csv(path, sep="\t" if name.endswith(".tsv") else ",", low_memory=False))
     except (OSError, ValueError, EOFError, zlib.error) as error:
         raise StorageError(f"cannot read '{path}' as a table: {error}", do="check that it is complete") from error
     raise StorageError(f"unknown kind of table file '{path.name}'", allowed=_READABLE)
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
-    """Write a data frame as CSV, TSV or Parquet, chosen by the file's ending.
+    """Write a data frame as CSV, TSV or Parquet, chosen by the file's ending; a failure leaves an older file.
+
+    In CSV and TSV, texts that a spreadsheet would run as formulas get an apostrophe in front, which `read_table`
+    takes away again; see `spicestat.spreadsheet_text`.
+
+    Raises
+    ------
+    StorageError
+        The file has another ending or cannot be written, or a column of Parquet is of mixed types.
 
     Examples
     --------
@@ -84,17 +96,43 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
     (2, 1)
     """
     target = Path(path)
-    name = target.name.lower().removesuffix(".gz")
-    try:
-        if name.endswith(".parquet"):
-            frame.to_parquet(target, index=False)
-        elif name.endswith((".csv", ".tsv")):
-            frame.to_csv(target, index=False, sep="\t" if name.endswith(".tsv") else ",")
-        else:
-            raise StorageError(f"unknown kind of table file '{target.name}'", allowed=_READABLE)
-    except (OSError, TypeError, ValueError) as error:  # pyarrow: a column of mixed types is a TypeError or ValueError
-        raise StorageError(f"cannot write '{target}': {error}", do="check folder, rights and free space") from error
+    kind = _written_kind(target)
+    if kind == ".parquet":
+        content = parquet_bytes(frame, target.name)
+    else:
+        content = csv_text(frame, "\t" if kind == ".tsv" else ",").encode(errors="surrogatepass")
+    write_file(target, gzip.compress(content, mtime=0) if target.suffix.lower() == ".gz" else content)
     return target
+
+
+def csv_text(frame: pd.DataFrame, separator: str = ",") -> str:
+    """Return a data frame as `write_table` writes it into a CSV file."""
+    text: str = as_cells(frame).to_csv(index=False, sep=separator, lineterminator="\n")
+    return text
+
+
+def check_table_target(path: str | Path) -> None:
+    """Check before a long computation that `write_table` will be able to write a table there.
+
+    Raises
+    ------
+    StorageError
+        The ending is none that can be written, or nothing can be written there.
+    """
+    _written_kind(Path(path))
+    if check_writable(path).is_dir():
+        raise StorageError(f"'{path}' is a folder", do="name a file in it")
+
+
+def _written_kind(path: Path) -> str:
+    name = path.name.lower()
+    plain = name.removesuffix(".gz")
+    for kind in (".csv", ".tsv"):
+        if plain.endswith(kind):
+            return kind
+    if name.endswith(".parquet"):
+        return ".parquet"
+    raise StorageError(f"unknown kind of table file '{shortened(path.name)}'", allowed=_READABLE)
 
 
 def parquet_bytes(frame: pd.DataFrame, name: str) -> bytes:

@@ -3,7 +3,10 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -157,3 +160,90 @@ def test_interrupt_exits_with_130(folder, monkeypatch):
     monkeypatch.setattr("spicestat.group.spice_group", interrupted)
     done = RUN.invoke(app, ["group", str(folder / "fit"), "~ 1"])
     assert done.exit_code == 130
+
+
+# --- the machine's troubles -----------------------------------------------------------------------------------------
+
+
+def run_in_shell(command, **environment):
+    """Run a line of the shell in which `spicestat` is the program."""
+    program = f"spicestat() {{ {sys.executable} -c 'from spicestat.cli import main; main()' \"$@\"; }}; "
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(
+        ["bash", "-c", program + command], capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("command", ["coefficients {fit}", "group {fit} '~ 1' --method meta"])
+def test_a_full_disk_behind_the_output_is_an_error(folder, command):
+    done = run_in_shell(f"spicestat {command.format(fit=folder / 'fit')} > /dev/full")
+    assert done.returncode == 1
+    assert "error: the output cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_a_size_limit_leaves_the_older_table(folder, tmp_path):
+    out = tmp_path / "table.csv"
+    assert run_in_shell(f"spicestat coefficients {folder / 'fit'} --out {out}").returncode == 0
+    before = out.read_bytes()
+    done = run_in_shell(f"ulimit -f 1; spicestat coefficients {folder / 'fit'} --out {out}")
+    assert done.returncode == 1
+    assert "File too large" in done.stderr and "Traceback" not in done.stderr
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("error", [MemoryError("x"), RuntimeError("can't allocate memory: 9"), OSError(12, "x")])
+def test_too_little_memory_is_an_error_of_ours(folder, monkeypatch, error):
+    def failing(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr("spicestat.group.spice_group", failing)
+    done = RUN.invoke(app, ["group", str(folder / "fit"), "~ 1"])
+    assert done.exit_code == 1
+    assert "error: " in done.output
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "file/t.csv", "t.doc"])
+def test_a_table_that_cannot_be_written_is_found_before_the_work(folder, tmp_path, monkeypatch, name):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("spicestat.group.spice_group", lambda *_, **__: pytest.fail("it was computed"))
+    done = RUN.invoke(app, ["group", str(folder / "fit"), "~ 1", "--out", str(tmp_path / name)])
+    assert done.exit_code == 1
+    assert "error: " in done.output
+
+
+def test_a_fit_that_cannot_be_saved_is_rescued(folder, tmp_path, monkeypatch):
+    """The folder was there before the fit, and is not after it."""
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out"
+    real = spicestat.spice_fit
+
+    def fitting(*arguments, **options):
+        out.write_text("in the way")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr("spicestat.fit.spice_fit", fitting)
+    done = RUN.invoke(
+        app,
+        ["fit", str(folder / "trials.csv.gz"), "--participant", "subject", "--epochs", "2", "--quiet",
+         "--model", "rescorla_wagner", "--out", str(out / "fit")],
+    )  # fmt: skip
+    assert done.exit_code == 1
+    assert "instead" in done.output
+    (rescued,) = tmp_path.glob("spicestat-rescued-*/fit")
+    assert read_coefficients(rescued).terms
+
+
+@pytest.mark.parametrize("seed", ["-1", "9" * 400, "4294967296"])
+def test_seeds_out_of_range_are_refused(folder, tmp_path, seed):
+    for command in (["fit", str(folder / "trials.csv.gz"), "--participant", "subject"], ["demo"]):
+        done = RUN.invoke(app, [*command, "--seed", seed, "--out", str(tmp_path / "out"), "--quiet"])
+        assert done.exit_code == 2
+        assert "Traceback" not in done.output
+
+
+def test_an_empty_checkpoint_is_refused(folder, tmp_path):
+    done = RUN.invoke(app, ["fit", str(folder / "trials.csv.gz"), "--out", str(tmp_path / "o"), "--checkpoint", ""])
+    assert done.exit_code == 2
+    assert "--checkpoint is empty" in done.output

@@ -1,13 +1,19 @@
 """Tables are read and written by their ending, and bad columns are named with their first rows."""
 
+import csv
+import errno
 import gzip
+import subprocess
+import sys
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from spicestat.errors import ColumnError, StorageError
-from spicestat.tables import check_numeric, first_rows, read_table, require_columns, write_table
+from spicestat.files import save_or_rescue
+from spicestat.tables import check_numeric, check_table_target, first_rows, read_table, require_columns, write_table
 
 TABLE = pd.DataFrame({"id": ["a", "b"], "x": [1.5, np.nan]})
 
@@ -48,10 +54,11 @@ def test_damaged_files_are_storage_errors_that_name_the_file(tmp_path, name, con
 
 
 def test_unwritable_tables_are_storage_errors(tmp_path):
+    (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="unknown kind"):
         write_table(TABLE, tmp_path / "t.xlsx")
     with pytest.raises(StorageError, match="cannot write"):
-        write_table(TABLE, tmp_path / "absent" / "t.csv")
+        write_table(TABLE, tmp_path / "file" / "t.csv")
     with pytest.raises(StorageError, match="cannot write"):
         write_table(pd.DataFrame({"mixed": [1, "a"]}), tmp_path / "t.parquet")
 
@@ -104,3 +111,101 @@ def test_rows_are_counted_from_one_and_cut_off():
     frame = pd.DataFrame({"x": range(6)}, index=[9] * 6)
     text = first_rows(frame, np.array([False, True, True, True, True, True]), ["x"])
     assert text == "row 2 (x=1); row 3 (x=2); row 4 (x=3) and 2 more"
+
+
+# --- writing all or nothing -----------------------------------------------------------------------------------------
+
+ENDINGS = ["csv", "csv.gz", "tsv", "parquet"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_full_disk_leaves_the_older_table(tmp_path, monkeypatch, ending):
+    path = write_table(TABLE, tmp_path / f"t.{ending}")
+
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("spicestat.files.write_synced", full_disk)
+        with pytest.raises(StorageError, match="No space left"):
+            write_table(pd.concat([TABLE] * 100), path)
+    pd.testing.assert_frame_equal(read_table(path), TABLE)
+    assert [file.name for file in tmp_path.iterdir()] == [f"t.{ending}"]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    code = (
+        "import os, sys, signal, pandas as pd, spicestat.files as files\n"
+        "files.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from spicestat.tables import write_table\n"
+        "write_table(pd.DataFrame({'a': [1]}), sys.argv[1])\n"
+    )
+    path = write_table(TABLE, tmp_path / "t.csv")
+    subprocess.run([sys.executable, "-c", code, path], check=False)
+    pd.testing.assert_frame_equal(read_table(path), TABLE)
+    assert len(list(tmp_path.iterdir())) == 2
+    write_table(TABLE, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "file/t.csv", "t.xyz", ".csv.gz/", "folder.csv"])
+def test_an_impossible_target_is_found_before_the_work(tmp_path, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(StorageError) as caught:
+        check_table_target(tmp_path / name)
+    assert len(str(caught.value)) < 500
+    with pytest.raises(StorageError):
+        write_table(TABLE, tmp_path / name)
+
+
+def test_what_cannot_be_saved_is_saved_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="was saved in '.*/spicestat-rescued-.*/t.csv' instead"):
+        save_or_rescue(lambda path: write_table(TABLE, path), tmp_path / "file" / "t.csv")
+    (rescued,) = tmp_path.glob("spicestat-rescued-*/t.csv")
+    pd.testing.assert_frame_equal(read_table(rescued), TABLE)
+
+
+def test_an_older_file_keeps_its_rights(tmp_path):
+    path = write_table(TABLE, tmp_path / "t.csv")
+    path.chmod(0o600)
+    write_table(TABLE, path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+# --- spreadsheets ---------------------------------------------------------------------------------------------------
+
+FORMULAS = [
+    "=1+1", "+x", "-x", "@SUM(A1)", "\tx", "\rx", '=HYPERLINK("http://x")', "'=x", "''-x", "'x", "-1", "+.5", "x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_texts_come_back_and_are_no_formulas_in_a_spreadsheet(tmp_path, ending):
+    table = pd.DataFrame({"=id": FORMULAS, "level": pd.Categorical(FORMULAS), "number": -1.5})
+    path = write_table(table, tmp_path / f"t.{ending}")
+    again = read_table(path)
+    assert again["=id"].tolist() == again["level"].tolist() == FORMULAS
+    assert again["number"].tolist() == [-1.5] * len(FORMULAS)
+    if ending == "csv":
+        with path.open(newline="") as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        risky = [cell for cell in cells if cell[0] in "=+-@\t\r"]
+        assert all(float(cell) for cell in risky)
+
+
+# --- damaged Parquet ------------------------------------------------------------------------------------------------
+
+
+def test_damaged_parquet_is_an_error_of_ours_wherever_the_damage_is(tmp_path):
+    path = write_table(TABLE, tmp_path / "t.parquet")
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for position in rng.integers(len(content), size=300):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(flipped)
+        with suppress(StorageError):
+            read_table(path)

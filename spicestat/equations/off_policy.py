@@ -10,7 +10,7 @@ import torch
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.trajectories import Trajectory
 from spicestat.errors import DataError
-from spicestat.settings import whole_number
+from spicestat.settings import seed_number, whole_number
 
 __all__ = ["joined_trajectories", "off_policy_sessions"]
 
@@ -55,7 +55,7 @@ def off_policy_sessions(
     whole_number("n_sessions", n_sessions, 1)
     whole_number("n_trials", n_trials, 2)
     whole_number("same_action", same_action, 1)
-    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    rng = np.random.default_rng(seed_number(seed))
     codes = np.repeat(np.unique(data.participant.cpu().numpy()), n_sessions)
     shape, n_actions = (len(codes), n_trials), data.n_actions
     runs = rng.integers(n_actions, size=(len(codes), -(-n_trials // same_action)))

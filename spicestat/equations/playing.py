@@ -15,7 +15,8 @@ from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.stepping import Stepper
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
-from spicestat.settings import whole_number
+from spicestat.precoded import DeclaredModel
+from spicestat.settings import seed_number, whole_number
 from spicestat.simulate.base_agent import softmax
 from spicestat.simulate.user_environment import as_environment
 from spicestat.training.loop import one_thread
@@ -143,7 +144,13 @@ def simulate_model(
     n_trials, n_blocks = whole_number("n_trials", n_trials, 1), whole_number("n_blocks", n_blocks, 1)
     if not len(codes):
         raise ConfigError("nobody plays", got="no participants")
-    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    if isinstance(model, DeclaredModel) and model.declaration.inputs:
+        raise ConfigError(
+            "a model with additional inputs cannot play a task, which has none",
+            got=", ".join(model.declaration.inputs),
+            do="simulate with a model without inputs",
+        )
+    rng = np.random.default_rng(seed_number(seed))
     task = as_environment(environment, model.n_actions).vectorized(len(codes) * n_blocks, rng)
     block = np.tile(np.arange(n_blocks), len(codes))
     choice = np.empty((len(block), n_trials), dtype="int64")

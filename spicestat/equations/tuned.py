@@ -23,7 +23,7 @@ from spicestat.equations.trajectories import Trajectory, record_trajectories
 from spicestat.errors import ConfigError, NumericalError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
-from spicestat.settings import real_number, whole_number
+from spicestat.settings import real_number, seed_number, whole_number
 from spicestat.training.loop import Progress, one_thread
 
 __all__ = ["TunedSparse", "description_length", "tune_sparse"]
@@ -152,7 +152,7 @@ def tune_sparse(
     if not isinstance(settings.optimizer, str):
         raise ConfigError("an optimizer object has settings of its own", got=settings.optimizer, allowed=OPTIMIZERS)
     whole_number("n_trials", n_trials, 1)
-    whole_number("seed", seed, 0)
+    seed_number(seed)
     if n_jobs != -1:
         whole_number("n_jobs", n_jobs, 1)
     seconds = math.inf if timeout is None else real_number("timeout", timeout, 0.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.settings import check_level, whole_number
+from spicestat.settings import check_level, seed_number, whole_number
 
 __all__ = ["REFERENCES", "choice_curve_check", "choice_events", "reference_actions"]
 
@@ -128,7 +128,7 @@ def choice_curve_check(
     level = check_level(conf_level)
     count = min(whole_number("n_replicates", n_replicates, 1), len(draws))
     edges = np.linspace(0, seen.shape[1], min(whole_number("n_bins", n_bins, 1), seen.shape[1]) + 1).astype("int64")
-    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    rng = np.random.default_rng(seed_number(seed))
     masks = _masks(groups, len(seen))
     curves = []
     for draw in np.linspace(0, len(draws) - 1, count).astype("int64"):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spicestat.errors import ConfigError
-from spicestat.settings import real_number, whole_number
+from spicestat.settings import real_number, seed_number, whole_number
 
 __all__ = ["MIN_ESS", "MAX_RHAT", "SamplerSettings"]
 
@@ -64,10 +63,9 @@ class SamplerSettings:
     prior_lkj: float = 2.0
 
     def __post_init__(self) -> None:
-        for name, low in (("draws", 4), ("tune", 50), ("chains", 1), ("seed", 0)):
+        for name, low in (("draws", 4), ("tune", 50), ("chains", 1)):
             whole_number(name, getattr(self, name), low)
         real_number("target_accept", self.target_accept, 0.0, 1.0, low_included=False)
         for name in ("prior_scale", "prior_sd_scale", "prior_sd_df", "prior_lkj"):
             real_number(name, getattr(self, name), 0.0, low_included=False)
-        if self.seed >= 2**32:
-            raise ConfigError("seed is out of range", got=self.seed, allowed="0 to 4294967295")
+        seed_number(self.seed)

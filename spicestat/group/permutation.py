@@ -14,7 +14,7 @@ from spicestat.group.max_t import max_t_p_values, permutation_p_values
 from spicestat.group.meta import meta_regression
 from spicestat.group.problem import Equation, GroupEstimates, GroupProblem
 from spicestat.group.rearrangements import Rearrangements, permutation_rows, restrict_permutations, sign_flips
-from spicestat.settings import whole_number
+from spicestat.settings import seed_number, whole_number
 
 __all__ = ["STATISTICS", "Settings", "estimate", "freedman_lane"]
 
@@ -50,7 +50,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         whole_number("n_permutations", self.n_permutations, 19)
-        whole_number("seed", self.seed, 0)
+        seed_number(self.seed)
         if self.statistic not in STATISTICS:
             raise ConfigError("unknown `statistic`", got=repr(self.statistic), allowed=", ".join(STATISTICS))
         if self.strata is not None and not isinstance(self.strata, str):

@@ -13,7 +13,7 @@ import pandas as pd
 from spicestat.errors import ConfigError, ConvergenceWarning, CovariateError, DataError, SpicestatError, warn_user
 from spicestat.group.max_t import max_t_p_values, permutation_p_values
 from spicestat.group.rearrangements import Rearrangements, permutation_rows
-from spicestat.settings import whole_number
+from spicestat.settings import seed_number, whole_number
 from spicestat.tables import require_columns
 
 __all__ = ["HasTidy", "PipelinePermutation", "pipeline_permutation"]
@@ -149,7 +149,7 @@ def pipeline_permutation(
     (True, 119, 0.067)
     """
     whole_number("n_permutations", n_permutations, 19)
-    whole_number("seed", seed, 0)
+    seed_number(seed)
     moved, labels = _columns(people, covariates, strata, participant)
     order = _shuffled(permutation_rows(len(people), n_permutations, seed=seed, strata=labels), seed)
     seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(len(order.rows))]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from spicestat.errors import DataError, ShapeError
+from spicestat.settings import seed_number
 
 __all__ = ["Rearrangements", "permutation_rows", "restrict_permutations", "sign_flips"]
 
@@ -74,7 +75,7 @@ def permutation_rows(
             for block, order in zip(blocks, orders, strict=True):
                 rows[row, block] = order
         return Rearrangements(rows, exact=True)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_number(seed))
     rows = np.tile(np.arange(n, dtype="int32"), (n_permutations + 1, 1))
     for block in blocks:
         rows[1:, block] = rng.permuted(rows[1:, block], axis=1)
@@ -94,7 +95,7 @@ def sign_flips(n: int, n_permutations: int = 9999, *, seed: int = 0) -> Rearrang
     if n < 63 and 2**n <= n_permutations:
         return Rearrangements(np.array(list(product((1.0, -1.0), repeat=n))), exact=True)
     rows = np.ones((n_permutations + 1, n), dtype="float32")
-    rows[1:] = np.random.default_rng(seed).choice((1.0, -1.0), size=(n_permutations, n))
+    rows[1:] = np.random.default_rng(seed_number(seed)).choice((1.0, -1.0), size=(n_permutations, n))
     return Rearrangements(rows, exact=False)
 
 

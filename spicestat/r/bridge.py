@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+from spicestat.files import save_or_rescue
 from spicestat.r.columns import Table, decode_table
 from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped, throttled
 from spicestat.r.sent_groups import group_tables
@@ -70,7 +71,7 @@ def fit(table: Table | str, options: Mapping[str, Any], progress: Progress | Non
         if "people" in settings:
             settings["people"] = received_table(settings["people"])
         result = engine.spice_fit(received_table(table), progress=throttled(progress), **settings)
-        result.save(folder)
+        save_or_rescue(result.save, folder)
         return fit_tables(result)
 
     return enveloped(work)

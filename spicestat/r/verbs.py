@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from spicestat.errors import ConfigError
+from spicestat.files import save_or_rescue
 from spicestat.r.columns import Table
 from spicestat.r.envelopes import Envelope, check_settings, enveloped
 from spicestat.r.own_symbols import load_torch
@@ -107,7 +108,7 @@ def update(folder: str, table: Table | str, options: Mapping[str, Any]) -> Envel
             settings["people"] = received_table(settings["people"])
         fit = fit_engine().load_fit(folder)
         updated = run(fit, received_table(table), **settings)
-        updated.save(target)
+        save_or_rescue(updated.save, target)
         return fit_tables(updated)
 
     return enveloped(work)

@@ -8,7 +8,7 @@ from numbers import Real
 import numpy as np
 
 from spicestat.errors import ConfigError, DataError
-from spicestat.settings import whole_number
+from spicestat.settings import seed_number
 
 __all__ = ["RandomSource", "action_index", "probability", "rewards_per_action"]
 
@@ -52,7 +52,7 @@ class RandomSource:
     def seed(self, seed: int | None) -> None:
         """Start the stream of ``seed``; None changes nothing."""
         if seed is not None:
-            self._generator = np.random.default_rng([whole_number("seed", seed, 0), self._stream])
+            self._generator = np.random.default_rng([seed_number(seed), self._stream])
             self._seeded = True
 
     def new_session(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat.errors import ConfigError
+from spicestat.settings import seed_number, whole_number
 from spicestat.simulate.bandits import drifting_probabilities
 from spicestat.simulate.base_environment import TaskSequences
 from spicestat.simulate.learners import LEARNER_PARAMETERS, LearnerRun, checked_parameters, play
@@ -128,6 +129,9 @@ def simulate_cohort(
     >>> list(simulate_cohort(5, 40, parameters=perseverating, environment=BanditsFlip()).truth)
     ['participant', 'alpha', 'forget', 'beta', 'perseverance']
     """
+    for name, size in {"n_participants": n_participants, "n_trials": n_trials, "n_blocks": n_blocks}.items():
+        whole_number(name, size, 1)
+    whole_number("n_actions", n_actions, 2)
     task = None if environment is None else as_environment(environment)
     if task is not None:
         n_actions = _agreed(n_actions, task.n_actions)
@@ -137,7 +141,7 @@ def simulate_cohort(
             got={"n_participants": n_participants, "n_trials": n_trials, "n_blocks": n_blocks, "n_actions": n_actions},
             allowed="2 or more participants and actions, n_trials a multiple of n_blocks with 2 or more per block",
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_number(seed))
     people = _draw_people(rng, n_participants)
     truth = _draw_truth(rng, people, parameters)
     per_sequence = {name: np.repeat(values, n_blocks) for name, values in checked_parameters(truth).items()}

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.special import log_ndtr
 
 from spicestat.errors import ConfigError
-from spicestat.settings import real_number, whole_number
+from spicestat.settings import real_number, seed_number, whole_number
 from spicestat.simulate.bandits import drifting_probabilities
 from spicestat.simulate.cohort import Parameter
 
@@ -209,7 +209,7 @@ def simulate_diffusion_cohort(
     """
     n_participants = whole_number("n_participants", n_participants, 1)
     n_blocks = whole_number("n_blocks", n_blocks, 1)
-    if n_trials < 2 * n_blocks or n_trials % n_blocks:
+    if whole_number("n_trials", n_trials, 2) < 2 * n_blocks or n_trials % n_blocks:
         raise ConfigError(
             "n_trials does not fit n_blocks", got=(n_trials, n_blocks), allowed="a multiple of it, 2 or more per block"
         )
@@ -217,7 +217,7 @@ def simulate_diffusion_cohort(
         raise ConfigError(
             "parameters must be these, without effects", got=sorted(parameters), allowed=sorted(DIFFUSION_PARAMETERS)
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_number(seed))
     width = len(str(n_participants))
     truth = {
         name: np.clip(part.mean + part.sd * rng.normal(size=n_participants), part.low, part.high)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.settings import whole_number
+from spicestat.settings import seed_number, whole_number
 from spicestat.simulate.base_agent import INITIAL_VALUE, NOT_SHOWN
 from spicestat.simulate.base_environment import TaskSequences
 from spicestat.simulate.user_environment import as_environment
@@ -125,7 +125,7 @@ def simulate_learners(
     n_trials, n_blocks = whole_number("n_trials", n_trials, 1), whole_number("n_blocks", n_blocks, 1)
     checked = checked_parameters(parameters)
     per_sequence = {name: np.repeat(values, n_blocks) for name, values in checked.items()}
-    rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(whole_number("seed", seed, 0))
+    rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed_number(seed))
     task = as_environment(environment)
     sequences = task.vectorized(len(per_sequence["alpha"]), rng)
     return play(per_sequence, sequences, n_trials, task.n_actions, rng)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spicestat.settings import optional_whole_number, real_number, whole_number
+from spicestat.settings import optional_whole_number, real_number, seed_number, whole_number
 
 __all__ = ["TrainingConfig"]
 
@@ -66,4 +66,4 @@ class TrainingConfig:
         optional_whole_number("n_steps_per_call", self.n_steps_per_call, 1)
         real_number("convergence_threshold", self.convergence_threshold, 0.0)
         optional_whole_number("patience", self.patience, 1)
-        object.__setattr__(self, "seed", whole_number("seed", self.seed, 0))
+        object.__setattr__(self, "seed", seed_number(self.seed))
