@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import gzip
 import io
@@ -107,7 +108,11 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
 
 def csv_text(frame: pd.DataFrame, separator: str = ",") -> str:
     """Return a data frame as `write_table` writes it into a CSV file."""
-    text: str = as_cells(frame).to_csv(index=False, sep=separator, lineterminator="\n")
+    cells = as_cells(frame)
+    text: str = cells.to_csv(index=False, sep=separator, lineterminator="\n")
+    if "\r" in text:
+        # the csv module does not see that a return ends a line, too
+        text = cells.to_csv(index=False, sep=separator, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     return text
 
 

@@ -148,7 +148,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["t.csv"]
 
 
-@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "file/t.csv", "t.xyz", ".csv.gz/", "folder.csv"])
+@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "file/t.csv", "t.xyz", "folder.csv"])
 def test_an_impossible_target_is_found_before_the_work(tmp_path, name):
     (tmp_path / "file").touch()
     (tmp_path / "folder.csv").mkdir()
