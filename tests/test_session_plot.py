@@ -197,7 +197,7 @@ def test_the_figure_can_be_shown_and_other_figures_stay(dataset):
 def test_the_figure_is_saved(dataset, tmp_path):
     plot_session(_agents(), dataset.xs[0], save=tmp_path / "session.png")
     assert (tmp_path / "session.png").read_bytes().startswith(b"\x89PNG")
-    for wrong in (tmp_path / "no" / "session.png", tmp_path / "session.nothing"):
+    for wrong in (tmp_path / "session.png" / "session.png", tmp_path / "session.nothing"):
         with pytest.raises(StorageError):
             plot_session(_agents(), dataset.xs[0], save=wrong)
 
