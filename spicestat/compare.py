@@ -17,6 +17,8 @@ from spicestat.equations.refit import refit
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
 from spicestat.fit import SpiceFit
 from spicestat.group.model_comparison import ModelSelection, compare_models
+from spicestat.labels import label_key
+from spicestat.trial_table import TrialTable
 
 __all__ = ["CRITERIA", "CompareResult", "spice_compare"]
 
@@ -189,7 +191,7 @@ def _check_fits(fits: Mapping[str, SpiceFit]) -> None:
     first, *others = fits.values()
     for name, fit in zip(list(fits)[1:], others, strict=True):
         one, other = first.trials, fit.trials
-        if one.participants != other.participants or one.actions != other.actions or len(one.frame) != len(other.frame):
+        if _said(one) != _said(other) or len(one.frame) != len(other.frame):
             raise DataError(f"the fit '{name}' is of other trials than the first", got=other, allowed=one)
         choices = [trials.frame[["participant", "block", "choice"]].to_numpy() for trials in (one, other)]
         if not np.array_equal(choices[0], choices[1]):
@@ -198,6 +200,11 @@ def _check_fits(fits: Mapping[str, SpiceFit]) -> None:
             raise ConfigError(
                 "likelihoods of choices cannot be compared with those of choices and response times", got=list(fits)
             )
+
+
+def _said(trials: TrialTable) -> list[list[str]]:
+    """Return what the labels of participants and actions say, whatever their types."""
+    return [list(map(label_key, labels)) for labels in (trials.participants, trials.actions)]
 
 
 def _scores(fit: SpiceFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from spicestat.errors import ConfigError
 from spicestat.labels import code_labels
 from spicestat.rnn_dataset import DatasetRNN
 from spicestat.simulate.sessions import BanditSession
+from spicestat.table_files import whole_numbers
 from spicestat.tables import TableSource, check_numeric, read_table, require_columns
 from spicestat.trial_checks import check_roles
 from spicestat.trials import TrialTable, read_trials
@@ -108,7 +109,9 @@ def convert_dataset(
     >>> sessions[1].choices.tolist(), sessions[1].rewards[:, 0].tolist()
     ([0, 1, 0], [1.0, nan, 0.0])
     """
-    frame = read_table(file)
+    names = [df_participant_id, df_choice, df_block, df_experiment_id]
+    frame = read_table(file, ids=names[:1], labels=names[1:])
+    frame = frame.assign(**{name: whole_numbers(frame[name]) for name in names if list(frame).count(name) == 1})
     table = frame.reset_index(drop=True)
     table.columns = table.columns.map(str)
     if _ROW in table.columns:

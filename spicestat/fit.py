@@ -162,6 +162,7 @@ def spice_fit(
     covariates: Sequence[str] | None = None,
     people: TableSource | None = None,
     actions: Sequence[Hashable] | None = None,
+    missing: Any = None,
     reward_scaling: Literal["minmax"] | None = None,
     model: Model = "choice",
     structure: Structure = "population",
@@ -247,6 +248,7 @@ def spice_fit(
         "covariates": covariates,
         "people": people,
         "actions": actions,
+        "missing": missing,
         "reward_scaling": reward_scaling,
     }
     if isinstance(model, ModelDeclaration) and not inputs and not isinstance(trials, TrialTable):
@@ -381,6 +383,7 @@ def _assemble_coefficients(table: TrialTable, estimator: SpiceEstimator, model: 
         "seed": estimator.random_state,
         "structure": estimator.spice_structure,
         "varying": list(table.record.get("varying", [])),
+        "missing": table.record.get("missing"),
     }
     return lay_out_coefficients(table, estimator.refit_, estimator.inclusion_, info)
 

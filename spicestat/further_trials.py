@@ -18,6 +18,7 @@ from spicestat.equations.typical import with_typical_equations
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning, warn_user
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import SpiceFit, assemble_fit
+from spicestat.labels import label_key, match_labels
 from spicestat.models.modules import EnsembleEmbedding
 from spicestat.tables import TableSource
 from spicestat.trials import TrialTable, read_trials
@@ -51,11 +52,12 @@ def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any) -
         The rewards seem to be in another unit than those of the fit.
     """
     if isinstance(trials, TrialTable):
-        if trials.actions != fit.trials.actions:
+        if list(map(label_key, trials.actions)) != list(map(label_key, fit.trials.actions)):
             raise DataError("the trials have other actions", got=trials.actions, allowed=fit.trials.actions)
         return _scaled_like(fit, trials)
     own = {role: fit.trials.record["columns"].get(role) for role in _ROLES}
-    settings = {**own, "actions": fit.trials.actions, "inputs": fit.trials.inputs, **columns}
+    known = {"actions": fit.trials.actions, "inputs": fit.trials.inputs, "missing": fit.trials.record.get("missing")}
+    settings = {**own, **known, **columns}
     with warnings.catch_warnings():
         # what counts is the range of the fit
         warnings.simplefilter("ignore", ScaleWarning)
@@ -114,15 +116,15 @@ def known_codes(fit: SpiceFit, labels: Sequence[Hashable], unseen: Unseen) -> np
     """
     if unseen not in ("error", "typical"):
         raise ConfigError("unknown `unseen`", got=unseen, allowed="'error' or 'typical'")
-    codes = {label: code for code, label in enumerate(fit.trials.participants)}
-    unknown = [label for label in labels if label not in codes]
+    codes = match_labels(labels, fit.trials.participants, here="the trials", there="the fit")
+    unknown = [label for label, code in zip(labels, codes.tolist(), strict=True) if code < 0]
     if unknown and unseen == "error":
         raise DataError(
             f"{len(unknown)} participants are not in the fit",
             got=", ".join(map(str, unknown[:5])),
             do="pass unseen='typical' to give them typical equations, or estimate theirs with spice_update()",
         )
-    return np.array([codes.get(label, -1) for label in labels], dtype="int64")
+    return codes
 
 
 def equations_of(fit: SpiceFit, codes: np.ndarray) -> EquationSet:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+import re
+import unicodedata
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -10,9 +12,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from spicestat.errors import ColumnError
+from spicestat.errors import ColumnError, CovariateError, SuspiciousDataWarning, warn_user
 
-__all__ = ["as_label", "code_labels", "labels_to_series", "sort_labels"]
+__all__ = [
+    "alike",
+    "as_label",
+    "code_labels",
+    "label_key",
+    "labels_to_series",
+    "match_labels",
+    "sort_labels",
+    "tidy_text",
+]
+
+_PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+# zero-width characters and byte-order marks, which nobody sees
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 
 
 def as_label(value: Any) -> Hashable:
@@ -40,15 +55,105 @@ def as_label(value: Any) -> Hashable:
     return label
 
 
-def sort_labels(labels: Iterable[Hashable]) -> tuple[Hashable, ...]:
-    """Sort distinct labels: numbers by value, then strings, then anything else by its printed form.
+def label_key(label: object) -> str:
+    """Return what a label says, by which labels are told apart and matched, in trials, people and group models.
+
+    ``1``, ``1.0`` and ``"1"`` say the same; so do texts that differ in surrounding blanks, in characters that
+    nobody sees, or in the way in which Unicode writes a letter. ``"01"``, ``"1.10"`` and ``"P1"`` are other labels
+    than ``"1"``, ``"1.1"`` and ``"p1"``.
 
     Examples
     --------
-    >>> sort_labels(["b", 10, "a", 2])
-    (2, 10, 'a', 'b')
+    >>> [label_key(label) for label in (1, 1.0, "1", " s01 ", np.int64(7), 2.5)]
+    ['1', '1', '1', 's01', '7', '2.5']
     """
-    return tuple(sorted(set(labels), key=_sort_key))
+    plain = as_label(label)
+    if isinstance(plain, str):
+        return plain if plain.isalnum() and plain.isascii() else _visible(plain)
+    return str(plain) if isinstance(plain, bool | int | float) else repr(plain)
+
+
+def _visible(text: str) -> str:
+    return unicodedata.normalize("NFC", text.translate(_INVISIBLE)).strip()
+
+
+def _loose_key(label: object) -> str:
+    """Return what is left of a label without case, blanks and zeros in front of numbers."""
+    text = unicodedata.normalize("NFKC", label_key(label)).casefold()
+    text = re.sub(r"(?<![\d.])0+(?=\d)", "", "".join(text.split()))
+    return text[:-2] if re.fullmatch(r"-?\d+\.0", text) else text
+
+
+def alike(labels: Iterable[Hashable]) -> list[list[Hashable]]:
+    """Group labels that differ only in case, in blanks or in how Unicode writes a character.
+
+    Examples
+    --------
+    >>> alike(["f", "F", "m", "1.1", "1.10"])
+    [['f', 'F']]
+    """
+    groups: dict[str, list[Hashable]] = {}
+    for label in labels:
+        text = unicodedata.normalize("NFKC", label_key(label)).casefold()
+        groups.setdefault("".join(text.split()), []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def match_labels(
+    labels: Sequence[Hashable], offered: Sequence[Hashable], *, here: str, there: str, what: str = "participant"
+) -> npt.NDArray[np.int64]:
+    """Return the position of each label among those that another table offers, -1 where it is not there.
+
+    Parameters
+    ----------
+    labels, offered : sequence
+        No two of either may say the same; see `label_key`.
+    here, there : str
+        What the tables of ``labels`` and ``offered`` are called.
+    what : str, default "participant"
+        What is labelled.
+
+    Raises
+    ------
+    CovariateError
+        A label is not there, but one that looks like it: ``"01"`` and ``"1"``, ``"P1"`` and ``"p1"``.
+
+    Examples
+    --------
+    >>> match_labels([1, "b"], ["a", "1"], here="the trials", there="the people table").tolist()
+    [1, -1]
+    """
+    row_of = {label_key(label): row for row, label in enumerate(offered)}
+    rows = np.array([row_of.get(label_key(label), -1) for label in labels], dtype=np.int64)
+    taken = set(rows.tolist())
+    spare = {_loose_key(label): label for row, label in enumerate(offered) if row not in taken}
+    lost = (label for label, row in zip(labels, rows.tolist(), strict=True) if row < 0)
+    pairs = [(label, spare[_loose_key(label)]) for label in lost if _loose_key(label) in spare]
+    if pairs:
+        shown = ", ".join(f"{own!r} and {other!r}" for own, other in pairs[:3])
+        raise CovariateError(
+            f"ids of {len(pairs)} {what}{'s' if len(pairs) > 1 else ''} look alike, but are not the same in {here} and "
+            f"in {there}",
+            got=shown + (", ..." if len(pairs) > 3 else ""),
+            do="write them the same way in both tables; zeros in front stay where ids are read as text",
+        )
+    return rows
+
+
+def sort_labels(labels: Iterable[Hashable]) -> tuple[Hashable, ...]:
+    """Sort distinct labels: numbers by value, then strings, then anything else by its printed form.
+
+    Strings that all are numbers, as labels from files may be, are sorted by value, too.
+
+    Examples
+    --------
+    >>> sort_labels(["b", 10, "a", 2]), sort_labels(["10", "9", "1.10", "1.1"])
+    ((2, 10, 'a', 'b'), ('1.1', '1.10', '9', '10'))
+    """
+    distinct = set(labels)
+    if distinct and all(isinstance(label, str) and _PLAIN_NUMBER.fullmatch(label.strip()) for label in distinct):
+        return tuple(sorted(distinct, key=lambda label: (float(str(label)), str(label))))
+    return tuple(sorted(distinct, key=_sort_key))
 
 
 def _sort_key(label: Hashable) -> tuple[int, float, str]:
@@ -91,17 +196,68 @@ def code_labels(series: pd.Series[Any], what: str = "label") -> tuple[npt.NDArra
             do="recode it as numbers or strings",
         ) from error
     found = [as_label(value) for value in uniques]
-    blank = {label for label in found if isinstance(label, str) and not label.strip()}
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        present = set(found)
-        labels = tuple(label for label in map(as_label, series.cat.categories) if label in present)
-    else:
-        labels = sort_labels(found)
-    labels = tuple(label for label in labels if label not in blank)
-    position = {label: code for code, label in enumerate(labels)}
+    forms: dict[str, dict[Hashable, None]] = {}
+    for label in found:
+        forms.setdefault(label_key(label), {})[label] = None
     # a missing value is code -1; an empty text is one, as R's read.csv() reads empty cells of text columns so
-    recode = np.array([position.get(label, -1) for label in found] + [-1], dtype=np.int64)
-    return recode[codes], labels
+    forms.pop("", None)
+    name = {key: _one_form(key, list(labels)) for key, labels in forms.items()}
+    _tell_merged(forms, what, series.name)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        keys = dict.fromkeys(key for label in series.cat.categories if (key := label_key(label)) in name)
+        ordered = tuple(name[key] for key in keys)
+    else:
+        ordered = sort_labels(name.values())
+    position = {label_key(label): code for code, label in enumerate(ordered)}
+    recode = np.array([position.get(label_key(label), -1) for label in found] + [-1], dtype=np.int64)
+    return recode[codes], ordered
+
+
+def _one_form(key: str, labels: list[Hashable]) -> Hashable:
+    return labels[0] if len(labels) == 1 else key
+
+
+def _tell_merged(forms: dict[str, dict[Hashable, None]], what: str, column: object) -> None:
+    merged = [list(labels) for labels in forms.values() if len(labels) > 1]
+    if merged:
+        shown = "; ".join(" and ".join(map(repr, labels)) for labels in merged[:3])
+        warn_user(
+            f"{what} column '{column}' writes {len(merged)} label{'s' if len(merged) > 1 else ''} in several ways that "
+            f"differ in blanks, invisible characters or type only, and are taken for one: {shown}"
+            f"{'; ...' if len(merged) > 3 else ''}",
+            SuspiciousDataWarning,
+        )
+
+
+def tidy_text(column: pd.Series[Any], what: str) -> pd.Series[Any]:
+    """Return a column in which blank text is missing, and text has no blanks around it; others as they are.
+
+    Examples
+    --------
+    >>> tidy_text(pd.Series(["f ", " ", "m"]), "covariate").tolist()
+    ['f', nan, 'm']
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        levels = column.cat.categories
+        if all(not isinstance(level, str) or level == _visible(level) != "" for level in levels):
+            return column
+        codes, names = code_labels(column.astype(object).astype(pd.CategoricalDtype(levels)), what)
+        tidied = pd.Categorical.from_codes(codes.tolist(), pd.Index([label_key(name) for name in names]))
+        return pd.Series(tidied, index=column.index, name=column.name)
+    if not (column.dtype == object or isinstance(column.dtype, pd.StringDtype)):
+        return column
+    texts = [value for value in column.dropna().tolist() if isinstance(value, str)]
+    changed = {text: _visible(text) or None for text in set(texts) if text != _visible(text) or not _visible(text)}
+    if not changed:
+        return column
+    forms: dict[str, dict[Hashable, None]] = {}
+    for text in dict.fromkeys(texts):
+        forms.setdefault(_visible(text), {})[text] = None
+    forms.pop("", None)
+    _tell_merged(forms, what, column.name)
+    return column.map(lambda value: changed.get(value, value) if isinstance(value, str) else value).replace(
+        {None: np.nan}
+    )
 
 
 def labels_to_series(labels: Iterable[Hashable], codes: npt.NDArray[np.int64] | None = None) -> pd.Series[Any]:

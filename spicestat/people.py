@@ -11,10 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from spicestat.errors import CovariateError, ExclusionWarning, warn_user
-from spicestat.labels import code_labels, labels_to_series
+from spicestat.labels import label_key, labels_to_series, match_labels, tidy_text
+from spicestat.missing_codes import notice_alike, notice_covariates
+from spicestat.missing_values import MissingValues, mark_missing
 from spicestat.tables import TableSource, first_rows, read_table, require_columns
 
-__all__ = ["Covariates", "collect_covariates", "row_varies"]
+__all__ = ["Covariates", "collect_covariates", "read_people", "row_varies"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,15 @@ class Covariates:
         Participants that the people table does not have; their covariates from it are missing.
     n_unused_rows : int
         Rows of the people table whose participant has no trials.
+    marked : dict
+        Values of each column of the people table that were made missing, and how often.
     """
 
     people: pd.DataFrame
     varying: tuple[str, ...]
     without_row: tuple[Hashable, ...]
     n_unused_rows: int
+    marked: dict[str, dict[str, int]]
 
 
 def row_varies(values: pd.Series[Any], participant: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -65,6 +70,7 @@ def collect_covariates(
     id_column: str,
     covariates: Sequence[str] | None,
     people: TableSource | None,
+    missing: MissingValues,
 ) -> Covariates:
     """Collect one row of covariates per participant.
 
@@ -85,6 +91,8 @@ def collect_covariates(
         that are constant within participants.
     people : DataFrame or path, optional
         A table with one row per participant.
+    missing : MissingValues
+        Values of ``people`` that are missing ones; in ``trials`` they are missing already.
 
     Raises
     ------
@@ -94,7 +102,7 @@ def collect_covariates(
     ColumnError
         A named covariate is in neither table.
     """
-    table = None if people is None else _read_people(people, id_column, roles)
+    table, marked = (None, {}) if people is None else _people_table(people, id_column, roles, missing)
     offered = [] if table is None else [name for name in table.columns if name != id_column]
     free = [name for name in trials.columns if name not in roles]
     if covariates is not None:
@@ -110,7 +118,7 @@ def collect_covariates(
     own = trials[constant].iloc[first].reset_index(drop=True)
     rows = np.full(len(labels), -1, dtype=np.int64)
     if table is not None:
-        rows = _match_rows(table[id_column], labels, id_column)
+        rows = _match_rows(table[id_column].tolist(), labels, id_column)
         theirs = table[offered].reset_index(drop=True).reindex(rows).reset_index(drop=True)
         _refuse_contradictions(own, theirs, rows >= 0, labels)
         own = pd.concat([theirs, own.drop(columns=offered, errors="ignore")], axis=1)
@@ -121,6 +129,7 @@ def collect_covariates(
             "a covariate cannot be called 'participant': that column holds the ids",
             do="rename it, or name the covariates you want in covariates=[...]",
         )
+    notice_covariates(own, missing, used=covariates or ())
     own.insert(0, "participant", labels_to_series(labels))
     without_row = tuple(label for label, row in zip(labels, rows, strict=True) if table is not None and row < 0)
     if without_row:
@@ -130,35 +139,82 @@ def collect_covariates(
         varying=tuple(name for name in varying if name not in offered),
         without_row=without_row,
         n_unused_rows=0 if table is None else len(table) - int((rows >= 0).sum()),
+        marked=marked,
     )
 
 
-def _read_people(source: TableSource, id_column: str, roles: Sequence[str]) -> pd.DataFrame:
-    table = read_table(source).reset_index(drop=True)
+def read_people(
+    source: TableSource, id_column: str, missing: MissingValues, what: str = "the people table"
+) -> tuple[pd.DataFrame, dict[str, dict[str, int]]]:
+    """Read a table of people: ids as written, missing values missing, and text without blanks around it.
+
+    Parameters
+    ----------
+    source : DataFrame or path
+    id_column : str
+    missing : MissingValues
+    what : str
+        What the table is called in messages.
+
+    Returns
+    -------
+    table : DataFrame
+        Rows without anything in them are left out; so are, of rows, none whose id is missing.
+    marked : dict
+        Values of each column that were made missing, and how often.
+
+    Raises
+    ------
+    ColumnError
+        The table has no column of ids, or two columns of the same name.
+
+    Examples
+    --------
+    >>> from spicestat.missing_values import as_missing
+    >>> table = pd.DataFrame({"participant": ["01", "02"], "sex": ["f ", ""], "age": ["31", "n.a."]})
+    >>> read_people(table, "participant", as_missing({"age": "n.a."}))[0].values.tolist()
+    [['01', 'f', 31.0], ['02', nan, nan]]
+    """
+    table = read_table(source, ids=[id_column])
     table.columns = table.columns.map(str)
-    require_columns(table, [id_column], "the people table")
+    if table.columns.has_duplicates:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise CovariateError(f"column '{twice}' of {what} is there twice", do="rename one of them")
+    require_columns(table, [id_column], what)
+    table = table[table.notna().any(axis=1)].reset_index(drop=True)
+    table, marked = mark_missing(table, missing, ids=[id_column])
+    others = {name: tidy_text(table[name], "covariate") for name in table.columns if name != id_column}
+    notice_alike(table[id_column].dropna().unique().tolist(), id_column, "participant")
+    return table.assign(**others), marked
+
+
+def _people_table(
+    source: TableSource, id_column: str, roles: Sequence[str], missing: MissingValues
+) -> tuple[pd.DataFrame, dict[str, dict[str, int]]]:
+    table, marked = read_people(source, id_column, missing)
     taken = [name for name in table.columns if name in roles and name != id_column]
-    if taken or table.columns.has_duplicates:
-        taken = taken or list(table.columns[table.columns.duplicated()])
+    if taken:
         raise CovariateError(
-            f"column '{taken[0]}' of the people table has another role in the trials, or is there twice",
+            f"column '{taken[0]}' of the people table has another role in the trials",
             do="rename it in the people table",
         )
-    missing = table[id_column].isna().to_numpy()
-    if missing.any():
+    nobody = np.array(
+        [label_key(label) == "" for label in table[id_column].astype(object).where(table[id_column].notna(), "")]
+    )
+    if nobody.any():
         raise CovariateError(
             f"participant column '{id_column}' of the people table has missing values",
-            got=first_rows(table, missing, [id_column]),
+            got=first_rows(table, nobody, [id_column]),
             do="fill in the ids or drop these rows",
         )
-    repeated = table[id_column].duplicated(keep=False).to_numpy()
+    repeated = table[id_column].map(label_key).duplicated(keep=False).to_numpy()
     if repeated.any():
         raise CovariateError(
             f"the people table must have one row per participant in column '{id_column}'",
             got=first_rows(table, repeated, [id_column]),
             do="keep one row of each participant",
         )
-    return table
+    return table, marked
 
 
 def _require_covariates(covariates: Sequence[str], free: Sequence[str], offered: Sequence[str]) -> None:
@@ -184,23 +240,17 @@ def _varies(trials: pd.DataFrame, where: npt.NDArray[np.bool_], name: str, id_co
     )
 
 
-def _match_rows(ids: pd.Series[Any], labels: Sequence[Hashable], id_column: str) -> npt.NDArray[np.int64]:
-    """Return the people row of each participant (-1 for none); 1 and "1" match where that is unambiguous."""
-    codes, found = code_labels(ids, "participant")
-    row_of = dict(zip((found[code] for code in codes), range(len(codes)), strict=True))
-    printed = {str(label): row for label, row in row_of.items()}
-    if len(printed) == len(row_of) and len({str(label) for label in labels}) == len(labels):
-        rows = [printed.get(str(label), -1) for label in labels]
-    else:
-        rows = [row_of.get(label, -1) for label in labels]
-    if rows and max(rows) < 0:
+def _match_rows(found: Sequence[Hashable], labels: Sequence[Hashable], id_column: str) -> npt.NDArray[np.int64]:
+    """Return the people row of each participant, -1 for none."""
+    rows = match_labels(labels, found, here="the trials", there="the people table")
+    if len(rows) and rows.max() < 0:
         raise CovariateError(
             f"no participant of the trials is in column '{id_column}' of the people table",
             got=f"{', '.join(map(repr, found[:3]))} in the people table",
             allowed=f"{', '.join(map(repr, labels[:3]))}, ... as in the trials",
             do="use the same ids in both tables",
         )
-    return np.array(rows, dtype=np.int64)
+    return rows
 
 
 def _refuse_contradictions(

@@ -16,6 +16,7 @@ from spicestat.equations.refit import RefitResult, refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import SpiceFit
 from spicestat.group.reliability import icc, latent_correlation, model_reliability, spearman_brown, split_half
+from spicestat.labels import label_key
 from spicestat.settings import check_level, seed_number, whole_number
 
 __all__ = ["METHODS", "spice_reliability"]
@@ -299,12 +300,13 @@ def _session_codes(
     else:
         blocks = fit.trials.blocks["label"].iloc[data.block.numpy()].tolist()
         if isinstance(sessions, Mapping):
-            unknown = sorted({str(label) for label in sessions} - {str(label) for label in blocks})
+            session_of = {label_key(label): session for label, session in sessions.items()}
+            unknown = sorted(set(session_of) - set(map(label_key, blocks)))
             if unknown:
                 raise ConfigError(
-                    "sessions names unknown blocks", got=unknown[:5], allowed=sorted(set(map(str, blocks)))
+                    "sessions names unknown blocks", got=unknown[:5], allowed=sorted(set(map(label_key, blocks)))
                 )
-            labels = [sessions.get(label) for label in blocks]
+            labels = [session_of.get(label_key(label)) for label in blocks]
         elif sessions == "block":
             labels = blocks
         else:

@@ -1,15 +1,13 @@
-"""Tables at the boundary: read and write CSV or Parquet, and check columns."""
+"""Tables at the boundary: read and write files, and check columns."""
 
 from __future__ import annotations
 
 import csv
 import difflib
 import gzip
-import io
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +15,10 @@ import pandas as pd
 import pyarrow as pa
 
 from spicestat.errors import ColumnError, StorageError
-from spicestat.files import DAMAGE, check_writable, shortened, write_file
-from spicestat.spreadsheet_text import as_cells, from_cells
+from spicestat.files import check_writable, shortened, write_file
+from spicestat.missing_values import remedy
+from spicestat.spreadsheet_text import as_cells
+from spicestat.table_files import READABLE, frame_of_parquet, read_files, table_paths
 
 __all__ = [
     "TableSource",
@@ -33,25 +33,44 @@ __all__ = [
     "write_table",
 ]
 
-TableSource = pd.DataFrame | str | Path
-"""A data frame, or the path of a ``.csv``, ``.csv.gz``, ``.tsv`` or ``.parquet`` file."""
 
-_READABLE = ".csv, .csv.gz, .tsv, .tsv.gz or .parquet"
+class _ArrowTable(Protocol):
+    """A table of pyarrow, polars or another library that offers its columns by Arrow's C interface."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
 
 
-def read_table(source: TableSource) -> pd.DataFrame:
-    """Return a copy of a data frame, or read it from a file chosen by its ending.
+TableSource = pd.DataFrame | _ArrowTable | str | Path | Sequence[str | Path]
+"""A data frame (of pandas, polars or pyarrow), or the path of a file in one of the formats in `READABLE`; a pattern
+such as ``"data/*.csv"`` or a list of paths names several files with the same columns, one for each participant."""
+
+_WRITABLE = ".csv, .csv.gz, .tsv, .tsv.gz or .parquet"
+
+
+def read_table(source: TableSource, *, ids: Sequence[str] = (), labels: Collection[str] = ()) -> pd.DataFrame:
+    """Return a copy of a data frame, or read it from files chosen by their endings.
+
+    In text files and workbooks, separators (comma, semicolon, tab, ``|``), decimal commas, encodings, comment lines
+    and empty rows are found out. A blank cell is missing, and so is, except in ids, one of ``NA``, ``NaN`` and
+    ``n/a``.
 
     Parameters
     ----------
-    source : DataFrame or path
-        A data frame (copied) or a file ending in ``.csv``, ``.csv.gz``, ``.tsv``,
-        ``.tsv.gz`` or ``.parquet``.
+    source : DataFrame, path, pattern, or list of paths
+        A data frame (copied; also of polars or pyarrow) or files ending in ``.csv``, ``.tsv``, ``.txt`` (also with
+        ``.gz``), ``.xlsx`` or ``.parquet``.
+    ids : sequence of str, default ()
+        Columns with ids, which stay text exactly as written. Where there are several files and none has the first of
+        these columns, the ids are taken from the names of the files.
+    labels : collection of str, default ()
+        Further columns that stay text. The others become numbers or truth values where all their cells are.
 
     Raises
     ------
     StorageError
-        The file does not exist, has another ending or cannot be parsed.
+        A file does not exist, has another ending or cannot be parsed.
+    ColumnError
+        Two columns have the same name.
 
     Examples
     --------
@@ -60,22 +79,13 @@ def read_table(source: TableSource) -> pd.DataFrame:
     """
     if isinstance(source, pd.DataFrame):
         return source.copy()
-    if not isinstance(source, str | Path):
-        raise StorageError("a table must be a data frame or a path", got=type(source).__name__, allowed=_READABLE)
-    path = Path(source)
-    if not path.is_file():
-        raise StorageError(f"no file '{path}'", do="check the path; it is relative to the working folder")
-    name = path.name.lower().removesuffix(".gz")
-    try:
-        if name.endswith(".parquet"):
-            return frame_of_parquet(path.read_bytes(), path)
-        if name.endswith((".csv", ".tsv")):
-            # keep_default_na=False would turn blanks into strings; pandas' defaults match R's read.csv
-            # low_memory=False: one type per column, not one per chunk of rows
-            return from_cells(pd.read_csv(path, sep="\t" if name.endswith(".tsv") else ",", low_memory=False))
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise StorageError(f"cannot read '{path}' as a table: {error}", do="check that it is complete") from error
-    raise StorageError(f"unknown kind of table file '{path.name}'", allowed=_READABLE)
+    if hasattr(source, "__arrow_c_stream__"):
+        frame: pd.DataFrame = pa.table(source).to_pandas()
+        return frame
+    paths = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
+    if not all(isinstance(path, str | Path) for path in paths):
+        raise StorageError("a table must be a data frame or a path", got=type(source).__name__, allowed=READABLE)
+    return read_files(table_paths(source), ids, labels)
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
@@ -137,7 +147,7 @@ def _written_kind(path: Path) -> str:
             return kind
     if name.endswith(".parquet"):
         return ".parquet"
-    raise StorageError(f"unknown kind of table file '{shortened(path.name)}'", allowed=_READABLE)
+    raise StorageError(f"unknown kind of table file '{shortened(path.name)}'", allowed=_WRITABLE)
 
 
 def parquet_bytes(frame: pd.DataFrame, name: str) -> bytes:
@@ -153,25 +163,6 @@ def parquet_bytes(frame: pd.DataFrame, name: str) -> bytes:
     except (TypeError, ValueError) as error:  # pyarrow raises one or the other
         raise StorageError(f"cannot write '{name}': {error}", do="give every column one type") from error
     return content
-
-
-def frame_of_parquet(content: bytes, name: str | Path) -> pd.DataFrame:
-    """Read a Parquet file that is in memory.
-
-    Raises
-    ------
-    StorageError
-        It is none, or damaged.
-
-    Examples
-    --------
-    >>> frame_of_parquet(parquet_bytes(pd.DataFrame({"a": [1, 2]}), "file"), "file").shape
-    (2, 1)
-    """
-    try:
-        return pd.read_parquet(io.BytesIO(content))
-    except (*DAMAGE, MemoryError, pa.ArrowException) as error:
-        raise StorageError(f"cannot read '{name}' as a table: {error}", do="check that it is complete") from error
 
 
 def require_columns(
@@ -200,7 +191,8 @@ def check_numeric(frame: pd.DataFrame, column: str, what: str) -> pd.Series[Any]
         raise ColumnError(
             f"{what} column '{column}' must be numeric",
             got=first_rows(frame, bad.to_numpy(), [column]),
-            do="recode it as numbers, and missing values as empty cells",
+            do=f"correct these cells, or, where they stand for missing values, pass "
+            f"{remedy(column, series[bad].map(str).unique()[:5].tolist())}",
         )
     values = numbers.astype("float64")
     infinite = np.isinf(values.to_numpy())

@@ -9,7 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from spicestat.errors import ColumnError, ConfigError, DataError, SuspiciousDataWarning, warn_user
-from spicestat.labels import as_label, code_labels
+from spicestat.export_shapes import refuse_gains_and_losses
+from spicestat.labels import alike, as_label, code_labels, label_key
+from spicestat.missing_codes import is_code, notice_alike
+from spicestat.missing_values import MissingValues, remedy
 from spicestat.tables import check_numeric, first_rows, require_columns
 
 __all__ = [
@@ -73,11 +76,12 @@ def code_complete(frame: pd.DataFrame, column: str, what: str) -> tuple[Codes, t
             got=first_rows(frame, codes < 0, [column]),
             do="fill in the labels or drop these rows",
         )
+    notice_alike(labels, column, what)
     return codes, labels
 
 
 def code_choices(
-    frame: pd.DataFrame, column: str, actions: Sequence[Hashable] | None
+    frame: pd.DataFrame, column: str, actions: Sequence[Hashable] | None, missing: MissingValues | None = None
 ) -> tuple[Codes, tuple[Hashable, ...]]:
     """Code the choices as positions in the actions, -1 for a missed trial.
 
@@ -99,57 +103,68 @@ def code_choices(
                 f"choice column '{column}' looks continuous ({len(found)} different fractional numbers)",
                 do="name the column of chosen options, or list them in actions=[...]",
             )
-        _warn_of_mistyped(codes, found, column)
+        if missing is None or not missing.settles(column):
+            _warn_of_mistyped(codes, found, column)
         return codes, found
     wanted = tuple(as_label(label) for label in actions)
-    if len(wanted) < 2 or len(set(wanted)) < len(wanted):
+    if len(wanted) < 2 or len(set(map(label_key, wanted))) < len(wanted):
         raise ConfigError("actions must be at least 2 different labels", got=list(actions))
-    position = {label: code for code, label in enumerate(wanted)}
-    unknown = [code for code, label in enumerate(found) if label not in position]
+    position = {label_key(label): code for code, label in enumerate(wanted)}
+    unknown = [code for code, label in enumerate(found) if label_key(label) not in position]
     if unknown:
         raise DataError(
             f"choice column '{column}' has labels that are not in actions",
             got=first_rows(frame, np.isin(codes, unknown), [column]),
             allowed=", ".join(map(repr, wanted)),
-            do="add them to actions, or set these choices to missing",
+            do="add them to actions, or, where they mean that a choice is missing, pass "
+            f"{remedy(column, [found[code] for code in unknown[:5]])}",
         )
-    recode = np.array([position[label] for label in found] + [-1], dtype=np.int64)
+    recode = np.array([position[label_key(label)] for label in found] + [-1], dtype=np.int64)
     return recode[codes], wanted
 
 
 def _warn_of_mistyped(codes: Codes, labels: Sequence[Hashable], column: str) -> None:
     """Warn of labels that look like typing errors: alike but for case and blanks around, or hardly ever chosen."""
     counts = np.bincount(codes[codes >= 0], minlength=len(labels))
-    alike = pd.Series([str(label).strip().casefold() for label in labels]).duplicated(keep=False).to_numpy()
+    similar = [label for group in alike(labels) for label in group]
     rare = (counts > 0) & (counts < min(_RARE_CHOICES, counts.sum() / (10 * len(labels)))) & (len(labels) > 2)
     reasons = {
-        "that differ only in case or surrounding blanks": alike,
-        f"chosen fewer than {_RARE_CHOICES} times in all": rare & ~alike,
+        "that differ only in case or blanks": [code for code, label in enumerate(labels) if label in similar],
+        f"chosen fewer than {_RARE_CHOICES} times in all": [
+            code for code in np.flatnonzero(rare).tolist() if labels[code] not in similar
+        ],
     }
     for reason, found in reasons.items():
-        if found.any():
-            shown = ", ".join(f"{labels[code]!r} (chosen {counts[code]}x)" for code in np.flatnonzero(found).tolist())
+        if found:
+            shown = ", ".join(f"{labels[code]!r} (chosen {counts[code]}x)" for code in found)
             warn_user(
                 f"choice column '{column}' has labels {reason}: {shown}. Each label is an action of its own: correct "
-                "typing errors, or list all options in actions=[...]",
+                "typing errors, or list all options in actions=[...]; where a label means that a choice is missing, "
+                f"pass {remedy(column, [labels[found[0]]])}",
                 SuspiciousDataWarning,
             )
 
 
-def _warn_of_unrewarded(choice: Codes, reward: npt.NDArray[np.float64], actions: Sequence[Hashable]) -> None:
+def _warn_of_unrewarded(
+    choice: Codes, reward: npt.NDArray[np.float64], actions: Sequence[Hashable], column: str
+) -> None:
     """Warn of an action that never has a reward while others have: it may stand for a missed trial."""
     chosen = np.bincount(choice[choice >= 0], minlength=len(actions))
     seen = np.bincount(choice[(choice >= 0) & ~np.isnan(reward)], minlength=len(actions))
     for code in np.flatnonzero((chosen > 0) & (seen == 0) & seen.any()).tolist():
         warn_user(
             f"none of the {chosen[code]} trials with choice {actions[code]!r} has a reward. If this label marks a "
-            "missed trial, make these choices missing",
+            f"missed trial, pass {remedy(column, [actions[code]])}",
             SuspiciousDataWarning,
         )
 
 
 def code_rewards(
-    frame: pd.DataFrame, reward: str | Sequence[str], choice: Codes, actions: Sequence[Hashable]
+    frame: pd.DataFrame,
+    reward: str | Sequence[str],
+    choice: Codes,
+    actions: Sequence[Hashable],
+    column: str = "choice",
 ) -> npt.NDArray[np.float64]:
     """Return the observed reward of every action, shape (n_rows, n_actions), NaN where not observed."""
     rewards = np.full((len(frame), len(actions)), np.nan)
@@ -157,16 +172,19 @@ def code_rewards(
         values = check_numeric(frame, reward, "reward").to_numpy()
         made = choice >= 0
         rewards[made, choice[made]] = values[made]
-        _warn_of_unrewarded(choice, values, actions)
+        _warn_of_unrewarded(choice, values, actions, column)
         columns = [reward]
     else:
         columns = list(reward)
+        codes = [label for label in actions if is_code(label)] if len(columns) < len(actions) else []
         if len(columns) != len(actions):
             raise ConfigError(
                 "reward must be one column, or one column per action in the order of the actions",
                 got=f"{len(columns)} columns for {len(actions)} actions ({', '.join(map(str, actions))})",
-                do="name one reward column per action, or pass actions=[...] to set their order",
+                do="name one reward column per action, or pass actions=[...] to set their order"
+                + (f"; where a label means that a choice is missing, pass {remedy(column, codes)}" if codes else ""),
             )
+        refuse_gains_and_losses(frame, columns, actions)
         for action, name in enumerate(columns):
             rewards[:, action] = check_numeric(frame, name, "reward").to_numpy()
     if np.isnan(rewards).all():
@@ -195,7 +213,8 @@ def code_times(frame: pd.DataFrame, column: str | None, choice: Codes) -> npt.ND
         raise DataError(
             f"response time column '{column}' must be above 0 where there is a choice",
             got=first_rows(frame, times <= 0, [column]),
-            do="make unknown response times missing; the choices still count",
+            do="make unknown response times missing, and the choices still count: "
+            f"{remedy(column, np.unique(times[times <= 0])[:5].tolist())}",
         )
     if np.nanmedian(times) > LONGEST_SECONDS:
         raise DataError(
@@ -253,7 +272,7 @@ def order_trials(frame: pd.DataFrame, block: Codes, trial: str | None, block_col
         raise DataError(
             f"trial column '{trial}' numbers two trials of one block the same",
             got=first_rows(frame, where, [*block_columns, trial]),
-            do="drop the repeated rows, or name the block column with block=... if trials restart in each block",
+            do="name the column of blocks or sessions with block=... if trials restart there, or keep one row of each",
         )
     return order
 

@@ -83,10 +83,11 @@ class TrialTable:
         return tuple(self.people.columns[1:])
 
     def __repr__(self) -> str:
-        return (
-            f"<TrialTable: {self.n_participants} participants, {len(self.blocks)} blocks, {len(self.frame)} trials, "
-            f"{self.n_actions} actions, covariates: {', '.join(self.covariates) or 'none'}>"
+        summary = (
+            f"{self.n_participants} participants, {len(self.blocks)} blocks, {len(self.frame)} trials, "
+            f"{self.n_actions} actions, covariates: {', '.join(self.covariates) or 'none'}"
         )
+        return f"<TrialTable: {'; '.join([summary, *_left_out(self.record)])}>"
 
     def to_frame(self) -> pd.DataFrame:
         """Return the trials under their original column names and labels, with the covariates.
@@ -176,6 +177,37 @@ def pack_trials(table: TrialTable) -> dict[str, bytes]:
         _TRIALS: parquet_bytes(table.frame.assign(source_row=table.rows), _TRIALS),
         _PEOPLE: parquet_bytes(people, _PEOPLE),
     }
+
+
+def _left_out(record: dict[str, Any]) -> list[str]:
+    """Say which columns and rows were not used, and which values were made missing, as short as possible.
+
+    Examples
+    --------
+    >>> _left_out({"unused_columns": {"a": "empty", "b": "empty"}, "unused_rows": {"empty": 3}, "n_rows_read": 9})
+    ['columns not used: a, b (empty)', 'rows not used: 3 of 9 (3 empty)']
+    """
+    parts = []
+    columns: dict[str, list[str]] = {}
+    for name, reason in record.get("unused_columns", {}).items():
+        columns.setdefault(reason, []).append(name)
+    if columns:
+        shown = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in columns.items())
+        parts.append(f"columns not used: {shown}")
+    rows: dict[str, int] = record.get("unused_rows", {})
+    if rows:
+        shown = ", ".join(f"{count} {reason}" for reason, count in rows.items())
+        parts.append(f"rows not used: {sum(rows.values())} of {record['n_rows_read']} ({shown})")
+    if record.get("n_people_unused"):
+        parts.append(f"{record['n_people_unused']} rows of people without trials")
+    marked: dict[str, dict[str, int]] = record.get("marked_missing", {})
+    if marked:
+        shown = ", ".join(
+            f"{name} {', '.join(f'{value!r} {count}x' for value, count in counts.items())}"
+            for name, counts in marked.items()
+        )
+        parts.append(f"made missing: {shown}")
+    return parts
 
 
 def load_trials(folder: str | Path) -> TrialTable:

@@ -10,6 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, ScaleWarning, warn_user
+from spicestat.export_shapes import notice_unnamed, refuse_several_rows, time_column, unused_columns
+from spicestat.labels import tidy_text
+from spicestat.missing_codes import notice_choices, notice_numbers
+from spicestat.missing_values import MissingValues, as_missing, mark_missing
 from spicestat.people import collect_covariates
 from spicestat.tables import TableSource, check_numeric, read_table
 from spicestat.trial_checks import (
@@ -44,6 +48,7 @@ def read_trials(
     covariates: Sequence[str] | None = None,
     people: TableSource | None = None,
     actions: Sequence[Hashable] | None = None,
+    missing: Any = None,
     reward_scaling: Literal["minmax"] | None = None,
     unusable: Literal["exclude", "error"] = "exclude",
 ) -> TrialTable:
@@ -51,10 +56,12 @@ def read_trials(
 
     Parameters
     ----------
-    source : DataFrame or path
-        The trials; a path ends in ``.csv``, ``.csv.gz``, ``.tsv`` or ``.parquet``.
+    source : DataFrame, path, pattern or list of paths
+        The trials; see `spicestat.tables.read_table` for the kinds of files and tables. In files, ids and labels stay
+        text exactly as written (``1.10``, ``001``). Where there are several files (``"data/*.csv"``) and no column of
+        participants, the ids are taken from the names of the files.
     participant : str, default "participant"
-        Column of participant ids, of any type.
+        Column of participant ids, of any type. ``1``, ``1.0`` and ``"1"`` are one participant; ``"01"`` is another.
     choice : str, default "choice"
         Column of chosen actions, any labels; a missing value is a missed trial and is kept.
     reward : str or sequence of str, default "reward"
@@ -80,6 +87,10 @@ def read_trials(
         A second table with the participant column and one row per participant.
     actions : sequence, optional
         Labels of all actions in the wanted order. Default: the sorted labels that occur.
+    missing : value, sequence or mapping, optional
+        Values that mean "not there": ``[-99, "NR"]`` in all columns but those of participants, experiments, blocks and
+        trials, ``{"choice": [-1], "age": ["n.a."]}`` in some. Blank cells are missing anyway. Values that look like
+        such codes are noticed; ``missing={"age": []}`` says that all values of a column are meant.
     reward_scaling : {"minmax"}, optional
         ``"minmax"`` maps the range of all observed rewards to 0..1, which is what the models' starting values and
         bounds are made for. Default: rewards as they are, with a `~spicestat.errors.ScaleWarning` beyond 2 in size.
@@ -95,13 +106,23 @@ def read_trials(
         ``n_missing_times`` (a choice without its response time; only with ``rt``), ``n_missing_inputs``,
         ``excluded`` (participant and reason), ``reward_range`` (as read), ``reward_scaling``,
         ``reward_note``, ``feedback``, ``without_people_row``, ``n_people_unused``, ``varying`` (unused
-        columns that vary within participants) and ``columns`` (the column of each role).
+        columns that vary within participants), ``columns`` (the column of each role), ``unused_columns`` (with the
+        reason), ``unused_rows`` (their number by reason), ``missing`` (as it was given) and ``marked_missing`` (the
+        values that were found, and how often). What was not used is printed, too.
 
     Raises
     ------
     ColumnError, DataError, CovariateError, ConfigError
         The table does not hold what it should; the message names the column and the first rows,
         numbered from 1.
+
+    Warns
+    -----
+    SuspiciousDataWarning
+        Values look like codes for "missing", labels differ in case only, or a column for blocks, sessions, runs or
+        trials is there and has no role.
+    ExclusionWarning
+        Participants are left out, or have no row in ``people``.
 
     Examples
     --------
@@ -125,8 +146,13 @@ def read_trials(
     4            1      1      2       1       NaN       0.0
     """
     _check_settings(reward_scaling, unusable, inputs, covariates)
-    table = read_table(source).reset_index(drop=True)
+    absent = as_missing(missing)
+    ids = [participant, *_listed(experiment), *_listed(block), *_listed(trial)]
+    table = read_table(source, ids=[participant], labels=[choice, *_listed(experiment), *_listed(block)])
     table.columns = table.columns.map(str)
+    n_rows_read = len(table)
+    filled = np.flatnonzero(table.notna().any(axis=1).to_numpy()) if len(table.columns) else np.arange(n_rows_read)
+    table = table.iloc[filled].reset_index(drop=True)
     roles: dict[str, list[str]] = {
         "participant": [participant],
         "choice": [choice],
@@ -140,16 +166,23 @@ def read_trials(
     }
     check_roles(table, roles)
     used = [name for role, names in roles.items() if role != "covariates" for name in names]
+    table, marked = mark_missing(table, absent, ids)
+    table = table.assign(**{name: tidy_text(table[name], "covariate") for name in table.columns if name not in used})
 
     person, participants = code_complete(table, participant, "participant")
-    action, action_labels = code_choices(table, choice, actions)
-    rewards = code_rewards(table, reward, action, action_labels)
+    action, action_labels = code_choices(table, choice, actions, absent)
+    refuse_several_rows(table, choice, roles["reward"], person, action >= 0)
+    rewards = code_rewards(table, reward, action, action_labels, choice)
+    if actions is None:
+        _notice_missed(table, roles["reward"], rt or time_column(table, used), action, action_labels, choice, absent)
     times = code_times(table, rt, action)
     extra = {name: check_numeric(table, name, "input").to_numpy() for name in inputs}
+    _notice_codes(table, roles["reward"], rewards, rt, times, extra, absent)
     task, experiments, label_code, block_labels = _code_tasks(table, experiment, block)
     key = (person * len(experiments) + task) * len(block_labels) + label_code
     sequence = np.unique(key, return_inverse=True)[1].astype(np.int64)
     order = order_trials(table, sequence, trial, [name for name in (participant, experiment, block) if name])
+    notice_unnamed(table, sequence, order, {"block": block, "trial": trial}, [*used, *(covariates or ())])
     found = collect_covariates(
         table,
         person,
@@ -158,12 +191,14 @@ def read_trials(
         id_column=participant,
         covariates=covariates,
         people=people,
+        missing=absent,
     )
 
     first = np.ones(len(order), dtype=bool)
     first[order[1:]] = np.diff(sequence[order]) != 0
     reasons = unusable_participants(person, action, first, len(participants), len(action_labels))
     _report_unusable(reasons, participants, unusable)
+    n_of_excluded = int(np.isin(person, list(reasons)).sum())
     order = order[~np.isin(person[order], list(reasons))]
     frame = pd.DataFrame(
         {
@@ -185,7 +220,7 @@ def read_trials(
 
     kept = [code for code in range(len(participants)) if code not in reasons]
     record = {
-        "n_rows_read": len(table),
+        "n_rows_read": n_rows_read,
         "n_rows": len(frame),
         **count_missing(frame, unscaled, rt, inputs),
         "n_rewards_without_choice": _rewards_without_choice(table, reward, action),
@@ -195,6 +230,10 @@ def read_trials(
         "without_people_row": [_plain(label) for label in found.without_row],
         "n_people_unused": found.n_unused_rows,
         "varying": list(found.varying),
+        "unused_columns": unused_columns(table, used, found.people.columns, found.varying),
+        "unused_rows": _unused_rows(n_rows_read - len(table), n_of_excluded),
+        "missing": absent.plain(),
+        "marked_missing": {**found.marked, **marked},
         "columns": {
             "participant": participant,
             "choice": choice,
@@ -216,7 +255,7 @@ def read_trials(
         inputs=tuple(inputs),
         blocks=describe_blocks(frame, [block_labels[code] for code in label_code[first]]),
         people=found.people.iloc[kept].reset_index(drop=True),
-        rows=order,
+        rows=filled[order],
         record=record,
     )
 
@@ -229,6 +268,47 @@ def _check_settings(reward_scaling: object, unusable: object, *lists: object) ->
     for names in lists:
         if isinstance(names, str):
             raise ConfigError("inputs and covariates are lists of columns", got=repr(names), do=f"pass [{names!r}]")
+
+
+def _notice_missed(
+    table: pd.DataFrame,
+    rewards: Sequence[str],
+    rt: str | None,
+    action: Codes,
+    labels: Sequence[Hashable],
+    choice: str,
+    missing: MissingValues,
+) -> None:
+    numbers = [
+        pd.to_numeric(table[name], errors="coerce").to_numpy("float64", na_value=np.nan)
+        for name in (*rewards, *_listed(rt))
+    ]
+    times = None if rt is None else numbers[len(rewards)]
+    notice_choices(action, labels, np.stack(numbers[: len(rewards)], axis=1), times, choice, missing)
+
+
+def _notice_codes(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    rewards: npt.NDArray[np.float64],
+    rt: str | None,
+    times: npt.NDArray[np.float64],
+    extra: Mapping[str, npt.NDArray[np.float64]],
+    missing: MissingValues,
+) -> None:
+    """Look for codes among the numbers of the roles; rewards of several columns are each looked at."""
+    columns = {names[0]: rewards} if len(names) == 1 else {name: rewards[:, code] for code, name in enumerate(names)}
+    for name, values in columns.items():
+        notice_numbers(values, name, "reward", missing)
+    if rt is not None:
+        notice_numbers(times, rt, "response time", missing)
+    for name, values in extra.items():
+        notice_numbers(values, name, "input", missing)
+
+
+def _unused_rows(n_empty: int, n_excluded: int) -> dict[str, int]:
+    counts = {"empty": n_empty, "of participants who are left out": n_excluded}
+    return {reason: count for reason, count in counts.items() if count}
 
 
 def _listed(name: str | None) -> list[str]:

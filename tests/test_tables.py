@@ -42,8 +42,10 @@ def test_unreadable_sources_are_storage_errors(source):
         ("bad.parquet", b"no parquet"),
         ("bad.csv.gz", b"no gzip"),
         ("cut.csv.gz", gzip.compress(b"a,b\n1,2\n" * 500, mtime=0)[:30]),
-        ("latin.csv", b"a\n\xff\xfe\n"),
+        ("bytes.csv", bytes(range(256))),
         ("t.xlsx", b""),
+        ("t.xlsx", b"PK\x03\x04 and no more"),
+        ("renamed.csv", b"PK\x03\x04 a workbook"),
     ],
 )
 def test_damaged_files_are_storage_errors_that_name_the_file(tmp_path, name, content):

@@ -42,6 +42,18 @@ COLUMNS = (
 )
 _REQUIRED = ("participant", "module", "term", "estimate", "std_error")
 _KEY = ["participant", "module", "term"]
+# what R's tidy() calls them
+_OWN_NAMES = {
+    "level": "participant",
+    "component": "module",
+    "std.error": "std_error",
+    "conf.low": "conf_low",
+    "conf.high": "conf_high",
+    "present": "selected",
+    "inclusion.prob": "inclusion_prob",
+    "n.trials": "n_trials",
+    "at.bound": "at_bound",
+}
 _TABLE_FILE = "coefficients.parquet"
 _MANIFEST_FILE = "coefficients.json"
 _COVARIANCE_FILE, _PEOPLE_FILE = "covariance.parquet", "people.parquet"
@@ -204,15 +216,18 @@ def read_coefficients(source: TableSource) -> CoefficientTable:
     ----------
     source : DataFrame or path
         A folder written by `CoefficientTable.save` (or ``spicestat fit``), or a table with at
-        least ``participant, module, term, estimate, std_error``.
+        least ``participant, module, term, estimate, std_error``; R's ``tidy()`` of a fit, whose names are
+        ``level, component, term, estimate, std.error``, is one.
 
     Raises
     ------
     StorageError
         Nothing readable is there.
     """
-    if isinstance(source, pd.DataFrame) or not Path(source).is_dir():
-        return CoefficientTable.from_frame(read_table(source))
+    if not isinstance(source, str | Path) or not Path(source).is_dir():
+        given = read_table(source, ids=("participant", "level"), labels=("component", "module", "term"))
+        foreign = {name: own for name, own in _OWN_NAMES.items() if name in given and own not in given}
+        return CoefficientTable.from_frame(given.rename(columns=foreign))
     return unpack_coefficients(read_sealed(source, "fit", "coefficients"))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat.group.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, table_of
-from spicestat.group.participants import id_key
+from spicestat.labels import label_key
 
 __all__ = ["augment"]
 
@@ -159,7 +159,7 @@ def _deviations(model: FittedGroup) -> dict[tuple[str, str], dict[str, tuple[flo
     own = model.ran_vals[model.ran_vals["term"] == "(Intercept)"]
     for row in own.itertuples(index=False):
         values = found.setdefault((str(row.module), str(row.sparse_term)), {})
-        values[id_key(row.level)] = (float(row.estimate), float(row.std_error))  # type: ignore[arg-type]
+        values[label_key(row.level)] = (float(row.estimate), float(row.std_error))  # type: ignore[arg-type]
     return found
 
 
@@ -170,7 +170,7 @@ def _posterior(
     ran_vals: dict[str, tuple[float, float]] | None,
 ) -> dict[str, np.ndarray]:
     nothing = (np.nan, np.nan)
-    pairs = np.array([nothing if ran_vals is None else ran_vals.get(id_key(label), nothing) for label in labels])
+    pairs = np.array([nothing if ran_vals is None else ran_vals.get(label_key(label), nothing) for label in labels])
     posterior = fitted + pairs[:, 0]
     return {
         "posterior_mean": posterior,

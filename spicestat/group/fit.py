@@ -25,12 +25,12 @@ from spicestat.group.inference import coefficient_table, glance_table
 from spicestat.group.likelihood import HasLikelihood
 from spicestat.group.methods import Method, find_method
 from spicestat.group.multiplicity import ADJUSTMENTS, MAX_T
-from spicestat.group.participants import align_people
+from spicestat.group.participants import align_people, group_people
 from spicestat.group.problem import RESCALE, GroupEstimates, GroupProblem, Skipped, describe_skipped
 from spicestat.group.results import GroupResult
 from spicestat.group.selection import select_equations, wanted_columns
 from spicestat.settings import check_level, real_number
-from spicestat.tables import TableSource, read_table
+from spicestat.tables import TableSource
 
 __all__ = ["HasCoefficients", "spice_group"]
 
@@ -53,6 +53,7 @@ def spice_group(
     modules: str | Sequence[str] | None = None,
     terms: str | Sequence[str] | None = None,
     participant: str = "participant",
+    missing: Any = None,
     adjust: str = "BH",
     conf_level: float = 0.95,
     max_unidentified: float | None = None,
@@ -66,7 +67,7 @@ def spice_group(
         Estimates per participant, module and term; anything
         `spicestat.equations.coefficients.read_coefficients` reads, or an object whose
         ``.coefficients`` is such a table. A CSV file needs the columns ``participant, module,
-        term, estimate, std_error``.
+        term, estimate, std_error``, or the names of R's ``tidy()``.
     formula : str
         Right-hand side of a Wilkinson formula: ``"~ diagnosis + age"``.
     data : DataFrame or path, optional
@@ -87,7 +88,10 @@ def spice_group(
     modules, terms : str or sequence of str, optional
         Restrict to these modules and equation terms. Default: all.
     participant : str, default "participant"
-        Column of ``data`` with the participants' labels.
+        Column of ``data`` with the participants' labels: ``1``, ``1.0`` and ``"1"`` are one participant.
+    missing : value, sequence or mapping, optional
+        Values of covariates that mean "not there": ``[-99]``, or ``{"age": [-99], "group": ["NR"]}``; see
+        `spicestat.read_trials`.
     adjust : {"BH", "BY", "holm", "bonferroni", "maxT", "none"}, default "BH"
         Adjustment of p-values. A family is one covariate ``term`` over all equations; the
         intercepts are a family of their own. "maxT" takes the dependence of the tests into account: by permutations
@@ -137,7 +141,7 @@ def spice_group(
     level = check_level(conf_level)
     own_settings = chosen.settings(settings)
     table = _as_table(coefficients)
-    design = _design(table, formula, data, participant)
+    design = _design(table, formula, data, participant, missing)
     skipped: tuple[Skipped, ...] = ()
     if chosen.reads_choices:
         problem = with_choices(table, design, coefficients, modules=modules, terms=terms)
@@ -199,11 +203,17 @@ def _as_table(coefficients: Any) -> CoefficientTable:
     )
 
 
-def _design(table: CoefficientTable, formula: str, data: TableSource | None, participant: str) -> Design:
+def _design(
+    table: CoefficientTable, formula: str, data: TableSource | None, participant: str, missing: Any = None
+) -> Design:
     """Return the design matrix of the formula; its rows are positions in ``table.participants``."""
-    people = table.people if data is None else read_table(data)
+    settled = table.info.get("missing")
+    people = group_people(table.people, data, participant, missing=missing, settled=settled, formula=formula)
     column = participant if data is not None else "participant"
-    varying = {*table.info.get("varying", ()), *(() if people is None else people.attrs.get("varying", ()))}
+    varying = {
+        *table.info.get("varying", ()),
+        *(data.attrs.get("varying", ()) if isinstance(data, pd.DataFrame) else ()),
+    }
     aligned, positions = align_people(table.participants, people, column)
     design = build_design(formula, aligned, varying=varying)
     return replace(design, rows=positions[design.rows])

@@ -21,7 +21,7 @@ from spicestat.group.fitted import (
 )
 from spicestat.group.links import Link
 from spicestat.group.multiplicity import adjust_families
-from spicestat.group.participants import id_key
+from spicestat.labels import label_key
 from spicestat.settings import check_level
 
 __all__ = ["average_effects", "mean_difference", "mean_slope"]
@@ -275,9 +275,9 @@ def _posterior(model: FittedGroup, equation: FittedEquation) -> _Deviations:
     values = model.ran_vals
     here = (values["module"] == equation.module) & (values["sparse_term"] == equation.sparse_term)
     own = values[here & (values["term"] == "(Intercept)")]
-    known = {id_key(label): float(value) for label, value in zip(own["level"], own["estimate"], strict=True)}
+    known = {label_key(label): float(value) for label, value in zip(own["level"], own["estimate"], strict=True)}
     labels = [table_of(model).participants[row] for row in design_of(model).rows]
-    offset = np.array([known.get(id_key(label), np.nan) for label in labels])[:, None]
+    offset = np.array([known.get(label_key(label), np.nan) for label in labels])[:, None]
     if not np.isfinite(offset).any():
         raise DataError(f"no participant has a deviation for {equation.module} / {equation.sparse_term}")
     return _Deviations(offset, np.ones(1), np.zeros(1))

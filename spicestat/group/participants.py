@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,61 @@ import pandas as pd
 
 from spicestat.errors import CovariateError, DataError, ExclusionWarning, warn_user
 from spicestat.group.design import name_some
-from spicestat.tables import require_columns
+from spicestat.labels import label_key, match_labels
+from spicestat.missing_codes import notice_covariates
+from spicestat.missing_values import as_missing, mark_missing
+from spicestat.people import read_people
+from spicestat.tables import TableSource, require_columns
 
-__all__ = ["align_people", "id_key"]
+__all__ = ["align_people", "group_people"]
+
+
+def group_people(
+    own: pd.DataFrame | None,
+    data: TableSource | None,
+    column: str,
+    *,
+    missing: Any = None,
+    settled: Any = None,
+    formula: str | None = None,
+) -> pd.DataFrame | None:
+    """Return the covariates of a group model, with missing values missing and suspicious ones noticed.
+
+    Parameters
+    ----------
+    own : DataFrame or None
+        The coefficient table's own covariates, which count where there are no ``data``.
+    data : DataFrame or path, optional
+    column : str
+        Column of ``data`` with the participants' labels.
+    missing : value, sequence or mapping, optional
+        Values that mean "not there"; see `spicestat.read_trials`.
+    settled : value, sequence or mapping, optional
+        What was said about missing values when ``own`` was read.
+    formula : str, optional
+        Its variables must make sense. Default: all covariates are used.
+
+    Raises
+    ------
+    CovariateError
+        A covariate of the formula has a value that can only be a code for a missing one.
+    """
+    absent = as_missing(settled if missing is None and data is None else missing)
+    if data is not None:
+        people = read_people(data, column, absent, "the covariate table")[0]
+    elif own is not None:
+        people = mark_missing(own, absent, ids=["participant"])[0]
+    else:
+        return None
+    covariates = people.drop(columns=[name for name in (column, "participant") if name in people.columns])
+    used = [name for name in map(str, covariates.columns) if formula is None or _in_formula(name, formula)]
+    # the table's own covariates were looked at when they were read
+    notice_covariates(covariates if data is not None else covariates[used], absent, used=used)
+    return people
+
+
+def _in_formula(name: str, formula: str) -> bool:
+    return re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", formula) is not None or formula.strip() == "~ ."
 
 
 def align_people(
@@ -59,16 +112,18 @@ def align_people(
     >>> table["age"].tolist()
     [30, 20]
     """
-    keys = [id_key(label) for label in participants]
+    keys = [label_key(label) for label in participants]
     if len(set(keys)) < len(keys):
         twice = [label for label, key in zip(participants, keys, strict=True) if keys.count(key) > 1]
         raise DataError(f"participants of the coefficient table read the same: {name_some(twice)}")
     if people is None:
         return pd.DataFrame({"participant": list(participants)}), np.arange(len(keys))
     require_columns(people, [column], "the covariate table", f"pass participant=... (now {column!r})")
-    location = _locations(people, column)
-    positions = np.array([index for index, key in enumerate(keys) if key in location], dtype="int64")
-    missing = [label for label, key in zip(participants, keys, strict=True) if key not in location]
+    known = people[people[column].map(label_key, na_action="ignore").fillna("") != ""]
+    _refuse_twice(known[column].tolist())
+    rows = match_labels(participants, known[column].tolist(), here="the coefficients", there="the covariate table")
+    positions = np.flatnonzero(rows >= 0).astype("int64")
+    missing = [label for label, row in zip(participants, rows.tolist(), strict=True) if row < 0]
     if len(positions) == 0:
         raise DataError(
             "no participant of the coefficient table is in the covariate table",
@@ -82,39 +137,18 @@ def align_people(
             f"{name_some(missing)}.",
             ExclusionWarning,
         )
-    aligned = people.iloc[[location[keys[index]] for index in positions]].reset_index(drop=True)
+    aligned = known.iloc[rows[positions]].reset_index(drop=True)
     aligned = aligned.drop(columns=[name for name in (column, "participant") if name in aligned.columns])
     aligned.insert(0, "participant", [participants[index] for index in positions])
     return aligned, positions
 
 
-def id_key(label: object) -> str:
-    """Return the text by which a participant label is matched.
-
-    Examples
-    --------
-    >>> [id_key(label) for label in (1, 1.0, "1", " s01 ", np.int64(7))]
-    ['1', '1', '1', 's01', '7']
-    """
-    plain = label.item() if isinstance(label, np.generic) else label
-    if isinstance(plain, float) and plain.is_integer():
-        return str(int(plain))
-    return str(plain).strip()
-
-
-def _locations(people: pd.DataFrame, column: str) -> dict[str, int]:
-    """Map each label of the covariate table to its row."""
-    labels = people[column]
-    location: dict[str, int] = {}
-    twice: dict[object, None] = {}
-    for row, label in enumerate(labels.tolist()):
-        if pd.isna(label):
-            continue
-        if location.setdefault(id_key(label), row) != row:
-            twice[label] = None
+def _refuse_twice(labels: Sequence[Any]) -> None:
+    keys = pd.Series([label_key(label) for label in labels], dtype=object)
+    repeated = keys[keys.duplicated()].drop_duplicates()
+    twice = [labels[row] for row in repeated.index]
     if twice:
         raise CovariateError(
-            f"{len(twice)} participants have more than one row in the covariate table: {name_some(list(twice))}",
+            f"{len(twice)} participants have more than one row in the covariate table: {name_some(twice)}",
             do="give one row per participant",
         )
-    return location

@@ -14,10 +14,10 @@ from scipy.stats import t as student
 from spicestat.equations.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import ConfigError, CovariateError, DataError, FormulaError
 from spicestat.group.inference import COLUMNS
-from spicestat.group.participants import align_people
+from spicestat.group.participants import align_people, group_people
 from spicestat.r.lme4 import run_program
 from spicestat.settings import check_level
-from spicestat.tables import TableSource, read_table
+from spicestat.tables import TableSource
 
 __all__ = ["ENGINES", "RMixedModel", "long_table", "r_mixed_model"]
 
@@ -155,7 +155,7 @@ def long_table(
     names = ["participant", "module", "term", "estimate", "std_error", "n_trials"]
     frame: pd.DataFrame = rows[names].rename(columns={"term": "sparse_term"}).reset_index(drop=True)
     frame.insert(3, "equation", frame["module"] + ":" + frame["sparse_term"])
-    people = table.people if data is None else read_table(data)
+    people = group_people(table.people, data, participant, settled=table.info.get("missing"))
     if people is None:
         return frame
     column = participant if data is not None else "participant"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
 
@@ -176,23 +176,10 @@ def reliability(folder: str, options: Mapping[str, Any]) -> Envelope:
         fit = fit_engine().load_fit(folder)
         sessions = settings.get("sessions")
         if isinstance(sessions, Mapping):
-            labels = set(fit.trials.blocks["label"].tolist())
-            settings["sessions"] = _session_of_block(labels, sessions["block"], sessions["session"])
+            settings["sessions"] = dict(zip(sessions["block"], sessions["session"], strict=True))
         return encoded({"reliability": run(fit, **settings)})
 
     return enveloped(work)
-
-
-def _session_of_block(labels: set[Any], blocks: Sequence[Any], sessions: Sequence[Any]) -> dict[Any, Any]:
-    """Return the session of each block label; names that are no label stay, for the engine to refuse.
-
-    Examples
-    --------
-    >>> _session_of_block({1, 2}, ["1", "2"], ["a", "b"])
-    {1: 'a', 2: 'b'}
-    """
-    own = {str(label): label for label in labels}
-    return {own.get(str(block), block): session for block, session in zip(blocks, sessions, strict=True)}
 
 
 def _engine(module: str) -> Any:
