@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,6 +33,8 @@ _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
 _NO_MEMORY = ("allocate memory", "failed to map segment", "start new thread", "out of memory")
 _STAGES = {"rnn": "Training the RNN", "equations": "Finding equations", "refit": "Estimating coefficients"}
 
+_MISSING_HELP = "Value that means 'missing', in all columns, or COLUMN=VALUE; may be repeated."
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -47,7 +52,7 @@ def _reporting() -> Iterator[None]:
     with kept_interrupts(), warnings.catch_warnings():
         warnings.simplefilter("always", SpicestatWarning)
         warnings.showwarning = lambda message, *_: _errors.print(
-            f"warning: {message}", style="yellow", markup=False, soft_wrap=True
+            f"warning: {_spoken(message)}", style="yellow", markup=False, soft_wrap=True
         )
         try:
             yield
@@ -56,7 +61,7 @@ def _reporting() -> Iterator[None]:
         except BrokenPipeError:
             raise  # typer knows what `| head` is
         except SpicestatError as error:
-            _say(str(error))
+            _say(_spoken(error))
             raise typer.Exit(_BAD_INPUT if isinstance(error, InputError) else _FAILED) from error
         except KeyboardInterrupt as error:
             _errors.print("interrupted; nothing was saved but the --checkpoint, if there is one")
@@ -137,7 +142,12 @@ def _common(
     "--reward reward --out fit/`"
 )
 def fit(
-    trials: Annotated[Path, typer.Argument(help="Table with one row per trial (.csv, .csv.gz, .tsv, .parquet).")],
+    trials: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Table with one row per trial (.csv, .tsv, .txt, .gz, .xlsx, .parquet), or one for each participant."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write the fit to.")] = Path("fit"),
     participant: Annotated[str, typer.Option(help="Column of participant ids.")] = "participant",
     choice: Annotated[str, typer.Option(help="Column of choices.")] = "choice",
@@ -149,6 +159,7 @@ def fit(
     trial: Annotated[str | None, typer.Option(help="Column that orders the trials; default: as in the file.")] = None,
     experiment: Annotated[str | None, typer.Option(help="Column of experiments.")] = None,
     people: Annotated[Path | None, typer.Option(help="Table with one row of covariates per participant.")] = None,
+    missing: Annotated[list[str] | None, typer.Option(help=_MISSING_HELP)] = None,
     model: Annotated[str, typer.Option(help="Precoded model.")] = "choice",
     structure: Annotated[str, typer.Option(help="One structure per 'population' or per 'participant'.")] = "population",
     criterion: Annotated[
@@ -178,7 +189,7 @@ def fit(
         rewards = reward or ["reward"]
         with _progress(quiet) as progress:
             fitted = spice_fit(
-                trials,
+                trials[0] if len(trials) == 1 else trials,
                 participant=participant,
                 choice=choice,
                 reward=rewards[0] if len(rewards) == 1 else rewards,
@@ -187,6 +198,7 @@ def fit(
                 trial=trial,
                 experiment=experiment,
                 people=people,
+                missing=_missing(missing or []),
                 model=model,
                 structure=structure,  # type: ignore[arg-type]
                 criterion=criterion,  # type: ignore[arg-type]
@@ -226,6 +238,43 @@ def _group_source(path: Path, method: str | None) -> Any:
     return load_fit(path)
 
 
+def _missing(given: list[str]) -> list[str] | dict[str, list[str]] | None:
+    """Read values, or ``column=value`` pairs, of missing values; ``column=`` says that a column has none.
+
+    Examples
+    --------
+    >>> _missing(["-99", "NR"]), _missing(["age=-99", "age=-98", "sex="])
+    (['-99', 'NR'], {'age': ['-99', '-98'], 'sex': []})
+    """
+    pairs = [text.partition("=") for text in given]
+    if not any(sign for _, sign, _ in pairs):
+        return given or None
+    if not all(sign and name for name, sign, _ in pairs):
+        raise ConfigError(
+            "`--missing` cannot be read", got=given, allowed="values for all columns, or COLUMN=VALUE for each of them"
+        )
+    columns: dict[str, list[str]] = {}
+    for name, _, value in pairs:
+        columns.setdefault(name, []).extend([value] if value else [])
+    return columns
+
+
+def _spoken(message: object) -> str:
+    """Write the argument that a message recommends as it is written on the command line.
+
+    Examples
+    --------
+    >>> _spoken("pass missing={'age': [-99, 'n.a.']}")
+    'pass --missing age=-99 --missing age=n.a.'
+    """
+
+    def option(found: re.Match[str]) -> str:
+        (name, values), *_ = ast.literal_eval(found.group(1)).items()
+        return " ".join(f"--missing {shlex.quote(f'{name}={value}')}" for value in values or [""])
+
+    return re.sub(r"missing=(\{'(?:[^'\\]|\\.)*': \[(?:'(?:[^'\\]|\\.)*'|[^'\]])*\]\})", option, str(message))
+
+
 def _links(given: list[str]) -> dict[str, str]:
     """Read ``name=link`` pairs."""
     pairs = [text.rpartition("=") for text in given]
@@ -240,6 +289,7 @@ def group(
     formula: Annotated[str, typer.Argument(help='Right-hand side of the model, such as "~ diagnosis + age".')],
     covariates: Annotated[Path | None, typer.Option(help="Table with one row per participant.")] = None,
     participant: Annotated[str, typer.Option(help="Column of ids in the covariates.")] = "participant",
+    missing: Annotated[list[str] | None, typer.Option(help=_MISSING_HELP)] = None,
     method: Annotated[
         str | None, typer.Option(help="Group method; default: hierarchical for a fit folder, meta for a table.")
     ] = None,
@@ -263,6 +313,7 @@ def group(
             formula,
             data=covariates,
             participant=participant,
+            missing=_missing(missing or []),
             method=method,
             adjust=adjust,
             conf_level=conf_level,

@@ -82,7 +82,7 @@ def _values(given: Any) -> tuple[Any, ...]:
 
 
 def mark_missing(
-    frame: pd.DataFrame, missing: MissingValues, ids: Collection[str] = ()
+    frame: pd.DataFrame, missing: MissingValues, ids: Collection[str] = (), labels: Collection[str] = ()
 ) -> tuple[pd.DataFrame, dict[str, dict[str, int]]]:
     """Make values missing, and numbers of text that has only numbers left.
 
@@ -92,6 +92,8 @@ def mark_missing(
     missing : MissingValues
     ids : collection of str
         Columns that a list for all columns leaves alone.
+    labels : collection of str
+        Columns that stay text.
 
     Returns
     -------
@@ -119,7 +121,8 @@ def mark_missing(
                 hit |= own
                 counts.setdefault(str(name), {})[str(value)] = int(own.sum())
         if hit.any():
-            changed[name] = as_numbers(frame[name].mask(hit))
+            rest = frame[name].mask(hit)
+            changed[name] = rest if name in ids or name in labels else as_numbers(rest)
     return (frame.assign(**changed) if changed else frame), counts
 
 

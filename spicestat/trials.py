@@ -166,7 +166,7 @@ def read_trials(
     }
     check_roles(table, roles)
     used = [name for role, names in roles.items() if role != "covariates" for name in names]
-    table, marked = mark_missing(table, absent, ids)
+    table, marked = mark_missing(table, absent, ids, labels=[choice])
     table = table.assign(**{name: tidy_text(table[name], "covariate") for name in table.columns if name not in used})
 
     person, participants = code_complete(table, participant, "participant")

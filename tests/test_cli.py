@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import spicestat
+from spicestat import load_fit, spice_group
 from spicestat.cli import app
 from spicestat.equations.coefficients import read_coefficients
 from spicestat.simulate import simulate_cohort, simulate_diffusion_cohort
@@ -247,3 +248,44 @@ def test_an_empty_checkpoint_is_refused(folder, tmp_path):
     done = RUN.invoke(app, ["fit", str(folder / "trials.csv.gz"), "--out", str(tmp_path / "o"), "--checkpoint", ""])
     assert done.exit_code == 2
     assert "--checkpoint is empty" in done.output
+
+
+def test_missing_values_files_per_participant_and_remedies_as_options(tmp_path):
+    cohort = simulate_cohort(3, 40, n_blocks=2, seed=1)
+    trials = cohort.trials.assign(age=lambda d: d["participant"].str[1:].astype(int) + 30)
+    trials["choice"] = trials["choice"].where(np.arange(len(trials)) % 12 != 5, -1)
+    trials["reward"] = trials["reward"].where(trials["choice"] > 0, 0)
+    for person, own in trials.groupby("participant"):
+        own.drop(columns="participant").to_csv(tmp_path / f"{person}.csv", sep=";", index=False)
+    files = [str(tmp_path / f"p{number}.csv") for number in (1, 2, 3)]
+    rest = ["--block", "block", "--trial", "trial", "--epochs", "5", "--quiet", "--model", "rescorla_wagner"]
+    noticed = RUN.invoke(app, ["fit", *files, *rest, "--out", str(tmp_path / "noticed")])
+    assert "pass --missing choice=-1; if it is an action, --missing choice=" in noticed.output
+    done = RUN.invoke(app, ["fit", *files, *rest, "--missing", "choice=-1", "--out", str(tmp_path / "fit")])
+    assert done.exit_code == 0, done.output
+    assert "warning" not in done.output
+    fit = load_fit(tmp_path / "fit")
+    assert (fit.trials.participants, fit.trials.actions) == (("p1", "p2", "p3"), ("1", "2"))
+    assert fit.trials.record["n_missing_choices"] == (trials["choice"] == -1).sum()
+
+
+def test_group_reads_r_s_names_and_missing_covariates(tmp_path):
+    ids = [f"{number:03d}" for number in range(12)]
+    own = pd.DataFrame({"effect": "ran_coefs", "group": "participant", "level": ids, "component": "beta", "term": "x",
+                        "estimate": np.linspace(1, 2, 12) + 0.05 * (-1.0) ** np.arange(12), "std.error": 0.1,
+                        "present": True, "n.trials": 90, "converged": True, "at.bound": False})  # fmt: skip
+    own.to_csv(tmp_path / "tidy.csv", index=False, na_rep="NA")
+    people = pd.DataFrame({"id": ids, "age": [30, 44, 35, -99, 41, 28, 52, 33, 47, 38, 29, 36]})
+    people.to_csv(tmp_path / "people.csv", index=False)
+    call = ["group", str(tmp_path / "tidy.csv"), "~ age", "--covariates", str(tmp_path / "people.csv")]
+    call += ["--participant", "id"]
+    refused = RUN.invoke(app, call)
+    assert refused.exit_code == 2
+    assert "pass --missing age=-99; if it is real, --missing age= says so" in refused.output
+    done = RUN.invoke(app, [*call, "--missing", "age=-99", "--out", str(tmp_path / "group.csv")])
+    assert done.exit_code == 0, done.output
+    ours = own.rename(columns={"level": "participant", "component": "module", "std.error": "std_error"}).drop(index=3)
+    columns = ["participant", "module", "term", "estimate", "std_error"]
+    expected = spice_group(ours[columns], "~ age", data=people.rename(columns={"id": "participant"}).drop(index=3))
+    found = pd.read_csv(tmp_path / "group.csv").query("effect == 'fixed'")
+    np.testing.assert_allclose(found["estimate"], expected.tidy()["estimate"])
