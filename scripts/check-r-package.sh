@@ -14,11 +14,5 @@ export TORCHINDUCTOR_CACHE_DIR=$PWD/inductor
 R CMD build ../../r-package
 R CMD check --no-manual --as-cran spicestat_*.tar.gz || true
 
-log=spicestat.Rcheck/00check.log
-grep -q '^Status:' "$log" || { echo "check-r: R CMD check did not finish; see build/check/$log" >&2; exit 1; }
-allowed='^\* checking (CRAN incoming feasibility|for future file timestamps) \.\.\. NOTE'
-if grep -E '^\* .* (ERROR|WARNING|NOTE)$' "$log" | grep -vE "$allowed"; then
-  echo "check-r: R CMD check has findings; see build/check/$log" >&2
-  exit 1
-fi
+../../scripts/r-check-findings.sh spicestat.Rcheck/00check.log
 echo "check-r: no findings"

@@ -36,12 +36,14 @@ fi
 
 missing=${packages[*]}
 if have Rscript; then missing=$(missing_packages); fi
-if have Rscript && have pandoc && [ -z "$missing" ]; then exit 0; fi
+# R CMD check warns without qpdf
+if have Rscript && have pandoc && have qpdf && [ -z "$missing" ]; then exit 0; fi
 
 if have apt-get && [ "$(id -u)" = 0 ]; then
   debs=()
   have Rscript || debs+=(r-base-core r-base-dev)
   have pandoc || debs+=(pandoc)
+  have qpdf || debs+=(qpdf)
   for package in $missing; do debs+=("r-cran-${package,,}"); done
   echo "setup: apt-get install ${debs[*]}"
   export DEBIAN_FRONTEND=noninteractive
@@ -49,6 +51,7 @@ if have apt-get && [ "$(id -u)" = 0 ]; then
   apt-get install -y -qq --no-install-recommends "${debs[@]}" >/dev/null
 elif have Rscript; then
   have pandoc || echo "setup: pandoc is missing; the vignettes cannot be rendered without it" >&2
+  have qpdf || echo "setup: qpdf is missing; 'make check-r' cannot pass without it" >&2
   if [ -n "$missing" ]; then
     echo "setup: installing R packages from CRAN: $missing"
     Rscript --vanilla -e 'target <- Sys.getenv("R_LIBS_USER")
@@ -58,7 +61,7 @@ elif have Rscript; then
 else
   cat >&2 <<MESSAGE
 setup: R is missing, and this script can install it only as root on Debian or Ubuntu.
-  Install R 4.2 or later (https://cran.r-project.org) and pandoc, then run 'make setup-r' again:
+  Install R 4.2 or later (https://cran.r-project.org), pandoc and qpdf, then run 'make setup-r' again:
   it installs the R packages itself (${packages[*]}).
   The Python engine needs no R: 'make demo' and 'make test-python' work as they are.
 MESSAGE

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from spicestat.errors import ConfigError
+from spicestat.group.bayes_engine import load_arviz
 from spicestat.posterior_check import posterior_check
 from spicestat.simulate.environments import BanditsDrift
-
-az = pytest.importorskip("spicestat.group.bayes_engine").load_arviz()
 
 
 def group_of(fit, change=0.0, people=None, **links):
@@ -19,7 +18,8 @@ def group_of(fit, change=0.0, people=None, **links):
     kept = list(range(len(participants))) if people is None else people
     values = equations.coefficients[kept] + change
     draws = np.broadcast_to(values, (2, 20, *values.shape)).copy()
-    data = az.from_dict(
+    pytest.importorskip("numpyro")
+    data = load_arviz().from_dict(
         posterior={"coefficient": draws},
         coords={
             "participant": [participants[k] for k in kept],

@@ -55,9 +55,22 @@ bridge <- function(call = rlang::caller_env()) {
 
 engine_module <- function(name, call) {
   tryCatch(
-    reticulate::import(name, convert = FALSE),
+    {
+      leave_out_working_folder()
+      reticulate::import(name, convert = FALSE)
+    },
     error = function(error) abort_no_engine(conditionMessage(error), call)
   )
+}
+
+#' Python looks for modules in the working folder first, as reticulate starts it
+#'
+#' A file there that is called like any module, such as `html.py` in a folder of
+#' data, would be run.
+#' @noRd
+leave_out_working_folder <- function() {
+  code <- "import sys\nsys.path[:] = [place for place in sys.path if place not in ('', '.')]"
+  reticulate::py_run_string(code, local = TRUE, convert = FALSE)
 }
 
 choose_environment <- function(call) {

@@ -92,7 +92,8 @@ start_worker <- function(call) {
   the$log <- tempfile("spicestat_engine_", fileext = ".log")
   tryCatch(
     processx::process$new(
-      python, c("-m", "spicestat.r.worker"),
+      # -P: a file in the working folder is no module
+      python, c("-P", "-m", "spicestat.r.worker"),
       stdin = "|", stdout = the$log, stderr = "2>&1", env = worker_environment(), cleanup = TRUE
     ),
     error = function(error) abort_no_engine(conditionMessage(error), call, python)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from spicestat.interrupts import kept_interrupts
 __all__ = ["Chains", "load_arviz", "load_jax", "sample_chains"]
 
 _PACKAGES = "pip install 'spicestat[bayes]'"
+_CACHE = "XDG_CACHE_HOME"
 _CHUNK = 20
 _START_RADIUS = 1.0
 _TRIES = 20
@@ -118,14 +120,37 @@ def load_jax() -> Any:
 
 
 def load_arviz() -> Any:
-    """Import ArviZ without its message about coming changes.
+    """Import ArviZ without its message about coming changes, and without its writing to the home folder.
 
     Raises
     ------
     ConfigError
-        ArviZ is not installed.
+        ArviZ is not installed, or cannot be loaded.
     """
-    return _load("arviz", "arviz")
+    if "arviz" in sys.modules:
+        return sys.modules["arviz"]
+    # its own cache is to stay where it is
+    _load("matplotlib", "arviz").get_cachedir()
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder, _cache_in(folder):
+        return _load("arviz", "arviz")
+
+
+@contextmanager
+def _cache_in(folder: str) -> Iterator[None]:
+    """Let packages that are imported here write into a folder.
+
+    ArviZ keeps the day of its last message in the user's cache, and cannot be imported where that cannot be
+    written to, nor by two processes at once.
+    """
+    before = os.environ.get(_CACHE)
+    os.environ[_CACHE] = folder
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_CACHE]
+        else:
+            os.environ[_CACHE] = before
 
 
 def _load(module: str, package: str) -> Any:
@@ -133,8 +158,9 @@ def _load(module: str, package: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"Bayesian group models need the package '{package}': {error}", do=_PACKAGES) from error
+    except Exception as error:  # at import, a package may do anything, and fail with anything
+        what = f"Bayesian group models need the package '{package}', which cannot be loaded: {error}"
+        raise ConfigError(what, do=_PACKAGES) from error
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The sampler: exact on a normal distribution, the same under a seed, interruptible, and silent about JAX."""
 
 import gc
+import os
 import signal
 import subprocess
 import sys
@@ -84,14 +85,32 @@ def test_a_density_that_is_nowhere_finite_is_an_error(target):
         sample_chains(nowhere, {"nothing": np.array(np.nan)}, 1, **SETTINGS)
 
 
+@pytest.mark.parametrize("error", [ModuleNotFoundError("no"), OSError("no"), RuntimeError("no"), AttributeError("no")])
 @pytest.mark.parametrize(("load", "package"), [(load_jax, "numpyro"), (load_arviz, "arviz")])
-def test_a_missing_package_is_named(monkeypatch, load, package):
+def test_a_package_that_cannot_be_loaded_is_named(monkeypatch, load, package, error):
     def missing(name):
-        raise ModuleNotFoundError(f"No module named {name!r}")
+        raise error
 
+    monkeypatch.delitem(sys.modules, "arviz", raising=False)
     monkeypatch.setattr(bayes_engine, "import_module", missing)
     with pytest.raises(ConfigError, match=rf"{package}.*pip install 'spicestat\[bayes\]'"):
         load()
+
+
+@pytest.mark.parametrize("home", ["/proc/nowhere", "empty"])
+def test_nothing_is_written_at_home_and_a_home_is_not_needed(home, tmp_path):
+    pytest.importorskip("numpyro")
+    code = (
+        "import matplotlib; matplotlib.get_cachedir()\n"
+        "from spicestat.group.bayes_engine import load_arviz, load_jax\n"
+        "load_jax(); print(load_arviz().__name__)\n"
+    )
+    folder = tmp_path if home == "empty" else home
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    environment |= {"HOME": str(folder), "MPLCONFIGDIR": str(tmp_path / "matplotlib")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (0, "arviz\n"), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["matplotlib"]
 
 
 def test_settings_of_jax_stay_as_they_are(target):

@@ -58,3 +58,11 @@ test_that("what is printed says what its symbols mean", {
     "Log odds of an action: value"
   )
 })
+
+test_that("no id leaves its comment in LaTeX", {
+  changed <- example_fit
+  changed$equations$participant[changed$equations$participant == "p01"] <- "p\n\\input{x}\r%"
+  lines <- format(equations(changed, format = "latex"))
+  expect_false(any(grepl("[\r\n]", lines)))
+  expect_false(any(startsWith(lines, "\\input")))
+})

@@ -33,6 +33,26 @@ test_that("Ctrl-C ends the engine and is an interrupt in R, again and again", {
   expect_type(call_bridge("version"), "list")
 })
 
+test_that("Ctrl-C in the training of a network is an interrupt and gives no fit, in R and in a process of its own", {
+  skip_if_no_engine()
+  skip_on_os("windows")
+  for (place in engines) {
+    if (place == "subprocess") skip_if_not_installed("processx")
+    local_engine(place)
+    call_bridge("version")
+    fit <- "none"
+    interrupt_after(3)
+    expect_equal(
+      outcome_of(fit <- spice_fit(
+        little_trials(), subject, pick, points,
+        epochs = 100000, progress = FALSE, convergence_threshold = 0
+      )),
+      "interrupt"
+    )
+    expect_equal(fit, "none")
+  }
+})
+
 test_that("R itself can be interrupted after the engine ran", {
   skip_if_no_engine()
   skip_on_os("windows")
