@@ -180,7 +180,8 @@ format.spice_equations <- function(x, ...) {
     own <- x$equation[x$participant == one]
     if (latex) {
       # a line break would end the comment, and LaTeX would run the rest
-      c(paste0("% ", gsub("[[:cntrl:]]+", " ", one)), "\\begin{align*}", paste0(own, c(rep(" \\\\", length(own) - 1), "")), "\\end{align*}")
+      comment <- paste0("% ", gsub("[[:cntrl:]]+", " ", one))
+      c(comment, "\\begin{align*}", paste0(own, c(rep(" \\\\", length(own) - 1), "")), "\\end{align*}")
     } else {
       c(paste0(one, ":"), paste0("  ", own))
     }

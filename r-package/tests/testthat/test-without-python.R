@@ -8,7 +8,6 @@ test_that("a saved fit is printed, tidied and plotted where there is no Python",
     "  print(x); print(summary(x)); print(tidy(x, conf.int = TRUE)); print(glance(x))",
     "  if (requireNamespace('ggplot2')) invisible(ggplot2::ggplot_build(ggplot2::autoplot(x)))",
     "}",
-    sprintf("spice_save(readRDS('%s')[[1]], tempfile())", file),
     "cat('available:', spicestat_available(), 'started:', reticulate::py_available(), '\\n')"
   ))
   expect_match(output, "available: FALSE started: FALSE", all = FALSE)
