@@ -4,7 +4,7 @@
 #' @param data The trials that were fitted, to which columns are added; `NULL`
 #'   gives the participant and the choice alone.
 #' @param newdata Other trials of the same participants.
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @return A tibble with one row per trial: `data`, and `.fitted`, the
 #'   probability of the choice that was made; `.resid`, the deviance residual
 #'   (not for `newdata`); `.pred_<action>`, the probability of each action. `NA` on
@@ -15,6 +15,7 @@
 #' if (spicestat_available()) augment(example_fit, example_trials)
 #' }
 augment.spice_fit <- function(x, data = NULL, newdata = NULL, ...) {
+  check_dots(...)
   found <- predicted(x, newdata, "equations", "error", rlang::current_env())
   own <- if (is.null(newdata)) data else newdata
   if (is.null(own)) own <- found$table[c("participant", "choice")]
@@ -35,7 +36,7 @@ augment.spice_fit <- function(x, data = NULL, newdata = NULL, ...) {
 #' Participants beside the group model
 #'
 #' @param x A [spice_group()].
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @return A tibble with one row per participant and coefficient of the
 #'   equations: `participant`, the covariates, `component`, `sparse.term`;
 #'   `.observed`, `std.error`: the participant's own estimate; `.used`: did it
@@ -49,6 +50,7 @@ augment.spice_fit <- function(x, data = NULL, newdata = NULL, ...) {
 #' @examples
 #' augment(example_group)
 augment.spice_group <- function(x, ...) {
+  check_dots(..., remedies = c(newdata = "predict(group, newdata) gives what the model expects of other people."))
   table <- x$participants
   if (is.null(table)) {
     abort_spicestat("config", paste0(

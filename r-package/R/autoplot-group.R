@@ -23,6 +23,7 @@
 #' autoplot(example_group, type = "covariate", covariate = age)
 autoplot.spice_group <- function(object, type = c("forest", "caterpillar", "covariate"), covariate = NULL,
                                  conf.level = NULL, intercept = FALSE, ...) { # nolint: object_name_linter.
+  check_dots(...)
   type <- rlang::arg_match(type)
   level <- if (is.null(conf.level)) object$coefficients$conf_level[[1]] else check_level(conf.level)
   if (type == "forest") {

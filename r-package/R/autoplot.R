@@ -15,6 +15,7 @@
 #' autoplot(example_fit, type = "presence")
 autoplot.spice_fit <- function(object, type = c("caterpillar", "presence"), # nolint: object_name_linter.
                                conf.level = 0.95, ...) { # nolint: object_name_linter.
+  check_dots(...)
   switch(rlang::arg_match(type),
     caterpillar = caterpillar_plot(object, conf.level),
     presence = presence_plot(object)

@@ -59,18 +59,21 @@ named_fits <- function(fits, call) {
 #' @param x A `spice_comparison`.
 #' @export
 tidy.spice_comparison <- function(x, ...) {
+  check_dots(...)
   with_broom_names(x$models)
 }
 
 #' @rdname spice_compare
 #' @export
 glance.spice_comparison <- function(x, ...) {
+  check_dots(...)
   with_broom_names(x$glance)
 }
 
 #' @rdname spice_compare
 #' @export
 format.spice_comparison <- function(x, ...) {
+  check_dots(...)
   row <- x$glance
   models <- tidy(x)
   shown <- models[c("model", "n.coefficients", "logLik", "delta", "n.best", "frequency", "protected.exceedance.prob")]

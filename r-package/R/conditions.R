@@ -12,6 +12,35 @@ abort_spicestat <- function(code, message, ..., call = rlang::caller_env()) {
   )
 }
 
+#' Refuse arguments that a method does not have, with the one that was probably meant
+#'
+#' @param ... The method's dots.
+#' @param ignored Arguments that other packages pass to every model, and that change nothing here.
+#' @param remedies What to do instead, by argument.
+#' @noRd
+check_dots <- function(..., ignored = character(), remedies = character(), call = rlang::caller_env()) {
+  if (...length() == 0) {
+    return(invisible())
+  }
+  given <- rlang::names2(match.call(expand.dots = FALSE)$...)
+  given <- setdiff(given, ignored)
+  if (length(given) == 0) {
+    return(invisible())
+  }
+  known <- setdiff(names(formals(sys.function(sys.parent()))), "...")
+  name <- given[[1]]
+  similar <- known[utils::adist(name, known, ignore.case = TRUE) <= 3 & nchar(name) > 3]
+  remedy <- if (name %in% names(remedies)) {
+    remedies[[name]]
+  } else if (length(similar) > 0) {
+    paste0("Did you mean `", similar[[which.min(utils::adist(name, similar))]], "`?")
+  }
+  abort_spicestat("config", c(
+    if (nzchar(name)) paste0("there is no argument `", name, "`.") else "there are too many arguments.",
+    i = paste0("Allowed: ", paste(known, collapse = ", "), "."), i = remedy
+  ), call = call)
+}
+
 warn_spicestat <- function(code, message) {
   rlang::warn(message, class = c(paste0("spicestat_warning_", code), "spicestat_warning"))
 }

@@ -26,7 +26,8 @@ NULL
 #' @rdname emmeans-methods
 #' @exportS3Method emmeans::recover_data
 recover_data.spice_group <- function(object, data = NULL, ...) { # nolint: object_name_linter.
-  emmeans::recover_data(quote(spice_group()), stats::terms(object), na.action = NULL, data = model_data(object), ...)
+  emmeans::recover_data(quote(spice_group()), stats::terms(object), na.action = NULL, data = model_data(object),
+    params = names(object$environment), ...)
 }
 
 #' @rdname emmeans-methods
@@ -111,6 +112,10 @@ emm_covariance <- function(object, names, given) {
 #' @noRd
 asked_of_emmeans <- function() {
   for (frame in frames_of_emmeans()) {
+    # joint_tests() has no specs: it tests every factor, and `coefficient` apart if it is in `by`
+    if (exists("show0df", frame, inherits = FALSE)) {
+      return(structure(c(character(), frame$by), joint = TRUE))
+    }
     if (exists("specs", frame, inherits = FALSE)) {
       specs <- get("specs", frame)
       return(c(unlist(lapply(if (is.list(specs)) specs else list(specs), factors_in)), frame$by))
@@ -124,6 +129,13 @@ factors_in <- function(specs) {
 
 warn_averaged <- function(asked) {
   if (is.null(asked) || "coefficient" %in% asked) {
+    return(invisible())
+  }
+  if (isTRUE(attr(asked, "joint"))) {
+    warn_spicestat("averaged", paste0(
+      "these tests average over different coefficients of the equations, which mean little together. ",
+      "To test each coefficient, write joint_tests(group, by = \"coefficient\")."
+    ))
     return(invisible())
   }
   shown <- setdiff(asked, c("pairwise", "revpairwise", "."))

@@ -75,7 +75,10 @@ check_group_options <- function(options, call) {
     ), call = call)
   }
   if (!is_share(options$max_unidentified)) {
-    abort_spicestat("config", "`max_unidentified` is out of range. Allowed: a share in [0, 1].", call = call)
+    abort_spicestat("config", c(
+      "`max_unidentified` is out of range. Allowed: a share in [0, 1].",
+      i = if (is_percent(options$max_unidentified)) paste0("Did you mean ", options$max_unidentified / 100, "?")
+    ), call = call)
   }
   check_level(options$conf_level, call)
 }

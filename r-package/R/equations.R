@@ -158,12 +158,27 @@ latex_state <- function(name, next_trial = FALSE, power = NULL) {
 }
 
 latex_name <- function(name) {
-  gsub("_", " ", sub("^[xc]_", "", name), fixed = TRUE)
+  latex_text(gsub("_", " ", sub("^[xc]_", "", name), fixed = TRUE))
+}
+
+#' Text from the data as LaTeX shows it: no character of it is a command, and none ends a line
+#' @noRd
+latex_text <- function(text) {
+  special <- c(
+    "\\" = "\\textbackslash{}", "{" = "\\{", "}" = "\\}", "$" = "\\$", "&" = "\\&", "#" = "\\#",
+    "%" = "\\%", "_" = "\\_", "~" = "\\textasciitilde{}", "^" = "\\textasciicircum{}"
+  )
+  letters <- strsplit(one_line_text(text), "")
+  vapply(letters, function(own) paste0(ifelse(own %in% names(special), special[own], own), collapse = ""), "")
+}
+
+one_line_text <- function(text) {
+  gsub("[[:cntrl:]\u0085\u2028\u2029]+", " ", as.character(text))
 }
 
 #' @rdname equations
 #' @param x What `equations()` returned.
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @export
 print.spice_equations <- function(x, ...) {
   cat(format(x, ...), sep = "\n")
@@ -173,6 +188,7 @@ print.spice_equations <- function(x, ...) {
 #' @rdname equations
 #' @export
 format.spice_equations <- function(x, ...) {
+  check_dots(...)
   people <- unique(x$participant)
   shown <- utils::head(people, 10)
   latex <- identical(attr(x, "format"), "latex")
@@ -180,10 +196,10 @@ format.spice_equations <- function(x, ...) {
     own <- x$equation[x$participant == one]
     if (latex) {
       # a line break would end the comment, and LaTeX would run the rest
-      comment <- paste0("% ", gsub("[[:cntrl:]]+", " ", one))
-      c(comment, "\\begin{align*}", paste0(own, c(rep(" \\\\", length(own) - 1), "")), "\\end{align*}")
+      ends <- c(rep(" \\\\", length(own) - 1), "")
+      c(paste0("% ", one_line_text(one)), "\\begin{align*}", paste0(own, ends), "\\end{align*}")
     } else {
-      c(paste0(one, ":"), paste0("  ", own))
+      c(paste0(one_line_text(one), ":"), paste0("  ", own))
     }
   })
   more <- length(people) - length(shown)

@@ -39,3 +39,30 @@ hide_dots <- function(names) {
 show_dots <- function(names) {
   gsub(dot, ".", names, fixed = TRUE)
 }
+
+#' The environment in which a model's formula means later what it meant when the model was fitted
+#'
+#' Holds the user's variables and functions that the formula names beside the columns, with the values that they had.
+#' @noRd
+kept_environment <- function(formula, columns) {
+  from <- environment(formula)
+  if (is.null(from)) from <- globalenv()
+  kept <- new.env(parent = topenv(from))
+  for (name in setdiff(all.names(formula, unique = TRUE), columns)) {
+    owner <- users_environment(name, from)
+    if (!is.null(owner)) assign(name, get(name, envir = owner, inherits = FALSE), envir = kept)
+  }
+  kept
+}
+
+#' Where a name is the user's own; NULL for those of packages
+#' @noRd
+users_environment <- function(name, from) {
+  while (!identical(from, emptyenv()) && !isNamespace(from) && is.null(attr(from, "name"))) {
+    if (exists(name, envir = from, inherits = FALSE)) {
+      return(from)
+    }
+    from <- parent.env(from)
+  }
+  NULL
+}

@@ -104,7 +104,8 @@
 #'   the matrix `joint_covariance` (of all effects, or `NULL`), the text
 #'   `formula`, `method`, `messages` (what to know when reading the result),
 #'   `links` (as they were given, or `NULL`), `fit` (the R package's own
-#'   object, if one fitted the model), and `call` (for [update()]).
+#'   object, if one fitted the model), `call` (for [update()]), and
+#'   `environment` (the user's variables that the formula names, as they were).
 #' @export
 #' @examples
 #' \donttest{
@@ -145,16 +146,17 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
   if (method %in% names(native_engines)) {
     if (is.null(max_unidentified)) options$max_unidentified <- 0.2
     group <- fit_natively(method, estimates, covariance, formula, data, id, options, list(...), call)
-    return(with_call(group, written))
+    return(with_call(group, written, formula, data))
   }
   settings <- c(list(method = method), options, check_settings(list(...), call))
-  with_call(fit_by_engine(fit, estimates, covariance, formula, data, id, settings, call), written)
+  with_call(fit_by_engine(fit, estimates, covariance, formula, data, id, settings, call), written, formula, data)
 }
 
-#' A group model that knows how it was made, for update()
+#' A group model that knows how it was made, for update(), and what its formula means, for predict()
 #' @noRd
-with_call <- function(group, written) {
+with_call <- function(group, written, formula, data) {
   group$call <- written
+  group$environment <- kept_environment(formula, names(data))
   group
 }
 

@@ -1,7 +1,7 @@
 #' Summarise a fit by term
 #'
 #' @param object A [spice_fit()] or [spice_group()].
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @return For a fit, a tibble with one row per module and term: `component`,
 #'   `term`, `n.present` (participants whose equation has it), and among these
 #'   `mean` and `sd` of the estimates and `median.std.error`. For a group model
@@ -11,6 +11,7 @@
 #' @examples
 #' summary(example_fit)
 summary.spice_fit <- function(object, ...) {
+  check_dots(...)
   table <- object$coefficients
   key <- paste(table$module, table$term, sep = "\r")
   parts <- split_in_order(table, key)
@@ -40,6 +41,7 @@ mean_or_na <- function(x) {
 #' @rdname summary.spice_fit
 #' @export
 summary.spice_group <- function(object, ...) {
+  check_dots(...)
   table <- tidy(object, conf.int = TRUE)
   first <- c("component", "sparse.term", "term", "estimate", interval, "p.adjusted", "p.value")
   table[c(first, setdiff(names(table), first))]
@@ -52,7 +54,7 @@ summary.spice_group <- function(object, ...) {
 #' @param level Level of the intervals; for a group model by default that of
 #'   the analysis.
 #' @param participant Id of one participant.
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @return For a fit, `coef()` returns a tibble with one row per participant and
 #'   one column `<module>:<term>` per term, `vcov()` the sampling covariance
 #'   matrix of one participant's estimates, `confint()` a matrix with rows
@@ -66,8 +68,9 @@ summary.spice_group <- function(object, ...) {
 #'   observations (participants; estimates for mixed models), `logLik()` the log
 #'   likelihood (of all coefficients together, where they were analysed
 #'   separately), `sigma()` the standard deviation between participants that the
-#'   covariates leave, by coefficient of the equations, and `model.frame()` the
-#'   covariates.
+#'   covariates leave, by coefficient of the equations, `df.residual()` the degrees of
+#'   freedom of all tests (an error where effects have their own), and `model.frame()`
+#'   the covariates.
 #' @export
 #' @examples
 #' coef(example_fit)
@@ -77,6 +80,7 @@ summary.spice_group <- function(object, ...) {
 #' sigma(example_group)
 #' AIC(example_group)
 coef.spice_fit <- function(object, ...) {
+  check_dots(..., ignored = "complete")
   table <- object$coefficients
   people <- unique(table$participant)
   terms <- term_names(table)
@@ -93,6 +97,7 @@ term_names <- function(table) {
 #' @rdname coef.spice_fit
 #' @export
 vcov.spice_fit <- function(object, participant, ...) {
+  check_dots(..., ignored = "complete")
   ids <- label_text(unique(object$coefficients$participant))
   if (missing(participant) || length(participant) != 1 || !label_text(participant) %in% ids) {
     abort_spicestat(
@@ -110,6 +115,7 @@ vcov.spice_fit <- function(object, participant, ...) {
 #' @importFrom stats nobs
 #' @export
 nobs.spice_fit <- function(object, ...) {
+  check_dots(..., ignored = "use.fallback")
   object$glance$nobs
 }
 
@@ -117,6 +123,7 @@ nobs.spice_fit <- function(object, ...) {
 #' @importFrom stats logLik
 #' @export
 logLik.spice_fit <- function(object, ...) { # nolint: object_name_linter.
+  check_dots(...)
   row <- object$glance
   structure(row$log_lik, df = row$n_coefficients, nobs = row$nobs, class = "logLik")
 }
@@ -124,6 +131,7 @@ logLik.spice_fit <- function(object, ...) { # nolint: object_name_linter.
 #' @rdname coef.spice_fit
 #' @export
 coef.spice_group <- function(object, ...) {
+  check_dots(..., ignored = "complete")
   table <- tidy(object)
   stats::setNames(table$estimate, effect_names(table))
 }
@@ -135,12 +143,14 @@ effect_names <- function(table) {
 #' @rdname coef.spice_fit
 #' @export
 fixef.spice_group <- function(object, ...) {
+  check_dots(...)
   stats::coef(object)
 }
 
 #' @rdname coef.spice_fit
 #' @export
 vcov.spice_group <- function(object, ...) {
+  check_dots(..., ignored = "complete")
   names <- names(stats::coef(object))
   result <- matrix(NA_real_, length(names), length(names), dimnames = list(names, names))
   joint <- object$joint_covariance
@@ -157,6 +167,7 @@ vcov.spice_group <- function(object, ...) {
 #' @rdname coef.spice_fit
 #' @export
 confint.spice_fit <- function(object, parm, level = 0.95, ...) {
+  check_dots(...)
   table <- tidy(object, conf.int = TRUE, conf.level = level)
   table <- table[!is.na(table$std.error), ]
   interval_matrix(table, paste(table$level, table$component, table$term, sep = ":"), level, parm)
@@ -165,6 +176,7 @@ confint.spice_fit <- function(object, parm, level = 0.95, ...) {
 #' @rdname coef.spice_fit
 #' @export
 confint.spice_group <- function(object, parm, level = NULL, ...) {
+  check_dots(...)
   if (is.null(level)) level <- object$coefficients$conf_level[[1]]
   table <- tidy(object, conf.int = TRUE, conf.level = level)
   interval_matrix(table, effect_names(table), level, parm)
@@ -180,12 +192,14 @@ interval_matrix <- function(table, names, level, parm) {
 #' @rdname coef.spice_fit
 #' @export
 nobs.spice_group <- function(object, ...) {
+  check_dots(..., ignored = "use.fallback")
   max(object$glance$nobs)
 }
 
 #' @rdname coef.spice_fit
 #' @export
 logLik.spice_group <- function(object, ...) { # nolint: object_name_linter.
+  check_dots(...)
   rows <- object$glance
   if (anyNA(rows$log_lik)) {
     abort_spicestat("config", paste0("method = \"", object$method, "\" has no likelihood."))
@@ -200,6 +214,7 @@ logLik.spice_group <- function(object, ...) { # nolint: object_name_linter.
 #' @importFrom stats sigma
 #' @export
 sigma.spice_group <- function(object, ...) {
+  check_dots(..., ignored = "use.fallback")
   rows <- object$coefficients
   rows <- rows[rows$effect == "ran_pars" & rows$term %in% c("sd__(Intercept)", "sd__Observation"), ]
   if (nrow(rows) == 0) {
@@ -210,25 +225,64 @@ sigma.spice_group <- function(object, ...) {
 }
 
 #' @rdname coef.spice_fit
+#' @importFrom stats df.residual
+#' @export
+df.residual.spice_group <- function(object, ...) {
+  check_dots(...)
+  table <- tidy(object)
+  df <- unique(table$df)
+  if (all(is.na(table$p.value))) {
+    abort_spicestat("config", c(
+      "the group model gives no tests, so that there are no degrees of freedom for any.",
+      i = if (any(object$glance$withheld)) {
+        "They are withheld, as too few participants have an identified estimate."
+      } else {
+        paste0("method = \"", object$method, "\" has intervals: tidy(group, conf.int = TRUE).")
+      }
+    ))
+  }
+  if (length(df) > 1 && !isTRUE(max(df) - min(df) <= 1e-6 * min(df))) {
+    abort_spicestat("config", c(
+      paste0("the effects have degrees of freedom of their own, from ", format(min(df)), " to ", format(max(df)), "."),
+      i = "tidy(group) has each effect's, and emmeans() takes the smallest of those that it combines."
+    ))
+  }
+  df[[1]]
+}
+
+#' @rdname coef.spice_fit
 #' @importFrom stats formula
 #' @export
 formula.spice_group <- function(x, ...) {
-  stats::as.formula(x$formula, env = parent.frame())
+  check_dots(...)
+  stats::as.formula(x$formula, env = if (is.null(x$environment)) globalenv() else x$environment)
 }
 
 #' @rdname coef.spice_fit
 #' @importFrom stats terms
 #' @export
 terms.spice_group <- function(x, ...) {
+  check_dots(...)
   # those of the frame know the centres of scale() and the like
-  stats::terms(stats::model.frame(formula.spice_group(x), model_data(x)))
+  stats::terms(covariate_frame(x))
 }
 
 #' @rdname coef.spice_fit
 #' @importFrom stats model.frame
 #' @export
 model.frame.spice_group <- function(formula, ...) {
-  stats::model.frame(formula.spice_group(formula), model_data(formula))
+  check_dots(...)
+  covariate_frame(formula)
+}
+
+covariate_frame <- function(group, call = rlang::caller_env()) {
+  tryCatch(stats::model.frame(formula.spice_group(group), model_data(group, call)), error = function(error) {
+    if (inherits(error, "spicestat_error")) stop(error)
+    abort_spicestat("formula", c(
+      paste0("R cannot evaluate the formula ", group$formula, ": ", conditionMessage(error)),
+      i = "The engine has functions that R lacks. Compute the column in the data first, or use R's, such as scale()."
+    ), call = call)
+  })
 }
 
 #' Participants of a group model with their covariates, one row each
@@ -264,11 +318,16 @@ as_tibble.spice_group <- function(x, ...) {
 #' @param row.names,optional Not used.
 #' @export
 as.data.frame.spice_fit <- function(x, row.names = NULL, optional = FALSE, ...) { # nolint: object_name_linter.
-  as.data.frame(tidy(x, ...))
+  as.data.frame(tidy_of_frame(x, ...))
+}
+
+# data.frame() passes stringsAsFactors on
+tidy_of_frame <- function(x, ..., stringsAsFactors = FALSE) { # nolint: object_name_linter.
+  tidy(x, ...)
 }
 
 #' @rdname as_tibble.spice_fit
 #' @export
 as.data.frame.spice_group <- function(x, row.names = NULL, optional = FALSE, ...) { # nolint: object_name_linter.
-  as.data.frame(tidy(x, ...))
+  as.data.frame(tidy_of_frame(x, ...))
 }

@@ -146,9 +146,10 @@ check_names_known <- function(given, known, what, call) {
 
 #' @rdname spice_model
 #' @param x A `spice_model()`.
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @export
 format.spice_model <- function(x, ...) {
+  check_dots(...)
   modules <- vapply(x$modules, module_line, "")
   shown <- setdiff(names(x$states), x$hidden)
   odds <- ifelse(shown %in% x$betas, paste0("beta * ", shown), shown)
@@ -226,6 +227,7 @@ is_python_object <- function(x) inherits(x, "python.builtin.object")
 
 #' @export
 print.spice_python_model <- function(x, ...) {
+  check_dots(...)
   cat("<spice_python_model>\n")
   invisible(x)
 }

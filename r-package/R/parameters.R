@@ -5,12 +5,13 @@
 #'
 #' @param model A [spice_group()].
 #' @param ci Level of the intervals; `NULL` takes that of the analysis.
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @return A data frame that parameters prints, with one block per coefficient of
 #'   the equations.
 #' @keywords internal
 #' @exportS3Method parameters::model_parameters
 model_parameters.spice_group <- function(model, ci = NULL, ...) { # nolint: object_name_linter.
+  check_dots(...)
   table <- tidy(model, conf.int = TRUE, conf.level = ci)
   level <- if (is.null(ci)) model$coefficients$conf_level[[1]] else ci
   note <- effect_note(model, table)

@@ -79,18 +79,21 @@ spice_power <- function(fit, coefficient, effect, n_participants, n_trials, envi
 #' @param x,object A `spice_power`.
 #' @export
 tidy.spice_power <- function(x, ...) {
+  check_dots(...)
   with_broom_names(x$designs)
 }
 
 #' @rdname spice_power
 #' @export
 glance.spice_power <- function(x, ...) {
+  check_dots(...)
   with_broom_names(x$glance)
 }
 
 #' @rdname spice_power
 #' @export
 format.spice_power <- function(x, ...) {
+  check_dots(...)
   row <- x$glance
   shown <- c(
     "n.participants", "n.trials", "effect", "power", "conf.low", "conf.high", "mean.estimate", "coverage", "type.m",
@@ -116,6 +119,7 @@ print.spice_power <- function(x, ...) {
 #' @rdname spice_power
 #' @export
 autoplot.spice_power <- function(object, ...) {
+  check_dots(...)
   table <- tidy(object)
   table$trials <- factor(table$n.trials)
   table$panel <- factor(paste("effect", table$effect), levels = paste("effect", sort(unique(table$effect))))

@@ -15,7 +15,8 @@
 #'   `"prediction"`: where the coefficient of one such person is, as participants
 #'   differ beyond their covariates.
 #' @param conf.level Level of the intervals; `NULL` takes that of the analysis.
-#' @param ... Not used.
+#' @param se.fit Give the column `.se.fit`?
+#' @param ... Not used; anything here is an error.
 #' @return `predict()`: a tibble with one row per person and coefficient:
 #'   `newdata`, `component`, `sparse.term`, `.fitted`, `.se.fit` (of the mean) and
 #'   the interval `.lower`, `.upper`, which is `NA` where inference is withheld.
@@ -29,8 +30,10 @@
 #' residuals(example_group)
 predict.spice_group <- function(object, newdata = NULL, type = c("link", "response"),
                                 interval = c("confidence", "prediction"),
-                                conf.level = NULL, ...) { # nolint: object_name_linter.
+                                conf.level = NULL, se.fit = TRUE, ...) { # nolint: object_name_linter.
   call <- rlang::current_env()
+  check_dots(...)
+  check_flag(se.fit, "se.fit", call)
   type <- one_of(type, c("link", "response"), "type", call)
   interval <- one_of(interval, c("confidence", "prediction"), "interval", call)
   level <- if (is.null(conf.level)) object$coefficients$conf_level[[1]] else check_level(conf.level, call)
@@ -41,6 +44,7 @@ predict.spice_group <- function(object, newdata = NULL, type = c("link", "respon
     key <- paste(table$component[1], table$sparse.term[1], sep = ":")
     rows <- expected_rows(object, table, X, level, if (is.null(between)) 0 else between[[key]])
     if (type == "response") rows <- on_own_scale(rows, link_of(object, table$component[1], table$sparse.term[1]))
+    if (!se.fit) rows$.se.fit <- NULL
     tibble::as_tibble(cbind(people, rows))
   })
   do.call(rbind, unname(parts))
@@ -118,11 +122,13 @@ check_levels <- function(values, known, name, call) {
 #' @rdname predict.spice_group
 #' @export
 fitted.spice_group <- function(object, ...) {
+  check_dots(...)
   augment(object)[c("participant", "component", "sparse.term", ".fitted")]
 }
 
 #' @rdname predict.spice_group
 #' @export
 residuals.spice_group <- function(object, ...) {
+  check_dots(...)
   augment(object)[c("participant", "component", "sparse.term", ".resid")]
 }

@@ -15,7 +15,7 @@
 #' @param unseen What to do about participants whom the fit does not know:
 #'   `"error"`, or `"typical"`, which gives them the usual equations with
 #'   median coefficients.
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @return One row or value per row of the trials, in their order; `NA` for the
 #'   first choice of a block.
 #'   `predict()`: a tibble with columns `.pred_<action>`, or a factor, also where
@@ -37,6 +37,7 @@
 #' }
 predict.spice_fit <- function(object, newdata = NULL, type = c("prob", "choice"),
                               by = c("equations", "network"), unseen = c("error", "typical"), ...) {
+  check_dots(...)
   call <- rlang::current_env()
   type <- one_of(type, c("prob", "choice"), "type", call)
   found <- predicted(object, newdata, by, unseen, call)
@@ -71,6 +72,7 @@ most_probable <- function(probabilities) {
 #' @importFrom stats residuals
 #' @export
 residuals.spice_fit <- function(object, type = c("deviance", "pearson", "response"), ...) {
+  check_dots(...)
   call <- rlang::current_env()
   type <- one_of(type, c("deviance", "pearson", "response"), "type", call)
   residuals_of(predicted(object, NULL, "equations", "error", call), type)
@@ -96,5 +98,6 @@ residuals_of <- function(found, type) {
 #' @importFrom stats fitted
 #' @export
 fitted.spice_fit <- function(object, ...) {
+  check_dots(...)
   predicted(object, NULL, "equations", "error", rlang::current_env())$table$probability
 }

@@ -5,7 +5,9 @@
 #' before adjustment; of a fit, the median standard errors.
 #'
 #' @param x A [spice_fit()] or [spice_group()].
-#' @param ... Not used.
+#' @param digits Significant digits of numbers, from 1 to 15; p-values always have three
+#'   decimals.
+#' @param ... Passed on to `format()`, which knows `digits` and nothing else.
 #' @return `format()` returns lines of text; `print()` returns `x`, invisibly.
 #' @export
 #' @examples
@@ -18,7 +20,9 @@ print.spice_fit <- function(x, ...) {
 
 #' @rdname print.spice_fit
 #' @export
-format.spice_fit <- function(x, ...) {
+format.spice_fit <- function(x, digits = 3, ...) {
+  check_dots(...)
+  digits <- check_digits(digits)
   table <- x$coefficients
   bad <- unidentified(table)
   c(
@@ -26,23 +30,23 @@ format.spice_fit <- function(x, ...) {
       "<spice_fit> ", count(length(unique(table$participant)), "participant"), ", ",
       count(stats::nobs(x), "trial")
     ),
-    score_line(x$scores),
+    score_line(x$scores, digits),
     if (length(bad) > 0) {
       paste0("No identified estimate for ", count(length(bad), "participant"), ": ", some(bad))
     },
     "",
     "Terms of the equations (mean and sd over the participants that have them):",
-    term_lines(summary(x))
+    term_lines(summary(x), digits)
   )
 }
 
 #' Terms that somebody has as a table, those that nobody has in a sentence
 #' @noRd
-term_lines <- function(terms) {
+term_lines <- function(terms, digits) {
   absent <- terms$n.present == 0
   left_out <- vapply(split_in_order(terms$term[absent], terms$component[absent]), paste, "", collapse = ", ")
   c(
-    fitting_table(terms[!absent, ], "median.std.error"),
+    fitting_table(terms[!absent, ], "median.std.error", digits),
     if (any(absent)) {
       text <- paste0("In nobody's equation are, of ", paste0(names(left_out), ": ", left_out, collapse = "; "), ".")
       strwrap(text, width = getOption("width"), exdent = 2)
@@ -50,10 +54,10 @@ term_lines <- function(terms) {
   )
 }
 
-score_line <- function(scores) {
+score_line <- function(scores, digits) {
   paste0(
     "Negative log likelihood per choice: ",
-    paste0(scores$model, " ", format(scores$nll, digits = 3, trim = TRUE), collapse = ", ")
+    paste0(scores$model, " ", format(scores$nll, digits = digits, trim = TRUE), collapse = ", ")
   )
 }
 
@@ -79,7 +83,9 @@ print.spice_group <- function(x, ...) {
 
 #' @rdname print.spice_fit
 #' @export
-format.spice_group <- function(x, ...) {
+format.spice_group <- function(x, digits = 3, ...) {
+  check_dots(...)
+  digits <- check_digits(digits)
   table <- tidy(x, conf.int = TRUE)
   c(
     paste0("<spice_group> coefficient ", sub("^~ *", "~ ", x$formula), ", method \"", x$method, "\""),
@@ -91,7 +97,7 @@ format.spice_group <- function(x, ...) {
     },
     if (!all(x$glance$converged)) "Not converged: see the column `converged` of glance().",
     skipped_line(x$skipped),
-    effect_lines(table, x),
+    effect_lines(table, x, digits),
     if (length(x$messages) > 0) {
       c("", strwrap(paste0("Note: ", x$messages), width = getOption("width"), exdent = 2))
     },
@@ -118,11 +124,11 @@ skipped_line <- function(skipped) {
 
 #' One paragraph per coefficient of the equations
 #' @noRd
-effect_lines <- function(table, group) {
+effect_lines <- function(table, group, digits) {
   # there are no p-values in a posterior
   p <- if (!all(is.na(table$p.value)) || all(is.na(table$conf.low))) c("p.value", "p.adjusted")
   lines <- fitting_table(
-    table[c("term", "estimate", "std.error", "conf.low", "conf.high", p)], c("std.error", "p.value")
+    table[c("term", "estimate", "std.error", "conf.low", "conf.high", p)], c("std.error", "p.value"), digits
   )
   key <- paste0(table$component, ", ", table$sparse.term, effect_note(group, table))
   paragraphs <- lapply(unique(key), function(one) {
@@ -138,25 +144,34 @@ p_text <- function(p) {
 
 #' A table in the width of the console: closer together, and then without the `dispensable` columns, one by one
 #' @noRd
-fitting_table <- function(table, dispensable, width = getOption("width")) {
-  lines <- text_table(table)
+fitting_table <- function(table, dispensable, digits, width = getOption("width")) {
+  lines <- text_table(table, digits = digits)
   for (name in c("", dispensable)) {
     if (max(nchar(lines)) <= width) break
     table <- table[setdiff(names(table), name)]
-    lines <- text_table(table, gap = " ")
+    lines <- text_table(table, gap = " ", digits = digits)
   }
   lines
 }
 
+check_digits <- function(digits, call = rlang::caller_env()) {
+  if (!rlang::is_integerish(digits, n = 1, finite = TRUE) || digits < 1 || digits > 15) {
+    abort_spicestat("config", paste0("`digits` must be a whole number from 1 to 15. Got: ", deparse1(digits), "."),
+      call = call
+    )
+  }
+  as.integer(digits)
+}
+
 #' Lines of an aligned table: text to the left, numbers to the right
 #' @noRd
-text_table <- function(table, gap = "  ") {
+text_table <- function(table, gap = "  ", digits = 3) {
   cells <- lapply(names(table), function(name) {
     column <- table[[name]]
     text <- if (name %in% c("p.value", "p.adjusted")) {
       p_text(column)
     } else if (is.double(column)) {
-      formatC(column, digits = 3, format = "fg", flag = "#")
+      formatC(column, digits = digits, format = "fg", flag = "#")
     } else {
       as.character(column)
     }

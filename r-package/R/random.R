@@ -2,9 +2,10 @@
 #'
 #' @param object,x A [spice_group()], or what `VarCorr()` returned.
 #' @param condVar Add the standard errors as attribute `se`?
-#' @param sigma,row.names,optional Not used.
+#' @param sigma 1: standard deviations are in the coefficients' units.
+#' @param row.names,optional Not used.
 #' @param digits Digits to print.
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @return `ranef()`: a list with the data frame `participant`, one row per
 #'   participant and one column `<module>:<term>` per coefficient of the
 #'   equations, as lme4's. `VarCorr()`: a list with the covariance matrix
@@ -21,6 +22,8 @@ NULL
 #' @rdname ranef.spice_group
 #' @export
 ranef.spice_group <- function(object, condVar = FALSE, ...) { # nolint: object_name_linter.
+  check_dots(...)
+  check_flag(condVar, "condVar")
   table <- need_deviations(object, rlang::current_env())
   keys <- unique(paste(table$module, table$sparse_term, sep = ":"))
   people <- unique(label_text(table$level))
@@ -37,6 +40,10 @@ ranef.spice_group <- function(object, condVar = FALSE, ...) { # nolint: object_n
 #' @rdname ranef.spice_group
 #' @export
 VarCorr.spice_group <- function(x, sigma = 1, ...) { # nolint: object_name_linter.
+  check_dots(...)
+  if (!identical(sigma, 1)) {
+    abort_spicestat("config", "`sigma` must be 1: standard deviations are in the units of the coefficients.")
+  }
   rows <- x$coefficients[x$coefficients$effect == "ran_pars", ]
   if (nrow(rows) == 0) {
     abort_spicestat("config", paste0("method = \"", x$method, "\" estimates no standard deviations."))
@@ -65,6 +72,7 @@ spread_matrix <- function(rows) {
 #' @rdname ranef.spice_group
 #' @export
 as.data.frame.spice_varcorr <- function(x, row.names = NULL, optional = FALSE, ...) { # nolint: object_name_linter.
+  check_dots(...)
   parts <- Map(function(matrix, group) {
     pairs <- which(upper.tri(matrix, diag = TRUE), arr.ind = TRUE)
     pairs <- pairs[order(pairs[, 1] != pairs[, 2]), , drop = FALSE]
@@ -81,6 +89,7 @@ as.data.frame.spice_varcorr <- function(x, row.names = NULL, optional = FALSE, .
 #' @rdname ranef.spice_group
 #' @export
 print.spice_varcorr <- function(x, digits = 3, ...) {
+  check_dots(...)
   for (group in names(x)) {
     correlation <- attr(x[[group]], "correlation")
     shown <- data.frame(Std.Dev. = format(attr(x[[group]], "stddev"), digits = digits))

@@ -65,9 +65,10 @@ sent_sessions <- function(sessions, call) {
 
 #' @rdname spice_reliability
 #' @param x A `spice_reliability`.
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @export
 tidy.spice_reliability <- function(x, ...) {
+  check_dots(...)
   table <- with_broom_names(x$reliability)
   names(table)[names(table) == "reliability"] <- "estimate"
   table[setdiff(names(table), "conf.level")]
@@ -76,6 +77,7 @@ tidy.spice_reliability <- function(x, ...) {
 #' @rdname spice_reliability
 #' @export
 format.spice_reliability <- function(x, ...) {
+  check_dots(...)
   table <- tidy(x)
   level <- x$reliability$conf_level[1]
   c(paste0("<spice_reliability> with ", 100 * level, "% intervals"), "", text_table(table))

@@ -148,6 +148,7 @@ check_bandit <- function(kind, settings, call) {
 
 #' @export
 print.spice_bandit <- function(x, ...) {
+  check_dots(...)
   settings <- x[setdiff(names(x), "kind")]
   texts <- vapply(settings, function(one) paste(format(unlist(one)), collapse = " "), "")
   cat("<spice_bandit> ", x$kind, ": ", paste(names(settings), "=", texts, collapse = ", "), "\n", sep = "")
@@ -168,6 +169,7 @@ sent_bandit <- function(environment, call) {
 #' @param x A `spice_simulation`.
 #' @export
 format.spice_simulation <- function(x, ...) {
+  check_dots(...)
   parameters <- x$truth[setdiff(names(x$truth), "participant")]
   described <- tibble::tibble(
     parameter = names(parameters),
@@ -194,6 +196,7 @@ print.spice_simulation <- function(x, ...) {
 #' @rdname spice_simulate
 #' @export
 as_tibble.spice_simulation <- function(x, ...) {
+  check_dots(...)
   who <- match(x$trials$participant, x$people$participant)
   covariates <- x$people[who, setdiff(names(x$people), "participant")]
   tibble::new_tibble(c(as.list(x$trials), as.list(covariates)), nrow = nrow(x$trials))
@@ -211,7 +214,7 @@ as_tibble.spice_simulation <- function(x, ...) {
 #'   smallest reward of the data, and 1 for the largest.
 #' @param n_trials,n_blocks Trials per block, and blocks; `NULL` takes those of
 #'   most participants in the fit.
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @return A tibble of trials that [spice_fit()] can read: `sim`,
 #'   `participant`, `block`, `trial`, `choice` and `reward`, and `reward_1`,
 #'   ... if the task shows the rewards of all actions; rewards are in the unit of
@@ -224,6 +227,7 @@ as_tibble.spice_simulation <- function(x, ...) {
 #' }
 simulate.spice_fit <- function(object, nsim = 1, seed = NULL, environment = NULL, n_trials = NULL, n_blocks = NULL,
                                ...) {
+  check_dots(...)
   call <- rlang::current_env()
   check_whole(nsim, "nsim", call)
   if (!is.null(n_trials)) check_whole(n_trials, "n_trials", call)

@@ -6,7 +6,7 @@
 #'   [spice_group()].
 #' @param conf.int Add confidence intervals?
 #' @param conf.level Level of the intervals.
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @return A tibble with one row per participant, module and term, also for
 #'   terms that are not in the equation (`present` is `FALSE`, `estimate` 0 and
 #'   `std.error` `NA`).
@@ -25,6 +25,8 @@
 #' tidy(example_fit, conf.int = TRUE)
 tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, # nolint: object_name_linter.
                            conf.level = 0.95, ...) { # nolint: object_name_linter.
+  check_dots(...)
+  check_flag(conf.int, "conf.int")
   if (!identical(effects, "ran_coefs")) {
     abort_spicestat("config", paste0(
       "a fit has no such effects. Got: ", paste(effects, collapse = ", "), ". Allowed: ran_coefs. To mend it: ",
@@ -69,7 +71,11 @@ tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, # nolint:
 #'   them.
 #' @param conf.int Add confidence intervals?
 #' @param conf.level Level of the intervals; `NULL` takes that of the analysis.
-#' @param ... Not used.
+#'   Where intervals are quantiles of a posterior or profiles of a likelihood, other
+#'   levels need another fit, which the error says.
+#' @param exponentiate Exponentials of estimates and limits, for effects on log odds
+#'   (odds ratios) and logarithms (ratios).
+#' @param ... Not used; anything here is an error.
 #' @return A tibble: `effect`, `component` (the module), `sparse.term` (the
 #'   equation's term), `group`, `level` (the participant's id), `term` (the
 #'   covariate), `estimate`, `std.error`, `statistic`, `df`, `p.value`,
@@ -83,13 +89,34 @@ tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, # nolint:
 #' tidy(example_group, effects = "ran_pars")
 #' tidy(example_group, effects = "ran_vals")
 tidy.spice_group <- function(x, effects = "fixed", conf.int = FALSE, # nolint: object_name_linter.
-                             conf.level = NULL, ...) { # nolint: object_name_linter.
+                             conf.level = NULL, exponentiate = FALSE, ...) { # nolint: object_name_linter.
+  check_dots(...)
+  check_flag(conf.int, "conf.int")
+  check_flag(exponentiate, "exponentiate")
   effects <- rlang::arg_match(effects, c("fixed", "ran_pars", "ran_vals", "ran_coefs"), multiple = TRUE)
   if (!is.null(conf.level)) check_level(conf.level)
   parts <- lapply(effects, effect_rows, group = x, level = conf.level)
   columns <- effect_columns[names(effect_columns) %in% unlist(lapply(effects, columns_of, x))]
   table <- with_broom_names(do.call(rbind, lapply(parts, with_columns, columns = columns)))
+  if (exponentiate) table <- exponentiated(table, x, effects)
   tibble::as_tibble(table[c(setdiff(names(table), interval), if (conf.int) interval)])
+}
+
+#' Exponentials of effects on log odds or logarithms; other effects have none that mean anything
+#' @noRd
+exponentiated <- function(table, group, effects, call = rlang::caller_env()) {
+  part <- if ("group" %in% names(table)) table$group else rep(NA, nrow(table))
+  linked <- part %in% "presence" | link_of(group, table$component, table$sparse.term) != "identity"
+  if (!identical(effects, "fixed") || !all(linked)) {
+    abort_spicestat("config", c(
+      "`exponentiate = TRUE` is for effects on log odds or logarithms.",
+      i = paste0("Not so: ", name_some(unique(paste(table$component, table$sparse.term, sep = ":")[!linked])), "."),
+      i = "predict(group, type = \"response\") has coefficients on their own scales."
+    ), call = call)
+  }
+  shown <- c("estimate", interval)
+  table[shown] <- lapply(table[shown], exp)
+  table
 }
 
 interval <- c("conf.low", "conf.high")
@@ -133,19 +160,36 @@ effect_rows <- function(effect, group, level) {
   )
 }
 
-fixed_rows <- function(group, level) {
+fixed_rows <- function(group, level, call = rlang::caller_env()) {
   table <- group$coefficients[group$coefficients$effect == "fixed", ]
-  if (is.null(level)) {
+  known <- group$coefficients$conf_level[[1]]
+  # intervals at the level of the analysis are the method's own, which may be quantiles or profiles
+  if (is.null(level) || isTRUE(all.equal(level, known))) {
     return(table)
   }
   own <- own_intervals(group, level)
   if (is.null(own)) {
+    check_t_intervals(table, known, group$method, call)
     return(with_level(table, level))
   }
   given <- !is.na(table$conf_low)
   table$conf_low <- ifelse(given, own$conf_low, NA)
   table$conf_high <- ifelse(given, own$conf_high, NA)
   table
+}
+
+#' Refuse another level for intervals that cannot be computed from estimate and standard error
+#' @noRd
+check_t_intervals <- function(table, level, method, call) {
+  again <- with_level(table, level)
+  size <- abs(table$conf_high - table$conf_low)
+  off <- pmax(abs(again$conf_low - table$conf_low), abs(again$conf_high - table$conf_high)) / size
+  if (any(off > 1e-6, na.rm = TRUE)) {
+    abort_spicestat("config", c(
+      paste0("method = \"", method, "\" has intervals of its own at the level ", level, " only."),
+      i = "Fit with the level that you want: update(group, conf_level = ), or spice_group(conf_level = )."
+    ), call = call)
+  }
 }
 
 #' Intervals from the draws that a model of brms holds
@@ -208,15 +252,28 @@ with_level <- function(table, level) {
 
 check_level <- function(level, call = rlang::caller_env()) {
   if (!rlang::is_double(level, n = 1, finite = TRUE) || level <= 0 || level >= 1) {
-    abort_spicestat("config", "the confidence level must be one number between 0 and 1.", call = call)
+    abort_spicestat("config", c(
+      "the confidence level must be one number between 0 and 1.", x = paste0("Got: ", deparse1(level), "."),
+      i = if (is_percent(level)) paste0("Did you mean ", format(level / 100), "?")
+    ), call = call)
   }
   level
+}
+
+is_percent <- function(x) {
+  is.numeric(x) && length(x) == 1 && isTRUE(x > 1 && x < 100)
+}
+
+check_flag <- function(value, name, call = rlang::caller_env()) {
+  if (!rlang::is_bool(value)) {
+    abort_spicestat("config", paste0("`", name, "` must be TRUE or FALSE. Got: ", deparse1(value), "."), call = call)
+  }
 }
 
 #' A fit or a group model at a glance
 #'
 #' @param x A [spice_fit()] or [spice_group()].
-#' @param ... Not used.
+#' @param ... Not used; anything here is an error.
 #' @return For a fit, a tibble with one row. For a group model, one row per
 #'   coefficient of the equations, or one in all for joint models. Names
 #'   are broom's: `nobs`, `logLik`, `AIC`, `i.squared` and so on. All methods have
@@ -226,12 +283,14 @@ check_level <- function(level, call = rlang::caller_env()) {
 #' glance(example_fit)
 #' glance(example_group)
 glance.spice_fit <- function(x, ...) {
+  check_dots(...)
   with_broom_names(x$glance)
 }
 
 #' @rdname glance.spice_fit
 #' @export
 glance.spice_group <- function(x, ...) {
+  check_dots(...)
   table <- with_broom_names(x$glance)
   empty <- vapply(table, function(column) all(is.na(column)), NA)
   table[c(which(!empty), which(empty))]

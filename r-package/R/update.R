@@ -77,7 +77,8 @@ update.spice_fit <- function(object, ..., evaluate = TRUE) {
 #'
 #' @param object A [spice_group()]. The fit and the data are taken by the names
 #'   that they had in its call, and must still be there.
-#' @param formula. A new formula, in which `.` is what stood before: `~ . + age`.
+#' @param formula. A new formula, in which `.` is what stood before: `~ . + age`, or
+#'   `. ~ . - age`.
 #' @param ... Arguments of [spice_group()] to change or add; `NULL` takes one
 #'   away.
 #' @param evaluate Fit, or return the call?
@@ -97,8 +98,23 @@ update.spice_group <- function(object, formula., ..., evaluate = TRUE) { # nolin
     ))
   }
   written <- changed_call(written, match.call(expand.dots = FALSE)$...)
-  if (!missing(formula.)) written$formula <- stats::update.formula(formula.spice_group(object), formula.)
+  if (!missing(formula.)) written$formula <- changed_formula(object, formula.)
   if (evaluate) eval(written, parent.frame()) else written
+}
+
+#' The formula of a model, changed as update.formula() does it
+#'
+#' `. ~ . - age` is the same as `~ . - age`: a formula of a group model has no left-hand side.
+#' @noRd
+changed_formula <- function(object, change, call = rlang::caller_env()) {
+  change <- as_formula(change, call)
+  if (length(change) == 3 && identical(change[[2]], quote(.))) change <- change[-2]
+  check_one_sided(change, call)
+  old <- formula.spice_group(object)
+  found <- stats::update.formula(old, change)
+  # variables of the change are looked for where it was written, those of the old formula have their values
+  environment(found) <- list2env(as.list(environment(old)), parent = environment(change))
+  found
 }
 
 #' A call with arguments changed, added or, where they are NULL, taken away
