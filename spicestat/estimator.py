@@ -24,7 +24,7 @@ from spicestat.models.config import SpiceConfig
 from spicestat.settings import optional_whole_number, real_number, seed_number, whole_number
 from spicestat.splits import split_by_time
 from spicestat.training.config import TrainingConfig
-from spicestat.training.loop import Progress, train
+from spicestat.training.loop import Progress, seeded, train
 
 __all__ = ["SpiceConfig", "SpiceEstimator"]
 
@@ -319,8 +319,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
             real_number("dropout", self.dropout, 0.0, 1.0),
             whole_number("n_members", self.n_members, 1),
         )
-        with torch.random.fork_rng(devices=[]), building(settings):
-            torch.manual_seed(seed_number(self.random_state, "random_state"))
+        with seeded(seed_number(self.random_state, "random_state")), building(settings):
             return self.rnn_class(
                 n_actions=self.n_actions, n_participants=self.n_participants, n_experiments=self.n_experiments
             )

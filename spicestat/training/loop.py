@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +24,7 @@ from spicestat.training.identity import run_identity
 from spicestat.training.loss import check_times, mean_nll
 from spicestat.training.state import TrainingState, moments_of, random_states, set_moments, set_random_states
 
-__all__ = ["Progress", "TrainingResult", "one_thread", "rnn_logits", "rnn_nll", "train"]
+__all__ = ["Progress", "TrainingResult", "one_thread", "rnn_logits", "rnn_nll", "seeded", "train"]
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, total, message)."""
@@ -54,15 +56,39 @@ class TrainingResult:
     best_epoch: int
 
 
+_RANDOM = threading.RLock()
+_COUNT = threading.Lock()
+_inside: list[int] = []
+"""Numbers of threads that torch had when each block of `one_thread` began, of those that have not ended."""
+
+
+@contextmanager
+def seeded(seed: int, devices: Sequence[Any] = ()) -> Iterator[None]:
+    """Let torch draw from a seed inside the block, and leave its random state as it was.
+
+    Torch has one random state for all threads of Python, so that one block waits for another to end.
+    """
+    with _RANDOM, torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Use one thread inside the block: small tensors only lose by more, and sums stay reproducible."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Use one thread inside the block: small tensors only lose by more, and sums stay reproducible.
+
+    Torch has one number for all threads of Python: it goes back to what it was when the last block ends.
+    """
+    with _COUNT:
+        _inside.append(torch.get_num_threads())
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _COUNT:
+            before = _inside.pop()
+            if not _inside:
+                torch.set_num_threads(before)
 
 
 def rnn_logits(model: BaseRNN, data: SequenceDataset) -> Tensor:
@@ -176,8 +202,7 @@ def train(
             check_times(model, part)
     run = _Run(model, data, config, validation)
     saved = None if checkpoint is None else Checkpoint(checkpoint, run_identity(model, data, config, validation))
-    with torch.random.fork_rng(devices=_cuda(data)), one_thread():
-        torch.manual_seed(config.seed)
+    with seeded(config.seed, _cuda(data)), one_thread():
         if saved is not None:
             _resume(run, saved)
         model.train()
