@@ -71,6 +71,8 @@ def predict_choices(
         raise ConfigError("unknown `by`", got=by, allowed="'equations' or 'rnn'")
     if fit.estimator.rnn_class.needs_times:
         raise ConfigError("a model of choices and response times has no probabilities of choices alone")
+    if trials is None and columns:
+        raise ConfigError("the fit's own trials have been read already", got=sorted(columns), do="pass other trials")
     table = fit.trials if trials is None else read_like(fit, trials, **columns)
     codes = known_codes(fit, table.participants, unseen)
     data = SequenceDataset.from_trials(table)

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from spicestat.estimator import SpiceEstimator
 from spicestat.fit import SpiceFit, assemble_fit
 from spicestat.labels import label_key, match_labels
 from spicestat.models.modules import EnsembleEmbedding
+from spicestat.settings import check_options
 from spicestat.tables import TableSource
 from spicestat.trials import TrialTable, read_trials
 
@@ -45,13 +47,20 @@ def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any) -
     ------
     DataError
         The trials have actions that the fit does not know.
+    ConfigError
+        A setting is unknown, or the trials have been read already.
 
     Warns
     -----
     ScaleWarning
         The rewards seem to be in another unit than those of the fit.
     """
+    check_options(columns, list(signature(read_trials).parameters)[1:], "read_trials()")
     if isinstance(trials, TrialTable):
+        if columns:
+            raise ConfigError(
+                "a TrialTable has been read already", got=sorted(columns), do="pass these to read_trials()"
+            )
         if list(map(label_key, trials.actions)) != list(map(label_key, fit.trials.actions)):
             raise DataError("the trials have other actions", got=trials.actions, allowed=fit.trials.actions)
         return _scaled_like(fit, trials)

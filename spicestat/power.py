@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from spicestat.fit import SpiceFit
 from spicestat.fitted_play import drifting_task
 from spicestat.group.methods import find_method
 from spicestat.group.results import GroupResult
-from spicestat.settings import real_number, seed_number, whole_number
+from spicestat.settings import check_options, real_number, seed_number, whole_number
 from spicestat.simulated_study import Simulator, StudyPlan, fitted_population, simulate_studies
 
 __all__ = ["PowerResult", "spice_power", "wilson_interval"]
@@ -188,7 +188,7 @@ def spice_power(
         raise ConfigError("response times are not simulated by `environment`", do="pass simulate, which gives them")
     if covariate not in ("continuous", "binary"):
         raise ConfigError("unknown covariate", got=covariate, allowed="'continuous' or 'binary'")
-    find_method(method)
+    _check_group_settings(method, group_settings)
     population = fitted_population(fit, group)
     position = _position(coefficient, population.terms)
     plan = StudyPlan(
@@ -223,6 +223,12 @@ def spice_power(
         "seconds": time.perf_counter() - started,
     }
     return PowerResult(_summary(studies, alpha), studies.drop(columns="same_scale"), settings)
+
+
+def _check_group_settings(method: str, settings: Mapping[str, Any]) -> None:
+    """Refuse settings that `spice_group` would refuse in the first study, or set by the power analysis itself."""
+    known = ("modules", "terms", "adjust", "conf_level", "max_unidentified")
+    check_options(settings, [*known, *find_method(method).setting_names()], f"spice_group() with method '{method}'")
 
 
 def wilson_interval(successes: int, n: int, conf_level: float = _CONF_LEVEL) -> tuple[float, float]:

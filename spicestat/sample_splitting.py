@@ -17,7 +17,7 @@ from spicestat.errors import ConfigError, ConvergenceWarning, DataError, Suspici
 from spicestat.fit import SpiceFit, spice_fit
 from spicestat.further_trials import estimated_on
 from spicestat.labels import labels_to_series
-from spicestat.settings import real_number, seed_number
+from spicestat.settings import check_options, real_number, seed_number
 from spicestat.tables import TableSource
 from spicestat.trials import TrialTable, count_missing, read_trials
 
@@ -191,10 +191,8 @@ def spice_fit_split(
 
 def _sorted_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part the settings of `spice_fit` into those of reading and those of fitting."""
-    known, reading = set(signature(spice_fit).parameters) - {"trials"}, set(signature(read_trials).parameters)
-    unknown = sorted(set(settings) - known)
-    if unknown:
-        raise ConfigError("unknown settings", got=unknown, allowed=", ".join(sorted(known)))
+    check_options(settings, list(signature(spice_fit).parameters)[1:], "spice_fit()")
+    reading = set(signature(read_trials).parameters)
     return (
         {name: value for name, value in settings.items() if name in reading},
         {name: value for name, value in settings.items() if name not in reading},

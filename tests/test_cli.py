@@ -113,6 +113,8 @@ def test_group_reads_a_fit_folder_and_a_csv_alike(folder, method):
         (["fit", "{dir}/trials.csv.gz", "--participant", "subject", "--epochs", "0"], 2, "epochs"),
         (["group", "{dir}/fit", "~ anxiety"], 2, "'anxiety'"),
         (["group", "{dir}/fit", "~ 1", "--method", "x"], 2, "unknown"),
+        (["group", "{dir}/fit", "~ 1 + I(__import__('os').getcwd())"], 2, ".getcwd"),
+        (["group", "{dir}/fit", "~ 1", "--conf-level", "95"], 2, "write 0.95"),
         (["group", "{dir}/nowhere.csv", "~ 1"], 1, "no file"),
         (["coefficients", "{dir}"], 1, "no fit or coefficients folder"),
         (["group"], 2, "Missing argument"),

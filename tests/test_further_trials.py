@@ -131,3 +131,14 @@ def test_rewards_in_another_unit_than_those_of_the_fit_are_noticed(fit: SpiceFit
 def test_other_actions_are_refused(fit: SpiceFit) -> None:
     with pytest.raises(DataError):
         predict_choices(fit, COHORT.trials.assign(choice=COHORT.trials["choice"] + 5))
+
+
+def test_settings_of_reading_are_checked_and_never_ignored(fit: SpiceFit) -> None:
+    read = read_trials(COHORT.trials, block="block")
+    for verb in (predict_choices, spice_update):
+        with pytest.raises(ConfigError, match="did you mean 'block'"):
+            verb(fit, COHORT.trials, blok="block")
+        with pytest.raises(ConfigError, match="read already"):
+            verb(fit, read, block="block")
+    with pytest.raises(ConfigError, match="read already"):
+        predict_choices(fit, block="block")

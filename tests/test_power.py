@@ -193,3 +193,11 @@ def _copy_with(fit, **changes):
     estimator = copy(fit.estimator)
     estimator.adopt_refit(replace(fit.estimator.refit_, **changes))
     return estimator
+
+
+def test_settings_of_the_group_model_are_checked_before_anything_is_simulated(fit):
+    for settings, words in (({"estimatr": "ML"}, "no such setting"), ({"conf_levl": 0.9}, "did you mean 'conf_level'")):
+        with pytest.raises(ConfigError, match=words):
+            spice_power(fit, RATE, effect=0.1, n_participants=8, n_trials=60, n_simulations=10**6, **settings)
+    with pytest.raises(ConfigError, match=r"write 0\.05"):
+        spice_power(fit, RATE, effect=0.1, n_participants=8, n_trials=60, n_simulations=10**6, alpha=5)

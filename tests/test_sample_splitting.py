@@ -109,7 +109,7 @@ def test_single_blocks_are_refused_or_cut():
 
 
 def test_settings_are_checked(trials):
-    with pytest.raises(ConfigError, match="unknown settings"):
+    with pytest.raises(ConfigError, match="no such setting"):
         spice_fit_split(trials, epoch=3)
     with pytest.raises(ConfigError, match="read already"):
         spice_fit_split(trials, block="block")

@@ -53,10 +53,14 @@ class Method:
 
     def settings(self, given: Mapping[str, Any]) -> Any:
         """Return the method's settings, or raise `ConfigError` for a name that it does not have."""
+        check_options(given, self.setting_names(), f"the group method '{self.label}'")
         kind = getattr(import_module(self.module), "Settings", None)
-        known = [] if kind is None else [field.name for field in fields(kind)]
-        check_options(given, known, f"the group method '{self.label}'")
         return None if kind is None else kind(**given)
+
+    def setting_names(self) -> list[str]:
+        """Return the names of the method's settings."""
+        kind = getattr(import_module(self.module), "Settings", None)
+        return [] if kind is None else [field.name for field in fields(kind)]
 
 
 _HOME = "spicestat.group"
