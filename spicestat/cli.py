@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 import spicestat
 from spicestat.errors import ConfigError, InputError, SpicestatError, SpicestatWarning
 from spicestat.files import save_or_rescue
+from spicestat.heartbeat import heartbeat
 from spicestat.interrupts import kept_interrupts
 from spicestat.sealed import kind_of
 
@@ -89,14 +90,19 @@ def _drop_output() -> None:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[str, int, int, str], None] | None]:
-    """Show progress bars on stderr."""
+    """Show progress on stderr: bars in a terminal, elsewhere a line a minute."""
     if quiet:
         yield None
+        return
+    if not _errors.is_terminal:
+        with heartbeat(_errors.print, "Reading") as tell:
+            yield lambda stage, *news: tell(_STAGES.get(stage, stage), *news)
         return
     columns = (
         TextColumn("{task.description:<24}"),
         BarColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=_errors) as bars:
@@ -308,17 +314,18 @@ def group(
         if out is not None:
             check_table_target(out)
         settings: dict[str, Any] = {"links": _links(link)} if link else {}
-        result = spice_group(
-            _group_source(coefficients, method),
-            formula,
-            data=covariates,
-            participant=participant,
-            missing=_missing(missing or []),
-            method=method,
-            adjust=adjust,
-            conf_level=conf_level,
-            **settings,
-        )
+        with heartbeat(_errors.print, "Fitting the group model"):
+            result = spice_group(
+                _group_source(coefficients, method),
+                formula,
+                data=covariates,
+                participant=participant,
+                missing=_missing(missing or []),
+                method=method,
+                adjust=adjust,
+                conf_level=conf_level,
+                **settings,
+            )
         _show(result.tidy().drop(columns=["effect", "group", "level", "conf_level"]), f"{formula} ({result.method})")
         for message in result.messages:
             typer.echo(message)
