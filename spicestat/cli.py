@@ -75,7 +75,8 @@ def _reporting() -> Iterator[None]:
                 _drop_output()
             else:
                 raise
-            raise typer.Exit(_FAILED) from error
+            # the traceback holds what did not fit
+            raise typer.Exit(_FAILED) from None
 
 
 def _say(problem: str) -> None:
@@ -378,3 +379,7 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+    except MemoryError:
+        # not even enough to format the message
+        os.write(2, b"error: there is not enough memory. To mend it: fit fewer participants at once\n")
+        sys.exit(_FAILED)

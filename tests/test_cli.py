@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import spicestat
 from spicestat import load_fit, spice_group
-from spicestat.cli import app
+from spicestat.cli import app, main
 from spicestat.equations.coefficients import read_coefficients
 from spicestat.simulate import simulate_cohort, simulate_diffusion_cohort
 
@@ -205,6 +205,17 @@ def test_too_little_memory_is_an_error_of_ours(folder, monkeypatch, error):
     done = RUN.invoke(app, ["group", str(folder / "fit"), "~ 1"])
     assert done.exit_code == 1
     assert "error: " in done.output
+
+
+def test_too_little_memory_for_the_message_is_one_line_all_the_same(monkeypatch, capfd):
+    def failing():
+        raise MemoryError
+
+    monkeypatch.setattr("spicestat.cli.app", failing)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    assert capfd.readouterr().err.startswith("error: there is not enough memory")
 
 
 @pytest.mark.parametrize("name", ["x" * 300 + ".csv", "file/t.csv", "t.doc"])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from spicestat.equations.coefficients import COLUMNS, CoefficientTable, read_coefficients
-from spicestat.errors import ColumnError, DataError, ShapeError, StorageError
+from spicestat.errors import ColumnError, DataError, ShapeError, StorageError, SuspiciousDataWarning
 
 
 def minimal(**changes):
@@ -208,6 +208,18 @@ def test_covariance_of_the_wrong_shape_is_refused():
 def test_csv_with_the_minimal_columns(tmp_path):
     minimal().to_csv(tmp_path / "c.csv", index=False)
     same(read_coefficients(tmp_path / "c.csv"), CoefficientTable.from_frame(minimal()))
+
+
+@pytest.mark.parametrize(("kept", "noticed"), [(12, False), (11, True), (10, True), (9, False)])
+def test_a_file_that_was_cut_off_is_noticed(tmp_path, kept, noticed):
+    rows = pd.MultiIndex.from_product([["a", "b", "c", "d"], ["x", "y", "z"]], names=["participant", "module"])
+    table = rows.to_frame(index=False).assign(term="1", estimate=0.5, std_error=0.1)
+    table.iloc[:kept].to_csv(tmp_path / "c.csv", index=False)
+    if noticed:
+        with pytest.warns(SuspiciousDataWarning, match=r"'d', has [12] rows, and all others have 3: was the file cut"):
+            read_coefficients(tmp_path / "c.csv")
+    else:
+        assert len(read_coefficients(tmp_path / "c.csv").frame) == kept
 
 
 def test_folder_round_trip(tmp_path):

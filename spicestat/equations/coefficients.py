@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spicestat.errors import ColumnError, DataError, InputError, ShapeError, StorageError
+from spicestat.errors import (
+    ColumnError,
+    DataError,
+    InputError,
+    ShapeError,
+    StorageError,
+    SuspiciousDataWarning,
+    warn_user,
+)
 from spicestat.files import DAMAGE, parse_json
 from spicestat.sealed import read_sealed, write_sealed
 from spicestat.tables import (
@@ -223,11 +231,19 @@ def read_coefficients(source: TableSource) -> CoefficientTable:
     ------
     StorageError
         Nothing readable is there.
+
+    Warns
+    -----
+    SuspiciousDataWarning
+        A file seems to be cut off: only the last participant lacks rows.
     """
     if not isinstance(source, str | Path) or not Path(source).is_dir():
         given = read_table(source, ids=("participant", "level"), labels=("component", "module", "term"))
         foreign = {name: own for name, own in _OWN_NAMES.items() if name in given and own not in given}
-        return CoefficientTable.from_frame(given.rename(columns=foreign))
+        table = given.rename(columns=foreign)
+        if isinstance(source, str | Path):
+            _warn_if_cut_off(table, source)
+        return CoefficientTable.from_frame(table)
     return unpack_coefficients(read_sealed(source, "fit", "coefficients"))
 
 
@@ -290,6 +306,21 @@ def unpack_coefficients(files: Mapping[str, bytes]) -> CoefficientTable:
         return table.with_covariance_frame(frames[_COVARIANCE_FILE]) if _COVARIANCE_FILE in frames else table
     except (InputError, *DAMAGE) as error:
         raise StorageError(f"saved coefficients are damaged: {error}", do="save them again") from error
+
+
+def _warn_if_cut_off(table: pd.DataFrame, source: str | Path) -> None:
+    """Warn of a file whose last participant has fewer rows, where all others have equally many."""
+    if "participant" not in table or table.empty:
+        return
+    counts = table["participant"].value_counts(sort=False)
+    last, n_last = table["participant"].iloc[-1], int(counts.get(table["participant"].iloc[-1], 0))
+    others = counts.drop(last, errors="ignore")
+    if len(others) > 1 and len(set(others)) == 1 and n_last < int(others.iloc[0]):
+        warn_user(
+            f"the last participant of '{source}', {last!r}, has {n_last} rows, and all others have "
+            f"{int(others.iloc[0])}: was the file cut off?",
+            SuspiciousDataWarning,
+        )
 
 
 def _relabelled(frame: pd.DataFrame, labels: Mapping[str, Any]) -> pd.DataFrame:
