@@ -17,7 +17,7 @@ from spicestat.equations.sparse import OPTIMIZERS
 from spicestat.equations.trajectories import record_trajectories
 from spicestat.equations.tuned import tune_sparse
 from spicestat.equations.typical import use_typical_embedding, with_typical_equations
-from spicestat.errors import ConfigError, ConvergenceWarning, DataError, warn_user
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning, warn_user
 from spicestat.fitted_estimator import ArrayLike, FittedSpice, sequences
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig
@@ -27,6 +27,8 @@ from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import Progress, seeded, train
 
 __all__ = ["SpiceConfig", "SpiceEstimator"]
+
+_LONG_BLOCK = 5000
 
 
 class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
@@ -265,6 +267,13 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
             if part is not None:
                 self._check_actions(part)
         training, sparse, device = self._training_config(), self._sparse_settings(), self._device()
+        if data.n_steps > _LONG_BLOCK:
+            warn_user(
+                f"the longest block has {data.n_steps:,} trials. A network goes through a block trial by trial, so "
+                f"that {self.epochs} epochs may take hours. To mend it: name the column of blocks, or divide the "
+                "block where people paused",
+                SuspiciousDataWarning,
+            )
         # only training leaves the CPU
         data = self._own_data(data.to("cpu"))
         validation = None if validation is None else self._own_data(validation.to("cpu"))

@@ -8,7 +8,7 @@ import pytest
 
 import spicestat
 import spicestat.estimator as estimator_module
-from spicestat.errors import ColumnError, ConfigError, ExclusionWarning, InputError, StorageError
+from spicestat.errors import ColumnError, ConfigError, ExclusionWarning, InputError, StorageError, SuspiciousDataWarning
 from spicestat.fit import load_fit, spice_fit
 from spicestat.models.base import BaseRNN
 from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
@@ -305,6 +305,12 @@ def test_ctrl_c_at_any_stage_gives_no_fit(small_cohort, stage):
 
     with pytest.raises(KeyboardInterrupt):
         fit_of(small_cohort.trials, epochs=3, progress=progress)
+
+
+def test_a_block_that_takes_hours_is_announced(small_cohort, monkeypatch):
+    monkeypatch.setattr("spicestat.estimator._LONG_BLOCK", 10)
+    with pytest.warns(SuspiciousDataWarning, match=r"longest block has 19 trials.*2 epochs.*column of blocks"):
+        fit_of(small_cohort.trials, epochs=2)
 
 
 def test_the_same_call_goes_on_from_its_checkpoint(small_cohort, tmp_path):
