@@ -310,5 +310,7 @@ effects_of_columns <- function(columns, effects) {
 }
 
 effect_key <- function(names) {
-  gsub(")TRUE", ")", gsub("as.factor(", "factor(", gsub("`", "", names), fixed = TRUE), fixed = TRUE)
+  # R writes a line break in a name as a backslash and an n
+  names <- gsub("[`\\\\]", "", chartr("\n\t\r", "ntr", names))
+  gsub(")TRUE", ")", gsub("as.factor(", "factor(", names, fixed = TRUE), fixed = TRUE)
 }

@@ -46,12 +46,10 @@ warn_spicestat <- function(code, message) {
 }
 
 #' The value in an envelope of `spicestat.r.bridge`, or its error signalled
-#'
-#' Messages name columns as the user does, with dots.
 #' @noRd
 open_envelope <- function(envelope, call) {
   for (warning in envelope$warnings) {
-    warn_spicestat(warning$code, show_dots(warning$message))
+    warn_spicestat(warning$code, warning$message)
   }
   if (isTRUE(envelope$ok)) {
     return(envelope$value)
@@ -64,7 +62,7 @@ open_envelope <- function(envelope, call) {
     internal = c(i = "This is a bug in spicestat. rlang::last_error()$traceback says where.")
   )
   abort_spicestat(
-    envelope$code, c(show_dots(envelope$message), advice),
+    envelope$code, c(envelope$message, advice),
     traceback = envelope$traceback, call = call
   )
 }

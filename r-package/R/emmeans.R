@@ -26,6 +26,13 @@ NULL
 #' @rdname emmeans-methods
 #' @exportS3Method emmeans::recover_data
 recover_data.spice_group <- function(object, data = NULL, ...) { # nolint: object_name_linter.
+  # emmeans reads "a$b" as an extraction and "1" as the intercept, and then finds neither
+  odd <- grep("[$@]|^[0-9.]+$", all.vars(formula.spice_group(object)), value = TRUE)
+  if (length(odd) > 0) {
+    abort_spicestat("covariate", paste0(
+      "emmeans cannot read a covariate called ", name_some(odd), ". To mend it: rename the column and fit again."
+    ))
+  }
   emmeans::recover_data(quote(spice_group()), stats::terms(object), na.action = NULL, data = model_data(object),
     params = names(object$environment), ...)
 }

@@ -1,15 +1,10 @@
-# The engine's formula language is R's but for two things: in Python a.b is
-# attribute b of a, and as.factor() is unknown.
-
-dot <- "_dot_"
+# The engine's formula language is R's but for as.factor(), which it calls factor().
 
 #' A model formula as text for the engine
 #' @noRd
 formula_text <- function(formula, call) {
   formula <- as_formula(formula, call)
-  dotted <- grep(".", setdiff(all.vars(formula), "."), fixed = TRUE, value = TRUE)
-  aliases <- stats::setNames(lapply(hide_dots(dotted), as.name), dotted)
-  replaced <- do.call(substitute, list(formula, c(aliases, list(as.factor = quote(factor)))))
+  replaced <- do.call(substitute, list(formula, list(as.factor = quote(factor))))
   enc2utf8(paste(deparse(replaced, width.cutoff = 500L), collapse = " "))
 }
 
@@ -30,14 +25,6 @@ as_formula <- function(formula, call) {
     )
   }
   formula
-}
-
-hide_dots <- function(names) {
-  ifelse(names == ".", names, gsub(".", dot, names, fixed = TRUE))
-}
-
-show_dots <- function(names) {
-  gsub(dot, ".", names, fixed = TRUE)
 }
 
 #' The environment in which a model's formula means later what it meant when the model was fitted

@@ -187,7 +187,7 @@ fit_by_engine <- function(fit, estimates, covariance, formula, data, id, setting
   check_free(all.vars(formula), c("std.error", "sparse.term"), call)
   people <- if (!is.null(data)) sent_people(data, all.vars(formula), id, call)
   options <- c(
-    list(formula = formula_text(formula, call), participant = hide_dots(id)),
+    list(formula = formula_text(formula, call), participant = id),
     engine_options(settings, call)
   )
   if (!is.null(covariance)) covariance <- encode_table(covariance)
@@ -250,21 +250,18 @@ group_method <- function(method, fit, call) {
 #' @noRd
 new_spice_group <- function(tables, formula, method, links = NULL) {
   tables <- lapply(tables, decode_table)
-  tables$coefficients$term <- show_dots(tables$coefficients$term)
-  tables$covariance[c("row", "column")] <- lapply(tables$covariance[c("row", "column")], show_dots)
   tables$glance$formula <- rep(formula, nrow(tables$glance))
-  if (!is.null(tables$participants)) names(tables$participants) <- show_dots(names(tables$participants))
   if (!is.null(tables$joint_covariance)) {
     tables$joint_covariance <- labelled_matrix(tables$joint_covariance)
   }
-  tables$messages <- show_dots(as.character(tables$messages$message))
+  tables$messages <- as.character(tables$messages$message)
   structure(c(tables, list(formula = formula, method = method, links = links)), class = "spice_group")
 }
 
 #' A matrix from a table with the columns module, sparse_term, term and one per effect
 #' @noRd
 labelled_matrix <- function(table) {
-  names <- paste(table$module, table$sparse_term, show_dots(table$term), sep = ":")
+  names <- paste(table$module, table$sparse_term, table$term, sep = ":")
   matrix <- as.matrix(as.data.frame(table)[-(1:3)])
   dimnames(matrix) <- list(names, names)
   matrix
@@ -280,7 +277,6 @@ sent_people <- function(data, used, id, call) {
   wanted <- if ("." %in% used) names(data) else intersect(names(data), c(id, used))
   # a data.table would take [ for a join
   people <- as.data.frame(data)[wanted]
-  names(people) <- hide_dots(names(people))
   encode_table(people, call = call)
 }
 

@@ -190,3 +190,69 @@ test_that("LaTeX and text are not broken by ids and names from the data", {
   }
   expect_equal(latex_name("x_a_b$%"), "a b\\$\\%")
 })
+
+test_that("covariates of any name have the tables of a plain one, or are refused with the remedy", {
+  skip_if_not_installed("metafor")
+  skip_if_not_installed("emmeans")
+  data <- cohort()
+  table <- data$table
+  covariates <- data$people
+  of <- function(name) {
+    names(covariates)[3] <<- name
+    formula <- eval(call("~", call("+", as.name(name), quote(ill))))
+    spice_group(table, formula, data = covariates, method = "metafor", participant = id)
+  }
+  less <- function(group) unname(coef(update(group, . ~ . - ill)))
+  plain <- of("plain")
+  without <- less(plain)
+  names <- c("BDI total", "100%", "Intercept", "I", "C", "log", "a-b", "a:b", "a`b", "a\nb", "gr\u00f6\u00dfe", "TRUE")
+  for (name in names) {
+    odd <- of(name)
+    new <- stats::setNames(data.frame(40, "yes"), c(name, "ill"))
+    expect_equal(unname(coef(odd)), unname(coef(plain)), label = name)
+    expect_equal(predict(odd, new)$.fitted, predict(plain, data.frame(plain = 40, ill = "yes"))$.fitted, label = name)
+    expect_equal(augment(odd)$.fitted, augment(plain)$.fitted, label = name)
+    expect_equal(less(odd), without, label = name)
+    means <- function(group) summary(emmeans::emmeans(group, ~ ill | coefficient))$emmean
+    expect_equal(means(odd), means(plain), label = name)
+  }
+  for (name in c("cost $US$", "1")) {
+    odd <- of(name)
+    expect_equal(unname(coef(odd)), unname(coef(plain)))
+    # emmeans() prints this error and then gives one of its own
+    expect_error(emmeans::recover_data(odd), class = "spicestat_error_covariate", regexp = "rename the column")
+  }
+})
+
+test_that("the engine takes covariates of any name", {
+  skip_if_no_engine()
+  data <- cohort()
+  of <- function(name) {
+    names(data$people)[3] <- name
+    formula <- eval(call("~", call("+", as.name(name), quote(ill))))
+    spice_group(data$table, formula, data$people, "meta", participant = id)
+  }
+  plain <- of("plain")
+  for (name in c("BDI total", "100%", "cost $US$", "Intercept", "1", "I", "a.b", "x_dot_y", "a`b", "a\\b", "a\nb")) {
+    odd <- of(name)
+    new <- stats::setNames(data.frame(40, "yes"), c(name, "ill"))
+    expect_equal(tidy(odd)$term[2], name)
+    expect_equal(unname(coef(odd)), unname(coef(plain)), label = name)
+    expect_equal(predict(odd, new)$.fitted, predict(plain, data.frame(plain = 40, ill = "yes"))$.fitted, label = name)
+    expect_true(name %in% names(augment(odd)))
+  }
+})
+
+test_that("formulas are not run by the engine", {
+  skip_if_no_engine()
+  data <- cohort()
+  folder <- tempfile()
+  dir.create(folder)
+  old <- setwd(folder)
+  on.exit(setwd(old))
+  for (formula in c("~ I(system('touch mark'))", "~ I(age * 0 + eval(1))", "~ age %in% ill", "~ as.numeric(age)")) {
+    fit <- function() spice_group(data$table, formula, data$people, "meta", participant = id)
+    expect_error(fit(), class = "spicestat_error_formula")
+  }
+  expect_length(list.files(folder), 0)
+})
