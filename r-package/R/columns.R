@@ -5,7 +5,7 @@
 #' A data frame as nested lists that reticulate converts without loss
 #'
 #' @param optional Names of columns to leave out, rather than refuse, if they
-#'   have a type that cannot cross.
+#'   have a type that cannot cross; a warning names them.
 #' @noRd
 encode_table <- function(data, optional = character(), call = rlang::caller_env()) {
   twice <- unique(names(data)[duplicated(names(data))])
@@ -22,7 +22,21 @@ encode_table <- function(data, optional = character(), call = rlang::caller_env(
     }
     if (!is.null(column)) c(list(name = enc2utf8(name)), column)
   })
+  tell_dropped(data[vapply(columns, is.null, NA)])
   list(nrow = nrow(data), columns = Filter(Negate(is.null), columns))
+}
+
+#' Say which columns are left out because no protocol has their type
+#' @noRd
+tell_dropped <- function(data) {
+  if (length(data) > 0) {
+    types <- vapply(names(data), function(name) paste0("'", name, "' (", class(data[[name]])[[1]], ")"), "")
+    warn_spicestat("suspicious_data", paste0(
+      "columns are left out, because their types cannot be used: ", paste(utils::head(types, 5), collapse = ", "),
+      if (length(types) > 5) paste(" and", length(types) - 5, "more"),
+      ". Convert them to numbers, text, factors or dates, if they are meant."
+    ))
+  }
 }
 
 refuse_column <- function(x, name, call) {
@@ -40,8 +54,7 @@ refuse_column <- function(x, name, call) {
 #' One column in protocol form, or NULL if it has none
 #' @noRd
 encode_column <- function(x) {
-  if (inherits(x, "AsIs")) class(x) <- setdiff(class(x), "AsIs")
-  if (inherits(x, "POSIXlt")) x <- as.POSIXct(x)
+  x <- plain_column(x)
   if (!is.null(dim(x)) || !is.atomic(x)) {
     return(NULL)
   }

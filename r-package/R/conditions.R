@@ -49,7 +49,7 @@ warn_spicestat <- function(code, message) {
 #' @noRd
 open_envelope <- function(envelope, call) {
   for (warning in envelope$warnings) {
-    warn_spicestat(warning$code, warning$message)
+    warn_spicestat(warning$code, r_remedies(warning$message))
   }
   if (isTRUE(envelope$ok)) {
     return(envelope$value)
@@ -62,7 +62,7 @@ open_envelope <- function(envelope, call) {
     internal = c(i = "This is a bug in spicestat. rlang::last_error()$traceback says where.")
   )
   abort_spicestat(
-    envelope$code, c(envelope$message, advice),
+    envelope$code, c(r_remedies(envelope$message), advice),
     traceback = envelope$traceback, call = call
   )
 }

@@ -8,7 +8,11 @@
 #' learned until then is kept if there is a `checkpoint`.
 #'
 #' @param trials A data frame with one row per trial, or the path of a `.csv`,
-#'   `.csv.gz`, `.tsv` or `.parquet` file.
+#'   `.tsv`, `.txt` (also with `.gz`), `.xlsx` or `.parquet` file. Several paths, or
+#'   a pattern such as `"data/*.csv"`, name one file for each participant, whose id
+#'   is taken from the file's name where there is no such column. Separators,
+#'   decimal commas and encodings are found out, and ids stay as they are written
+#'   (`001`, `1.10`).
 #' @param participant,choice Columns with the participant's id and the chosen
 #'   action: a bare name or text. Actions are numbered in the order of the
 #'   levels if `choice` is a factor, else in sorted order.
@@ -22,6 +26,12 @@
 #'   within participants.
 #' @param people A data frame (or the path of one) with one row per
 #'   participant, in which the id has the same column name as in `trials`.
+#'   Columns from SPSS or Stata files (`haven_labelled`) become factors or
+#'   numbers; columns that cannot be used are named in a warning.
+#' @param missing Values that mean "not there": `c(-99, "NR")` in all columns, or
+#'   `list(choice = -1, age = "n.a.")` in some. Values that look like such codes
+#'   are noticed, and `missing = list(age = list())` says that all values of a
+#'   column are meant.
 #' @param ... Further settings of the engine, by name: `inputs` and `actions`
 #'   (character), `rt` (name of the column of response times in seconds),
 #'   `reward_scaling` (`"minmax"` maps the range of all observed rewards to 0 to
@@ -68,7 +78,7 @@
 #' }
 #' }
 spice_fit <- function(trials, participant, choice, reward, block = NULL, trial = NULL,
-                      experiment = NULL, covariates = NULL, people = NULL, ...,
+                      experiment = NULL, covariates = NULL, people = NULL, missing = NULL, ...,
                       model = "choice", epochs = NULL, seed = 0,
                       progress = interactive()) {
   call <- rlang::current_env()
@@ -82,6 +92,7 @@ spice_fit <- function(trials, participant, choice, reward, block = NULL, trial =
     rlang::enquo(covariates), trials, people, call
   )
   settings <- c(list(epochs = epochs, seed = whole_seed(seed, call)), list(...))
+  settings$missing <- missing_values(missing, call)
   settings$checkpoint <- absolute_path(settings$checkpoint)
   options <- c(columns$options, engine_options(settings, call), list(model = sent_model(model, call)))
   inputs <- c(settings$inputs, if (inherits(model, "spice_model")) model$inputs)
@@ -171,7 +182,7 @@ trials_of <- function(source) {
 }
 
 check_table <- function(source, arg, call) {
-  if (!is.data.frame(source) && !rlang::is_string(source)) {
+  if (!is.data.frame(source) && !(rlang::is_character(source) && length(source) > 0 && !anyNA(source))) {
     abort_spicestat(
       "column",
       paste0("`", arg, "` must be a data frame or the path of one, not ", class(source)[[1]], "."),
@@ -185,7 +196,8 @@ check_table <- function(source, arg, call) {
 sent_table <- function(source, needed, arg, call) {
   check_table(source, arg, call)
   if (is.character(source)) {
-    return(normalizePath(source, mustWork = FALSE))
+    paths <- vapply(source, function(path) if (file.exists(path)) normalizePath(path) else absolute_path(path), "")
+    return(if (length(paths) == 1) unname(paths) else as.list(unname(paths)))
   }
   encode_table(source, optional = setdiff(names(source), needed), call = call)
 }

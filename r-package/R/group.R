@@ -35,6 +35,9 @@
 #' @param participant Column of `data` with the participant's id: a bare name
 #'   or text. By default `participant` or, where there is none, what it was called
 #'   in the call of [spice_fit()].
+#' @param missing Values of covariates that mean "not there": `c(-99, "NR")` in all
+#'   columns of `data`, or `list(age = -99, group = c("NR", "?"))` in some; see
+#'   [spice_fit()]. Blank text is missing, too.
 #' @param max_unidentified Share of participants without an identified
 #'   estimate above which p-values and intervals are withheld. `NULL`: 0.4 for
 #'   `"hierarchical"` and `"bayes"`, for which everybody's choices count, else
@@ -123,7 +126,7 @@
 #' }
 spice_group <- function(fit, formula, data = NULL, method = NULL,
                         modules = NULL, terms = NULL, adjust = "BH", conf_level = 0.95,
-                        participant = "participant", max_unidentified = NULL, ...) {
+                        participant = "participant", missing = NULL, max_unidentified = NULL, ...) {
   call <- rlang::current_env()
   written <- match.call()
   method <- group_method(method, fit, call)
@@ -137,18 +140,26 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
     data <- if (inherits(fit, "spice_fit")) fit$people
     id <- "participant"
   }
+  missing <- missing_values(missing, call)
+  native <- method %in% names(native_engines)
+  if (!is.null(data)) data <- plain_people(data, id, missing)
+  if (native && !is.null(data)) {
+    used <- if ("." %in% all.vars(formula)) names(data) else all.vars(formula)
+    notice_covariates(data[setdiff(names(data), id)], missing, used, call)
+  }
   check_level(conf_level, call)
-  check_categories(formula, data, id, call, native = method %in% names(native_engines))
+  check_categories(formula, data, id, call, native = native)
   options <- list(
     modules = modules, terms = terms, adjust = adjust, conf_level = conf_level, max_unidentified = max_unidentified
   )
   covariance <- if (inherits(fit, "spice_fit")) fit$covariance
-  if (method %in% names(native_engines)) {
+  if (native) {
     if (is.null(max_unidentified)) options$max_unidentified <- 0.2
     group <- fit_natively(method, estimates, covariance, formula, data, id, options, list(...), call)
     return(with_call(group, written, formula, data))
   }
-  settings <- c(list(method = method), options, check_settings(list(...), call))
+  if (!is.null(names(missing))) names(missing) <- hide_dots(names(missing))
+  settings <- c(list(method = method, missing = missing), options, check_settings(list(...), call))
   with_call(fit_by_engine(fit, estimates, covariance, formula, data, id, settings, call), written, formula, data)
 }
 

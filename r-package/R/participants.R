@@ -13,7 +13,30 @@ label_text <- function(labels) {
 #' Text by which a participant's label is matched: 1, 1.0 and "1" are one person
 #' @noRd
 id_key <- function(labels) {
-  trimws(label_text(labels))
+  trimws(gsub("[\u200b\u200c\u200d\u2060\ufeff]", "", label_text(labels)))
+}
+
+#' What is left of a label without case, blanks and zeros in front of numbers
+#' @noRd
+loose_key <- function(labels) {
+  bare <- gsub("[[:space:]]", "", tolower(id_key(labels)))
+  sub("^(-?[0-9]+)\\.0$", "\\1", gsub("(?<![0-9.])0+(?=[0-9])", "", bare, perl = TRUE))
+}
+
+#' An id without a row beside a row without an id that looks like it is an error, and no missing value
+#' @noRd
+check_alike <- function(labels, offered, call) {
+  lost <- labels[!id_key(labels) %in% id_key(offered)]
+  spare <- offered[!is.na(offered) & !id_key(offered) %in% id_key(labels)]
+  partner <- match(loose_key(lost), loose_key(spare))
+  if (!all(is.na(partner))) {
+    pairs <- paste0("'", lost, "' and '", spare[partner], "'")[!is.na(partner)]
+    abort_spicestat("covariate", paste0(
+      "ids of ", length(pairs), " participants look alike, but are not the same in the coefficients and in the ",
+      "covariate table. Got: ", paste(utils::head(pairs, 3), collapse = ", "), if (length(pairs) > 3) ", ...",
+      ". To mend it: write them the same way in both tables; zeros in front stay where ids are read as text."
+    ), call = call)
+  }
 }
 
 #' Name the first few participants and count the others
@@ -40,6 +63,7 @@ align_people <- function(participants, people, id, call) {
   given <- id_key(people[[id]])
   given[is.na(people[[id]])] <- NA
   check_one_row_each(people[[id]], given, call)
+  check_alike(participants, people[[id]], call)
   row <- match(keys, given, incomparables = NA)
   if (all(is.na(row))) {
     abort_spicestat("data", paste0(

@@ -14,6 +14,8 @@
 #'   these.
 #' @param participant,choice,reward,block,trial,experiment Columns of `trials`,
 #'   as in [spice_fit()]; `NULL` where they are called as they were there.
+#' @param missing Values that mean "not there", as in [spice_fit()]; `NULL` for
+#'   those that it was given.
 #' @inheritParams spice_fit
 #' @return A [spice_fit()]. In its `scores`, the row `equations` is about the
 #'   earlier estimates on the new trials (typical ones for new participants),
@@ -27,7 +29,7 @@
 #' }
 #' }
 spice_update <- function(fit, trials, participant = NULL, choice = NULL, reward = NULL, block = NULL,
-                         trial = NULL, experiment = NULL, covariates = NULL, people = NULL) {
+                         trial = NULL, experiment = NULL, covariates = NULL, people = NULL, missing = NULL) {
   call <- rlang::current_env()
   check_fit(fit, call)
   columns <- trial_columns(
@@ -38,6 +40,7 @@ spice_update <- function(fit, trials, participant = NULL, choice = NULL, reward 
     rlang::enquo(covariates), trials, people, call
   )
   table <- sent_table(trials, columns$names, "trials", call)
+  columns$options <- c(columns$options, engine_options(list(missing = missing_values(missing, call)), call))
   with_fit_folder(fit, function(old) {
     fit_in_folder(function(new) {
       call_bridge("update", old, table, c(columns$options, folder = new), call = call)

@@ -210,10 +210,9 @@ def _design(
     settled = table.info.get("missing")
     people = group_people(table.people, data, participant, missing=missing, settled=settled, formula=formula)
     column = participant if data is not None else "participant"
-    varying = {
-        *table.info.get("varying", ()),
-        *(data.attrs.get("varying", ()) if isinstance(data, pd.DataFrame) else ()),
-    }
+    given = table.people if data is None else data
+    theirs = given.attrs.get("varying", ()) if isinstance(given, pd.DataFrame) else ()
+    varying = {*table.info.get("varying", ()), *theirs}
     aligned, positions = align_people(table.participants, people, column)
     design = build_design(formula, aligned, varying=varying)
     return replace(design, rows=positions[design.rows])

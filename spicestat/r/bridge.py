@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -41,7 +41,7 @@ PROTOCOL = 1
 """Version of the column protocol; the R package refuses another one."""
 
 
-def fit(table: Table | str, options: Mapping[str, Any], progress: Progress | None = None) -> Envelope:
+def fit(table: Table | str | Sequence[str], options: Mapping[str, Any], progress: Progress | None = None) -> Envelope:
     """Run `spicestat.fit.spice_fit` and write the fit folder.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -39,6 +39,6 @@ def fit_tables(result: Any) -> dict[str, Any]:
     )
 
 
-def received_table(source: Table | str) -> pd.DataFrame | str:
-    """Return a table that R sent, or the path of its file."""
-    return source if isinstance(source, str) else decode_table(source)
+def received_table(source: Table | str | Sequence[str]) -> pd.DataFrame | str | Sequence[str]:
+    """Return a table that R sent, or the paths of its files."""
+    return decode_table(source) if isinstance(source, Mapping) else source

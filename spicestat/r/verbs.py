@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -79,7 +79,7 @@ def simulate_fit(folder: str, options: Mapping[str, Any]) -> Envelope:
     return enveloped(work)
 
 
-def predict(folder: str, table: Table | str | None, options: Mapping[str, Any]) -> Envelope:
+def predict(folder: str, table: Table | str | Sequence[str] | None, options: Mapping[str, Any]) -> Envelope:
     """Run `spicestat.choice_predictions.predict_choices` on a fit folder; the value has the table ``predictions``."""
 
     def work() -> dict[str, Any]:
@@ -92,7 +92,7 @@ def predict(folder: str, table: Table | str | None, options: Mapping[str, Any]) 
     return enveloped(work)
 
 
-def update(folder: str, table: Table | str, options: Mapping[str, Any]) -> Envelope:
+def update(folder: str, table: Table | str | Sequence[str], options: Mapping[str, Any]) -> Envelope:
     """Run `spicestat.updating.spice_update` on a fit folder.
 
     ``options`` has columns that differ from the fit's, ``people``, and ``folder``, where the new fit is written. The
