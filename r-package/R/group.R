@@ -158,7 +158,6 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
     group <- fit_natively(method, estimates, covariance, formula, data, id, options, list(...), call)
     return(with_call(group, written, formula, data))
   }
-  if (!is.null(names(missing))) names(missing) <- hide_dots(names(missing))
   settings <- c(list(method = method, missing = missing), options, check_settings(list(...), call))
   with_call(fit_by_engine(fit, estimates, covariance, formula, data, id, settings, call), written, formula, data)
 }
