@@ -59,7 +59,7 @@ def test_fit_passes_settings_and_returns_all_tables(monkeypatch: pytest.MonkeyPa
     assert envelope["warnings"] == []
     assert seen["participant"] == "who"
     assert seen["trials"].equals(seen["people"])
-    assert result.folder == "there"
+    assert str(result.folder) == "there"
     assert set(envelope["value"]) == {"coefficients", "covariance", "equations", "people", "scores", "glance"}
     assert decode_table(envelope["value"]["coefficients"])["estimate"].tolist() == [0.1, 0.2]
     assert calls[-1] == ("rnn", 1000, 1000, "loss")
