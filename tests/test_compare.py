@@ -40,7 +40,16 @@ def test_the_table_is_sorted_and_adds_up(fits):
     assert table["log_evidence"].is_monotonic_decreasing
     for column in ("frequency", "exceedance_prob", "protected_exceedance_prob", "fixed_prob"):
         assert table[column].sum() == pytest.approx(1)
-    assert table["n_best"].sum() == 6
+    by_name = table.set_index("model")
+    best = found.evidence.idxmax(axis=1).value_counts()
+    assert by_name["n_best"].to_dict() == {name: best.get(name, 0) for name in fits}
+    for position, name in enumerate(fits):
+        row, selection = by_name.loc[name], found.selection
+        assert row["delta"] == pytest.approx(2 * (found.evidence.sum().max() - found.evidence[name].sum()))
+        assert row["exceedance_prob"] == selection.exceedance[position]
+        assert row["protected_exceedance_prob"] == selection.protected_exceedance[position]
+    # protection moves probabilities towards one half
+    assert (abs(by_name["protected_exceedance_prob"] - 0.5) < abs(by_name["exceedance_prob"] - 0.5)).all()
     np.testing.assert_allclose(found.attribution.sum(axis=1), 1)
     assert found.glance()[["n_participants", "n_models", "n_excluded"]].to_numpy().tolist() == [[6, 2, 0]]
     assert found.evidence.index.tolist() == list(fits["learning_rate"].trials.participants)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from spicestat.choice_predictions import predict_choices
+from spicestat.equations.refit import RefitResult
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning
 from spicestat.fit import SpiceFit, load_fit, spice_fit
+from spicestat.further_trials import equations_of as equations_of_codes
+from spicestat.further_trials import estimator_for
 from spicestat.simulate import simulate_cohort
 from spicestat.trials import read_trials
-from spicestat.updating import spice_update
+from spicestat.updating import _inclusion, spice_update
 
 COHORT = simulate_cohort(5, 240, n_blocks=4, seed=1)
 
@@ -61,6 +67,36 @@ def test_unknown_participants_are_refused_or_typical(fit: SpiceFit) -> None:
         predict_choices(fit, unseen="guess")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="by"):
         predict_choices(fit, by="magic")  # type: ignore[arg-type]
+
+
+def test_a_typical_participant_is_the_median_of_all_and_nobody_in_particular(equations_of: Any) -> None:
+    rate, beta = ("x_learning_rate_reward", "1"), ("beta", "x_value_reward")
+    equations = equations_of("learning_rate", 4, {rate: [0.9, 0.2, 0.3, 0.1], beta: [1.0, 5.0, 9.0, 3.0]})
+    n, k = equations.coefficients.shape
+    trials, nowhere = np.full(n, 50), np.zeros((n, k), dtype=bool)
+    result = RefitResult(equations, np.full((n, k, k), np.nan), -trials / 2.0, trials, trials > 0, nowhere)
+    fit: Any = SimpleNamespace(estimator=SimpleNamespace(refit_=result), trials=SimpleNamespace(n_participants=n))
+    found = equations_of_codes(fit, np.array([2, -1, 0, -1]))
+    positions = [equations.terms.index(rate), equations.terms.index(beta)]
+    np.testing.assert_allclose(found.coefficients[:, positions], [[0.3, 9.0], [0.25, 4.0], [0.9, 1.0], [0.25, 4.0]])
+
+
+def test_the_mean_embedding_stands_for_those_whom_the_network_does_not_know(tiny_fit: SpiceFit) -> None:
+    old = tiny_fit.estimator.rnn_model_.participant_embedding.weight  # type: ignore[union-attr]
+    new = estimator_for(tiny_fit.estimator, np.array([2, -1, 0])).rnn_model_.participant_embedding.weight  # type: ignore[union-attr]
+    expected = torch.stack([old[:, 2], old.mean(dim=1), old[:, 0]], dim=1)  # type: ignore[operator]
+    torch.testing.assert_close(new, expected)
+
+
+def test_new_participants_have_the_mean_inclusion(equations_of: Any) -> None:
+    equations = equations_of("learning_rate", 3, {("beta", "x_value_reward"): 3.0})
+    inclusion = np.random.default_rng(1).random(equations.coefficients.shape)
+    fit: Any = SimpleNamespace(
+        coefficients=SimpleNamespace(frame=pd.DataFrame({"inclusion_prob": inclusion.ravel()})),
+        estimator=SimpleNamespace(equations_=equations),
+    )
+    found = _inclusion(fit, np.array([1, -1, 0]))
+    np.testing.assert_allclose(found, [inclusion[1], inclusion.mean(axis=0), inclusion[0]])
 
 
 def test_an_update_with_the_same_trials_changes_nothing(fit: SpiceFit) -> None:

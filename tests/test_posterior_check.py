@@ -7,7 +7,7 @@ import pytest
 
 from spicestat.errors import ConfigError
 from spicestat.group.bayes_engine import load_arviz
-from spicestat.posterior_check import posterior_check
+from spicestat.posterior_check import _draws, posterior_check
 from spicestat.simulate.environments import BanditsDrift
 
 
@@ -58,6 +58,27 @@ def test_curves_by_covariate(tiny_fit):
     groups = tiny_fit.people["diagnosis"].unique()
     assert set(table["group"].dropna()) == set(groups)
     assert table["n_choices"].iloc[1:].sum() == table["n_choices"].iloc[0]
+
+
+def test_draws_are_taken_back_to_the_natural_scale(tiny_fit):
+    term = tiny_fit.estimator.equations_.terms[1]
+    group = group_of(tiny_fit)
+    values = group.extra["inference_data"].posterior["coefficient"]
+    values[:] = np.log(0.25)
+    group.links = {term: "logit", tiny_fit.estimator.equations_.terms[2]: "log"}
+    _, draws = _draws(tiny_fit, group)
+    np.testing.assert_allclose(draws[:, :, :3], np.broadcast_to([np.log(0.25), 0.2, 0.25], (40, 3, 3)))
+
+
+def test_curves_by_covariate_are_of_those_who_have_it(tiny_fit, small_cohort):
+    """The observed shares, participants in another order than that of the fit."""
+    table = posterior_check(tiny_fit, group_of(tiny_fit, people=[2, 1]), by="diagnosis", n_bins=1, n_replicates=2)
+    choice = small_cohort.trials["choice"].to_numpy().reshape(3, 3, 20)
+    same = (choice[..., 1:] == choice[..., :-1]).mean(axis=(1, 2))
+    label = tiny_fit.people.set_index("participant")["diagnosis"]
+    group = np.array([label[name] for name in tiny_fit.trials.participants])
+    for row in table.dropna(subset="group").itertuples():
+        assert row.observed == pytest.approx(same[1:][group[1:] == row.group].mean())
 
 
 def test_playing_anew(tiny_fit):

@@ -1,9 +1,12 @@
 """spice_power: studies are drawn from the fitted distribution, and counted as they should be."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+import spicestat.power
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.playing import simulate_model
 from spicestat.equations.refit import refit
@@ -12,7 +15,14 @@ from spicestat.fit import SpiceFit, assemble_fit, spice_fit
 from spicestat.group import spice_group
 from spicestat.power import PowerResult, _position, _summary, spice_power, wilson_interval
 from spicestat.simulate import BanditsDrift, simulate_cohort
-from spicestat.simulated_study import Population, fitted_population
+from spicestat.simulated_study import (
+    Population,
+    StudyPlan,
+    _drawn_covariate,
+    _group_population,
+    fitted_population,
+    simulate_studies,
+)
 from spicestat.trials import read_trials
 
 RATE = ("x_value_reward_chosen", "c_reward")
@@ -126,6 +136,74 @@ def test_a_group_model_can_give_the_population(fit):
         fitted_population(fit, spice_group(fit, "~ 1", terms=RATE[1]))
 
 
+def test_correlations_of_a_group_model_come_along():
+    terms = (("m", "a"), ("m", "b"))
+    rows = [
+        ("a", "fixed", None, "(Intercept)", 0.5),
+        ("b", "fixed", None, "(Intercept)", 2.0),
+        ("a", "ran_pars", "participant", "sd__(Intercept)", 0.2),
+        ("b", "ran_pars", "participant", "sd__(Intercept)", 3.0),
+        ("b", "ran_pars", "participant", "cor__(Intercept).m:a", -0.4),
+    ]
+    table = pd.DataFrame(rows, columns=["sparse_term", "effect", "group", "term", "estimate"]).assign(module="m")
+    design = SimpleNamespace(names=["(Intercept)"], matrix=np.ones((5, 1)))
+    found = _group_population(SimpleNamespace(design=design, coefficients=table, links={terms[1]: "log"}), terms)
+    np.testing.assert_allclose(found.mean, [0.5, 2.0])
+    # covariance: -.4 x .2 x 3
+    np.testing.assert_allclose(found.covariance, [[0.04, -0.24], [-0.24, 9.0]])
+    assert found.links == ("identity", "log")
+
+
+@pytest.mark.parametrize(("covariate", "differences"), [("binary", [-0.05, 0.05]), ("continuous", None)])
+def test_an_effect_is_about_the_mean_of_the_population(fit, covariate, differences):
+    """Without variance between participants, they differ from the mean by the effect times the centred covariate."""
+    played = []
+
+    def simulate(model, equations, n_trials, n_blocks, seed):
+        played.append(equations.coefficients.copy())
+        return simulate_model(model, equations, TASK, n_trials, n_blocks, seed=seed).trials
+
+    terms, mean = fitted_population(fit).terms, np.array([0.4, 0.5])
+    position = terms.index(RATE)
+    population = Population(terms, mean, np.zeros((2, 2)), ("identity", "identity"))
+    plan = StudyPlan(fit.estimator, population, position, covariate, 1, None, simulate, 2, False, "ols", {})
+    simulate_studies(plan, 8, 20, 0.1, [0], [5])
+    free = np.flatnonzero(fit.estimator.equations_.status[0] == 1)
+    shifts = played[0][:, free] - mean
+    np.testing.assert_allclose(shifts[:, 1 - position], 0.0, atol=1e-12)
+    if differences is None:
+        drawn = np.random.default_rng([5]).normal(size=8)
+        np.testing.assert_allclose(shifts[:, position], 0.1 * drawn, atol=1e-12)
+    else:
+        np.testing.assert_allclose(np.sort(shifts[:, position]), np.repeat(differences, 4), atol=1e-12)
+
+
+def test_binary_covariates_are_groups_of_equal_size():
+    for seed in range(5):
+        drawn = _drawn_covariate("binary", 10, np.random.default_rng(seed))
+        assert sorted(drawn) == [0.0] * 5 + [1.0] * 5
+
+
+def test_no_two_parts_of_the_studies_share_their_random_numbers(fit, monkeypatch):
+    seeds = []
+
+    def simulated(plan, n, n_trials, effect, studies, seed):
+        seeds.append(tuple(seed))
+        return simulate_studies(plan, n, n_trials, effect, studies, seed)
+
+    monkeypatch.setattr(spicestat.power, "simulate_studies", simulated)
+    monkeypatch.setattr(spicestat.power, "_PARTICIPANTS_AT_ONCE", 8)
+    found = power(fit, n_participants=8, n_trials=40, effect=[0.0, 0.1], n_simulations=2, seed=7)
+    assert len(set(seeds)) == len(seeds) == 4
+    assert {seed[0] for seed in seeds} == {7}
+    assert found.studies["estimate"].nunique() == 4
+
+
+def test_each_study_is_of_its_own_participants(fit):
+    found = power(fit, n_participants=8, n_trials=40, n_simulations=3)
+    assert found.studies["estimate"].nunique() == 3
+
+
 def test_draws_have_the_mean_spread_and_links_of_the_population():
     """20 000 draws: tolerances are 5 standard errors."""
     population = Population(
@@ -161,6 +239,34 @@ def test_counting():
     assert row["coverage"] == pytest.approx(2 / 3)
     assert (row["conf_low"], row["conf_high"]) == pytest.approx(wilson_interval(2, 4))
     assert isinstance(PowerResult(_summary(studies, 0.05), studies, {}).tidy(), pd.DataFrame)
+
+
+def test_sizes_are_compared_on_one_scale_only():
+    """A study whose group model chose another link counts for power, but says nothing about size and coverage."""
+    studies = pd.DataFrame(
+        {
+            "n_participants": 10,
+            "n_trials": 40,
+            "effect": 0.2,
+            "estimate": [0.4, 5.0],
+            "std_error": 0.1,
+            "p_value": [0.01, 0.01],
+            "conf_low": [0.1, 4.8],
+            "conf_high": [0.6, 5.2],
+            "converged": True,
+            "same_scale": [True, False],
+            "message": "",
+        }
+    )
+    row = _summary(studies, 0.05).iloc[0]
+    assert (row["power"], row["coverage"], row["type_m"]) == (1.0, 1.0, pytest.approx(2.0))
+
+
+def test_wilson_intervals_are_the_roots_of_their_equation():
+    for successes, n in ((0, 5), (3, 7), (40, 40), (113, 200)):
+        for limit in wilson_interval(successes, n):
+            # |share - p| = 1.96 standard errors at p itself
+            assert (successes / n - limit) ** 2 == pytest.approx(1.959963985**2 * limit * (1 - limit) / n, abs=1e-9)
 
 
 @pytest.mark.parametrize(

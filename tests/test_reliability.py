@@ -1,16 +1,18 @@
 """spice_reliability: halves are halves, and a coefficient's table has the values of the plain functions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from spicestat.dataset import SequenceDataset
-from spicestat.equations.refit import refit
+from spicestat.equations.refit import RefitResult, refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import spice_fit
 from spicestat.group.reliability import model_reliability, split_half
-from spicestat.reliability import _ranks, _shuffled, spice_reliability
+from spicestat.reliability import _identified, _ranks, _shuffled, spice_reliability
 from spicestat.simulate import simulate_cohort
 
 
@@ -79,6 +81,23 @@ def test_halves_share_no_choice_and_lose_none(fit, unit):
         assert set(size[own]) == {units}
         assert sorted(set(rank[own])) == sorted(set(shuffled[own])) == list(range(units))
         assert abs(2 * (2 * shuffled[own] >= size[own]).sum() - own.sum()) <= 1
+
+
+def test_who_is_identified_has_converged_with_a_standard_error_everywhere(equations_of):
+    equations = equations_of("learning_rate", 4, {("beta", "x_value_reward"): 3.0})
+    at = equations.terms.index(("beta", "x_value_reward"))
+    n, k = equations.coefficients.shape
+    trials, nowhere = np.full(n, 50), np.zeros((n, k), dtype=bool)
+    one = RefitResult(
+        equations, np.ones((n, k, k)), -trials / 2.0, trials, np.array([True, False, True, True]), nowhere
+    )
+    lost = np.ones((n, k, k))
+    lost[2, at, at] = np.nan
+    other = replace(one, covariance=lost, converged=np.ones(n, dtype=bool))
+    assert _identified([one], at).tolist() == [True, False, True, True]
+    assert _identified([other], at).tolist() == [True, True, False, True]
+    assert _identified([one, other], at).tolist() == [True, False, False, True]
+    assert not _identified([one], at - 1).any()
 
 
 def test_single_blocks_are_split_by_choices():

@@ -70,6 +70,29 @@ def test_groups_have_curves_of_their_own():
     assert (table[table["group"] == "b"]["p_value"] == 0).all()
 
 
+def test_predictions_for_a_group_are_of_its_own_replicates():
+    observed = np.array([[1.0] * 8, [1.0] * 8, [0.0] * 8])
+    draws = np.zeros((10, 3, 1))
+    table = choice_curve_check(observed, lambda c, rng: observed, draws, groups=["a", "a", "b"], n_bins=2)
+    assert table["group"].tolist() == [None, None, "a", "a", "b", "b"]
+    for column in ("predicted", "conf_low", "conf_high"):
+        np.testing.assert_allclose(table[column], [2 / 3, 2 / 3, 1, 1, 0, 0])
+
+
+def test_intervals_and_p_values_of_known_replicates():
+    """Draws give shares of 0, .01, ..., .99; 5 of 100 are at most .04."""
+    draws = np.arange(100.0).reshape(100, 1, 1)
+
+    def replicate(coefficients, rng):
+        return (np.arange(100) < coefficients[0, 0]).astype(float)[None, :]
+
+    observed = (np.arange(100) < 4).astype(float)[None, :]
+    row = choice_curve_check(observed, replicate, draws, n_bins=1, n_replicates=100, conf_level=0.9).iloc[0]
+    assert row["p_value"] == pytest.approx(2 * 0.05)
+    assert (row["conf_low"], row["conf_high"]) == pytest.approx((0.0495, 0.9405))
+    assert row["predicted"] == pytest.approx(0.495)
+
+
 def test_replicates_use_different_draws_and_the_seed_decides():
     seen = []
 

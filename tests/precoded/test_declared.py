@@ -15,6 +15,7 @@ from spicestat.dataset import SequenceDataset
 from spicestat.equations.forward import equation_nll
 from spicestat.errors import ConfigError, StorageError
 from spicestat.fit import load_fit, spice_fit
+from spicestat.fitted_play import simulate_fit
 from spicestat.precoded import LearningRateRNN, ModelDeclaration, ModuleDeclaration
 from spicestat.sealed import read_sealed, write_sealed
 from spicestat.simulate import simulate_cohort
@@ -69,6 +70,8 @@ def test_an_additional_input_reaches_the_choices(tmp_path: Path) -> None:
     data = SequenceDataset.from_trials(again.trials)
     nll = equation_nll(again.estimator.rnn_model_, data, again.estimator.equations_)
     assert nll == pytest.approx(fit.scores.set_index("model")["nll"]["refit"], abs=1e-9)
+    with pytest.raises(ConfigError, match="additional inputs cannot play a task.*Got: cue"):
+        simulate_fit(fit)
     with pytest.raises(ConfigError, match="other additional inputs"):
         spice_fit(read_trials(cohort.trials, block="block"), model=model, epochs=1)
 

@@ -112,8 +112,14 @@ def test_covariates_are_balanced_and_scaled():
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(sizes):
-    with pytest.raises(ConfigError, match="sizes"):
+    with pytest.raises(ConfigError, match="sizes|n_actions is out of range|n_blocks is out of range"):
         simulate_cohort(**({"n_participants": 3, "n_trials": 40, "n_blocks": 4} | sizes))
+
+
+@pytest.mark.parametrize("wrong", ["5", 5.5, True, None])
+def test_sizes_are_whole_numbers(wrong):
+    with pytest.raises(ConfigError, match="n_participants"):
+        simulate_cohort(wrong)
 
 
 @pytest.mark.parametrize(
