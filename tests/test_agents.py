@@ -198,14 +198,14 @@ def test_the_first_logits_are_the_weighted_initial_values():
         np.testing.assert_array_equal(agent.state["x_value_reward"], 0.5)
 
 
-def test_first_logits_of_a_custom_forward(tutorial_model):
-    """The tutorial's class has no method for logits."""
-    agent = AgentNetwork(tutorial_model)
+def test_first_logits_of_a_custom_forward(hand_written):
+    """A class of a user's own has no method for logits."""
+    agent = AgentNetwork(hand_written)
     agent.new_sess(participant_id=1)
     beta = agent.get_betas()["x_value_reward"]
     with torch.no_grad():
-        embedding = tutorial_model.eval().participant_embedding(torch.tensor([1]))
-        assert beta == pytest.approx(tutorial_model.betas["x_value_reward"](embedding).item())
+        embedding = hand_written.eval().participant_embedding(torch.tensor([1]))
+        assert beta == pytest.approx(hand_written.betas["x_value_reward"](embedding).item())
     np.testing.assert_allclose(agent.q, 0.5 * beta, rtol=1e-6)
     np.testing.assert_allclose(agent.get_choice_probs(), 0.5)
 
@@ -218,9 +218,9 @@ def test_first_logits_of_log_odds_values():
 
 
 @pytest.fixture
-def tutorial_model():
-    path = Path(__file__).parent / "models" / "tutorial_4_model.py"
-    return runpy.run_path(str(path))["CustomRNN"](n_actions=2, n_participants=2)
+def hand_written():
+    path = Path(__file__).parent / "models" / "custom_model.py"
+    return runpy.run_path(str(path))["HandWritten"](n_actions=2, n_participants=2)
 
 
 def test_a_session_starts_afresh(ragged):

@@ -28,8 +28,8 @@ from spicestat.storage import pack_estimator, unpack_estimator
 # a handful of choices does not identify everybody; the tests that are about this catch the warning
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")
 
-TUTORIAL = runpy.run_path(str(Path(__file__).parent / "models" / "tutorial_4_model.py"))
-CUSTOM = TUTORIAL["CustomRNN"], TUTORIAL["CUSTOM_RNN_CONFIG"]
+MODEL = runpy.run_path(str(Path(__file__).parent / "models" / "custom_model.py"))
+CUSTOM = MODEL["HandWritten"], MODEL["HAND_WRITTEN_CONFIG"]
 
 
 @pytest.fixture
@@ -111,9 +111,9 @@ def test_settings_may_be_numpy_numbers(small_cohort, tmp_path):
 
 def test_custom_models_need_their_class(small_cohort, small_data, tmp_path):
     fit = spice_fit(small_cohort.trials, block="block", model=CUSTOM, epochs=2)
-    assert fit.glance()["model"].item() == "CustomRNN"
+    assert fit.glance()["model"].item() == "HandWritten"
     folder = fit.save(tmp_path / "fit")
-    with pytest.raises(ConfigError, match="custom:CustomRNN.*rnn_class"):
+    with pytest.raises(ConfigError, match="custom:HandWritten.*rnn_class"):
         load_fit(folder)
     assert_same_fit(fit, load_fit(folder, *CUSTOM), small_data)
 

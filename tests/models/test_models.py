@@ -28,8 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWar
 
 NAN = float("nan")
 
-TUTORIAL = runpy.run_path(str(Path(__file__).with_name("tutorial_4_model.py")))
-CUSTOM_RNN_CONFIG, CustomRNN = TUTORIAL["CUSTOM_RNN_CONFIG"], TUTORIAL["CustomRNN"]
+CUSTOM = runpy.run_path(str(Path(__file__).with_name("custom_model.py")))
+HAND_WRITTEN_CONFIG, HandWritten = CUSTOM["HAND_WRITTEN_CONFIG"], CUSTOM["HandWritten"]
 
 # --- helpers --------------------------------------------------------------------------------------------------------
 
@@ -79,8 +79,8 @@ def run(model, xs, **options):
 # --- custom models --------------------------------------------------------------------------------------------------
 
 
-def test_tutorial_model_trains_and_gives_equations(small_data):
-    estimator = SpiceEstimator(CustomRNN, CUSTOM_RNN_CONFIG, n_participants=3, epochs=12, learning_rate=1e-2)
+def test_hand_written_model_trains_and_gives_equations(small_data):
+    estimator = SpiceEstimator(HandWritten, HAND_WRITTEN_CONFIG, n_participants=3, epochs=12, learning_rate=1e-2)
     estimator.fit(small_data.xs, small_data.ys)
     logits, state = run(estimator.rnn_model_, small_data.xs)
     like = LearningRateRNN(n_actions=2, n_participants=3)
@@ -90,14 +90,14 @@ def test_tutorial_model_trains_and_gives_equations(small_data):
         name: value.shape for name, value in expected_state.items()
     }
     assert estimator.training_.train_nll[-1] < estimator.training_.train_nll[0]
-    assert list(estimator.equations_.text(0)) == [*CUSTOM_RNN_CONFIG.rnn_modules, "beta(x_value_reward)"]
+    assert list(estimator.equations_.text(0)) == [*HAND_WRITTEN_CONFIG.rnn_modules, "beta(x_value_reward)"]
     assert set(estimator.get_spice_features()) == {0, 1, 2}
 
 
-def test_tutorial_model_is_the_precoded_model(small_data):
+def test_hand_written_model_is_the_precoded_model(small_data):
     """With the same weights both give the same logits."""
     with building(BuildSettings(embedding_size=4)):
-        custom, precoded = CustomRNN(2, 3), PRECODED["participant_embedding"][0](2, 3)
+        custom, precoded = HandWritten(2, 3), PRECODED["participant_embedding"][0](2, 3)
     precoded.load_state_dict(custom.state_dict())
     torch.testing.assert_close(run(custom, small_data.xs)[0], run(precoded, small_data.xs)[0])
 
@@ -289,14 +289,14 @@ def test_members_without_an_embedding_have_constants_of_their_own():
 def test_settings_reach_classes_that_ignore_them():
     settings = BuildSettings(hidden_size=3, embedding_size=6, dropout=0.4, n_members=2)
     with building(settings):
-        model = CustomRNN(2, 5)
+        model = HandWritten(2, 5)
     assert model.embedding_size == 6
     assert model.participant_embedding.weight.shape == (2, 5, 6)
     assert model.participant_embedding.dropout.p == 0.0  # what the class itself asks for wins
     module = model.submodules_rnn["x_learning_rate_reward"]
     assert module.hidden.weight.shape == (2, 2 + 6 + 1, 3)
     assert module.dropout.p == 0.4
-    assert CustomRNN(2, 5).n_members == 1
+    assert HandWritten(2, 5).n_members == 1
 
 
 def test_settings_end_with_an_error_inside():
