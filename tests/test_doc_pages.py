@@ -12,7 +12,6 @@ PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem != "de
 TEXTS = [ROOT / "README.md", ROOT / "r-package" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 VIGNETTES = sorted((ROOT / "vignettes").glob("*.Rmd"))
 SHIPPED = sorted((ROOT / "r-package" / "vignettes").glob("*.Rmd"))
-TUTORIAL = ROOT.parent / "shared" / "seeds" / "tutorial_4_individual_differences.txt"
 
 
 def blocks(path, start):
@@ -75,13 +74,3 @@ def test_the_r_package_ships_vignettes_as_they_are_now(page):
     figures = re.findall(r'src="(figures/[^"]+)"', text)
     assert figures
     assert [figure for figure in figures if not (page.parent / figure).is_file()] == []
-
-
-@pytest.mark.skipif(not TUTORIAL.is_file(), reason=f"the seed's tutorial is not at {TUTORIAL}")
-def test_the_vignette_has_the_tutorials_code():
-    """All blocks behind the commented one for Colab, with the two numbers that the page says are smaller."""
-    vignette = ROOT / "vignettes" / "spice-tutorial-4.Rmd"
-    ours = [block.strip() for block in blocks(vignette, r"\{python")]
-    for block in blocks(TUTORIAL, "python")[1:]:
-        shorter = block.replace("epochs=1024", "epochs=128").replace("participant = 50", "participant = 10")
-        assert shorter.strip() in ours, shorter
