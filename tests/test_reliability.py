@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
+from spicestat import reliability
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.refit import RefitResult, refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import spice_fit
-from spicestat.group.reliability import model_reliability, split_half
-from spicestat.reliability import _identified, _ranks, _shuffled, spice_reliability
+from spicestat.group.reliability import split_half
+from spicestat.reliability import METHODS, _identified, _ranks, _shuffled, spice_reliability
 from spicestat.simulate import simulate_cohort
 
 
@@ -49,24 +50,66 @@ def test_odd_and_even_blocks_are_estimated_apart(fit):
     row = row_of(table, fit, "odd_even")
     assert (row["n"], row["n_excluded"]) == (known.sum(), 10 - known.sum())
     assert row["reliability"] == pytest.approx(expected.reliability, rel=1e-6)
-    assert set(table["method"]) == {"odd_even", "odd_even_latent"}
+    assert set(table["method"]) == {"odd_even"}
 
 
-def test_model_based_reliability_is_that_of_the_coefficient_table(fit):
-    row = row_of(spice_reliability(fit, "model"), fit, "model")
-    module, term = first_term(fit)
-    own = fit.tidy().query("module == @module and term == @term and converged and std_error > 0")
-    expected = model_reliability(own["estimate"].to_numpy(), own["std_error"].to_numpy() ** 2)
-    assert row["reliability"] == pytest.approx(expected.reliability, rel=1e-9)
-    assert row["n"] == len(own)
+def test_the_withdrawn_method_says_why_and_what_to_use(fit):
+    with pytest.raises(ConfigError, match=r"withdrawn: standard errors depend on .* methods='random'"):
+        spice_reliability(fit, ["odd_even", "model"])
+    assert METHODS == ("odd_even", "first_second", "random")
 
 
 def test_sessions_and_random_halves(fit):
     table = spice_reliability(fit, "random", n_splits=2, sessions={1: "a", 2: "a", 3: "b", 4: "b"})
-    assert set(table["method"]) == {"random", "test_retest_icc2", "test_retest_icc3", "test_retest_latent"}
-    assert len(table) == 4 * len(fit.choice_likelihood().terms)
+    assert set(table["method"]) == {"random", "test_retest_icc2", "test_retest_icc3"}
+    assert len(table) == 3 * len(fit.choice_likelihood().terms)
     again = spice_reliability(fit, "random", n_splits=2)
     pd.testing.assert_frame_equal(again, table[table["method"] == "random"].reset_index(drop=True))
+
+
+@pytest.mark.parametrize("unit", ["block", "trial"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_halves_that_are_estimated_are_halves(fit, monkeypatch, method, unit):
+    parts = []
+
+    def seen(fit, data, counted):
+        parts.append(counted & data.mask.numpy())
+        return fit.estimator.refit_
+
+    monkeypatch.setattr(reliability, "_refitted", seen)
+    spice_reliability(fit, method, unit=unit, n_splits=3)
+    data = SequenceDataset.from_trials(fit.trials)
+    mask, who = data.mask.numpy(), data.participant.numpy()
+    assert len(parts) == (6 if method == "random" else 2)
+    for first, second in zip(parts[::2], parts[1::2], strict=True):
+        assert not (first & second).any()
+        np.testing.assert_array_equal(first | second, mask)
+        for code in range(10):
+            sizes = [half[who == code].sum() for half in (first, second)]
+            # four blocks of the same length, or an odd number of choices
+            assert abs(sizes[0] - sizes[1]) <= (0 if unit == "block" else 1)
+
+
+def test_random_halves_are_averaged_as_z_and_stepped_up(fit, monkeypatch):
+    """Four drawn estimates of everybody stand for two splits: the mean z of the halves, by Spearman-Brown to all."""
+    result, rng = fit.estimator.refit_, np.random.default_rng(8)
+    position = result.equations.terms.index(first_term(fit))
+    common = rng.normal(size=10)
+    drawn = [common + noise * rng.normal(size=10) for noise in (0.4, 0.4, 1.5, 1.5)]
+    results = []
+    for estimates in drawn:
+        coefficients = result.equations.coefficients.copy()
+        coefficients[:, position] = estimates
+        results.append(replace(result, equations=replace(result.equations, coefficients=coefficients)))
+    monkeypatch.setattr(reliability, "_refitted", lambda *_: results.pop(0))
+    row = row_of(spice_reliability(fit, "random", n_splits=2), fit, "random")
+    known = result.converged & np.isfinite(result.covariance[:, position, position])
+    assert row["n"] == known.sum() >= 8
+    z = [np.arctanh(np.corrcoef(a[known], b[known])[0, 1]) for a, b in (drawn[:2], drawn[2:])]
+    width = 1.959964 / np.sqrt(known.sum() - 3)
+    for name, shift in {"reliability": 0.0, "conf_low": -width, "conf_high": width}.items():
+        r = np.tanh(np.mean(z) + shift)
+        assert row[name] == pytest.approx(2 * r / (1 + r), rel=1e-6)
 
 
 @pytest.mark.parametrize("unit", ["block", "trial"])
@@ -125,6 +168,7 @@ def test_the_trial_split_adds_up_to_the_whole_likelihood(fit):
     ("settings", "kind"),
     [
         ({"methods": "halves"}, ConfigError),
+        ({"methods": ()}, ConfigError),
         ({"unit": "session"}, ConfigError),
         ({"sessions": "days", "methods": ()}, ConfigError),
         ({"sessions": {9: "a"}, "methods": ()}, ConfigError),

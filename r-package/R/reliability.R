@@ -7,13 +7,16 @@
 #' Participants without an identified estimate in some half are left out
 #' (`n.excluded`). With few trials these are people with extreme coefficients,
 #' so that what is left differs less: read a reliability beside its
-#' `n.excluded`.
+#' `n.excluded`. In simulated cohorts of 40 people with 60 to 200 trials, the
+#' intervals of split halves held the squared correlation of estimates and truth
+#' in about 80% where they claim 95%: they say roughly how reliable a coefficient
+#' is.
 #'
 #' @param fit A [spice_fit()].
-#' @param methods Any of `"odd_even"`, `"first_second"`, `"random"` (split
-#'   halves, stepped up to all trials by Spearman-Brown; the first two also
-#'   corrected for their errors, as `..._latent`) and `"model"` (variance
-#'   between people over that plus the mean squared standard error).
+#' @param methods Any of `"odd_even"`, `"first_second"`, `"random"`: split
+#'   halves, stepped up to all trials by Spearman-Brown. (`"model"` was
+#'   withdrawn: standard errors depend on the estimates, and its values were far
+#'   from the truth.)
 #' @param unit What is split: whole blocks (`"block"`), or single choices
 #'   (`"trial"`), for data with one block per participant.
 #' @param sessions `NULL`, `"block"`, `"experiment"`, or the session of each
@@ -26,14 +29,13 @@
 #' @return An object of class `spice_reliability`, whose `tidy()` is a tibble
 #'   with one row per coefficient and method: `component`, `term`, `method`,
 #'   `estimate`, `conf.low`, `conf.high`, `n`, `n.excluded`. The estimate is `NaN`
-#'   where too few participants are left, and for a `..._latent` one that would be
-#'   -1 or 1 with an interval from -1 to 1.
+#'   where too few participants are left.
 #' @export
 #' @examples
 #' \donttest{
-#' if (spicestat_available()) spice_reliability(example_fit, "model")
+#' if (spicestat_available()) spice_reliability(example_fit, "odd_even")
 #' }
-spice_reliability <- function(fit, methods = c("odd_even", "first_second", "random", "model"),
+spice_reliability <- function(fit, methods = c("odd_even", "first_second", "random"),
                               unit = c("block", "trial"), sessions = NULL, n_splits = 10, conf_level = 0.95,
                               seed = 0) {
   call <- rlang::current_env()

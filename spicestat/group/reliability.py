@@ -1,4 +1,4 @@
-"""Reliability of repeated measurements: intraclass correlations and split halves (the model-based ones come along)."""
+"""Reliability of repeated measurements: intraclass correlations and split halves."""
 
 from __future__ import annotations
 
@@ -10,22 +10,12 @@ import pandas as pd
 from scipy.stats import f, norm
 
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.group.latent_reliability import (
-    LatentCorrelation,
-    ModelReliability,
-    latent_correlation,
-    model_reliability,
-)
 from spicestat.settings import check_level, real_number
 
 __all__ = [
     "IntraclassCorrelations",
-    "LatentCorrelation",
-    "ModelReliability",
     "SplitHalf",
     "icc",
-    "latent_correlation",
-    "model_reliability",
     "spearman_brown",
     "split_half",
 ]

@@ -7,7 +7,6 @@ import pytest
 from spicestat.errors import ConfigError
 from spicestat.group import spice_group
 from spicestat.group.bayes_curves import choice_curve_check
-from spicestat.group.latent_reliability import latent_correlation, model_reliability
 from spicestat.group.reliability import icc, split_half
 from spicestat.group.standardised import partial_correlation
 from spicestat.settings import check_level, real_number
@@ -31,8 +30,6 @@ TAKE_A_LEVEL = {
     "partial_correlation": lambda level: partial_correlation(np.ones(2), np.full(2, 9.0), level),
     "icc": lambda level: icc(Y.T, conf_level=level),
     "split_half": lambda level: split_half(*Y, conf_level=level),
-    "model_reliability": lambda level: model_reliability(Y[0], np.ones(30), conf_level=level),
-    "latent_correlation": lambda level: latent_correlation(*Y, np.ones(30), np.ones(30), conf_level=level),
     "choice_curve_check": lambda level: choice_curve_check(
         np.zeros((1, 4)), lambda draw, rng: np.zeros((1, 4)), np.zeros((2, 1, 1)), n_bins=1, conf_level=level
     ),

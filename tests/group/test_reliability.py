@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.group.reliability import icc, latent_correlation, model_reliability, spearman_brown, split_half
+from spicestat.group.reliability import icc, spearman_brown, split_half
 
 SEEDS = st.integers(0, 10**6)
 
@@ -102,59 +102,6 @@ def test_split_half_refuses_what_has_no_correlation(a, b):
         split_half(a, b)
 
 
-def test_model_reliability_is_the_share_of_true_variance():
-    """Of 2000 people with tau 1 and sampling variance .25, the reliability .8 lies in a 99.9 % interval."""
-    rng = np.random.default_rng(5)
-    y = rng.normal(size=2000) + rng.normal(0, 0.5, 2000)
-    found = model_reliability(y, np.full(2000, 0.25), conf_level=0.999)
-    assert found.conf_low < 0.8 < found.conf_high
-    assert found.conf_high - found.conf_low < 0.1
-    assert found.signal_to_noise == pytest.approx(np.sqrt(found.reliability / (1 - found.reliability)))
-
-
-def test_model_reliability_without_true_variance_is_zero():
-    found = model_reliability(np.array([0.0, 0.1, -0.1, 0.05]), np.ones(4))
-    assert (found.reliability, found.conf_low) == (0.0, 0.0)
-
-
-def test_latent_correlation_without_noise_is_pearsons():
-    rng = np.random.default_rng(6)
-    a = rng.normal(size=40)
-    b = 0.6 * a + rng.normal(size=40)
-    found = latent_correlation(a, b, np.full(40, 1e-9), np.full(40, 1e-9))
-    assert found.correlation == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-5)
-    assert found.tau2_first == pytest.approx(a.var(ddof=1), rel=1e-4)
-
-
-def test_latent_correlation_intervals_cover():
-    """30 draws with rho .7: coverage below the 1e-4 quantile of a true 95 % fails; plain correlations centre on .35."""
-    covered, plain = 0, []
-    for seed in range(30):
-        rng = np.random.default_rng(seed)
-        true = rng.multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], 40)
-        y = true + rng.normal(size=true.shape)
-        found = latent_correlation(*y.T, np.ones(40), np.ones(40))
-        covered += found.conf_low <= 0.7 <= found.conf_high
-        plain.append(np.corrcoef(y.T)[0, 1])
-    assert covered >= binom.ppf(1e-4, 30, 0.95)
-    assert np.mean(plain) < 0.45
-
-
-def test_latent_correlation_is_unknown_where_people_do_not_differ():
-    y = np.array([0.01, -0.01, 0.02, -0.02, 0.0])
-    found = latent_correlation(y, y[::-1], np.ones(5), np.ones(5))
-    assert np.isnan(found.correlation)
-    assert (found.conf_low, found.conf_high) == (-1.0, 1.0)
-
-
-def test_a_latent_correlation_at_its_boundary_is_unknown_where_all_are_possible():
-    estimates = np.random.default_rng(3).normal(0, 1.15, (12, 2))
-    found = latent_correlation(*estimates.T, np.ones(12), np.ones(12))
-    assert (found.conf_low, found.conf_high) == (-1.0, 1.0)
-    assert min(found.tau2_first, found.tau2_second) > 0.1
-    assert np.isnan(found.correlation)
-
-
 def test_settings_are_checked():
     x = ratings(0)
     with pytest.raises(ConfigError, match="conf_level"):
@@ -162,6 +109,4 @@ def test_settings_are_checked():
     with pytest.raises(ConfigError, match="missing"):
         icc(x, missing="drop")
     with pytest.raises(ShapeError):
-        latent_correlation(x[:, 0], x[:5, 0], x[:, 0], x[:, 0])
-    with pytest.raises(DataError, match="positive"):
-        model_reliability(x[:, 0], np.zeros(len(x)))
+        split_half(x[:, 0], x[:5, 0])

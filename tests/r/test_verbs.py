@@ -129,9 +129,9 @@ def test_power(folders: dict[str, str], fit: SpiceFit) -> None:
 
 def test_reliability(folders: dict[str, str], fit: SpiceFit) -> None:
     sessions = {"block": ["1", "2", "3", "4"], "session": ["a", "a", "b", "b"]}
-    sent = {"methods": ["model", "odd_even"], "sessions": sessions}
+    sent = {"methods": ["first_second", "odd_even"], "sessions": sessions}
     received = table(bridge.reliability(folders["learning_rate"], sent), "reliability")
-    same(received, spice_reliability(fit, ["model", "odd_even"], sessions={1: "a", 2: "a", 3: "b", 4: "b"}))
+    same(received, spice_reliability(fit, ["first_second", "odd_even"], sessions={1: "a", 2: "a", 3: "b", 4: "b"}))
 
 
 def test_models_are_declared_or_classes(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
-# Reference values for tests/reference/test_icc.py: intraclass correlations, reliability intervals, model selection.
+# Reference values for tests/reference/test_icc.py: intraclass correlations, model selection.
 # Run from this folder: Rscript icc.R   (writes icc.json and icc_versions.json)
 #
 # Bayesian model selection has no R package in Debian: the values are from the formulas of Stephan et al. (2009) and
 # Rigoux et al. (2014), by other routes than the Python code where there are some: the free energy as data term minus
 # divergence of the Dirichlet distributions, exceedance probabilities by integrating over the largest competitor, and
 # the exact evidence of two models by integrate().
-suppressMessages({library(psych); library(metafor); library(jsonlite)})
+suppressMessages({library(psych); library(jsonlite)})
 set.seed(20261123)
 
 icc_case <- function(name, x, level = .95) {
@@ -28,30 +28,6 @@ icc <- list(
   icc_case("four sessions, small units", 1e-5 * (target + matrix(rnorm(120), 30))),
   icc_case("nothing in common: negative", matrix(rnorm(24), 8)),
   icc_case("two targets", matrix(c(1, 2, 4, 6, 5, 8.5), 2)))
-
-control <- list(threshold = 1e-13, maxiter = 10000)
-tau_case <- function(name, y, v, level = .95) {
-  fit <- rma(y, v, method = "REML", control = control)
-  limits <- confint(fit, level = 100 * level, control = list(tau2.max = 1000, tol = 1e-14))$random["tau^2", ]
-  list(name = name, y = y, v = v, level = level, tau2 = fit$tau2, low = limits[["ci.lb"]], high = limits[["ci.ub"]])
-}
-v <- runif(40, .02, .3)
-tau <- list(
-  tau_case("40 people", rnorm(40, .3, .4) + rnorm(40, 0, sqrt(v)), v),
-  tau_case("40 people, 80 %", rnorm(40, .3, .4) + rnorm(40, 0, sqrt(v)), v, .8),
-  tau_case("no variance", rnorm(40, .3, .1) * sqrt(v), v))
-
-latent_case <- function(name, n, rho, noise) {
-  true <- matrix(rnorm(2 * n), n) %*% chol(matrix(c(1, rho, rho, 1), 2))
-  v <- matrix(runif(2 * n, .5, 1.5) * noise, n)
-  y <- true + rnorm(2 * n, 0, sqrt(v))
-  long <- data.frame(y = as.vector(y), v = as.vector(v), half = factor(rep(1:2, each = n)), id = rep(seq_len(n), 2))
-  fit <- rma.mv(y, v, mods = ~ 0 + half, random = ~ half | id, struct = "UN", data = long, method = "REML",
-                control = list(optimizer = "BFGS", reltol = 1e-15, maxit = 10000))
-  limits <- confint(fit, rho = 1, control = list(tol = 1e-10))$random["rho", ]
-  list(name = name, y = y, v = v, rho = fit$rho, tau2 = fit$tau2, low = limits[["ci.lb"]], high = limits[["ci.ub"]])
-}
-latent <- list(latent_case("60 people", 60, .6, .3), latent_case("80 people, precise", 80, .8, .05))
 
 select_models <- function(L, a0 = 1) {
   n <- nrow(L); K <- ncol(L); a <- rep(a0, K)
@@ -100,7 +76,7 @@ selection <- list(
   select_models(draw(12, 4, c(.7, .1, .1, .1), 8)),
   select_models(draw(25, 3, c(.4, .3, .3), 3), a0 = .5))
 
-write_json(list(icc = icc, tau = tau, latent = latent, selection = selection), "icc.json", digits = NA,
+write_json(list(icc = icc, selection = selection), "icc.json", digits = NA,
            auto_unbox = TRUE, na = "null", pretty = FALSE)
-versions <- c(R = R.version.string, sapply(c("psych", "metafor", "jsonlite"), function(p) as.character(packageVersion(p))))
+versions <- c(R = R.version.string, sapply(c("psych", "jsonlite"), function(p) as.character(packageVersion(p))))
 write_json(as.list(versions), "icc_versions.json", auto_unbox = TRUE, pretty = TRUE)

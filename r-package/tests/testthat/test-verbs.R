@@ -209,19 +209,17 @@ test_that("models are compared", {
 test_that("reliability has broom's columns", {
   skip_if_no_engine()
   reliable <- spice_reliability(
-    example_fit, c("model", "odd_even"),
+    example_fit, c("first_second", "odd_even"),
     sessions = c("1" = "early", "2" = "early", "3" = "late", "4" = "late")
   )
   table <- tidy(reliable)
   expect_equal(
     names(table), c("component", "term", "method", "estimate", "conf.low", "conf.high", "n", "n.excluded")
   )
-  expect_setequal(
-    table$method,
-    c("model", "odd_even", "odd_even_latent", "test_retest_icc2", "test_retest_icc3", "test_retest_latent")
-  )
+  expect_setequal(table$method, c("first_second", "odd_even", "test_retest_icc2", "test_retest_icc3"))
   expect_output(expect_identical(print(reliable), reliable), "95% intervals")
   expect_error(spice_reliability(example_fit, "magic"), class = "spicestat_error_config")
+  expect_error(spice_reliability(example_fit, "model"), "withdrawn.*random", class = "spicestat_error_config")
   expect_error(spice_reliability(example_fit, sessions = 1:2), "sessions", class = "spicestat_error_config")
   expect_error(spice_reliability(example_fit, sessions = c(x = "a")), class = "spicestat_error_config")
 })
