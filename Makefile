@@ -13,7 +13,7 @@ export R_LIBS := $(R_LIBRARY)
 export MPLBACKEND := Agg
 
 .PHONY: help setup setup-python setup-r demo test lint lint-python lint-r test-python test-r check-r coverage-r \
-	install-r vignettes prebuild-vignettes site document-r format hooks constraints clean
+	coverage-python mutants install-r vignettes prebuild-vignettes site document-r format hooks constraints clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -48,6 +48,12 @@ lint-r: setup-r ## lintr on the R package, and whether its site lists all help p
 
 test-python: setup-python ## pytest, with the examples in the docstrings
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --durations=10
+
+mutants: setup-python ## Break the code of studies on purpose; a fault that no test notices fails
+	@$(BIN)/python scripts/mutants.py
+
+coverage-python: setup-python ## pytest with coverage of the Python package; below 90 % of lines fails
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --cov=spicestat --cov-report=term:skip-covered --cov-fail-under=90
 
 test-r: install-r ## testthat on the installed R package
 	@scripts/setup-numpy1.sh
