@@ -58,9 +58,9 @@ def spice_reliability(
 
     Participants whose estimate is at a bound, not converged or without a standard error in any half are left out
     (``n_excluded``). With few trials these are the participants with extreme coefficients, and what is left varies
-    less: read a reliability beside its ``n_excluded``. In simulated cohorts of 40 people with 60 to 200 trials the
-    intervals of split halves held the squared correlation of estimates and truth in about 80 % where they claim 95
-    (docs/decisions.md, 38): they say roughly how reliable a coefficient is.
+    less: read a reliability beside its ``n_excluded``. Split halves are rough: in simulated cohorts of 40
+    people with 200 trials they differed by .2 to .3 from the squared correlation of estimates and truth, which their
+    95 % intervals held in 60 to 90 %; with 60 trials they differed by .2 to .8 (benchmarks/results/reliability.md).
 
     Costs two refits per split and one per session.
 

@@ -52,7 +52,7 @@ def draw(cell: Cell, seed: int) -> Study:
     truth = np.array([-0.6, 1.0, cell.log_beta]) + noise * _SPREAD
     truth[:, 0] += cell.effect * z
     truth[:, 2] += cell.beta_effect * z
-    choices, rewards = _play(truth, n_trials, 0.5 if cell.forget_to_start else 0.0, rng)
+    choices, rewards = play(truth, n_trials, 0.5 if cell.forget_to_start else 0.0, rng)
     lengths = np.full(n, n_trials)
     if cell.unequal:
         lengths = rng.integers(n_trials // 5, n_trials + 1, n)
@@ -60,7 +60,8 @@ def draw(cell: Cell, seed: int) -> Study:
     return Study(z, truth, choices, rewards - 0.5 * cell.forget_to_start, lengths)
 
 
-def _play(truth: np.ndarray, n_trials: int, start: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def play(truth: np.ndarray, n_trials: int, start: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return choices and rewards (N, T) of people with coefficients ``truth`` (N, 3) on the links' scales."""
     rate, kept, beta = expit(truth[:, 0]), expit(truth[:, 1]), np.exp(truth[:, 2])
     n, everybody = len(truth), np.arange(len(truth))
     chance = rng.uniform(0.0, 1.0, (n, 2))
