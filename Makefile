@@ -12,6 +12,12 @@ export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
 export R_LIBS := $(R_LIBRARY)
 export MPLBACKEND := Agg
 
+# matplotlib, pip and R keep files in the home folder; where it cannot be written to (clusters, containers), in build/
+ifneq ($(shell test -d "$$HOME" -a -w "$$HOME" && echo writable),writable)
+  export HOME := $(CURDIR)/build/home
+  $(shell mkdir -p $(HOME))
+endif
+
 .PHONY: help setup setup-python setup-r demo test lint lint-python lint-r test-python test-r check-r coverage-r \
 	coverage-python mutants install-r vignettes prebuild-vignettes site document-r format hooks constraints clean
 
