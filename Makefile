@@ -105,5 +105,5 @@ constraints: setup-python ## Renew constraints.txt from .venv, for the packages 
 	@scripts/renew-constraints.sh
 
 clean: ## Remove everything that these targets made, .venv too
-	rm -rf .venv build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis *.Rcheck
+	rm -rf .venv build dist demo *.egg-info .pytest_cache .coverage* .mypy_cache .ruff_cache .hypothesis *.Rcheck
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
