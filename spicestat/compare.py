@@ -218,5 +218,5 @@ def _laplace(fit: SpiceFit) -> np.ndarray:
     model, equations = fit.estimator.rnn_model_, fit.estimator.equations_
     data = SequenceDataset.from_trials(fit.trials)
     ranges = {name: high - low for name, (low, high) in model.bounds.items()}
-    weak = weak_prior(equations, data.largest_reward, ranges)
+    weak = weak_prior(equations, data.largest_reward, ranges, reward_span=data.reward_span)
     return Arbiter(0.0, prior=weak).score(refit(model, data, equations, prior=weak))

@@ -113,6 +113,12 @@ class SequenceDataset:
         return float(torch.nan_to_num(self.rewards[self.valid]).abs().max())
 
     @property
+    def reward_span(self) -> float:
+        """Difference between the largest and the smallest reward of a chosen action, `largest_reward` if it is 0."""
+        seen = self.rewards[self.valid[..., None] & (self.actions > 0) & torch.isfinite(self.rewards)]
+        return (float(seen.max() - seen.min()) if len(seen) else 0.0) or self.largest_reward
+
+    @property
     def trials_per_participant(self) -> Tensor:
         """Number of targets per participant, int Tensor of shape (P,)."""
         counts = torch.zeros(self.n_participants, dtype=torch.int64, device=self.mask.device)

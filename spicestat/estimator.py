@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -113,6 +114,12 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         Print progress lines.
     progress : callable, optional
         Called with (stage, done, total, message) instead.
+    reward_unit : float, default 1.0
+        What the rewards of the data were divided by; reported coefficients are in the unit before that. Only for
+        models that know their `BaseRNN.reward_units`; `spice_fit` divides by the largest reward.
+    reward_middle : float, optional
+        Where values start, after the division, in models whose values start in the middle of the rewards
+        (`BaseRNN.centred_states`). Default: the model's own start.
 
     Attributes
     ----------
@@ -188,6 +195,8 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         random_state: int = 0,
         verbose: bool = False,
         progress: Progress | None = None,
+        reward_unit: float = 1.0,
+        reward_middle: float | None = None,
     ) -> None:
         self.rnn_class = rnn_class
         self.spice_config = spice_config
@@ -227,6 +236,8 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
         self.progress = progress
+        self.reward_unit = reward_unit
+        self.reward_middle = reward_middle
 
     def fit(
         self,
@@ -329,9 +340,12 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
             whole_number("n_members", self.n_members, 1),
         )
         with seeded(seed_number(self.random_state, "random_state")), building(settings):
-            return self.rnn_class(
+            model = self.rnn_class(
                 n_actions=self.n_actions, n_participants=self.n_participants, n_experiments=self.n_experiments
             )
+        middle = None if self.reward_middle is None else real_number("reward_middle", self.reward_middle, -math.inf)
+        model.start_in_unit(real_number("reward_unit", self.reward_unit, 0.0, low_included=False), middle)
+        return model
 
     def _check_choices(self) -> None:
         """Check the settings that no other part of the fit looks at, or looks at only after training."""

@@ -19,10 +19,11 @@ from spicestat.equations.choice_likelihood import EquationLikelihood
 from spicestat.equations.coefficients import CoefficientTable, pack_coefficients, unpack_coefficients
 from spicestat.equations.criteria import Criterion
 from spicestat.equations.discover import Structure
-from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, EquationSet
+from spicestat.equations.equation_set import BETA, EXCLUDED, FREE
 from spicestat.equations.forward import equation_nll
 from spicestat.equations.refit import RefitResult
-from spicestat.errors import ConfigError, StorageError
+from spicestat.equations.units import in_unit_of_data
+from spicestat.errors import ConfigError, ScaleWarning, StorageError, warn_user
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
@@ -41,6 +42,9 @@ Model = str | ModelDeclaration | tuple[type[BaseRNN], SpiceConfig]
 
 _CONF_LEVEL = 0.95
 _TRIALS = "trials/"
+
+_LARGE_REWARD = 2.0
+"""Rewards beyond this are worth a warning where they cannot be divided."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,19 +106,26 @@ class SpiceFit:
         return pd.DataFrame([row])
 
     def equations_frame(self) -> pd.DataFrame:
-        """Return the equations as text: ``participant, module, equation``."""
+        """Return the equations as text, with rewards in the unit of the data: ``participant, module, equation``."""
+        equations = in_unit_of_data(self.estimator.equations_, self.estimator.unit_factors)
         rows = [
             {"participant": label, "module": module, "equation": text}
             for code, label in enumerate(self.trials.participants)
-            for module, text in self.estimator.equations_.text(code).items()
+            for module, text in equations.text(code).items()
         ]
         return pd.DataFrame(rows)
 
     def choice_likelihood(self) -> EquationLikelihood:
-        """Return the likelihood of the choices as a function of everybody's coefficients."""
+        """Return the likelihood of the choices as a function of everybody's coefficients, in the unit of the data."""
         data = SequenceDataset.from_trials(self.trials)
         estimator = self.estimator
-        return EquationLikelihood(estimator.rnn_model_, data, estimator.equations_, self.trials.participants)
+        return EquationLikelihood(
+            estimator.rnn_model_,
+            data,
+            estimator.equations_,
+            self.trials.participants,
+            factors=estimator.unit_factors,
+        )
 
     def save(self, folder: str | Path) -> Path:
         """Write the fit into a folder, in place of an older fit there; `load_fit` reads it.
@@ -142,6 +153,7 @@ class SpiceFit:
         return (
             f"SpiceFit: {glance['model']}, {glance['n_participants']} participants, {glance['nobs']} choices "
             f"among {', '.join(map(str, self.trials.actions))}\n"
+            f"{self.trials.record['reward_note']}\n"
             f"equations: {structure}\n"
             f"NLL per choice: RNN {glance['nll_rnn']:.4f}, equations {glance['nll_equations']:.4f}, "
             f"refit {glance['nll_refit']:.4f}"
@@ -267,7 +279,9 @@ def spice_fit(
             got=rt,
             do="pass model='drift_diffusion', or leave rt out",
         )
+    table = _in_reward_unit(table, rnn_class, config, name)
     data = SequenceDataset.from_trials(table)
+    zero, unit = table.reward_zero_and_unit
     estimator = SpiceEstimator(
         rnn_class,
         config,
@@ -288,6 +302,9 @@ def spice_fit(
         checkpoint=checkpoint,
         random_state=seed,
         progress=progress,
+        # of rewards that were mapped to another zero, nothing is known in the unit of the data
+        reward_unit=1.0 if zero else unit,
+        reward_middle=(sum(table.record["reward_range"]) / 2 - zero) / unit,
     )
     estimator.fit_dataset(data)
     return assemble_fit(table, data, estimator, name)
@@ -355,6 +372,30 @@ def _model(model: Model) -> tuple[str, tuple[type[BaseRNN], SpiceConfig]]:
     )
 
 
+def _in_reward_unit(table: TrialTable, rnn_class: type[BaseRNN], config: SpiceConfig, name: str) -> TrialTable:
+    """Divide rewards by their largest size, if the model knows what is in the unit of reward; else leave them."""
+    if table.record["reward_scaling"]["method"] != "none":
+        return table
+    low, high = table.record["reward_range"]
+    unit = max(abs(low), abs(high)) or 1.0
+    named = {name for module in config.rnn_modules for name in (module, *config.signals(module))}
+    if rnn_class.reward_units is None or not named <= set(rnn_class.reward_units):
+        if unit > _LARGE_REWARD:
+            warn_user(
+                f"rewards range from {low:g} to {high:g} and are used as they are, as the model '{name}' does not say "
+                "which of its states are in the unit of reward. To mend it: set `reward_units` in its class, or divide "
+                "the rewards by a round number",
+                ScaleWarning,
+            )
+        return table
+    note = f"rewards {low:g} to {high:g}"
+    if unit != 1.0:
+        note += f", divided by {unit:g} inside; coefficients are in the unit of the data"
+    if rnn_class.centred_states:
+        note += f"; values start at {(low + high) / 2:g}"
+    return table.rescaled({"method": "unit", "unit": unit}, note)
+
+
 def _check_inputs(model: ModelDeclaration, table: TrialTable) -> None:
     if tuple(table.inputs) != tuple(model.inputs):
         raise ConfigError(
@@ -385,16 +426,25 @@ def _assemble_coefficients(table: TrialTable, estimator: SpiceEstimator, model: 
         "varying": list(table.record.get("varying", [])),
         "missing": table.record.get("missing"),
     }
-    return lay_out_coefficients(table, estimator.refit_, estimator.inclusion_, info)
+    return lay_out_coefficients(table, estimator.refit_, estimator.inclusion_, info, estimator.unit_factors)
 
 
 def lay_out_coefficients(
-    table: TrialTable, refit: RefitResult, inclusion: np.ndarray, info: dict[str, Any]
+    table: TrialTable,
+    refit: RefitResult,
+    inclusion: np.ndarray,
+    info: dict[str, Any],
+    factors: np.ndarray | None = None,
 ) -> CoefficientTable:
-    """Lay the refit out as the long table of DESIGN section 3."""
-    equations: EquationSet = refit.equations
+    """Lay the refit out as a long table, in the unit of the data.
+
+    ``factors`` (K,) are those of `unit_factors`; None leaves coefficients as they are.
+    """
+    found = refit.equations
+    equations = found if factors is None else in_unit_of_data(found, factors)
+    covariance = refit.covariance if factors is None else refit.covariance * np.outer(factors, factors)
     n_participants, n_terms = equations.coefficients.shape
-    std_error = np.sqrt(np.diagonal(refit.covariance, axis1=1, axis2=2))
+    std_error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     margin = norm.ppf(0.5 + _CONF_LEVEL / 2) * std_error
     modules, terms = zip(*equations.terms, strict=True)
     labels = pd.Series(table.participants).to_numpy()
@@ -414,4 +464,4 @@ def lay_out_coefficients(
             "at_bound": refit.at_bound.ravel(),
         }
     )
-    return CoefficientTable.from_frame(frame, refit.covariance, table.people, info)
+    return CoefficientTable.from_frame(frame, covariance, table.people, info)

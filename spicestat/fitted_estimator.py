@@ -15,6 +15,7 @@ from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED, EquationSet
 from spicestat.equations.forward import equation_logits, equation_nll
 from spicestat.equations.refit import RefitResult
+from spicestat.equations.units import in_unit_of_data, unit_factors
 from spicestat.errors import ConfigError, NotFittedError, ShapeError
 from spicestat.model_files import load_equations, load_rnn, save_equations, save_rnn
 from spicestat.models.base import BaseRNN
@@ -36,6 +37,7 @@ class FittedSpice:
     n_participants: int
     n_experiments: int
     unseen_participants: Literal["error", "typical"]
+    reward_unit: float
 
     rnn_model_: BaseRNN
     training_: TrainingResult
@@ -54,6 +56,12 @@ class FittedSpice:
         """Take equations and estimates from a refit, such as one on other trials of the same participants."""
         self.refit_ = refit
         self.equations_ = refit.equations
+
+    @property
+    def unit_factors(self) -> np.ndarray:
+        """By what each coefficient of the equations must be multiplied to be in the unit of the data, (K,)."""
+        self._check_fitted()
+        return unit_factors(self.equations_, self.rnn_model_.reward_units, self.reward_unit)
 
     @property
     def rnn_agent(self) -> AgentNetwork:
@@ -254,7 +262,7 @@ class FittedSpice:
     def get_spice_features(self) -> dict[int, dict[str, dict[str, float]]]:
         """Return ``{participant: {module: {term: coefficient}}}`` of the terms in the equations."""
         self._check_fitted()
-        equations = self.equations_
+        equations = in_unit_of_data(self.equations_, self.unit_factors)
         features: dict[int, dict[str, dict[str, float]]] = {}
         for participant in np.flatnonzero(self.refit_.n_trials).tolist():
             modules: dict[str, dict[str, float]] = {}
@@ -272,7 +280,7 @@ class FittedSpice:
         known = self._known_participants()
         if participant_id not in known:
             raise ConfigError("no such participant has been fitted", got=participant_id, allowed=known)
-        print("\n".join(self.equations_.text(participant_id).values()))
+        print("\n".join(in_unit_of_data(self.equations_, self.unit_factors).text(participant_id).values()))
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "refit_"):

@@ -9,7 +9,6 @@ import pandas as pd
 
 from spicestat.equations.playing import simulate_model
 from spicestat.fit import SpiceFit
-from spicestat.further_trials import scaled_range
 from spicestat.settings import seed_number, whole_number
 from spicestat.simulate.environments import BanditsDrift
 
@@ -30,8 +29,8 @@ def simulate_fit(
     ----------
     fit : SpiceFit
     environment : Bandits, or anything that `as_environment` takes, optional
-        The task, with rewards as the model sees them: of a fit with ``reward_scaling="minmax"``, 0 is the smallest
-        reward of the data, and 1 the largest. Default: `drifting_task`.
+        The task, with rewards as the model sees them: 1 is the largest reward of the data by size, and 0 none (with
+        ``reward_scaling="minmax"``, 0 is the smallest reward and 1 the largest). Default: `drifting_task`.
     n_simulations : int, default 1
         Simulations of all participants.
     seed : int, default 0
@@ -50,7 +49,7 @@ def simulate_fit(
     >>> from spicestat import simulate_cohort, spice_fit
     >>> trials = simulate_cohort(3, 60).trials
     >>> points = trials.assign(reward=10 * trials["reward"])
-    >>> fit = spice_fit(points, block="block", model="rescorla_wagner", epochs=5, reward_scaling="minmax")
+    >>> fit = spice_fit(points, block="block", model="rescorla_wagner", epochs=5)
     >>> sorted(simulate_fit(fit)["reward"].unique().tolist())
     [0.0, 10.0]
     """
@@ -83,12 +82,9 @@ def drifting_task(fit: SpiceFit) -> BanditsDrift:
 def _in_own_terms(fit: SpiceFit, trials: pd.DataFrame) -> pd.DataFrame:
     """Give simulated trials the actions and the unit of rewards of the data that were fitted."""
     trials = trials.assign(choice=pd.Series(fit.trials.actions).take(trials["choice"].to_numpy() - 1).to_numpy())
-    found = scaled_range(fit)
-    if found is None:
-        return trials
-    low, high = found
+    zero, unit = fit.trials.reward_zero_and_unit
     rewards = [name for name in trials.columns.astype(str) if name.startswith("reward")]
-    return trials.assign(**{name: low + (high - low) * trials[name] for name in rewards})
+    return trials.assign(**{name: zero + unit * trials[name] for name in rewards})
 
 
 def _most_common(values: pd.Series) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from inspect import signature
@@ -25,7 +24,7 @@ from spicestat.settings import check_options
 from spicestat.tables import TableSource
 from spicestat.trials import TrialTable, read_trials
 
-__all__ = ["Unseen", "equations_of", "estimated_on", "estimator_for", "known_codes", "read_like", "scaled_range"]
+__all__ = ["Unseen", "equations_of", "estimated_on", "estimator_for", "known_codes", "read_like", "scaled_like"]
 
 Unseen = Literal["error", "typical"]
 """What to do about participants whom the fit does not know: refuse, or take typical equations."""
@@ -63,37 +62,19 @@ def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any) -
             )
         if list(map(label_key, trials.actions)) != list(map(label_key, fit.trials.actions)):
             raise DataError("the trials have other actions", got=trials.actions, allowed=fit.trials.actions)
-        return _scaled_like(fit, trials)
+        return scaled_like(fit, trials)
     own = {role: fit.trials.record["columns"].get(role) for role in _ROLES}
     known = {"actions": fit.trials.actions, "inputs": fit.trials.inputs, "missing": fit.trials.record.get("missing")}
-    settings = {**own, **known, **columns}
-    with warnings.catch_warnings():
-        # what counts is the range of the fit
-        warnings.simplefilter("ignore", ScaleWarning)
-        table = read_trials(trials, **settings)
-    return _scaled_like(fit, table)
+    return scaled_like(fit, read_trials(trials, **{**own, **known, **columns}))
 
 
-def scaled_range(fit: SpiceFit) -> tuple[float, float] | None:
-    """Return the rewards that the fit has as 0 and 1, None if it has them as they are."""
-    scaling = fit.trials.record["reward_scaling"]
-    return (scaling["min"], scaling["max"]) if scaling["method"] == "minmax" else None
-
-
-def _scaled_like(fit: SpiceFit, table: TrialTable) -> TrialTable:
-    """Map rewards as those of the fit were mapped: by the fit's range, and not by that of the new trials."""
+def scaled_like(fit: SpiceFit, table: TrialTable) -> TrialTable:
+    """Map rewards as those of the fit were mapped: by the fit's unit, and not by that of the new trials."""
     _warn_other_unit(fit, table)
-    found = scaled_range(fit)
-    if found is None or table.record["reward_scaling"]["method"] != "none":
+    scaling = fit.trials.record["reward_scaling"]
+    if scaling["method"] == "none" or table.record["reward_scaling"]["method"] != "none":
         return table
-    low, high = found
-    names = [f"reward_{action}" for action in range(table.n_actions)]
-    note = f"rewards were mapped from {low:g}..{high:g} to 0..1, as those of the fit"
-    return replace(
-        table,
-        frame=table.frame.assign(**{name: (table.frame[name] - low) / (high - low) for name in names}),
-        record={**table.record, "reward_scaling": fit.trials.record["reward_scaling"], "reward_note": note},
-    )
+    return table.rescaled(scaling, f"as those of the fit: {fit.trials.record['reward_note']}")
 
 
 def _warn_other_unit(fit: SpiceFit, table: TrialTable) -> None:
@@ -101,9 +82,9 @@ def _warn_other_unit(fit: SpiceFit, table: TrialTable) -> None:
     known, given = fit.trials.record.get("reward_range"), table.record.get("reward_range")
     if known is None or given is None:
         return
-    # rewards that were taken as they are have a natural zero, about which signs may differ
-    size = max(map(abs, known))
-    low, high = scaled_range(fit) or (-size, size)
+    # but for minmax, rewards have a natural zero, about which signs may differ
+    natural = fit.trials.record["reward_scaling"]["method"] != "minmax"
+    low, high = (-max(map(abs, known)), max(map(abs, known))) if natural else known
     width, spread = high - low, given[1] - given[0]
     if given[0] < low - width or given[1] > high + width or 0 < spread <= width / 10:
         warn_user(

@@ -123,11 +123,11 @@ def _draws(fit: SpiceFit, group: HasDraws) -> tuple[list[object], np.ndarray]:
     # what the group model leaves out stays as the participants' own estimates have it
     known = [fit.trials.participants.index(label) for label in labels]
     draws = np.broadcast_to(fit.estimator.equations_.coefficients[known], (len(values), len(labels), len(terms))).copy()
-    names = [f"{module}:{term}" for module, term in terms]
+    names, factors = [f"{module}:{term}" for module, term in terms], fit.estimator.unit_factors
     for column, name in enumerate(posterior["equation_term"].to_numpy().tolist()):
         position = names.index(name)
         link = find_link(group.links.get(terms[position], "identity"))
-        draws[:, :, position] = link.to_natural(values[:, :, column])
+        draws[:, :, position] = link.to_natural(values[:, :, column]) / factors[position]
     return labels, draws
 
 

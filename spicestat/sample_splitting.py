@@ -15,7 +15,7 @@ import pandas as pd
 from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning, warn_user
 from spicestat.fit import SpiceFit, spice_fit
-from spicestat.further_trials import estimated_on
+from spicestat.further_trials import estimated_on, scaled_like
 from spicestat.labels import labels_to_series
 from spicestat.settings import check_options, real_number, seed_number
 from spicestat.tables import TableSource
@@ -170,7 +170,8 @@ def spice_fit_split(
         warnings.simplefilter("ignore", ConvergenceWarning)
         discovered = spice_fit(parts.discovery, **fitting)
     estimator = copy.copy(discovered.estimator)
-    data = SequenceDataset.from_trials(parts.estimation)
+    estimation = scaled_like(discovered, parts.estimation)
+    data = SequenceDataset.from_trials(estimation)
     record = {
         "share": float(share),
         "seed": split_seed,
@@ -179,7 +180,7 @@ def spice_fit_split(
         "halved_blocks": int(parts.blocks.duplicated(["participant", "block"]).sum()),
     }
     return estimated_on(
-        parts.estimation,
+        estimation,
         data,
         estimator,
         estimator.equations_,

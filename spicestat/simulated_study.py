@@ -37,7 +37,7 @@ _NUMBERS = ("estimate", "std_error", "p_value", "conf_low", "conf_high")
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Normal distribution of K free coefficients over participants, on the scale of their links.
+    """Normal distribution of K free coefficients over participants, linked, in the unit of the data.
 
     Attributes
     ----------
@@ -112,8 +112,10 @@ def fitted_population(fit: SpiceFit, group: GroupResult | None = None) -> Popula
             got=f"{int(known.sum())} of {len(known)}",
             do="pass group=spice_group(fit, '~ 1', method=...), or a fit with more trials",
         )
-    V = result.covariance[known][:, free[:, None], free]
-    found = multivariate_meta_regression(equations.coefficients[known][:, free], V, np.ones((int(known.sum()), 1)))
+    factors = fit.estimator.unit_factors[free]
+    V = result.covariance[known][:, free[:, None], free] * np.outer(factors, factors)
+    estimates = equations.coefficients[known][:, free] * factors
+    found = multivariate_meta_regression(estimates, V, np.ones((int(known.sum()), 1)))
     return Population(terms, found.beta[:, 0], found.sigma, ("identity",) * len(terms))
 
 
@@ -214,13 +216,14 @@ def _simulated_fit(
     plan: StudyPlan, x: np.ndarray, labels: list[str], n_trials: int, effect: float, rng: np.random.Generator
 ) -> SpiceFit:
     """Draw participants with covariates ``x``, let them play, and estimate their coefficients."""
-    equations = _repeated(plan.estimator.equations_, plan.population, len(x))
+    factors = plan.estimator.unit_factors
+    equations = _repeated(plan.estimator.equations_, plan.population, len(x), factors)
     shift = np.zeros((len(x), len(plan.population.terms)))
     shift[:, plan.position] = effect * (x if plan.covariate == "continuous" else x - 0.5)
-    true = _stable(plan.estimator.rnn_model_, _inserted(equations, plan.population.draw(rng, shift)))
+    true = _stable(plan.estimator.rnn_model_, _inserted(equations, plan.population.draw(rng, shift), factors))
     table = _played(plan, true, labels, n_trials, int(rng.integers(2**31)))
     estimator = _for_participants(plan.estimator, table.n_participants)
-    start = _repeated(equations, plan.population, table.n_participants)
+    start = _repeated(equations, plan.population, table.n_participants, factors)
     # all start from the same values, so that their median would only repeat the first start
     starts: list[np.ndarray] | None = None if estimator.rnn_model_.starts else []
     return _fit_of(table, estimator, refit(estimator.rnn_model_, SequenceDataset.from_trials(table), start, starts))
@@ -230,7 +233,8 @@ def _fit_of(table: TrialTable, estimator: SpiceEstimator, result: RefitResult) -
     fitted = copy.copy(estimator)
     fitted.adopt_refit(result)
     free = (result.equations.status == FREE).astype("float64")
-    coefficients = lay_out_coefficients(table, result, free, {"model": estimator.rnn_class.__name__})
+    info = {"model": estimator.rnn_class.__name__}
+    coefficients = lay_out_coefficients(table, result, free, info, fitted.unit_factors)
     scores = pd.DataFrame({"model": ["refit"], "nll": [result.nll], "n_trials": [int(result.n_trials.sum())]})
     return SpiceFit(table, fitted, coefficients, scores)
 
@@ -265,7 +269,7 @@ def _of_participants(fit: SpiceFit, labels: list[str]) -> SpiceFit | None:
     return _fit_of(part, _for_participants(fit.estimator, len(codes)), own)
 
 
-def _repeated(equations: EquationSet, population: Population, n: int) -> EquationSet:
+def _repeated(equations: EquationSet, population: Population, n: int, factors: np.ndarray) -> EquationSet:
     """Equations of N participants at the population's mean."""
     status = np.repeat(equations.status[:1], n, axis=0)
     blank = EquationSet(equations.libraries, equations.states, np.zeros(status.shape), status)
@@ -273,13 +277,13 @@ def _repeated(equations: EquationSet, population: Population, n: int) -> Equatio
         float(find_link(name).to_natural(np.array(value)))
         for name, value in zip(population.links, population.mean, strict=True)
     ]
-    return blank.with_coefficients(_inserted(blank, np.tile(at_mean, (n, 1))).coefficients)
+    return blank.with_coefficients(_inserted(blank, np.tile(at_mean, (n, 1)), factors).coefficients)
 
 
-def _inserted(equations: EquationSet, values: np.ndarray) -> EquationSet:
-    """Equations with free coefficients (N, K)."""
-    coefficients = equations.coefficients.copy()
-    coefficients[:, np.flatnonzero(equations.status[0] == FREE)] = values
+def _inserted(equations: EquationSet, values: np.ndarray, factors: np.ndarray) -> EquationSet:
+    """Equations with free coefficients (N, K) in the unit of the data, which ``factors`` (all terms) led to."""
+    coefficients, free = equations.coefficients.copy(), np.flatnonzero(equations.status[0] == FREE)
+    coefficients[:, free] = values / factors[free]
     return equations.with_coefficients(coefficients)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,34 @@ class TrialTable:
         return self.frame["rt"].to_numpy(dtype="float64")
 
     @property
+    def reward_zero_and_unit(self) -> tuple[float, float]:
+        """Rewards of the data that are 0 and 1 apart in `frame`: they are zero + unit times those in `frame`."""
+        scaling: dict[str, Any] = self.record["reward_scaling"]
+        if scaling["method"] == "minmax":
+            return scaling["min"], scaling["max"] - scaling["min"]
+        return 0.0, scaling.get("unit", 1.0)
+
+    def rescaled(self, scaling: dict[str, Any], note: str) -> TrialTable:
+        """Return trials whose rewards are as in the data with other rewards in `frame`.
+
+        Parameters
+        ----------
+        scaling : dict
+            ``{"method": "unit", "unit": u}`` divides by u, above 0; ``{"method": "minmax", "min": a, "max": b}`` maps
+            a and b to 0 and 1.
+        note : str
+            What the record says about it.
+        """
+        record = {**self.record, "reward_scaling": scaling, "reward_note": note}
+        zero, unit = replace(self, record=record).reward_zero_and_unit
+        rewards = {name: (self.frame[name] - zero) / unit for name in self._rewards}
+        return replace(self, frame=self.frame.assign(**rewards), record=record)
+
+    @property
+    def _rewards(self) -> list[str]:
+        return [f"reward_{action}" for action in range(self.n_actions)]
+
+    @property
     def covariates(self) -> tuple[str, ...]:
         """Names of the participant covariates."""
         return tuple(self.people.columns[1:])
@@ -92,8 +120,7 @@ class TrialTable:
     def to_frame(self) -> pd.DataFrame:
         """Return the trials under their original column names and labels, with the covariates.
 
-        Rows are in coded order, trials are numbered from 0 within a block, and rewards are on the
-        scale that the models see.
+        Rows are in coded order, trials are numbered from 0 within a block, and rewards are in the unit of the data.
 
         Examples
         --------
@@ -115,7 +142,8 @@ class TrialTable:
             result[columns["trial"] or "trial"] = frame["trial"]
         choice = frame["choice"].to_numpy()
         result[columns["choice"]] = labels_to_series(self.actions, choice)
-        rewards = frame[[f"reward_{action}" for action in range(self.n_actions)]].to_numpy()
+        zero, unit = self.reward_zero_and_unit
+        rewards = zero + unit * frame[self._rewards].to_numpy()
         if isinstance(columns["reward"], str):
             chosen = rewards[np.arange(len(frame)), choice]
             result[columns["reward"]] = pd.Series(np.where(choice >= 0, chosen, np.nan))

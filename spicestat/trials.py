@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from spicestat.errors import ConfigError, DataError, ExclusionWarning, ScaleWarning, warn_user
+from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
 from spicestat.export_shapes import notice_unnamed, refuse_several_rows, time_column, unused_columns
 from spicestat.labels import tidy_text
 from spicestat.missing_codes import notice_choices, notice_numbers
@@ -30,8 +30,6 @@ from spicestat.trial_table import TrialTable, describe_blocks, load_trials
 __all__ = ["TrialTable", "count_missing", "load_trials", "read_trials"]
 
 Codes = npt.NDArray[np.int64]
-
-_LARGE_REWARD = 2.0
 
 
 def read_trials(
@@ -92,8 +90,8 @@ def read_trials(
         trials, ``{"choice": [-1], "age": ["n.a."]}`` in some. Blank cells are missing anyway. Values that look like
         such codes are noticed; ``missing={"age": []}`` says that all values of a column are meant.
     reward_scaling : {"minmax"}, optional
-        ``"minmax"`` maps the range of all observed rewards to 0..1, which is what the models' starting values and
-        bounds are made for. Default: rewards as they are, with a `~spicestat.errors.ScaleWarning` beyond 2 in size.
+        ``"minmax"`` maps the range of all observed rewards to 0..1, which moves their zero. Default: rewards as they
+        are; `spice_fit` divides them by their largest size, so that units do not matter.
     unusable : {"exclude", "error"}, default "exclude"
         What to do with participants who made fewer than 2 choices or the same choice throughout:
         leave them out with an `~spicestat.errors.ExclusionWarning`, or raise.
@@ -355,15 +353,7 @@ def _scale_rewards(
     record: dict[str, Any] = {"reward_range": [low, high]}
     if scaling is None:
         record["reward_scaling"] = {"method": "none"}
-        record["reward_note"] = f"rewards were used as they are ({low:g} to {high:g})"
-        if max(abs(low), abs(high)) > _LARGE_REWARD:
-            record["reward_note"] += "; they are large, which makes learning-rate and value terms hard to compare"
-            warn_user(
-                f"rewards range from {low:g} to {high:g} and were not rescaled, but the models' starting values and "
-                'bounds are made for rewards from 0 to 1. To mend it: pass reward_scaling="minmax", or divide the '
-                "rewards by a round number",
-                ScaleWarning,
-            )
+        record["reward_note"] = f"rewards are as in the data, {low:g} to {high:g}"
         return rewards, record
     if low == high:
         raise DataError(

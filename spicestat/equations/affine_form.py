@@ -133,7 +133,7 @@ class _Trial:
         self.features = run.features[rows].reshape(-1, 1, n_features)
         self.valid = (torch.arange(n_steps) < run.data.lengths[rows][:, None]).reshape(-1, 1)
         self.who = run.data.participant[rows].repeat_interleave(n_steps)
-        self.names = list(self.model.init_values)
+        self.names = list(self.model.start_values)
         self.known: dict[str, Tensor] = {}
         self.forms: dict[str, tuple[_Affine, _Affine]] = {}
         self.random = torch.Generator().manual_seed(0)
@@ -276,7 +276,7 @@ class _Trial:
             return torch.where(self.valid, part, padding).reshape(self.shape).permute(1, 2, 0).contiguous()
 
         return AffineState(
-            float(self.model.init_values[name]),
+            float(self.model.start_values[name]),
             position,
             number,
             laid_out(slope.constant, 1.0),
@@ -292,7 +292,7 @@ class _Trial:
         before = self._random_values()
         one, other = (self._step(self._random_theta(), before).states for _ in range(2))
         candidates = [name for name in self.names if self._same(one[name], other[name], one[name].abs())]
-        values = {name: torch.full_like(one[name], float(self.model.init_values[name])) for name in candidates}
+        values = {name: torch.full_like(one[name], float(self.model.start_values[name])) for name in candidates}
         settled: list[str] = []
         for _ in range(_LONGEST_MEMORY if candidates else 0):
             after = self._stepped_known(values)
@@ -316,5 +316,5 @@ class _Trial:
     def _delayed(self, value: Tensor, name: str) -> Tensor:
         """Values (N, A) before the steps after which a state has these."""
         whole = value.reshape(self.shape)
-        first = torch.full_like(whole[:, :1], float(self.model.init_values[name]))
+        first = torch.full_like(whole[:, :1], float(self.model.start_values[name]))
         return torch.cat([first, whole[:, :-1]], dim=1).reshape(value.shape)

@@ -39,6 +39,8 @@ class EquationLikelihood:
     known_as : int ndarray of shape (P,), optional
         Participant codes by which the model itself knows them, for a part of those that it was fitted to.
         Default: 0 to P - 1.
+    factors : ndarray, optional
+        By what the model's own coefficients, all of them, are multiplied here; see `unit_factors`. Default: 1.
 
     Attributes
     ----------
@@ -73,6 +75,7 @@ class EquationLikelihood:
         participants: Sequence[Any] | None = None,
         *,
         known_as: np.ndarray | None = None,
+        factors: np.ndarray | None = None,
     ) -> None:
         labels = tuple(range(equations.n_participants)) if participants is None else tuple(participants)
         sizes = (data.n_participants, equations.n_participants, len(labels))
@@ -89,8 +92,10 @@ class EquationLikelihood:
         self.participants = labels
         self.terms = tuple(equations.terms[position] for position in np.flatnonzero(free))
         self.n_trials: np.ndarray = data.trials_per_participant.numpy()
-        self.low: np.ndarray = self._problem.low.numpy().copy()
-        self.high: np.ndarray = self._problem.high.numpy().copy()
+        self._factors = np.ones(len(equations.terms)) if factors is None else factors
+        self._scale = self._factors[self._problem.free_anywhere]
+        self.low: np.ndarray = self._problem.low.numpy() * self._scale
+        self.high: np.ndarray = self._problem.high.numpy() * self._scale
 
     def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:
         """Log-likelihood, in nats, of each participant's choices; 0 without choices.
@@ -121,7 +126,8 @@ class EquationLikelihood:
         everybody = torch.ones(len(self.participants), dtype=torch.bool)
         with one_thread():
             point = self._problem.evaluate(torch.from_numpy(self._full(values)), everybody)
-        return point.log_likelihood.numpy(), point.gradient.numpy(), point.information.numpy()
+        gradient, information = point.gradient.numpy(), point.information.numpy()
+        return point.log_likelihood.numpy(), gradient / self._scale, information / np.outer(self._scale, self._scale)
 
     def select(self, people: Sequence[int] | np.ndarray) -> EquationLikelihood:
         """Return the likelihood of some participants, by their positions; one may come more than once.
@@ -152,7 +158,9 @@ class EquationLikelihood:
             self._equations, coefficients=self._equations.coefficients[index], status=self._equations.status[index]
         )
         labels = [self.participants[position] for position in index]
-        chosen = EquationLikelihood(self._model, data, equations, labels, known_as=self._known_as[index])
+        chosen = EquationLikelihood(
+            self._model, data, equations, labels, known_as=self._known_as[index], factors=self._factors
+        )
         # bounds follow the largest reward, and people must not get other ones in a smaller group
         chosen.low, chosen.high = self.low, self.high
         return chosen
@@ -160,7 +168,7 @@ class EquationLikelihood:
     def _full(self, free: np.ndarray) -> np.ndarray:
         """All coefficients, (..., P, all terms), from the free ones (..., P, K)."""
         full = np.broadcast_to(self._equations.coefficients, (*free.shape[:-2], *self._equations.status.shape)).copy()
-        full[..., self._problem.free_anywhere] = free
+        full[..., self._problem.free_anywhere] = free / self._scale
         return full
 
     def _check(self, values: np.ndarray, n_dim: int, shape: str) -> None:

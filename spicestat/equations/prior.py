@@ -64,14 +64,18 @@ class CoefficientPrior:
 
 
 def weak_prior(
-    equations: EquationSet, largest_reward: float, own_scales: Mapping[str, float] | None = None
+    equations: EquationSet,
+    largest_reward: float,
+    own_scales: Mapping[str, float] | None = None,
+    *,
+    reward_span: float | None = None,
 ) -> CoefficientPrior:
     """Prior for coefficients of any model: of size .5, an own state between forgotten and kept.
 
     Scales are .5 for coefficients (constants, which may be in units of reward, .5 max(1, max|r|)), and
-    5 / max|r| for inverse temperatures, around 0; an own state's coefficient is centred at .5. Tails are
-    heavy (t with 4 degrees of freedom; Gelman et al. 2008, doi:10.1214/08-AOAS191), so that a large
-    effect is not held against a term.
+    5 over the range of the rewards for inverse temperatures, around 0; an own state's coefficient is
+    centred at .5. Tails are heavy (t with 4 degrees of freedom; Gelman et al. 2008,
+    doi:10.1214/08-AOAS191), so that a large effect is not held against a term.
 
     Parameters
     ----------
@@ -81,10 +85,12 @@ def weak_prior(
         Largest absolute reward, 0 or more.
     own_scales : mapping of str to float, optional
         Scales of constants that are no inverse temperatures, by name.
+    reward_span : float, optional
+        Range of the rewards, 0 or more. Default: the largest.
     """
     reward = largest_reward or 1.0
     sizes = {(BETA, name): size for name, size in (own_scales or {}).items()}
-    by_module, by_term = {BETA: _BETA_SCALE / reward}, {"1": _TERM_SCALE * max(1.0, reward)}
+    by_module, by_term = {BETA: _BETA_SCALE / (reward_span or reward)}, {"1": _TERM_SCALE * max(1.0, reward)}
     scale = [
         sizes.get((module, term), by_module.get(module, by_term.get(term, _TERM_SCALE)))
         for module, term in equations.terms

@@ -110,9 +110,9 @@ def refit(
 
     Maximises :math:`\sum_t \log p(a_t \mid \theta_i)` (the model's `BaseRNN.log_likelihood`) by Newton's
     method with Levenberg damping, all participants at once, within bounds: inverse temperatures within
-    50 / max|r|, the model's other constants within its `BaseRNN.bounds`, constant terms (which may be in
-    units of reward) within 10 max(1, max|r|), other coefficients within 10 of zero. The best of several
-    starts counts. Standard errors are from the observed information.
+    50 over the range of the rewards, the model's other constants within its `BaseRNN.bounds`, constant
+    terms (which may be in units of reward) within 10 max(1, max|r|), other coefficients within 10 of
+    zero. The best of several starts counts. Standard errors are from the observed information.
 
     Parameters
     ----------
@@ -250,8 +250,8 @@ class CoefficientLikelihood:
 
     def _bounds(self) -> tuple[Tensor, Tensor]:
         """Bounds of the free coefficients, each of shape (F,)."""
-        scale = (self.data.largest_reward if self.data.n_sequences else 0.0) or 1.0
-        limits = {BETA: _BETA_LIMIT / scale, "1": _TERM_LIMIT * max(1.0, scale)}
+        scale, span = (self.data.largest_reward, self.data.reward_span) if self.data.n_sequences else (0.0, 0.0)
+        limits = {BETA: _BETA_LIMIT / (span or 1.0), "1": _TERM_LIMIT * max(1.0, scale)}
         ranges = torch.empty(len(self.free_anywhere), 2, dtype=torch.float64)
         for row, position in enumerate(self.free_anywhere):
             module, term = self.equations.terms[position]

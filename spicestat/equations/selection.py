@@ -98,7 +98,7 @@ def select_structure(
     if criterion in ("evidence", "cv"):
         ranges = {name: high - low for name, (low, high) in model.bounds.items()}
         price = math.log(_PRIOR_ODDS) if criterion == "evidence" else 0.0
-        arbiter = Arbiter(price, prior=weak_prior(start, data.largest_reward, ranges))
+        arbiter = Arbiter(price, prior=weak_prior(start, data.largest_reward, ranges, reward_span=data.reward_span))
     else:
         together = n_present if shared else 1
         n_trials = float(some.trials_per_participant.sum()) / n_present

@@ -76,7 +76,7 @@ class Workbench:
         self._optimism = np.zeros(start.n_participants)
         everything = start.with_status(np.where(allowed, FREE, EXCLUDED).astype("int8"))
         self._run, self._who = EquationModel(model, data, everything), data.participant.numpy()
-        self._stride = torch.from_numpy(_stride(model, start, data.largest_reward))
+        self._stride = torch.from_numpy(_stride(model, start, data))
         folds = k_folds(data, n_folds, by="time") if n_folds else ()
         self._folds = [(fold.train, EquationModel(model, fold.test, everything)) for fold in folds]
 
@@ -239,12 +239,12 @@ class Workbench:
         return equations
 
 
-def _stride(model: BaseRNN, equations: EquationSet, largest_reward: float) -> np.ndarray:
+def _stride(model: BaseRNN, equations: EquationSet, data: SequenceDataset) -> np.ndarray:
     """Largest step (K,): constants may be in units of reward, inverse temperatures in units of its inverse."""
-    reward = largest_reward or 1.0
+    reward, span = data.largest_reward or 1.0, data.reward_span or 1.0
     constant = np.array([term == "1" for _, term in equations.terms])
     temperature = np.array([module == BETA and term not in model.bounds for module, term in equations.terms])
-    return np.where(temperature, 1.0 / reward, np.where(constant, max(1.0, reward), 1.0))
+    return np.where(temperature, 1.0 / span, np.where(constant, max(1.0, reward), 1.0))
 
 
 def _log_likelihood(run: EquationModel, coefficients: np.ndarray, who: np.ndarray) -> np.ndarray:

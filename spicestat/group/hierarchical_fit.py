@@ -11,7 +11,7 @@ import numpy as np
 
 from spicestat.group.em import Climb, climb
 from spicestat.group.likelihood import ChoiceLikelihood
-from spicestat.group.links import Link
+from spicestat.group.links import Link, in_unit
 from spicestat.group.marginal import Group, Information, Posterior, boundary_information, information, posterior
 from spicestat.group.modes import Modes, posterior_modes
 from spicestat.group.nodes import (
@@ -115,6 +115,9 @@ def fit_hierarchical(
         See `HierarchicalFit.change`.
     max_rounds : int, default 40
     """
+    # in units of the wide prior, so that the unit of a coefficient changes nothing
+    sizes, links = scale, [in_unit(link, size) for link, size in zip(links, scale, strict=True)]
+    center, scale = center / sizes, np.ones_like(sizes)
     basis, back = _orthonormal(Z)
     widest = int((Z != 0).any(axis=0).sum(axis=1).max())
     # with one degree of freedom the prior would be all that holds Sigma, and it pulls to infinity
@@ -136,12 +139,17 @@ def fit_hierarchical(
     if finer is not None and not (found.converged and _agrees(likelihood, links, basis, found, finer)):
         found = fit(rule=sampling_rule(Z.shape[1]))
     covariance, spread_error = _errors(found.information, found.group, avoid_boundary)
+    # every column of the design belongs to one coefficient
+    back = sizes[(Z != 0).any(axis=0).argmax(axis=0)][:, None] * back
+    both, own = np.outer(sizes, sizes), found.posterior
     return replace(
         found,
-        group=replace(found.group, gamma=back @ found.group.gamma),
+        group=Group(back @ found.group.gamma, both * found.group.sigma),
         covariance=back @ covariance @ back.T,
-        spread_error=spread_error,
-        information=_turned(found.information, np.linalg.inv(back)),
+        spread_error=sizes * spread_error,
+        posterior=replace(own, mean=sizes * own.mean, covariance=both * own.covariance),
+        nodes=Nodes(sizes * found.nodes.theta, found.nodes.log_weight + np.log(sizes).sum()),
+        information=_turned(found.information, np.linalg.inv(back), 1.0 / both[np.tril_indices(len(sizes))]),
     )
 
 
@@ -159,9 +167,9 @@ def _orthonormal(Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return Z @ back, back
 
 
-def _turned(at: Information, forth: np.ndarray) -> Information:
-    """Express an information in the fixed effects of the original design."""
-    both = np.eye(len(at.joint))
+def _turned(at: Information, forth: np.ndarray, sigma: np.ndarray) -> Information:
+    """Express an information in the fixed effects of the original design, and in Sigma's entries times ``sigma``."""
+    both = np.diag(np.concatenate([np.ones(len(forth)), sigma]))
     both[: len(forth), : len(forth)] = forth
     return Information(forth.T @ at.gamma @ forth, both.T @ at.joint @ both)
 

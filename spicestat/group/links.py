@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 
 from spicestat.errors import ConfigError
 
-__all__ = ["LINKS", "Link", "choose_links", "find_link"]
+__all__ = ["LINKS", "Link", "choose_links", "find_link", "in_unit"]
 
 _EDGE = 1e-12
 
@@ -65,6 +65,23 @@ def find_link(name: str) -> Link:
     if name not in LINKS:
         raise ConfigError("unknown link", got=name, allowed=", ".join(LINKS))
     return LINKS[name]
+
+
+def in_unit(link: Link, size: float) -> Link:
+    """Return the link of an unconstrained scale whose unit is ``size`` of the link's own.
+
+    Examples
+    --------
+    >>> float(in_unit(find_link("identity"), 2.0).to_natural(np.array(3.0)))
+    6.0
+    """
+    return Link(
+        link.name,
+        lambda y: link.to_unconstrained(y) / size,
+        lambda x: link.to_natural(size * x),
+        lambda x: size * link.derivative(size * x),
+        lambda x: size**2 * link.second_derivative(size * x),
+    )
 
 
 def choose_links(terms: Sequence[tuple[str, str]], links: Mapping[str, str] | None) -> tuple[Link, ...]:

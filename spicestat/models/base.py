@@ -108,6 +108,13 @@ class BaseRNN(nn.Module):
         Values of theirs that the refit tries besides others (class attribute).
     needs_times : bool
         Whether `log_likelihood` needs response times (class attribute).
+    reward_units : dict of str to int, or None
+        Powers of the unit of reward in all modules, signals and states that equations are made of: 1 for values and
+        rewards, 0 for pure numbers such as rates (class attribute). Rewards can then be divided by one number
+        inside, and coefficients be reported in the unit of the data. None, the default, says that nothing is known
+        of units: rewards are used as they are.
+    centred_states : sequence of str
+        States that start in the middle of the range of the rewards, if the fit knows it (class attribute).
     submodules_rnn : ModuleDict
         Networks by module name.
     submodules_eq : dict
@@ -141,6 +148,8 @@ class BaseRNN(nn.Module):
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
     starts: ClassVar[Mapping[str, float]] = {}
     needs_times: ClassVar[bool] = False
+    reward_units: ClassVar[Mapping[str, int] | None] = None
+    centred_states: ClassVar[Sequence[str]] = ()
 
     def __init__(self, n_actions: int, embedding_size: int = 0, **_unused: Any) -> None:
         super().__init__()
@@ -160,6 +169,24 @@ class BaseRNN(nn.Module):
         self.calls: dict[str, list[Call]] | None = None
         self._equations: Mapping[str, ModuleEquation] = {}
         self._signals_missing = False
+        self._own_starts: dict[str, float] = {}
+
+    @property
+    def start_values(self) -> dict[str, float]:
+        """Values of the states at the start of a block: `init_values`, or what `start_in_unit` made of them."""
+        return {**self.init_values, **self._own_starts}
+
+    def start_in_unit(self, unit: float, middle: float | None) -> None:
+        """Let states start where they do with rewards divided by ``unit``, whose range has this ``middle``.
+
+        Centred states start in the middle, if there is one; other values that are in the unit of reward are divided
+        by it.
+        """
+        for name, power in (self.reward_units or {}).items():
+            if name in self.centred_states and middle is not None:
+                self._own_starts[name] = middle
+            elif power and name in self.init_values:
+                self._own_starts[name] = float(self.init_values[name]) / unit**power
 
     def setup_module(self, input_size: int, hidden_size: int | None = None, dropout: float | None = None) -> nn.Module:
         """Return a network for ``submodules_rnn``; ``input_size`` counts inputs plus embedding, not the state."""
@@ -241,7 +268,7 @@ class BaseRNN(nn.Module):
             self.state = dict(prev_state)
         else:
             shape = (n_rows, self.n_actions)
-            self.state = {name: features.new_full(shape, float(value)) for name, value in self.init_values.items()}
+            self.state = {name: features.new_full(shape, float(value)) for name, value in self.start_values.items()}
 
     def post_forward_pass(self, logits: LogitSequence, batch_first: bool) -> Tensor:
         """Stack the logits to (R, T, A), or (T, R, A) with ``batch_first=False``."""

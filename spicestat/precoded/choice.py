@@ -43,6 +43,7 @@ class ChoiceRNN(LearningRateRNN):
     """
 
     init_values: ClassVar[Mapping[str, float]] = {**LearningRateRNN.init_values, "x_value_choice": 0.0}
+    reward_units: ClassVar[Mapping[str, int] | None] = {**(LearningRateRNN.reward_units or {}), "x_value_choice": 0}
 
     def __init__(self, n_actions: int, n_participants: int = 0, **options: Any) -> None:
         super().__init__(n_actions=n_actions, n_participants=n_participants, **options)

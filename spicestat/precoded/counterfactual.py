@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -63,6 +63,15 @@ class CounterfactualRNN(ParticipantModel):
         "x_learning_rate_reward": 0.0,
         "x_learning_rate_counterfactual": 0.0,
     }
+    reward_units: ClassVar[Mapping[str, int] | None] = {
+        "c_action": 0,
+        "c_reward": 1,
+        "c_value_reward": 1,
+        "x_value_reward": 1,
+        "x_learning_rate_reward": 0,
+        "x_learning_rate_counterfactual": 0,
+    }
+    centred_states: ClassVar[Sequence[str]] = ("x_value_reward",)
 
     def __init__(self, n_actions: int, n_participants: int = 0, **options: Any) -> None:
         super().__init__(n_actions=n_actions, n_participants=n_participants, **options)

@@ -160,6 +160,27 @@ class ModelDeclaration:
         }
 
     @cached_property
+    def reward_units(self) -> Mapping[str, int] | None:
+        """Powers of the unit of reward in all names, as in `BaseRNN.reward_units`; None where they contradict.
+
+        A rate leads its target to what it leads to, so both are in the same unit. A visible state without an inverse
+        temperature is in log odds, one with it in the unit of reward unless it is led to something else.
+        """
+        known = {signal: int(signal == "c_reward") for signal in self.signals}
+        rates = [module for module in self.modules if module.kind == "rate"]
+        led = {module.target for module in rates}
+        known |= {state: int(state in (self.betas or ()) and state not in led) for state in self._state_names}
+        for _ in self._state_names:
+            known |= {module.target: known[module.toward] for module in rates}
+        in_log_odds = [state for state in self.visible if state not in (self.betas or ())]
+        if any(known[state] for state in in_log_odds):
+            return None
+        if any(known[module.target] != known[module.toward] for module in rates):
+            return None
+        modules = {module.name: 0 if module.kind == "rate" else known[module.target] for module in self.modules}
+        return {**known, **{term: known[name] for name, term in self.signals.items()}, **modules}
+
+    @cached_property
     def visible(self) -> tuple[str, ...]:
         """States that the choices are made of."""
         return tuple(state for state in self._state_names if state not in self.hidden)
@@ -342,6 +363,7 @@ def _built(declaration: ModelDeclaration) -> tuple[type[DeclaredModel], SpiceCon
         "declaration": declaration,
         "init_values": {**dict(declaration.states), **rates},
         "sees_counterfactual": declaration.counterfactual,
+        "reward_units": declaration.reward_units,
     }
     config = SpiceConfig(
         rnn_modules=[module.name for module in declaration.modules],

@@ -54,6 +54,13 @@ class RescorlaWagnerRNN(ParticipantModel):
     """
 
     init_values: ClassVar[Mapping[str, float]] = {"x_value_reward": 0.0}
+    # values are log odds
+    reward_units: ClassVar[Mapping[str, int] | None] = {
+        "c_action": 0,
+        "c_reward": 1,
+        "x_value_reward": 0,
+        "x_value_reward_chosen": 0,
+    }
 
     def __init__(self, n_actions: int, n_participants: int = 0, **options: Any) -> None:
         super().__init__(n_actions=n_actions, n_participants=n_participants, **options)

@@ -64,6 +64,11 @@ class WorkingMemoryRNN(LearningRateRNN):
         "x_value_memory": 0.0,
         **{f"x_memory_{what}_lag{lag}": 0.0 for what in ("choice", "reward") for lag in range(1, _N_LAGS)},
     }
+    reward_units: ClassVar[Mapping[str, int] | None] = {
+        **(LearningRateRNN.reward_units or {}),
+        "x_value_memory": 0,
+        **{signal: int("reward" in signal) for signal in _SIGNALS},
+    }
 
     def __init__(self, n_actions: int, n_participants: int = 0, **options: Any) -> None:
         super().__init__(n_actions=n_actions, n_participants=n_participants, **options)

@@ -76,7 +76,7 @@ def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
 def _model(model: BaseRNN) -> str:
     weights = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     # the text of a module names its parts and their dropout
-    text = f"{model} {weights} {dict(model.init_values)}"
+    text = f"{model} {weights} {dict(model.start_values)}"
     if isinstance(model, DeclaredModel):
         text += str(model.declaration)
     return f"{type(model).__name__} ({digest({}, text)[:12]})"
