@@ -131,7 +131,7 @@ def spice_compare(
     --------
     >>> from spicestat import read_trials, simulate_cohort, spice_fit
     >>> trials = read_trials(simulate_cohort(4, 120, n_blocks=2).trials, block="block")
-    >>> fits = {name: spice_fit(trials, model=name, epochs=5) for name in ("rescorla_wagner", "learning_rate")}
+    >>> fits = {name: spice_fit(trials, model=name, epochs=30) for name in ("rescorla_wagner", "learning_rate")}
     >>> list(spice_compare(fits).tidy())[:4]
     ['model', 'n_coefficients', 'log_lik', 'aic']
     """

@@ -10,6 +10,7 @@ from pathlib import Path
 __all__ = [
     "ColumnError",
     "ConfigError",
+    "ContradictionWarning",
     "ConvergenceWarning",
     "CovariateError",
     "DataError",
@@ -164,6 +165,12 @@ class ConvergenceWarning(SpicestatWarning):
     """An iteration stopped before it converged."""
 
     code = "convergence"
+
+
+class ContradictionWarning(SpicestatWarning):
+    """A result contradicts itself, or predicts no better than guessing; the message says what to do."""
+
+    code = "contradiction"
 
 
 class IdentifiabilityWarning(SpicestatWarning):

@@ -23,10 +23,11 @@ from spicestat.equations.equation_set import BETA, EXCLUDED, FREE
 from spicestat.equations.forward import equation_nll
 from spicestat.equations.refit import RefitResult
 from spicestat.equations.units import in_unit_of_data
-from spicestat.errors import ConfigError, ScaleWarning, StorageError, warn_user
+from spicestat.errors import ConfigError, ContradictionWarning, ScaleWarning, StorageError, warn_user
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
+from spicestat.plausibility import baseline_nll, contradictions
 from spicestat.precoded import PRECODED, DeclaredModel, ModelDeclaration
 from spicestat.sealed import read_sealed, write_sealed
 from spicestat.storage import is_programmed, pack_estimator, unpack_estimator
@@ -80,30 +81,40 @@ class SpiceFit:
         return self.coefficients.frame.copy()
 
     def glance(self) -> pd.DataFrame:
-        """Return one row about the whole fit."""
+        """Return one row about the whole fit.
+
+        ``nll_shares`` and ``nll_guessing`` are what predicts without any history (NaN with response times), and
+        ``contradictions`` says what among the scores cannot be true ("" where nothing is wrong), and ``rewards`` by
+        what they were divided and where values start.
+        """
         refit = self.estimator.refit_
-        n_trials = int(refit.n_trials.sum())
-        n_free = int((self.estimator.equations_.status == FREE).sum())
+        n_free = (self.estimator.equations_.status == FREE).sum(axis=1)
         log_lik = float(refit.log_likelihood.sum())
-        nll = self.scores.set_index("model")["nll"]
+        nll = self.scores.set_index("model")["nll"].to_dict()
         row = {
             "model": self.coefficients.info["model"],
             "n_participants": self.trials.n_participants,
             "n_excluded": len(self.trials.record["excluded"]),
             "n_actions": self.trials.n_actions,
-            "nobs": n_trials,
-            "n_coefficients": n_free,
+            "nobs": int(refit.n_trials.sum()),
+            "n_coefficients": int(n_free.sum()),
             "log_lik": log_lik,
-            "aic": 2 * n_free - 2 * log_lik,
-            "bic": n_free * math.log(n_trials) - 2 * log_lik,
-            "nll_rnn": nll["rnn"],
-            "nll_equations": nll["equations"],
-            "nll_refit": nll["refit"],
+            "aic": 2 * int(n_free.sum()) - 2 * log_lik,
+            # every coefficient is estimated from its participant's choices, as in spice_compare()
+            "bic": float(n_free @ np.log(np.maximum(refit.n_trials, 1))) - 2 * log_lik,
+            **{f"nll_{name}": nll.get(name, math.nan) for name in ("rnn", "equations", "refit", "shares", "guessing")},
+            "contradictions": "; ".join(self.contradictions),
+            "rewards": self.trials.record["reward_note"],
             "share_unidentified": self.coefficients.share_unidentified,
             "epochs": len(self.estimator.training_.train_nll),
             "stopped": self.estimator.training_.stopped,
         }
         return pd.DataFrame([row])
+
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """What in the scores cannot be true, or is no better than guessing, in words; usually nothing."""
+        return contradictions(dict(zip(self.scores["model"], self.scores["nll"], strict=True)))
 
     def equations_frame(self) -> pd.DataFrame:
         """Return the equations as text, with rewards in the unit of the data: ``participant, module, equation``."""
@@ -157,6 +168,12 @@ class SpiceFit:
             f"equations: {structure}\n"
             f"NLL per choice: RNN {glance['nll_rnn']:.4f}, equations {glance['nll_equations']:.4f}, "
             f"refit {glance['nll_refit']:.4f}"
+            + (
+                ""
+                if math.isnan(glance["nll_shares"])
+                else f"; choice shares {glance['nll_shares']:.4f}, guessing {glance['nll_guessing']:.4f}"
+            )
+            + "".join(f"\nnote: {text}" for text in self.contradictions)
         )
 
 
@@ -413,8 +430,14 @@ def assemble_fit(table: TrialTable, data: SequenceDataset, estimator: SpiceEstim
         "equations": equation_nll(estimator.rnn_model_, data, estimator.sparse_),
         "refit": estimator.refit_.nll,
     }
+    if not estimator.rnn_class.needs_times:
+        # a density of response times cannot be compared with probabilities of choices
+        nll |= baseline_nll(data)
     scores = pd.DataFrame({"model": list(nll), "nll": list(nll.values()), "n_trials": int(data.mask.sum())})
-    return SpiceFit(table, estimator, _assemble_coefficients(table, estimator, model), scores)
+    fit = SpiceFit(table, estimator, _assemble_coefficients(table, estimator, model), scores)
+    for text in fit.contradictions:
+        warn_user(text + ".", ContradictionWarning)
+    return fit
 
 
 def _assemble_coefficients(table: TrialTable, estimator: SpiceEstimator, model: str) -> CoefficientTable:

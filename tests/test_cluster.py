@@ -15,6 +15,9 @@ from spicestat.power import spice_power
 from spicestat.simulate import BanditsDrift, simulate_cohort
 from spicestat.trials import read_trials
 
+# networks of these tests are trained for a few epochs only
+pytestmark = pytest.mark.filterwarnings("ignore:the network predicts worse")
+
 
 @pytest.fixture(scope="module")
 def cluster():

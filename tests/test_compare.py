@@ -9,6 +9,9 @@ from spicestat.fit import spice_fit
 from spicestat.simulate import simulate_cohort
 from spicestat.trials import read_trials
 
+# networks of these tests are trained for a few epochs only
+pytestmark = pytest.mark.filterwarnings("ignore:the network predicts worse")
+
 
 @pytest.fixture(scope="module")
 def trials():

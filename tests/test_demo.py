@@ -48,7 +48,7 @@ def test_the_known_effect_is_covered_with_the_right_sign(demo):
 
 def test_likelihoods_stand_beside_the_oracle(demo):
     nll = demo.scores.set_index("model")["nll"]
-    assert list(nll.index) == ["rnn", "equations", "refit", "oracle"]
+    assert list(nll.index) == ["rnn", "equations", "refit", "shares", "guessing", "oracle"]
     # fitted to the same choices, so a little below the truth; a wrong model is above .55, chance at .693
     assert nll["oracle"] - 0.03 < nll["refit"] < nll["oracle"]
     assert nll["rnn"] < nll["oracle"] + 0.03

@@ -111,6 +111,23 @@ def test_the_prediction_of_an_ensemble_is_the_mean_of_its_members(fit, small_dat
     np.testing.assert_allclose(ensemble.predict(small_data.xs)[0], np.mean(members, axis=0), atol=1e-6)
 
 
+@shows("reward_unit", "reward_middle")
+def test_the_unit_of_reward(small_data):
+    """Values start in its middle, and coefficients of values are reported in it, those of rates as they are."""
+    scaled = SpiceEstimator(
+        LearningRateRNN, LEARNING_RATE_RNN_CONFIG, n_participants=3, epochs=1, reward_unit=10.0, reward_middle=0.25
+    ).fit(small_data.xs, small_data.ys)
+    assert scaled.rnn_model_.start_values["x_value_reward"] == 0.25
+    own, shown = scaled.equations_, scaled.get_spice_features()[0]
+    position = own.terms.index(("beta", "x_value_reward"))
+    assert shown["beta"]["x_value_reward"] == pytest.approx(own.coefficients[0, position] / 10)
+    rate = shown["x_learning_rate_reward"]["1"]
+    assert rate == own.coefficients[0, own.terms.index(("x_learning_rate_reward", "1"))]
+    for wrong in ({"reward_unit": 0.0}, {"reward_unit": -1.0}, {"reward_middle": float("nan")}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            make(**wrong).build_model()
+
+
 @shows("n_actions")
 def test_the_number_of_actions(small_data):
     cohort = simulate_cohort(3, 20, n_blocks=2, n_actions=3, seed=1)

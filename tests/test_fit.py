@@ -8,6 +8,7 @@ import pytest
 
 import spicestat
 import spicestat.estimator as estimator_module
+from spicestat.compare import spice_compare
 from spicestat.errors import ColumnError, ConfigError, ExclusionWarning, InputError, StorageError, SuspiciousDataWarning
 from spicestat.fit import load_fit, spice_fit
 from spicestat.models.base import BaseRNN
@@ -16,7 +17,10 @@ from spicestat.simulate import simulate_cohort
 from spicestat.trials import read_trials
 
 # a handful of choices does not identify everybody; the tests that are about this catch the warning
-pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")
+# networks of these tests are trained for a few epochs only
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::spicestat.errors.ConvergenceWarning", "ignore:the network predicts worse"
+)
 
 
 def fit_of(table, **options):
@@ -32,7 +36,10 @@ def test_glance_is_consistent(tiny_fit, small_data):
     assert row["nobs"] == int(small_data.mask.sum())
     assert row["n_coefficients"] == int(tiny_fit.tidy()["std_error"].notna().sum())
     assert row["aic"] == pytest.approx(2 * row["n_coefficients"] - 2 * row["log_lik"])
-    assert row["bic"] == pytest.approx(row["n_coefficients"] * math.log(row["nobs"]) - 2 * row["log_lik"])
+    # three participants of 57 choices, as spice_compare() has it
+    assert row["bic"] == pytest.approx(row["n_coefficients"] * math.log(57) - 2 * row["log_lik"])
+    compared = spice_compare({"one": tiny_fit, "other": tiny_fit}).models
+    assert compared["bic"].tolist() == pytest.approx([row["bic"]] * 2)
     assert row["nll_refit"] == pytest.approx(-row["log_lik"] / row["nobs"])
     assert row["nll_refit"] <= row["nll_equations"] + 1e-9
     assert (row["epochs"], row["stopped"]) == (5, "epochs")
@@ -53,7 +60,7 @@ def test_equations_as_a_table(tiny_fit):
 
 
 def test_scores_have_one_row_per_model(tiny_fit):
-    assert tiny_fit.scores["model"].tolist() == ["rnn", "equations", "refit"]
+    assert tiny_fit.scores["model"].tolist() == ["rnn", "equations", "refit", "shares", "guessing"]
     assert (tiny_fit.scores["nll"] > 0).all()
     assert (tiny_fit.scores["n_trials"] == 171).all()
 

@@ -16,6 +16,9 @@ from spicestat.group.reliability import split_half
 from spicestat.reliability import METHODS, _identified, _ranks, _shuffled, spice_reliability
 from spicestat.simulate import simulate_cohort
 
+# networks of these tests are trained for a few epochs only
+pytestmark = pytest.mark.filterwarnings("ignore:the network predicts worse")
+
 
 @pytest.fixture(scope="module")
 def fit():

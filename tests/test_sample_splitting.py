@@ -12,6 +12,9 @@ from spicestat.sample_splitting import spice_fit_split, split_blocks
 from spicestat.simulate import simulate_cohort
 from spicestat.trials import read_trials
 
+# networks of these tests are trained for a few epochs only
+pytestmark = pytest.mark.filterwarnings("ignore:the network predicts worse")
+
 SETTINGS = {"block": "block", "model": "rescorla_wagner", "epochs": 5}
 
 

@@ -26,7 +26,10 @@ from spicestat.simulate import simulate_cohort
 from spicestat.storage import pack_estimator, unpack_estimator
 
 # a handful of choices does not identify everybody; the tests that are about this catch the warning
-pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")
+# networks of these tests are trained for a few epochs only
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::spicestat.errors.ConvergenceWarning", "ignore:the network predicts worse"
+)
 
 MODEL = runpy.run_path(str(Path(__file__).parent / "models" / "custom_model.py"))
 CUSTOM = MODEL["HandWritten"], MODEL["HAND_WRITTEN_CONFIG"]

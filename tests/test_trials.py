@@ -15,7 +15,6 @@ from spicestat.errors import (
     CovariateError,
     DataError,
     ExclusionWarning,
-    ScaleWarning,
     StorageError,
     SuspiciousDataWarning,
 )
@@ -210,8 +209,7 @@ def test_mistyped_choices_are_noticed(typed, match):
 
 def test_rewards_are_not_scaled_unless_asked():
     rewards = [-1, 5, np.nan] + [3] * 9
-    with pytest.warns(ScaleWarning, match="from -1 to 5"):
-        plain = read(small(reward=rewards))
+    plain = read(small(reward=rewards))
     scaled = read(small(reward=rewards), reward_scaling="minmax")
     assert plain.record["reward_scaling"] == {"method": "none"}
     assert plain.record["reward_range"] == scaled.record["reward_range"] == [-1, 5]
@@ -220,18 +218,11 @@ def test_rewards_are_not_scaled_unless_asked():
     np.testing.assert_allclose(scaled.frame[columns], (plain.frame[columns] + 1) / 6)
 
 
-def test_large_rewards_warn_and_stay():
-    with pytest.warns(ScaleWarning, match="range from 0 to 50"):
-        trials = read(small(reward=[0, 50] * 6))
-    assert trials.frame["reward_1"].max() == 50
-    assert "large" in trials.record["reward_note"]
-
-
-def test_points_are_large_and_usual_rewards_are_not():
-    with pytest.warns(ScaleWarning, match='reward_scaling="minmax"'):
-        read(small(reward=[0, 5, 10] * 4))
-    for usual in ([0, 1], [-1, 1], [0, 1.5]):
-        read(small(reward=usual * 6))
+def test_a_table_comes_back_in_the_unit_of_the_data():
+    frame = small(reward=[0, 50, np.nan, 25] * 3)
+    for scaling in (None, "minmax"):
+        back = read(frame, reward_scaling=scaling).to_frame()
+        np.testing.assert_allclose(back["reward"], frame["reward"])
 
 
 # --- covariates -----------------------------------------------------------------------------------------------------

@@ -35,9 +35,8 @@
 #' @param ... Further settings of the engine, by name: `inputs` and `actions`
 #'   (character), `rt` (name of the column of response times in seconds),
 #'   `reward_scaling` (`"minmax"` maps the range of all observed rewards to 0 to
-#'   1, for points or money: effects and inverse temperatures are then per range,
-#'   and learning from numbers of that size is what networks do best; by default
-#'   rewards stay as they are), `learning_rate`, `hidden_size`, `embedding_size`,
+#'   1, which moves their zero; by default rewards are divided by their largest
+#'   size inside, and coefficients are in the unit of the data), `learning_rate`, `hidden_size`, `embedding_size`,
 #'   `structure`, `device`, and so on. `checkpoint = "folder"` keeps the state of
 #'   the network's training there; the same call, made again after an interrupt,
 #'   goes on from it.

@@ -8,7 +8,7 @@ coefficient_columns <- c(
 glance_columns <- c(
   "module", "sparse_term", "nobs", "tau_squared", "tau_squared_se", "i_squared", "h_squared", "cochran_qe",
   "p_value_cochran_qe", "cochran_qm", "p_value_cochran_qm", "df_residual", "log_lik", "aic", "bic", "n_excluded",
-  "share_unidentified", "withheld", "converged", "method", "formula"
+  "share_unidentified", "withheld", "converged", "contradictions", "method", "formula"
 )
 adjustments <- c("BH", "BY", "holm", "bonferroni", "maxT", "none")
 

@@ -59,7 +59,9 @@ summary.spice_group <- function(object, ...) {
 #'   one column `<module>:<term>` per term, `vcov()` the sampling covariance
 #'   matrix of one participant's estimates, `confint()` a matrix with rows
 #'   `<participant>:<module>:<term>` for the estimated coefficients, `logLik()`
-#'   the log likelihood of all choices, and `nobs()` their number.
+#'   the log likelihood of all choices, and `nobs()` their number. `BIC()` counts
+#'   a coefficient with the choices of its own participant, as [spice_compare()]
+#'   does.
 #'
 #'   For a group model, `coef()` and `fixef()` return a vector with names
 #'   `<module>:<term>:<covariate>`, `vcov()` their covariance matrix (`NA`
@@ -126,6 +128,13 @@ logLik.spice_fit <- function(object, ...) { # nolint: object_name_linter.
   check_dots(...)
   row <- object$glance
   structure(row$log_lik, df = row$n_coefficients, nobs = row$nobs, class = "logLik")
+}
+
+#' @rdname coef.spice_fit
+#' @importFrom stats BIC
+#' @export
+BIC.spice_fit <- function(object, ...) { # nolint: object_name_linter.
+  object$glance$bic
 }
 
 #' @rdname coef.spice_fit

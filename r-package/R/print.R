@@ -31,6 +31,7 @@ format.spice_fit <- function(x, digits = 3, ...) {
       count(stats::nobs(x), "trial")
     ),
     score_line(x$scores, digits),
+    fit_notes(x$glance),
     if (length(bad) > 0) {
       paste0("No identified estimate for ", count(length(bad), "participant"), ": ", some(bad))
     },
@@ -52,6 +53,14 @@ term_lines <- function(terms, digits) {
       strwrap(text, width = getOption("width"), exdent = 2)
     }
   )
+}
+
+#' How rewards were taken, and what contradicts itself; older fits do not say it
+#' @noRd
+fit_notes <- function(glance) {
+  notes <- c(glance$rewards, glance$contradictions)
+  notes <- notes[!is.na(notes) & nzchar(notes)]
+  strwrap(paste0(toupper(substr(notes, 1, 1)), substring(notes, 2), "."), width = getOption("width"), exdent = 2)
 }
 
 score_line <- function(scores, digits) {

@@ -210,8 +210,8 @@ as_tibble.spice_simulation <- function(x, ...) {
 #'   that [set.seed()] decides; it is attribute `"seed"` of the value.
 #' @param environment The task, a [spice_bandit()]; `NULL` is reward
 #'   probabilities that drift, with the fit's actions. Its rewards are as the
-#'   model sees them: in a fit with `reward_scaling = "minmax"`, 0 stands for the
-#'   smallest reward of the data, and 1 for the largest.
+#'   model sees them: 1 stands for the largest reward of the data by size, and 0
+#'   for none (in a fit with `reward_scaling = "minmax"`, 0 for the smallest).
 #' @param n_trials,n_blocks Trials per block, and blocks; `NULL` takes those of
 #'   most participants in the fit.
 #' @param ... Not used; anything here is an error.

@@ -292,6 +292,8 @@ glance.spice_fit <- function(x, ...) {
 glance.spice_group <- function(x, ...) {
   check_dots(...)
   table <- with_broom_names(x$glance)
+  # text of which there is none
+  if (!is.null(table$contradictions)) table$contradictions[!nzchar(table$contradictions)] <- NA
   empty <- vapply(table, function(column) all(is.na(column)), NA)
   table[c(which(!empty), which(empty))]
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from spicestat.equations.equation_set import FREE
@@ -35,6 +37,12 @@ class Visited:
             if np.isfinite(value):
                 key = own.tobytes()
                 scores[key] = max(value, scores.get(key, -np.inf))
+
+    def leave_out(self, statuses: Sequence[np.ndarray]) -> None:
+        """Forget structures, each a status (P, K), that cannot be chosen."""
+        for status in statuses:
+            for scores, own in zip(self._scores, status.astype("int8"), strict=True):
+                scores.pop(own.tobytes(), None)
 
     def score(self, status: np.ndarray) -> np.ndarray:
         """Best score (P,) of each one's structure, status (P, K); NaN where it was not compared."""

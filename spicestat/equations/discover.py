@@ -155,6 +155,7 @@ def discover(
         criterion=settings.criterion,
         significance=settings.significance,
         progress=progress,
+        others=[*_with_constants(start, trajectories), sparse],
     )
     return Discovery(sparse, result.result, result.inclusion, stability)
 
@@ -173,7 +174,10 @@ def sparse_equations(
     selected = np.concatenate([fit.selected for fit in fits] + [np.ones_like(betas, dtype=bool)], axis=1)
     coefficients = np.concatenate([np.nan_to_num(fit.coefficients) for fit in fits] + [betas], axis=1)
     status = np.where(selected, FREE, EXCLUDED).astype("int8")
-    return EquationSet(libraries, tuple(model.betas), coefficients, status)
+    found = EquationSet(libraries, tuple(model.betas), coefficients, status)
+    # one step ahead it makes little difference, but over a block a state that grows runs away
+    bounded = np.where(found.own_state, coefficients.clip(-1.0, 1.0), coefficients)
+    return found.with_coefficients(bounded)
 
 
 def member_stability(
@@ -292,6 +296,28 @@ def _simple_start(sparse: EquationSet, trajectories: Mapping[str, Trajectory]) -
         status[offset + term] = state
         values[:, offset + term] = value
     return EquationSet(sparse.libraries, sparse.states, values, sparse.status).with_status(status.astype("int8"))
+
+
+def _with_constants(start: EquationSet, trajectories: Mapping[str, Trajectory]) -> list[EquationSet]:
+    """Return the simple start with one module's constant instead of its term, for each module, and with all constants.
+
+    A constant rate, for example, is best predicted by its own last value, but a kept rate never leaves 0.
+    """
+    swaps = []
+    for library in start.libraries:
+        where = start.positions(library)
+        constant = where.start + library.terms.index("1") if "1" in library.terms else None
+        if constant is not None and start.status[0, constant] != FREE:
+            swaps.append((where, constant, float(trajectories[library.module].target.mean())))
+    return [_swapped(start, some) for some in [*([swap] for swap in swaps), *([swaps] if len(swaps) > 1 else [])]]
+
+
+def _swapped(start: EquationSet, swaps: Sequence[tuple[slice, int, float]]) -> EquationSet:
+    status, values = start.status.copy(), start.coefficients.copy()
+    for where, constant, value in swaps:
+        status[:, where] = EXCLUDED
+        status[:, constant], values[:, constant] = FREE, value
+    return EquationSet(start.libraries, start.states, values, status).with_coefficients(values)
 
 
 def _closest_term(library: ModuleLibrary, trajectory: Trajectory) -> tuple[int, int, float]:

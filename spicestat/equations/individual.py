@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from spicestat.equations.equation_set import FREE, EquationSet
@@ -18,13 +20,18 @@ _OFFERS = 4
 _PROMISING = -1.0
 """A participant tries a move if its score after a short ascent is not lower than the present one by more."""
 
+_BEHIND = 1.0
+"""A start with a log-likelihood that is higher by more shows that a participant's search got stuck."""
+
 _POOL = 8
 """Most frequent structures that are offered to everybody."""
 
 _STAGES = 2
 
 
-def individual_structures(bench: Workbench, start: EquationSet, progress: Progress | None = None) -> EquationSet:
+def individual_structures(
+    bench: Workbench, start: EquationSet, progress: Progress | None = None, others: Sequence[EquationSet] = ()
+) -> EquationSet:
     """Return each participant's structure of the highest score.
 
     Equations grow from a simple start while that raises a participant's score; then the most frequent
@@ -40,6 +47,8 @@ def individual_structures(bench: Workbench, start: EquationSet, progress: Progre
         Structure, the same for everybody, and starting values.
     progress : callable, optional
         Called with ("equations", stage, stages, message).
+    others : sequence of EquationSet, optional
+        Further starts, offered to the participants whose choices they predict better than what was found.
     """
 
     def tell(stage: int, message: str) -> None:
@@ -49,6 +58,9 @@ def individual_structures(bench: Workbench, start: EquationSet, progress: Progre
     tell(0, "adding terms")
     search = _Search(bench, bench.without_idle_states(start))
     search.grow()
+    for other in others:
+        if search.restart(other):
+            search.grow()
     tell(1, "comparing structures between participants")
     search.exchange()
     tell(_STAGES, "structures found")
@@ -71,6 +83,11 @@ class _Search:
         self.current = merged(self.current, trial, better)
         self.score = np.where(better, score, self.score)
         return better
+
+    def restart(self, other: EquationSet) -> bool:
+        """Offer another start to the participants whose choices it predicts better; say whether anybody takes it."""
+        better = self.bench.log_likelihood(other.coefficients) > self.current.log_likelihood + _BEHIND
+        return bool(self._offer(other, self.bench.present & better).any())
 
     def grow(self) -> None:
         """Add terms until nobody gains by it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from spicestat.equations.equation_set import EquationSet
@@ -23,7 +25,9 @@ A short ascent shows only a part of what a move gains."""
 _UNIDENTIFIED_LIMIT = 0.2
 
 
-def population_structure(bench: Workbench, start: EquationSet, progress: Progress | None = None) -> EquationSet:
+def population_structure(
+    bench: Workbench, start: EquationSet, progress: Progress | None = None, others: Sequence[EquationSet] = ()
+) -> EquationSet:
     """Return the structure with the highest score, summed over participants, that single moves lead to.
 
     Each round refits the moves (see `possible_moves`) that promise most, and makes the best one. Starting
@@ -39,8 +43,11 @@ def population_structure(bench: Workbench, start: EquationSet, progress: Progres
         Structure and starting values.
     progress : callable, optional
         Called with ("equations", round, rounds, message).
+    others : sequence of EquationSet, optional
+        Where the search goes on, in this order, if it ends lower than they are: from a start at which nothing is
+        learned, inverse temperatures mean nothing, and no single move pays.
     """
-    climb = _Climb(bench)
+    climb, waiting = _Climb(bench), list(others)
     climb.offer(bench.without_idle_states(start), [])
     moves, n_rounds = possible_moves(start, bench.allowed), 2 * int(bench.allowed.sum())
     for done in range(n_rounds):
@@ -50,13 +57,19 @@ def population_structure(bench: Workbench, start: EquationSet, progress: Progres
         ends = [(climb.sum(promise), moved) for moved, promise in bench.outlook(climb.best.equations, moves)]
         ranked = sorted((end for end in ends if end[0] > hopeful), key=lambda end: -end[0])
         better = [climb.offer(moved, []) for _, moved in ranked[:_TRIES]]
+        while waiting and not any(better):
+            better = [climb.offer(waiting.pop(0), [])]
         if not any(better):
             break
         # the winner gets a second start, the median over participants
         climb.offer(climb.best.equations, None)
     if progress is not None:
         progress("equations", n_rounds, n_rounds, "structure found")
-    chosen = climb.best if climb.comparable is None else climb.comparable
+    chosen = climb.best
+    if climb.comparable is not None:
+        chosen = climb.comparable
+        # what could not be chosen must not speak for its terms either
+        bench.visited.leave_out(climb.barred)
     # also for those without data, who made no move
     return chosen.equations.with_status(chosen.equations.status[np.argmax(bench.present)])
 
@@ -69,6 +82,7 @@ class _Climb:
         self.total = self.comparable_total = -np.inf
         self.best: RefitResult
         self.comparable: RefitResult | None = None
+        self.barred: list[np.ndarray] = []
 
     def sum(self, scores: np.ndarray) -> float:
         """Sum of scores (P,) over participants with data."""
@@ -81,6 +95,8 @@ class _Climb:
         if total > self.total or not hasattr(self, "best"):
             self.best, self.total, better = result, total, True
         few = float(result.unidentified[self.bench.present].mean()) <= _UNIDENTIFIED_LIMIT
-        if few and total > self.comparable_total:
+        if not few:
+            self.barred.append(equations.status)
+        elif total > self.comparable_total:
             self.comparable, self.comparable_total = result, total
         return better

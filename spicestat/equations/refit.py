@@ -19,7 +19,7 @@ from spicestat.models.base import BaseRNN
 from spicestat.training.loop import Progress, one_thread
 from spicestat.training.loss import check_times
 
-__all__ = ["CoefficientLikelihood", "Curvature", "RefitResult", "local_curvature", "merged", "refit"]
+__all__ = ["CoefficientLikelihood", "Curvature", "RefitResult", "default_starts", "local_curvature", "merged", "refit"]
 
 _BETA_LIMIT = 50.0
 _TERM_LIMIT = 10.0
@@ -28,6 +28,7 @@ _EDGE = 1e-6
 _FLAT = 1e-6
 _SINGULAR = 1e-6
 _ROUGH, _ROUGH_ITER = 0.01, 20
+_N_LENDERS = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +125,8 @@ def refit(
         Structure, and the first start.
     starts : list of ndarrays of shape (P, K), optional
         Further starts. Default: the median over participants, and the first start with the model's own
-        values of its constants (`BaseRNN.starts`) where it has some.
+        values of its constants (`BaseRNN.starts`) where it has some. Unless there are none, everybody also starts
+        where others ended whose estimates predict their choices best: single people have several maxima.
     prior : CoefficientPrior, optional
         With it, the posterior's mode and covariance instead of the likelihood's.
     tolerance : float
@@ -139,8 +141,9 @@ def refit(
     RefitResult
     """
     problem = CoefficientLikelihood(model, data, equations, prior)
+    borrow = starts is None or bool(starts)
     if starts is None:
-        starts = _default_starts(model, equations)
+        starts = default_starts(model, equations)
     with one_thread():
         best: _Point | None = None
         for number, start in enumerate([equations.coefficients, *starts], start=1):
@@ -154,10 +157,14 @@ def refit(
             if progress is not None:
                 progress("refit", number, 1 + len(starts), f"log-likelihood {float(best.log_likelihood.sum()):.1f}")
         assert best is not None
+        if borrow and equations.n_participants > 1:
+            point = problem.maximise(problem.borrowed(best), max(tolerance, _ROUGH), min(max_iter, _ROUGH_ITER))
+            best.update(point, point.log_likelihood > best.log_likelihood + _ROUGH)
         return problem.result(problem.maximise(best, tolerance, max_iter))
 
 
-def _default_starts(model: BaseRNN, equations: EquationSet) -> list[np.ndarray]:
+def default_starts(model: BaseRNN, equations: EquationSet) -> list[np.ndarray]:
+    """Return starts (P, K) of a refit besides the equations' own coefficients; see `refit`."""
     starts = [np.broadcast_to(np.median(equations.coefficients, axis=0), equations.coefficients.shape)]
     if model.starts:
         own = equations.coefficients.copy()
@@ -397,6 +404,21 @@ class CoefficientLikelihood:
         """Evaluate a starting value (P, K), moved inside the bounds."""
         values = torch.from_numpy(np.nan_to_num(self.equations.with_coefficients(coefficients).coefficients))
         return self.evaluate(self._moved(values, 0.0), self.data.trials_per_participant > 0)
+
+    def borrowed(self, best: _Point) -> _Point:
+        """Evaluate everybody at the coefficients of somebody else that predict their choices best."""
+        rank = torch.argsort(best.log_likelihood / self.data.trials_per_participant.clamp(min=1), stable=True)
+        lenders = rank[torch.linspace(0, len(rank) - 1, min(_N_LENDERS, len(rank))).round().long()]
+        offers = np.stack([self._own_structure(best.coefficients[lender]) for lender in lenders.tolist()])
+        value = self.values(torch.from_numpy(offers))
+        value[torch.arange(len(lenders)), lenders] = -torch.inf
+        chosen = torch.nan_to_num(value, nan=-torch.inf).argmax(dim=0).numpy()
+        return self.start(offers[chosen, np.arange(len(chosen))])
+
+    def _own_structure(self, coefficients: Tensor) -> np.ndarray:
+        """Coefficients (P, K) of everybody's own structure with the values (K,) of one participant."""
+        everybody = np.broadcast_to(coefficients.numpy(), self.equations.coefficients.shape)
+        return self.equations.with_coefficients(everybody).coefficients
 
     def maximise(self, start: _Point, tolerance: float, max_iter: int) -> _Point:
         """Newton's method with Levenberg damping per participant."""

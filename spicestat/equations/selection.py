@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.individual import individual_structures
 from spicestat.equations.population import population_structure
 from spicestat.equations.prior import weak_prior
-from spicestat.equations.refit import RefitResult, refit
+from spicestat.equations.refit import RefitResult, default_starts, refit
 from spicestat.equations.workbench import Workbench
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import Progress
@@ -57,6 +58,7 @@ def select_structure(
     identification_price: float = 10.0,
     search_trials: int = 20_000,
     progress: Progress | None = None,
+    others: Sequence[EquationSet] = (),
 ) -> Selection:
     """Find the structure that the choices speak for: one for everybody, or one per participant.
 
@@ -88,6 +90,9 @@ def select_structure(
         spread evenly; the final refit uses all.
     progress : callable, optional
         Called with ("equations", done, total, message).
+    others : sequence of EquationSet, optional
+        Further starts, for searches that get stuck; see `population_structure`. The final refit tries their
+        coefficients, too.
 
     Returns
     -------
@@ -104,7 +109,11 @@ def select_structure(
         n_trials = float(some.trials_per_participant.sum()) / n_present
         price = required_gain(together, n_trials, criterion, significance) / together
         arbiter = Arbiter(price, identification_price if shared else 0.0)
+    if shared:
+        others = [other for other in others if (other.status == other.status[0]).all()]
     bench = Workbench(model, some, arbiter, start, allowed, n_folds=_FOLDS if criterion == "cv" else 0)
     find = population_structure if shared else individual_structures
-    final = refit(model, data, find(bench, start, progress), progress=progress)
+    found = find(bench, start, progress, others)
+    starts = [*default_starts(model, found), *(other.coefficients for other in others)]
+    final = refit(model, data, found, starts, progress=progress)
     return Selection(final, bench.visited.inclusion(final.equations.status, shared=shared))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from spicestat.errors import ConfigError, DataError
+from spicestat.errors import ConfigError, ContradictionWarning, DataError, warn_user
 from spicestat.group.hierarchical_fit import HierarchicalFit, Integration, fit_hierarchical
 from spicestat.group.likelihood import ChoiceLikelihood
 from spicestat.group.links import Link, choose_links
@@ -21,6 +21,8 @@ __all__ = ["Settings", "estimate", "starting_prior"]
 
 _ESTIMATORS = ("REML", "ML")
 _WIDEST = {"logit": 1.5, "log": 1.0}
+_ABOVE, _FAR_ABOVE = 0.1, 2.0
+"""Nats by which quadrature may put a marginal likelihood above a maximum, and those that are worth a warning alone."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,29 @@ def estimate(problem: GroupProblem, settings: Settings) -> GroupEstimates:
         max_rounds=settings.max_rounds,
     )
     names = [problem.design.names if with_covariates else ("(Intercept)",) for with_covariates in covaried]
-    return _Report(problem, likelihood, links, names, designs, fit).estimates()
+    found = _Report(problem, likelihood, links, names, designs, fit).estimates()
+    contradiction = _above_maxima(problem, likelihood, fit)
+    if contradiction:
+        warn_user(contradiction + ".", ContradictionWarning)
+    return replace(found, glance=found.glance.assign(contradictions=contradiction))
+
+
+def _above_maxima(problem: GroupProblem, likelihood: ChoiceLikelihood, fit: HierarchicalFit) -> str:
+    """Say whose marginal likelihood is above that of their own estimates, which it cannot be at a maximum."""
+    wide = problem.table.wide().reindex(columns=pd.MultiIndex.from_tuples(likelihood.terms))
+    own = wide.loc[list(likelihood.participants)].to_numpy(dtype="float64")
+    known = np.isfinite(own).all(axis=1)
+    at_own = likelihood.log_likelihood(np.where(known[:, None], own, 0.0)[None])[0]
+    gain = np.where(known, fit.posterior.log_likelihood - at_own, 0.0)
+    higher = gain > _ABOVE
+    if gain[known].sum() <= 0.0 and gain.max() < _FAR_ABOVE:
+        return ""
+    return (
+        f"{int(higher.sum())} of {int(known.sum())} participants' own estimates are no maxima of their likelihood: "
+        f"averaged over the group, it is higher by {gain[higher].sum():.1f} nats in all. This model does not use them, "
+        "but two-stage methods and the fit's own predictions do: estimate them again with spice_update(), or trust "
+        "this model"
+    )
 
 
 def starting_prior(problem: GroupProblem, links: Sequence[Link]) -> tuple[np.ndarray, np.ndarray]:

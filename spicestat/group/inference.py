@@ -53,6 +53,7 @@ GLANCE = (
     "share_unidentified",
     "withheld",
     "converged",
+    "contradictions",
     "method",
     "formula",
 )
@@ -156,7 +157,9 @@ def glance_table(estimates: GroupEstimates, *, max_unidentified: float, method: 
     glance["withheld"] = estimates.glance["share_unidentified"] > max_unidentified
     glance.loc[glance["withheld"], ["p_value_cochran_qe", "p_value_cochran_qm"]] = np.nan
     glance["method"], glance["formula"] = method, formula
-    for name in GLANCE[2:-2]:
+    # what only some methods can notice; "" where nothing is wrong
+    glance["contradictions"] = glance["contradictions"].astype(object).where(glance["contradictions"].notna(), "")
+    for name in GLANCE[2:-3]:
         values = glance[name].to_numpy()
         glance[name] = values.astype(_KINDS.get(name, "float64"))
     return glance

@@ -142,8 +142,8 @@ class GroupResult:
 
         Columns ``module, sparse_term, nobs, tau_squared, tau_squared_se, i_squared, h_squared,
         cochran_qe, p_value_cochran_qe, cochran_qm, p_value_cochran_qm, df_residual, log_lik, aic, bic,
-        n_excluded, share_unidentified, withheld, converged, method, formula``, and for sampled posteriors the worst
-        ``rhat, ess_bulk, ess_tail`` and ``n_divergent``. ``i_squared`` is in
+        n_excluded, share_unidentified, withheld, converged, contradictions, method, formula``, and for sampled
+        posteriors the worst ``rhat, ess_bulk, ess_tail`` and ``n_divergent``. ``i_squared`` is in
         percent, as in metafor; what a method does not know is NaN.
         """
         shown = [*GLANCE, *(name for name in SAMPLING if name in self.glance_frame)]

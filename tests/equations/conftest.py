@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from spicestat.equations.averaging import Visited
 from spicestat.equations.equation_set import EXCLUDED, FREE, EquationSet
 from spicestat.equations.refit import RefitResult
 
@@ -14,6 +15,7 @@ class PretendBench:
         n_participants = start.n_participants
         self.allowed = np.ones(len(start.terms), dtype=bool)
         self.present = np.ones(n_participants, dtype=bool) if present is None else present
+        self.visited = Visited(n_participants)
         self.score, self.pessimism, self.identified = score, pessimism, identified
 
     def fit(self, equations, starts=None, open_=None):

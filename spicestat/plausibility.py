@@ -1,0 +1,89 @@
+"""Whether what a fit says can be true: equations against their refit, and every model against knowing no history."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from spicestat.dataset import SequenceDataset
+
+__all__ = ["baseline_nll", "contradictions"]
+
+_TOLERANCE = 1e-4
+"""Nats per choice by which nothing is said to be worse."""
+
+_NAMES = {"rnn": "the network", "equations": "the equations read off the network", "refit": "the refitted equations"}
+
+
+_REMEDY = {
+    "rnn": "train it longer (epochs), or suspect that rewards, blocks or stimuli were read in the wrong role",
+    "equations": "use the refitted ones only",
+    "refit": "do not interpret them; suspect that rewards, blocks or stimuli were read in the wrong role",
+}
+
+
+def baseline_nll(data: SequenceDataset) -> dict[str, float]:
+    r"""Negative log-likelihood per choice, in nats, of two models that know no history.
+
+    ``"guessing"`` gives each of A actions the probability 1 / A, ``"shares"`` the share with which the participant
+    chose it over all predicted choices, so that nobody predicts better without learning anything from trial to trial.
+
+    Parameters
+    ----------
+    data : SequenceDataset
+
+    Examples
+    --------
+    >>> from spicestat.simulate import simulate_cohort
+    >>> from spicestat.trials import read_trials
+    >>> found = baseline_nll(SequenceDataset.from_trials(read_trials(simulate_cohort(4, 80).trials, block="block")))
+    >>> round(found["guessing"], 3), found["shares"] <= found["guessing"]
+    (0.693, True)
+    """
+    mask = data.mask.numpy()
+    who = np.broadcast_to(data.participant.numpy()[:, None], mask.shape)[mask]
+    counts = np.zeros((data.n_participants, data.n_actions))
+    np.add.at(counts, (who, data.targets.numpy()[mask]), 1.0)
+    total = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, total, out=np.ones_like(counts), where=counts > 0)
+    return {
+        "guessing": math.log(data.n_actions),
+        "shares": float(-(counts * np.log(share)).sum() / counts.sum()),
+    }
+
+
+def contradictions(nll: Mapping[str, float]) -> tuple[str, ...]:
+    """Say in words what cannot be true, or is no result.
+
+    Parameters
+    ----------
+    nll : mapping of str to float
+        Negative log-likelihoods per choice: ``rnn``, ``equations``, ``refit``, and those of `baseline_nll`, which are
+        missing (NaN) where the likelihood is not one of choices alone.
+
+    Examples
+    --------
+    >>> contradictions({"rnn": 0.5, "equations": 0.51, "refit": 0.49, "shares": 0.69, "guessing": 0.693})
+    ()
+    >>> print(contradictions({"rnn": 0.5, "equations": 0.48, "refit": 0.49})[0][:89])
+    the refitted equations predict worse (0.4900) than the equations read off the network (0.
+    """
+    found = []
+    if nll["refit"] > nll.get("equations", math.nan) + _TOLERANCE:
+        found.append(
+            f"{_NAMES['refit']} predict worse ({nll['refit']:.4f}) than {_NAMES['equations']} "
+            f"({nll['equations']:.4f}), which have more or other terms: look at both, or let "
+            'criterion="evidence" decide'
+        )
+    shares, guessing = nll.get("shares", math.nan), nll.get("guessing", math.nan)
+    for model in [name for name in _NAMES if name in nll]:
+        # a comparison with NaN, a baseline that is not known, is False
+        if nll[model] > shares + _TOLERANCE or not math.isfinite(nll[model]):
+            predicts = "predicts" if model == "rnn" else "predict"
+            found.append(
+                f"{_NAMES[model]} {predicts} worse ({nll[model]:.4f} nats per choice) than everybody's choice shares "
+                f"do without any history ({shares:.4f}; guessing {guessing:.4f}): {_REMEDY[model]}"
+            )
+    return tuple(found)
