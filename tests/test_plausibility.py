@@ -43,7 +43,9 @@ def test_baselines_are_those_of_counts():
     assert found == {"guessing": pytest.approx(np.log(3)), "shares": pytest.approx(expected)}
 
 
-@pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")
+@pytest.mark.filterwarnings(
+    "ignore::spicestat.errors.ConvergenceWarning", "ignore:the equations read off the network predict worse"
+)
 def test_a_network_that_learned_nothing_is_said_everywhere():
     trials = simulate_cohort(4, 60, n_blocks=1, seed=2).trials
     guesses = trials.assign(choice=np.random.default_rng(0).integers(1, 3, len(trials)))

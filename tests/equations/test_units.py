@@ -19,10 +19,10 @@ from spicestat.updating import spice_update
 
 # networks of these tests are trained for a few epochs only
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:the network predicts worse", "ignore::spicestat.errors.ConvergenceWarning"
+    "ignore::spicestat.errors.ContradictionWarning", "ignore::spicestat.errors.ConvergenceWarning"
 )
 
-COHORT = simulate_cohort(12, 120, n_blocks=2, seed=4)
+COHORT = simulate_cohort(8, 100, n_blocks=2, seed=4)
 TRIALS = COHORT.trials
 UNITS = {("beta", "x_value_reward"): -1, ("x_value_reward_not_chosen", "1"): 1}
 """Powers of the unit of reward in the coefficients that have one, of the linear terms of the default model."""
@@ -37,7 +37,7 @@ def plain():
     return spice_fit(TRIALS, people=COHORT.people, block="block", epochs=5)
 
 
-@pytest.fixture(scope="module", params=[25.0, 100.0, 0.01])
+@pytest.fixture(scope="module", params=[25.0, 0.01])
 def scaled(request):
     return request.param, spice_fit(scaled_trials(request.param), people=COHORT.people, block="block", epochs=5)
 
@@ -109,11 +109,15 @@ def test_further_trials_are_read_in_the_unit_of_the_fit(plain, scaled, tmp_path)
         np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
-def test_updates_and_splits_keep_the_unit(plain, scaled):
+def test_updates_keep_the_unit(plain, scaled):
     scale, fit = scaled
     own, other = spice_update(plain, TRIALS), spice_update(fit, scaled_trials(scale))
     np.testing.assert_allclose(other.scores["nll"], own.scores["nll"], atol=1e-9)
-    own, other = (spice_fit_split(part, block="block", epochs=5) for part in (TRIALS, scaled_trials(scale)))
+
+
+def test_splits_keep_the_unit():
+    settings = {"block": "block", "model": "rescorla_wagner", "epochs": 2}
+    own, other = (spice_fit_split(part, **settings) for part in (TRIALS, scaled_trials(100.0)))
     np.testing.assert_allclose(other.scores["nll"], own.scores["nll"], atol=1e-9)
 
 
@@ -121,7 +125,7 @@ def test_power_takes_effects_in_the_unit_of_the_data(plain, scaled):
     scale, fit = scaled
     settings = {"n_participants": 12, "n_trials": 40, "n_simulations": 2, "seed": 1}
     own, other = (
-        spice_power(one, "beta", effect, group=spice_group(one, "~ 1", max_unidentified=1.0), **settings).studies
+        spice_power(one, "beta", effect=effect, group=spice_group(one, "~ 1", max_unidentified=1.0), **settings).studies
         for one, effect in ((plain, 0.5), (fit, 0.5 / scale))
     )
     np.testing.assert_allclose(other["estimate"] * scale, own["estimate"], rtol=1e-5)
