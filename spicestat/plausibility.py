@@ -49,8 +49,8 @@ def baseline_nll(data: SequenceDataset) -> dict[str, float]:
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.ones_like(counts), where=counts > 0)
     return {
-        "guessing": math.log(data.n_actions),
         "shares": float(-(counts * np.log(share)).sum() / counts.sum()),
+        "guessing": math.log(data.n_actions),
     }
 
 
