@@ -105,6 +105,8 @@ largest_of <- function(statistics, correlation, df) {
 glance_rows <- function(glance, max_unidentified, method, formula) {
   extra <- setdiff(names(glance), glance_columns)
   glance$withheld <- glance$share_unidentified > max_unidentified
+  # only the engine looks for some
+  glance$contradictions <- rep("", nrow(glance))
   glance$method <- method
   glance$formula <- formula
   rows <- cbind(with_columns(glance, glance_columns), glance[extra])
