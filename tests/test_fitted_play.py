@@ -14,7 +14,7 @@ from spicestat.simulate import BanditsDrift, simulate_cohort
 from spicestat.updating import spice_update
 
 # networks of these tests are trained for a few epochs only
-pytestmark = pytest.mark.filterwarnings("ignore:the network predicts worse")
+pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ContradictionWarning")
 
 POINTS = {"block": "block", "model": "rescorla_wagner", "epochs": 20, "reward_scaling": "minmax"}
 

@@ -17,7 +17,7 @@ from spicestat.reliability import METHODS, _identified, _ranks, _shuffled, spice
 from spicestat.simulate import simulate_cohort
 
 # networks of these tests are trained for a few epochs only
-pytestmark = pytest.mark.filterwarnings("ignore:the network predicts worse")
+pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ContradictionWarning")
 
 
 @pytest.fixture(scope="module")

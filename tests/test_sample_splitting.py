@@ -13,7 +13,7 @@ from spicestat.simulate import simulate_cohort
 from spicestat.trials import read_trials
 
 # networks of these tests are trained for a few epochs only
-pytestmark = pytest.mark.filterwarnings("ignore:the network predicts worse")
+pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ContradictionWarning")
 
 SETTINGS = {"block": "block", "model": "rescorla_wagner", "epochs": 5}
 

@@ -28,7 +28,7 @@ from spicestat.storage import pack_estimator, unpack_estimator
 # a handful of choices does not identify everybody; the tests that are about this catch the warning
 # networks of these tests are trained for a few epochs only
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::spicestat.errors.ConvergenceWarning", "ignore:the network predicts worse"
+    "ignore::spicestat.errors.ConvergenceWarning", "ignore::spicestat.errors.ContradictionWarning"
 )
 
 MODEL = runpy.run_path(str(Path(__file__).parent / "models" / "custom_model.py"))

@@ -221,8 +221,8 @@ def test_rewards_are_not_scaled_unless_asked():
 def test_a_table_comes_back_in_the_unit_of_the_data():
     frame = small(reward=[0, 50, np.nan, 25] * 3)
     for scaling in (None, "minmax"):
-        back = read(frame, reward_scaling=scaling).to_frame()
-        np.testing.assert_allclose(back["reward"], frame["reward"])
+        table = read(frame, reward_scaling=scaling)
+        np.testing.assert_allclose(table.to_frame()["reward"], frame["reward"].iloc[table.rows])
 
 
 # --- covariates -----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from spicestat.power import spice_power
 from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN, ModelDeclaration, ModuleDeclaration
 from spicestat.sample_splitting import spice_fit_split
 from spicestat.simulate import simulate_cohort
+from spicestat.simulated_study import fitted_population
 from spicestat.updating import spice_update
 
 # networks of these tests are trained for a few epochs only
@@ -121,15 +122,17 @@ def test_splits_keep_the_unit():
     np.testing.assert_allclose(other.scores["nll"], own.scores["nll"], atol=1e-9)
 
 
-def test_power_takes_effects_in_the_unit_of_the_data(plain, scaled):
+def test_studies_are_drawn_in_the_unit_of_the_data(plain, scaled):
     scale, fit = scaled
-    settings = {"n_participants": 12, "n_trials": 40, "n_simulations": 2, "seed": 1}
-    own, other = (
-        spice_power(one, "beta", effect=effect, group=spice_group(one, "~ 1", max_unidentified=1.0), **settings).studies
-        for one, effect in ((plain, 0.5), (fit, 0.5 / scale))
-    )
-    np.testing.assert_allclose(other["estimate"] * scale, own["estimate"], rtol=1e-5)
-    np.testing.assert_allclose(other["p_value"], own["p_value"], atol=1e-5)
+    own, other = (fitted_population(one, spice_group(one, "~ 1", max_unidentified=1.0)) for one in (plain, fit))
+    factor = np.array([scale ** UNITS.get(term, 0) for term in own.terms])
+    np.testing.assert_allclose(other.mean, factor * own.mean, rtol=1e-5)
+    np.testing.assert_allclose(other.covariance, np.outer(factor, factor) * own.covariance, rtol=1e-4, atol=1e-12)
+    drawn = spice_power(fit, "beta", effect=0.0, n_participants=8, n_trials=200, n_simulations=2, group=None)
+    true = fit.coefficients.wide()[("beta", "x_value_reward")].median()
+    estimated = drawn.studies["std_error"].median()
+    # in another unit it would be off by the scale
+    assert 0.01 < estimated / true < 2.0
 
 
 @pytest.mark.parametrize("model", ["declared", "counterfactual"])
