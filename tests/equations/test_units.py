@@ -25,7 +25,12 @@ pytestmark = pytest.mark.filterwarnings(
 
 COHORT = simulate_cohort(8, 100, n_blocks=2, seed=4)
 TRIALS = COHORT.trials
-UNITS = {("beta", "x_value_reward"): -1, ("x_value_reward_not_chosen", "1"): 1}
+UNITS = {
+    ("beta", "x_value_reward"): -1,
+    ("x_value_reward_not_chosen", "1"): 1,
+    ("x_learning_rate_reward", "c_reward"): -1,
+    ("x_learning_rate_reward", "c_value_reward"): -1,
+}
 """Powers of the unit of reward in the coefficients that have one, of the linear terms of the default model."""
 
 
@@ -44,9 +49,7 @@ def scaled(request):
 
 
 def factors_of(table, scale):
-    keys = zip(table["module"], table["term"], strict=True)
-    own = {("x_learning_rate_reward", "c_reward"): -1, ("x_learning_rate_reward", "c_value_reward"): -1}
-    return np.array([scale ** ({**UNITS, **own}).get(key, 0) for key in keys])
+    return np.array([scale ** UNITS.get(key, 0) for key in zip(table["module"], table["term"], strict=True)])
 
 
 def test_structure_and_fit_are_the_same(plain, scaled):
