@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from spicestat.errors import ColumnError, StorageError, SuspiciousDataWarning, warn_user
 from spicestat.files import DAMAGE
@@ -158,6 +157,9 @@ def frame_of_parquet(content: bytes, name: str | Path) -> pd.DataFrame:
     >>> frame_of_parquet(pd.DataFrame({"a": [1, 2]}).to_parquet(None), "file").shape
     (2, 1)
     """
+    # not at the top: R's column protocol works in a Python without it
+    import pyarrow as pa
+
     try:
         return pd.read_parquet(io.BytesIO(content))
     except (*DAMAGE, MemoryError, pa.ArrowException) as error:

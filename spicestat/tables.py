@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from spicestat.errors import ColumnError, StorageError
 from spicestat.files import check_writable, shortened, write_file
@@ -80,6 +79,9 @@ def read_table(source: TableSource, *, ids: Sequence[str] = (), labels: Collecti
     if isinstance(source, pd.DataFrame):
         return source.copy()
     if hasattr(source, "__arrow_c_stream__"):
+        # not at the top: R's column protocol works in a Python without it
+        import pyarrow as pa
+
         frame: pd.DataFrame = pa.table(source).to_pandas()
         return frame
     paths = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]

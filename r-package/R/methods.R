@@ -134,6 +134,7 @@ logLik.spice_fit <- function(object, ...) { # nolint: object_name_linter.
 #' @importFrom stats BIC
 #' @export
 BIC.spice_fit <- function(object, ...) { # nolint: object_name_linter.
+  check_dots(...)
   object$glance$bic
 }
 

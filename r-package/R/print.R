@@ -64,10 +64,8 @@ fit_notes <- function(glance) {
 }
 
 score_line <- function(scores, digits) {
-  paste0(
-    "Negative log likelihood per choice: ",
-    paste0(scores$model, " ", format(scores$nll, digits = digits, trim = TRUE), collapse = ", ")
-  )
+  shown <- paste(scores$model, format(scores$nll, digits = digits, trim = TRUE), collapse = ", ")
+  strwrap(paste("Negative log likelihood per choice:", shown), width = getOption("width"), exdent = 2)
 }
 
 unidentified <- function(table) {

@@ -1,5 +1,9 @@
+# networks of these tests learn for two epochs, which is no better than guessing
 fit_to <- function(data, ...) {
-  spice_fit(data, subject, pick, points, ..., epochs = 2, progress = FALSE)
+  suppressWarnings(
+    spice_fit(data, subject, pick, points, ..., epochs = 2, progress = FALSE),
+    classes = "spicestat_warning_contradiction"
+  )
 }
 
 test_that("arguments are checked before Python is asked", {
@@ -68,11 +72,10 @@ test_that("a participant with one trial is counted in a warning", {
     rlang::cnd_muffle(condition)
   })
   expect_match(vapply(warned, conditionMessage, ""), "short", all = FALSE)
-  # twenty random choices also identify nobody's equation, which is a warning of its own
-  expect_setequal(
-    vapply(warned, function(condition) class(condition)[[1]], ""),
-    c("spicestat_warning_exclusion", "spicestat_warning_convergence")
-  )
+  # twenty random choices may also leave equations unidentified, which is a warning of its own
+  classes <- vapply(warned, function(condition) class(condition)[[1]], "")
+  expect_true("spicestat_warning_exclusion" %in% classes)
+  expect_length(setdiff(classes, c("spicestat_warning_exclusion", "spicestat_warning_convergence")), 0)
 })
 
 test_that("a data frame and its file give the same fit, which Python can load", {

@@ -148,7 +148,7 @@ few_trials <- function() {
 quick_fit <- function(...) {
   suppressWarnings(
     spice_fit(..., model = "rescorla_wagner", epochs = 2, progress = FALSE),
-    classes = "spicestat_warning_convergence"
+    classes = c("spicestat_warning_convergence", "spicestat_warning_contradiction")
   )
 }
 
@@ -183,7 +183,9 @@ test_that("codes among choices are noticed, and missing trials where `missing` s
 test_that("ids in files stay as written, and there may be one file for each participant", {
   skip_if_no_engine()
   few <- few_trials()
-  folder <- withr::local_tempdir()
+  folder <- tempfile()
+  dir.create(folder)
+  on.exit(unlink(folder, recursive = TRUE))
   ids <- c(p01 = "001", p02 = "1.10", p03 = "60e14")
   for (id in names(ids)) {
     own <- few[few$participant == id, setdiff(names(few), "participant")]
@@ -199,7 +201,8 @@ test_that("ids in files stay as written, and there may be one file for each part
 
 test_that("tidy() in a file is a coefficient table for Python", {
   skip_if_no_engine()
-  file <- withr::local_tempfile(fileext = ".csv")
+  file <- tempfile(fileext = ".csv")
+  on.exit(unlink(file))
   utils::write.csv(tidy(example_fit, conf.int = TRUE), file, row.names = FALSE)
   table <- python_module("spicestat.equations.coefficients")$read_coefficients(file)
   read <- decode_table(convert(python_module("spicestat.r.columns")$encode_table(table$frame)))

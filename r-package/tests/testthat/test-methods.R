@@ -90,7 +90,7 @@ test_that("summary counts who has a term", {
 test_that("logLik knows its degrees of freedom", {
   row <- glance(example_fit)
   expect_equal(AIC(logLik(example_fit)), row$AIC)
-  expect_equal(BIC(logLik(example_fit)), row$BIC)
+  expect_equal(BIC(example_fit), row$BIC)
 })
 
 test_that("nobs, confint and tables agree with tidy", {
