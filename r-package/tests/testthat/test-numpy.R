@@ -28,7 +28,7 @@ test_that("the engine's own process answers with NumPy 1.26, and says what is mi
   output <- run_in_new_r(c(
     "options(spicestat.engine = 'subprocess')",
     "cat('numpy', spicestat:::call_bridge('version')$numpy, '\\n')",
-    "found <- tryCatch(spice_load(tempdir()), spicestat_error_install = conditionMessage)",
+    "found <- tryCatch(predict(example_fit), spicestat_error_install = conditionMessage)",
     "cat(found)"
   ), old_numpy())
   expect_match(output, "^numpy 1[.]26", all = FALSE)
