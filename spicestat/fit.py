@@ -319,8 +319,8 @@ def spice_fit(
         checkpoint=checkpoint,
         random_state=seed,
         progress=progress,
-        # of rewards that were mapped to another zero, nothing is known in the unit of the data
-        reward_unit=1.0 if zero else unit,
+        # with "minmax" coefficients are per range of the rewards, whether or not the range starts at 0
+        reward_unit=unit if table.record["reward_scaling"]["method"] == "unit" else 1.0,
         reward_middle=(sum(table.record["reward_range"]) / 2 - zero) / unit,
     )
     estimator.fit_dataset(data)
