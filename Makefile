@@ -38,7 +38,7 @@ setup-r: ## Install R (with apt, as root) and the R packages that are missing
 demo: setup-python ## Simulate a cohort, fit it, compare groups; writes the report into demo/
 	$(BIN)/spicestat demo --out demo/
 
-test: lint-python test-python lint-r test-r check-r vignettes ## Run all checks and tests, cheap ones first
+test: setup lint-python test-python lint-r test-r check-r vignettes ## Run all checks and tests, cheap ones first
 
 lint: lint-python lint-r ## Check style, types and import directions
 

@@ -33,8 +33,10 @@ recover_data.spice_group <- function(object, data = NULL, ...) { # nolint: objec
       "emmeans cannot read a covariate called ", name_some(odd), ". To mend it: rename the column and fit again."
     ))
   }
-  emmeans::recover_data(quote(spice_group()), stats::terms(object), na.action = NULL, data = model_data(object),
-    params = names(object$environment), ...)
+  emmeans::recover_data(
+    quote(spice_group()), stats::terms(object),
+    na.action = NULL, data = model_data(object), params = names(object$environment), ...
+  )
 }
 
 #' @rdname emmeans-methods
