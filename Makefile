@@ -50,7 +50,7 @@ lint-python: setup-python ## ruff, mypy and import-linter
 
 lint-r: setup-r ## lintr on the R package, and whether its site lists all help pages
 	@Rscript --vanilla -e 'found <- lintr::lint_dir("r-package"); print(found); quit(status = length(found) > 0)'
-	@Rscript --vanilla -e 'pkgdown::check_pkgdown("r-package")'
+	@Rscript --vanilla scripts/check-site-index.R
 
 test-python: setup-python ## pytest, with the examples in the docstrings
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --durations=10
@@ -62,13 +62,13 @@ coverage-python: setup-python ## pytest with coverage of the Python package; bel
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --cov=spicestat --cov-report=term:skip-covered --cov-fail-under=90
 
 test-r: install-r ## testthat on the installed R package
-	@scripts/setup-numpy1.sh
-	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required SPICESTAT_NUMPY1_PYTHON=$(CURDIR)/build/numpy1/bin/python Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
+	@numpy1=$$(scripts/setup-numpy1.sh); \
+	NOT_CRAN=true SPICESTAT_TEST_ENGINE=required SPICESTAT_NUMPY1_PYTHON=$$numpy1 Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
 	@Rscript --vanilla tests/readme.R
 
 coverage-r: setup-python setup-r ## Test coverage of the R package with covr; below 90 % fails
-	@scripts/setup-numpy1.sh
-	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required SPICESTAT_NUMPY1_PYTHON=$(CURDIR)/build/numpy1/bin/python Rscript --vanilla scripts/coverage-r.R
+	@numpy1=$$(scripts/setup-numpy1.sh); \
+	NOT_CRAN=true SPICESTAT_TEST_ENGINE=required SPICESTAT_NUMPY1_PYTHON=$$numpy1 Rscript --vanilla scripts/coverage-r.R
 
 check-r: setup-python setup-r ## R CMD build and R CMD check --as-cran; any finding fails
 	@scripts/check-r-package.sh
@@ -92,6 +92,7 @@ prebuild-vignettes: install-r ## Knit the vignettes that the R package ships int
 	@Rscript --vanilla scripts/prebuild-vignettes.R
 
 site: install-r ## Build the R package's pages into build/site, offline
+	@Rscript --vanilla scripts/check-site-index.R
 	@Rscript --vanilla scripts/build-site.R
 
 format: setup-python ## Format the Python code and mend what ruff can mend

@@ -5,4 +5,3 @@
 options(pkgdown.internet = FALSE)
 options(repos = c(CRAN = "file:///nowhere"))
 pkgdown::build_site("r-package", examples = TRUE, preview = FALSE, new_process = FALSE, install = FALSE)
-pkgdown::check_pkgdown("r-package")

@@ -103,6 +103,7 @@ format.spice_group <- function(x, digits = 3, ...) {
       )
     },
     if (!all(x$glance$converged)) "Not converged: see the column `converged` of glance().",
+    contradiction_lines(x$glance),
     skipped_line(x$skipped),
     effect_lines(table, x, digits),
     if (length(x$messages) > 0) {
@@ -110,6 +111,11 @@ format.spice_group <- function(x, digits = 3, ...) {
     },
     if (!is.null(x$fit)) c("", fit_line(x$fit))
   )
+}
+
+contradiction_lines <- function(glance) {
+  found <- setdiff(unique(glance$contradictions), c("", NA))
+  strwrap(found, width = getOption("width"), exdent = 2)
 }
 
 fit_line <- function(fit) {

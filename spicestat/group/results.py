@@ -328,6 +328,7 @@ class GroupResult:
             )
         if not glance["converged"].all():
             lines.append("Not converged: see the column `converged` of glance().")
+        lines += [f"Contradiction: {text}" for text in self._contradictions()]
         lines += [f"Left out: {row.module} / {row.sparse_term}: {row.reason}" for row in self.skipped.itertuples()]
         lines += [f"Note: {message}" for message in self.messages]
         return "\n".join(lines)
@@ -364,9 +365,13 @@ class GroupResult:
             )
         if not glance["converged"].all():
             found.append("Not converged: see the column `converged` of glance()")
+        found += self._contradictions()
         if len(self.skipped):
             found.append(f"Left out: {len(self.skipped)} equation terms, see .skipped")
         return found
+
+    def _contradictions(self) -> list[str]:
+        return [text for text in self.glance_frame["contradictions"].unique() if text]
 
     def _intervals(self, conf_level: float) -> tuple[np.ndarray, np.ndarray]:
         """Intervals of all rows at another level, the method's own where it has some."""

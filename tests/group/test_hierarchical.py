@@ -1,6 +1,7 @@
 """spice_group(method="hierarchical"), from a fit to its tables."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ExclusionWarning, IdentifiabilityWarning
+from spicestat.errors import (
+    ConfigError,
+    ContradictionWarning,
+    ConvergenceWarning,
+    DataError,
+    ExclusionWarning,
+    IdentifiabilityWarning,
+)
 from spicestat.group import spice_group
 from spicestat.group.hierarchical import Settings, starting_prior
 from spicestat.group.inference import COLUMNS, GLANCE
@@ -343,3 +351,25 @@ def test_the_starting_prior_is_usable_whatever_the_estimates(link, values):
 
 def test_settings_have_the_documented_defaults():
     assert Settings() == Settings(None, None, "REML", "quadrature", None, True, 40)
+
+
+# Contradictions --------------------------------------------------------------------------------------------------
+
+
+def test_estimates_that_are_no_maxima_are_a_contradiction_that_print_glance_and_summary_tell():
+    likelihood, X = gaussian_study(30, SIGMA, 0)
+    people = pd.DataFrame({"z": X[:, 1], "w": X[:, 1] ** 2})
+    elsewhere = replace(likelihood, y=likelihood.y + 3.0)  # where the choices say that the estimates should be
+    fit = replace(toy_fit(likelihood, people, 0), likelihood=elsewhere)
+    with pytest.warns(ContradictionWarning, match="30 of 30 participants' own estimates are no maxima"):
+        group = spice_group(fit, "~ z")
+    assert group.glance()["contradictions"].str.startswith("30 of 30").all()
+    assert "estimates are no maxima" in repr(group)
+    assert group.summary().count("Contradiction: 30 of 30") == 1
+
+
+def test_estimates_that_are_maxima_are_no_contradiction():
+    fit, _ = toy()
+    group = spice_group(fit, "~ z")
+    assert (group.glance()["contradictions"] == "").all()
+    assert "Contradiction" not in group.summary()

@@ -121,11 +121,13 @@ test_that("printing tells what did not go well", {
   group <- example_group
   group$glance$withheld <- TRUE
   group$glance$converged <- FALSE
+  group$glance$contradictions <- paste(rep("no maxima", 20), collapse = " ")
   group$messages <- paste(rep("a long note", 20), collapse = " ")
   lines <- format(group)
   expect_match(lines, "withheld", all = FALSE)
   expect_match(lines, "Not converged", all = FALSE)
   expect_match(lines, "^Note: a long note", all = FALSE)
+  expect_equal(sum(grepl("^no maxima no maxima", lines)), 1)
   expect_lte(max(nchar(lines)), 100)
 })
 
