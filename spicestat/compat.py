@@ -93,9 +93,9 @@ _MODULES: dict[str, dict[str, str]] = {
     "spice.resources.rnn": _BASE,
     "spice.resources.rnn_utils": {
         **_DATASET,
-        "reshape_data_along_participantdim": "spicestat.splits",
-        "split_data_along_sessiondim": "spicestat.splits",
-        "split_data_along_timedim": "spicestat.splits",
+        "reshape_data_along_participantdim": "spicestat.dataset_splits",
+        "split_data_along_sessiondim": "spicestat.dataset_splits",
+        "split_data_along_timedim": "spicestat.dataset_splits",
     },
     "spice.resources.sindy_training": _FITTING,
     "spice.utils": {},

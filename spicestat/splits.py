@@ -12,19 +12,20 @@ from torch import Tensor
 
 from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, DataError
-from spicestat.rnn_dataset import DatasetRNN
 from spicestat.settings import real_number, seed_number, whole_number
 
 __all__ = [
     "Split",
+    "check_everybody_trains",
+    "checked_share",
+    "first_targets",
     "k_folds",
-    "reshape_data_along_participantdim",
+    "position_within",
     "split_by_block",
     "split_by_participant",
     "split_by_session",
     "split_by_time",
-    "split_data_along_sessiondim",
-    "split_data_along_timedim",
+    "until_last",
 ]
 
 By = Literal["time", "session", "block", "participant"]
@@ -59,7 +60,7 @@ def split_by_time(data: SequenceDataset, ratio: float = 0.8) -> Split:
     >>> int(train.mask.sum()), int(test.mask.sum()), train.n_steps, test.n_steps
     (160, 40, 40, 50)
     """
-    first = _first_targets(data.mask, _share(ratio))
+    first = first_targets(data.mask, checked_share(ratio))
     return Split(_cut(data, first), data.with_mask(~first))
 
 
@@ -135,7 +136,7 @@ def split_by_block(data: SequenceDataset, test: Sequence[int]) -> Split:
         A participant would have no training data.
     """
     group = _codes(data.participant) * data.n_experiments + _codes(data.experiment)
-    position = _position_within(group, _codes(data.block))
+    position = position_within(group, _codes(data.block))
     wanted = _at(test, int(position.max()) + 1, "block")
     return _split_rows(data, wanted[position])
 
@@ -222,133 +223,27 @@ def k_folds(data: SequenceDataset, n_folds: int = 5, by: By = "session", seed: i
     return tuple(folds)
 
 
-def split_data_along_timedim(
-    dataset: DatasetRNN, split_ratio: float, device: torch.device | str | None = None
-) -> tuple[DatasetRNN, DatasetRNN]:
-    """Split the targets of every session in time; see `split_by_time`.
-
-    Parameters
-    ----------
-    dataset : DatasetRNN
-        Sessions of any length.
-    split_ratio : float in (0, 1]
-        Share of each session's targets that train.
-    device : torch device or str, optional
-        Where the parts are put; default: where the dataset is.
-
-    Returns
-    -------
-    (DatasetRNN, DatasetRNN)
-        Training part: ends with its last target; shorter sessions are padded with NaN (ids stay). Test
-        part: the whole sessions, with targets only behind the training part, so that models reach it
-        with their learning history.
-    """
-    mask = (dataset.ys > 0).any(dim=-1)
-    first = _first_targets(mask, _share(split_ratio))
-    steps = _until_last(first)
-    length = max(int(steps.sum(dim=-1).max()), 1)
-    x, y = dataset.xs.clone(), dataset.ys
-    n_ids = 1 if x.shape[-1] == 2 * y.shape[-1] + 1 else 3
-    x[..., :-n_ids] = torch.where(steps[..., None], x[..., :-n_ids], torch.nan)
-    train = x[..., :length, :], torch.where(first[..., None], y, torch.nan)[..., :length, :]
-    test = dataset.xs, torch.where((mask & ~first)[..., None], y, torch.nan)
-    return _like(dataset, *train, device), _like(dataset, *test, device)
-
-
-def split_data_along_sessiondim(
-    dataset: DatasetRNN, list_test_sessions: Sequence[int] | None = None, device: torch.device | str | None = None
-) -> tuple[DatasetRNN, DatasetRNN]:
-    """Split whole sessions off.
-
-    Parameters
-    ----------
-    dataset : DatasetRNN
-        Sessions; each participant may have other ones.
-    list_test_sessions : sequence of int, optional
-        Test sessions of every participant: block codes, where ``xs`` has a block column, else the
-        position (from 0) among the sessions of the same participant. Default: no split, both parts are
-        the whole dataset.
-    device : torch device or str, optional
-        Where the parts are put; default: where the dataset is.
-
-    Returns
-    -------
-    (DatasetRNN, DatasetRNN)
-        Training and test sessions.
-
-    Raises
-    ------
-    ConfigError
-        Nobody has such a session.
-    DataError
-        A participant would have no training data.
-    """
-    if list_test_sessions is None:
-        whole = dataset if device is None else _like(dataset, dataset.xs, dataset.ys, device)
-        return whole, whole
-    participant = dataset.xs[:, 0, -1].cpu().numpy()
-    if dataset.xs.shape[-1] == 2 * dataset.ys.shape[-1] + 1:
-        session = _position_within(participant, np.arange(len(dataset)))
-    else:
-        session = dataset.xs[:, 0, -3].cpu().numpy()
-    unknown = [number for number in list_test_sessions if number not in session]
-    if unknown:
-        raise ConfigError("there are no such sessions", got=unknown, allowed=np.unique(session).tolist())
-    tested = np.isin(session, list(list_test_sessions))
-    _check_everybody_trains(participant, tested)
-    parts = [torch.from_numpy(rows).to(dataset.xs.device) for rows in (~tested, tested)]
-    train, test = (_like(dataset, dataset.xs[rows], dataset.ys[rows], device) for rows in parts)
-    return train, test
-
-
-def reshape_data_along_participantdim(dataset: DatasetRNN, device: torch.device | str | None = None) -> DatasetRNN:
-    """Stack sessions by participant: from (sessions, T, F) to (participants, sessions, T, F).
-
-    Parameters
-    ----------
-    dataset : DatasetRNN
-        Sessions of one or more participants.
-    device : torch device or str, optional
-        Where the result is put; default: where the dataset is.
-
-    Returns
-    -------
-    DatasetRNN
-        Participants in the order of their codes. Who has fewer sessions than others gets empty ones:
-        NaN, with the ids of the participant's first session.
-    """
-    x, y, participant = dataset.xs, dataset.ys, dataset.xs[:, 0, -1]
-    n_ids = 1 if x.shape[-1] == 2 * y.shape[-1] + 1 else 3
-    codes, counts = torch.unique(participant, return_counts=True)
-    xs = x.new_full((len(codes), int(counts.max()), *x.shape[1:]), torch.nan)
-    ys = y.new_full((len(codes), int(counts.max()), *y.shape[1:]), torch.nan)
-    for row, code in enumerate(codes):
-        own = torch.nonzero(participant == code).squeeze(1)
-        xs[row, ..., -n_ids:] = x[own[0], 0, -n_ids:]
-        xs[row, : len(own)], ys[row, : len(own)] = x[own], y[own]
-    return _like(dataset, xs, ys, device)
-
-
-def _share(ratio: object) -> float:
+def checked_share(ratio: object) -> float:
+    """Return a share in (0, 1]; anything else is a ConfigError."""
     if ratio == 1 and not isinstance(ratio, bool):
         return 1.0
     return real_number("ratio", ratio, 0.0, 1.0, low_included=False)
 
 
-def _first_targets(mask: Tensor, ratio: float) -> Tensor:
+def first_targets(mask: Tensor, ratio: float) -> Tensor:
     """Mark the first share of the targets in each row of (..., T), at least one."""
     n_train = (mask.sum(dim=-1, keepdim=True) * ratio).round().clamp(min=1)
     return mask & (mask.cumsum(dim=-1) <= n_train)
 
 
-def _until_last(targets: Tensor) -> Tensor:
+def until_last(targets: Tensor) -> Tensor:
     """Mark all steps up to the last target of each row of (..., T)."""
     return targets.flip(-1).cumsum(dim=-1).flip(-1) > 0
 
 
 def _cut(data: SequenceDataset, targets: Tensor) -> SequenceDataset:
     """Keep only these targets and the steps up to the last of them."""
-    valid = data.valid & _until_last(targets)
+    valid = data.valid & until_last(targets)
     kept = replace(
         data,
         valid=valid,
@@ -387,11 +282,12 @@ def _dealt_rows(data: SequenceDataset, n_folds: int, by: str, rng: np.random.Gen
 
 def _split_rows(data: SequenceDataset, tested: np.ndarray, keep_everybody: bool = True) -> Split:
     if keep_everybody:
-        _check_everybody_trains(_codes(data.participant), tested)
+        check_everybody_trains(_codes(data.participant), tested)
     return Split(data.select(np.flatnonzero(~tested).tolist()), data.select(np.flatnonzero(tested).tolist()))
 
 
-def _check_everybody_trains(participant: np.ndarray, tested: np.ndarray) -> None:
+def check_everybody_trains(participant: np.ndarray, tested: np.ndarray) -> None:
+    """Refuse test rows (S,) that take all of somebody's; ``participant`` (S,) are codes."""
     left_out = sorted(set(participant[tested].tolist()) - set(participant[~tested].tolist()))
     if left_out:
         raise DataError(
@@ -406,7 +302,7 @@ def _rows_of_participants(data: SequenceDataset) -> list[np.ndarray]:
     return [np.flatnonzero(participant == code) for code in np.unique(participant)]
 
 
-def _position_within(group: np.ndarray, value: np.ndarray) -> np.ndarray:
+def position_within(group: np.ndarray, value: np.ndarray) -> np.ndarray:
     """Return the rank of each value among the different values of its group, from 0."""
     position = np.zeros(len(group), dtype=np.int64)
     for code in np.unique(group):
@@ -428,11 +324,3 @@ def _at(positions: Sequence[int], size: int, what: str) -> np.ndarray:
 
 def _codes(tensor: Tensor) -> np.ndarray:
     return np.asarray(tensor.cpu())
-
-
-def _like(dataset: DatasetRNN, xs: Tensor, ys: Tensor, device: torch.device | str | None) -> DatasetRNN:
-    """Put tensors into a dataset with the labels of another one."""
-    made = DatasetRNN(xs, ys, device=device)
-    made.participants, made.experiments, made.actions = dataset.participants, dataset.experiments, dataset.actions
-    made.record = dataset.record
-    return made

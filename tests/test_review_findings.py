@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from spicestat.dataset import SequenceDataset
+from spicestat.dataset_splits import split_data_along_sessiondim
 from spicestat.equations.discover import SparseSettings, member_stability
 from spicestat.errors import ConfigError, ConvergenceWarning
 from spicestat.estimator import SpiceEstimator
@@ -18,7 +19,6 @@ from spicestat.precoded import (
     LearningRateRNN,
 )
 from spicestat.simulate import AgentQ, BanditsDrift, create_dataset, get_update_dynamics
-from spicestat.splits import split_data_along_sessiondim
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import train
 

@@ -7,18 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spicestat.dataset import SequenceDataset
+from spicestat.dataset_splits import (
+    reshape_data_along_participantdim,
+    split_data_along_sessiondim,
+    split_data_along_timedim,
+)
 from spicestat.errors import ConfigError, DataError
 from spicestat.precoded import RescorlaWagnerRNN
 from spicestat.rnn_dataset import DatasetRNN
 from spicestat.splits import (
     k_folds,
-    reshape_data_along_participantdim,
     split_by_block,
     split_by_participant,
     split_by_session,
     split_by_time,
-    split_data_along_sessiondim,
-    split_data_along_timedim,
 )
 from spicestat.training.loop import rnn_logits
 
