@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from spicestat._files.tables import TableSource
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.forward import equation_logits
 from spicestat.errors import ConfigError
 from spicestat.fit import SpiceFit
 from spicestat.further_trials import Unseen, equations_of, estimator_for, known_codes, read_like
 from spicestat.labels import labels_to_series
-from spicestat.tables import TableSource
 from spicestat.training.loop import rnn_logits
 from spicestat.trials import TrialTable
 

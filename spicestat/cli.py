@@ -19,11 +19,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 import spicestat
+from spicestat._files.atomic import save_or_rescue
+from spicestat._files.sealed import kind_of
+from spicestat._runtime.heartbeat import heartbeat
+from spicestat._runtime.interrupts import kept_interrupts
 from spicestat.errors import ConfigError, InputError, SpicestatError, SpicestatWarning
-from spicestat.files import save_or_rescue
-from spicestat.heartbeat import heartbeat
-from spicestat.interrupts import kept_interrupts
-from spicestat.sealed import kind_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,8 +186,8 @@ def fit(
 ) -> None:
     """Fit an RNN, find the equations behind it, and estimate each participant's coefficients."""
     with _reporting():
+        from spicestat._files.sealed import check_target
         from spicestat.fit import spice_fit
-        from spicestat.sealed import check_target
 
         # now, and not after minutes of fitting
         check_target(out, "fit")
@@ -309,8 +309,8 @@ def group(
 ) -> None:
     """Relate coefficients to covariates; reads a fit or any table of coefficients."""
     with _reporting():
+        from spicestat._files.tables import check_table_target
         from spicestat.group import spice_group
-        from spicestat.tables import check_table_target
 
         if out is not None:
             check_table_target(out)
@@ -341,8 +341,8 @@ def coefficients(
 ) -> None:
     """Write the tidy table of every participant's coefficients."""
     with _reporting():
+        from spicestat._files.tables import csv_text, write_table
         from spicestat.equations.coefficients import read_coefficients
-        from spicestat.tables import csv_text, write_table
 
         table = read_coefficients(source).frame
         if out is None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from spicestat._files.sealed import check_target
+from spicestat._files.tables import check_table_target, write_table
 from spicestat.fit import SpiceFit, spice_fit
 from spicestat.group import GroupResult, spice_group
 from spicestat.report import write_report
-from spicestat.sealed import check_target
 from spicestat.simulate import Cohort, simulate_cohort
-from spicestat.tables import check_table_target, write_table
 from spicestat.training.loop import Progress
 
 __all__ = ["Demo", "run_demo"]

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from spicestat._files.sealed import read_sealed, write_sealed
+from spicestat._files.tables import TableSource
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.choice_likelihood import EquationLikelihood
 from spicestat.equations.coefficients import CoefficientTable, pack_coefficients, unpack_coefficients
@@ -29,9 +31,7 @@ from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.plausibility import baseline_nll, contradictions
 from spicestat.precoded import PRECODED, DeclaredModel, ModelDeclaration
-from spicestat.sealed import read_sealed, write_sealed
 from spicestat.storage import is_programmed, pack_estimator, unpack_estimator
-from spicestat.tables import TableSource
 from spicestat.training.loop import Progress, rnn_nll
 from spicestat.trial_table import pack_trials, unpack_trials
 from spicestat.trials import TrialTable, read_trials

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from spicestat._checks import seed_number, whole_number
 from spicestat.equations.playing import simulate_model
 from spicestat.fit import SpiceFit
-from spicestat.settings import seed_number, whole_number
 from spicestat.simulate.environments import BanditsDrift
 
 __all__ = ["drifting_task", "simulate_fit"]

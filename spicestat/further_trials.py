@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from spicestat._checks import check_options
+from spicestat._files.tables import TableSource
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.refit import RefitResult, refit
@@ -20,8 +22,6 @@ from spicestat.estimator import SpiceEstimator
 from spicestat.fit import SpiceFit, assemble_fit
 from spicestat.labels import label_key, match_labels
 from spicestat.models.modules import EnsembleEmbedding
-from spicestat.settings import check_options
-from spicestat.tables import TableSource
 from spicestat.trials import TrialTable, read_trials
 
 __all__ = ["Unseen", "equations_of", "estimated_on", "estimator_for", "known_codes", "read_like", "scaled_like"]

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spicestat._files.missing_values import MissingValues, remedy
 from spicestat.errors import CovariateError, DataError, SuspiciousDataWarning, warn_user
 from spicestat.labels import alike, label_key
-from spicestat.missing_values import MissingValues, remedy
 
 __all__ = ["is_code", "notice_alike", "notice_choices", "notice_covariates", "notice_numbers"]
 
@@ -135,7 +135,7 @@ def notice_numbers(
 
     Examples
     --------
-    >>> from spicestat.missing_values import as_missing
+    >>> from spicestat._files.missing_values import as_missing
     >>> notice_numbers([31, 44, 25, 38, 29, -99, 51], "age", "covariate", as_missing(None))
     Traceback (most recent call last):
       ...

@@ -15,11 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from spicestat._files.atomic import DAMAGE, parse_json, write_file
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.equations.library import ModuleLibrary
 from spicestat.equations.refit import RefitResult
 from spicestat.errors import StorageError
-from spicestat.files import DAMAGE, parse_json, write_file
 from spicestat.models.base import BaseRNN
 from spicestat.training.identity import digest
 from spicestat.training.loop import TrainingResult

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spicestat._files.missing_values import MissingValues, mark_missing
+from spicestat._files.tables import TableSource, first_rows, read_table, require_columns
 from spicestat.errors import CovariateError, ExclusionWarning, warn_user
 from spicestat.labels import label_key, labels_to_series, match_labels, tidy_text
 from spicestat.missing_codes import notice_alike, notice_covariates
-from spicestat.missing_values import MissingValues, mark_missing
-from spicestat.tables import TableSource, first_rows, read_table, require_columns
 
 __all__ = ["Covariates", "collect_covariates", "read_people", "row_varies"]
 
@@ -170,7 +170,7 @@ def read_people(
 
     Examples
     --------
-    >>> from spicestat.missing_values import as_missing
+    >>> from spicestat._files.missing_values import as_missing
     >>> table = pd.DataFrame({"participant": ["01", "02"], "sex": ["f ", ""], "age": ["31", "n.a."]})
     >>> read_people(table, "participant", as_missing({"age": "n.a."}))[0].values.tolist()
     [['01', 'f', 31.0], ['02', nan, nan]]

@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from spicestat._files.tables import check_numeric, require_columns
 from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ColumnError, DataError
 from spicestat.group.group_plots import literal
 from spicestat.group.results import GroupResult
-from spicestat.tables import check_numeric, require_columns
 
 __all__ = ["plot_caterpillar", "plot_covariate", "plot_forest"]
 

@@ -13,12 +13,12 @@ import pandas as pd
 from joblib import Parallel, delayed
 from scipy.stats import norm
 
+from spicestat._checks import check_options, real_number, seed_number, whole_number
 from spicestat.errors import ConfigError
 from spicestat.fit import SpiceFit
 from spicestat.fitted_play import drifting_task
 from spicestat.group.methods import find_method
 from spicestat.group.results import GroupResult
-from spicestat.settings import check_options, real_number, seed_number, whole_number
 from spicestat.simulated_study import Simulator, StudyPlan, fitted_population, simulate_studies
 
 __all__ = ["PowerResult", "spice_power", "wilson_interval"]

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 import spicestat
-from spicestat.files import write_file
+from spicestat._files.atomic import write_file
 from spicestat.fit import SpiceFit
 from spicestat.group.results import GroupResult
 from spicestat.plots import plot_caterpillar, plot_forest

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from spicestat._checks import whole_number
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.settings import whole_number
 
 __all__ = ["DatasetRNN", "real_steps"]
 

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from spicestat._checks import whole_number
+from spicestat._files.atomic import write_file
 from spicestat.errors import ConfigError, StorageError
-from spicestat.files import write_file
-from spicestat.settings import whole_number
 from spicestat.simulate.base_agent import Agent
 from spicestat.simulate.sessions import BanditSession, get_update_dynamics
 

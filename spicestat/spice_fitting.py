@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from spicestat._checks import whole_number
 from spicestat.agents import AgentNetwork, AgentSpice
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.discover import SparseSettings, Structure, sparse_equations
@@ -22,7 +23,6 @@ from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.rnn_dataset import DatasetRNN
-from spicestat.settings import whole_number
 from spicestat.simulate.environments import BanditsDrift
 
 __all__ = ["FittingData", "fit_spice", "fitting_data"]

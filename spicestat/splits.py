@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spicestat._checks import real_number, seed_number, whole_number
 from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, DataError
-from spicestat.settings import real_number, seed_number, whole_number
 
 __all__ = [
     "Split",

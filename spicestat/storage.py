@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
+from spicestat._files.atomic import DAMAGE, parse_json
 from spicestat.errors import ConfigError, StorageError
 from spicestat.estimator import SpiceEstimator
-from spicestat.files import DAMAGE, parse_json
 from spicestat.model_files import equations_bytes, json_bytes, restore_equations, restore_rnn, rnn_bytes
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig

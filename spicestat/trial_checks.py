@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spicestat._files.missing_values import MissingValues, remedy
+from spicestat._files.tables import check_numeric, first_rows, require_columns
 from spicestat.errors import ColumnError, ConfigError, DataError, SuspiciousDataWarning, warn_user
 from spicestat.export_shapes import refuse_gains_and_losses
 from spicestat.labels import alike, as_label, code_labels, label_key
 from spicestat.missing_codes import is_code, notice_alike
-from spicestat.missing_values import MissingValues, remedy
-from spicestat.tables import check_numeric, first_rows, require_columns
 
 __all__ = [
     "LONGEST_SECONDS",

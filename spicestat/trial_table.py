@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spicestat._files.atomic import DAMAGE, parse_json
+from spicestat._files.sealed import read_sealed, write_sealed
+from spicestat._files.tables import frame_of_parquet, parquet_bytes
 from spicestat.errors import StorageError
-from spicestat.files import DAMAGE, parse_json
 from spicestat.labels import labels_to_series
-from spicestat.sealed import read_sealed, write_sealed
-from spicestat.tables import frame_of_parquet, parquet_bytes
 
 __all__ = ["TrialTable", "describe_blocks", "load_trials", "pack_trials", "unpack_trials"]
 

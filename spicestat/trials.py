@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spicestat._files.missing_values import MissingValues, as_missing, mark_missing
+from spicestat._files.tables import TableSource, check_numeric, read_table
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
 from spicestat.export_shapes import notice_unnamed, refuse_several_rows, time_column, unused_columns
 from spicestat.labels import tidy_text
 from spicestat.missing_codes import notice_choices, notice_numbers
-from spicestat.missing_values import MissingValues, as_missing, mark_missing
 from spicestat.people import collect_covariates
-from spicestat.tables import TableSource, check_numeric, read_table
 from spicestat.trial_checks import (
     check_roles,
     code_choices,
@@ -55,7 +55,7 @@ def read_trials(
     Parameters
     ----------
     source : DataFrame, path, pattern or list of paths
-        The trials; see `spicestat.tables.read_table` for the kinds of files and tables. In files, ids and labels stay
+        The trials; see `spicestat._files.tables.read_table` for the kinds of files and tables. In files, ids and labels stay
         text exactly as written (``1.10``, ``001``). Where there are several files (``"data/*.csv"``) and no column of
         participants, the ids are taken from the names of the files.
     participant : str, default "participant"

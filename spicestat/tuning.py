@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from spicestat._checks import real_number
 from spicestat.agents import AgentNetwork
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.discover import SparseSettings
 from spicestat.equations.tuned import tune_sparse
 from spicestat.rnn_dataset import DatasetRNN
-from spicestat.settings import real_number
 from spicestat.spice_fitting import fitting_data
 
 __all__ = ["optimize_for_participant"]

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 
 from spicestat import read_trials, spice_group
+from spicestat._files.missing_values import as_missing, mark_missing
+from spicestat._files.tables import read_table
 from spicestat.errors import (
     ColumnError,
     ConfigError,
@@ -21,8 +23,6 @@ from spicestat.errors import (
 )
 from spicestat.labels import label_key, match_labels
 from spicestat.missing_codes import notice_numbers
-from spicestat.missing_values import as_missing, mark_missing
-from spicestat.tables import read_table
 
 SHARED = Path("../shared")
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared tables are not here")

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from spicestat.interrupts import kept_interrupts
+from spicestat._runtime.interrupts import kept_interrupts
 
 
 class Raises:

@@ -15,11 +15,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from spicestat._files.atomic import write_file
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.refit import RefitResult
 from spicestat.errors import StorageError
 from spicestat.estimator import SpiceEstimator
-from spicestat.files import write_file
 from spicestat.fit import load_fit
 from spicestat.model_files import (
     json_bytes,
@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_the_older_file(files, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("spicestat.files.write_synced", full_disk)
+        patch.setattr("spicestat._files.atomic.write_synced", full_disk)
         with pytest.raises(StorageError, match="No space left"):
             save_rnn(files[0], model(), TRAINING)
     assert files[0].read_bytes() == before

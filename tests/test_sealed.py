@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import spicestat.sealed as sealed
+import spicestat._files.sealed as sealed
+from spicestat._files.sealed import check_target, kind_of, read_sealed, write_sealed
 from spicestat.errors import StorageError
-from spicestat.sealed import check_target, kind_of, read_sealed, write_sealed
 
 OLD = {"a.txt": b"old a", "in/b.txt": b"old b", "only-old.txt": b"x"}
 NEW = {"a.txt": b"new a", "in/b.txt": b"new b", "in/deep/c.txt": b"new c"}
@@ -156,7 +156,7 @@ def test_an_unknown_format_is_named(target):
 STEP = """
 import os, signal, sys
 from pathlib import Path
-import spicestat.sealed as sealed
+import spicestat._files.sealed as sealed
 
 count = 0
 

@@ -14,14 +14,14 @@ import pytest
 import torch
 from safetensors.torch import save
 
+import spicestat._files.sealed as sealed
 import spicestat.model_files as model_files
-import spicestat.sealed as sealed
+from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.equations.coefficients import pack_coefficients
 from spicestat.errors import ConfigError, SpicestatError, StorageError
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import load_fit, spice_fit
 from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
-from spicestat.sealed import read_sealed, write_sealed
 from spicestat.simulate import simulate_cohort
 from spicestat.storage import pack_estimator, unpack_estimator
 

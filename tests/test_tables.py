@@ -11,9 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spicestat._files.atomic import save_or_rescue
+from spicestat._files.tables import (
+    check_numeric,
+    check_table_target,
+    first_rows,
+    read_table,
+    require_columns,
+    write_table,
+)
 from spicestat.errors import ColumnError, StorageError
-from spicestat.files import save_or_rescue
-from spicestat.tables import check_numeric, check_table_target, first_rows, read_table, require_columns, write_table
 
 TABLE = pd.DataFrame({"id": ["a", "b"], "x": [1.5, np.nan]})
 
@@ -128,7 +135,7 @@ def test_a_full_disk_leaves_the_older_table(tmp_path, monkeypatch, ending):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr("spicestat.files.write_synced", full_disk)
+        disk.setattr("spicestat._files.atomic.write_synced", full_disk)
         with pytest.raises(StorageError, match="No space left"):
             write_table(pd.concat([TABLE] * 100), path)
     pd.testing.assert_frame_equal(read_table(path), TABLE)
@@ -137,9 +144,9 @@ def test_a_full_disk_leaves_the_older_table(tmp_path, monkeypatch, ending):
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     code = (
-        "import os, sys, signal, pandas as pd, spicestat.files as files\n"
+        "import os, sys, signal, pandas as pd, spicestat._files.atomic as files\n"
         "files.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "from spicestat.tables import write_table\n"
+        "from spicestat._files.tables import write_table\n"
         "write_table(pd.DataFrame({'a': [1]}), sys.argv[1])\n"
     )
     path = write_table(TABLE, tmp_path / "t.csv")

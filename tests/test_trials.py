@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spicestat._files.sealed import read_sealed
 from spicestat.errors import (
     ColumnError,
     ConfigError,
@@ -18,7 +19,6 @@ from spicestat.errors import (
     StorageError,
     SuspiciousDataWarning,
 )
-from spicestat.sealed import read_sealed
 from spicestat.trial_table import unpack_trials
 from spicestat.trials import load_trials, read_trials
 

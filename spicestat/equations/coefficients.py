@@ -11,6 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spicestat._files.atomic import DAMAGE, parse_json
+from spicestat._files.sealed import read_sealed, write_sealed
+from spicestat._files.tables import (
+    TableSource,
+    check_numeric,
+    first_rows,
+    frame_of_parquet,
+    parquet_bytes,
+    read_table,
+    require_columns,
+)
 from spicestat.errors import (
     ColumnError,
     DataError,
@@ -19,17 +30,6 @@ from spicestat.errors import (
     StorageError,
     SuspiciousDataWarning,
     warn_user,
-)
-from spicestat.files import DAMAGE, parse_json
-from spicestat.sealed import read_sealed, write_sealed
-from spicestat.tables import (
-    TableSource,
-    check_numeric,
-    first_rows,
-    frame_of_parquet,
-    parquet_bytes,
-    read_table,
-    require_columns,
 )
 
 __all__ = ["COLUMNS", "CoefficientTable", "pack_coefficients", "read_coefficients", "unpack_coefficients"]

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from scipy.stats import chi2
 
+from spicestat._checks import real_number
 from spicestat.equations.equation_set import FREE, KEPT, EquationSet
 from spicestat.equations.prior import CoefficientPrior
 from spicestat.equations.refit import Curvature, RefitResult
 from spicestat.errors import ConfigError
-from spicestat.settings import real_number
 
 __all__ = ["Arbiter", "Criterion", "check_criterion", "required_gain"]
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from spicestat._checks import real_number, whole_number
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.criteria import Criterion, check_criterion
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
@@ -28,7 +29,6 @@ from spicestat.equations.trajectories import Trajectory, record_member_trajector
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
-from spicestat.settings import real_number, whole_number
 from spicestat.training.loop import Progress, one_thread
 
 __all__ = ["Discovery", "SparseSettings", "Structure", "discover", "sparse_equations"]

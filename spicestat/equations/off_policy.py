@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from spicestat._checks import seed_number, whole_number
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.trajectories import Trajectory
 from spicestat.errors import DataError
-from spicestat.settings import seed_number, whole_number
 
 __all__ = ["joined_trajectories", "off_policy_sessions"]
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spicestat._checks import seed_number, whole_number
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.stepping import Stepper
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.precoded import DeclaredModel
-from spicestat.settings import seed_number, whole_number
 from spicestat.simulate.base_agent import softmax
 from spicestat.simulate.user_environment import as_environment
 from spicestat.training.loop import one_thread

@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import torch
 
+from spicestat._checks import real_number, seed_number, whole_number
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.equation_set import FREE, EquationSet
@@ -23,7 +24,6 @@ from spicestat.equations.trajectories import Trajectory, record_trajectories
 from spicestat.errors import ConfigError, NumericalError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
-from spicestat.settings import real_number, seed_number, whole_number
 from spicestat.training.loop import Progress, one_thread
 
 __all__ = ["TunedSparse", "description_length", "tune_sparse"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from spicestat._checks import whole_number
 from spicestat.errors import ConfigError, ConvergenceWarning, warn_user
 from spicestat.group.bayes_approximation import approximate_likelihoods, compare_likelihoods
 from spicestat.group.bayes_density import density_size, on_mixture, unpack
@@ -25,7 +26,6 @@ from spicestat.group.links import Link, choose_links
 from spicestat.group.marginal import stacked_design
 from spicestat.group.nodes import Place
 from spicestat.group.problem import GroupEstimates, GroupProblem
-from spicestat.settings import whole_number
 
 __all__ = ["Settings", "estimate", "sample_on_mixture"]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
+from spicestat._checks import check_level, seed_number, whole_number
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.settings import check_level, seed_number, whole_number
 
 __all__ = ["REFERENCES", "choice_curve_check", "choice_events", "reference_actions"]
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from spicestat._runtime.interrupts import kept_interrupts
 from spicestat.errors import ConfigError, NumericalError
-from spicestat.interrupts import kept_interrupts
 
 __all__ = ["Chains", "load_arviz", "load_jax", "sample_chains"]
 

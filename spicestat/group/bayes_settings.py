@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spicestat.settings import real_number, seed_number, whole_number
+from spicestat._checks import real_number, seed_number, whole_number
 
 __all__ = ["MIN_ESS", "MAX_RHAT", "SamplerSettings"]
 

@@ -10,6 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
+from spicestat._checks import check_level, real_number
+from spicestat._files.tables import TableSource
 from spicestat.equations.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import (
     ConfigError,
@@ -29,8 +31,6 @@ from spicestat.group.participants import align_people, group_people
 from spicestat.group.problem import RESCALE, GroupEstimates, GroupProblem, Skipped, describe_skipped
 from spicestat.group.results import GroupResult
 from spicestat.group.selection import select_equations, wanted_columns
-from spicestat.settings import check_level, real_number
-from spicestat.tables import TableSource
 
 __all__ = ["HasCoefficients", "spice_group"]
 

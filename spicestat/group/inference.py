@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from spicestat._checks import check_level
 from spicestat.errors import ConfigError
 from spicestat.group.max_t import max_t_adjust
 from spicestat.group.multiplicity import MAX_T, adjust_families
 from spicestat.group.problem import GroupEstimates
-from spicestat.settings import check_level
 
 __all__ = ["COLUMNS", "GLANCE", "SAMPLING", "coefficient_table", "glance_table", "intervals"]
 

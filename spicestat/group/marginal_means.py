@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spicestat._checks import check_level
 from spicestat.errors import ConfigError
 from spicestat.group.design import Design
 from spicestat.group.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, t_interval
 from spicestat.group.text_tables import equation_paragraphs, wrapped
-from spicestat.settings import check_level
 
 __all__ = ["MarginalMeans", "marginal_means", "reference_grid"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any
 
+from spicestat._checks import check_options
 from spicestat.errors import ConfigError
 from spicestat.group.problem import GroupEstimates, GroupProblem
-from spicestat.settings import check_options
 
 __all__ = ["METHODS", "Method", "find_method"]
 

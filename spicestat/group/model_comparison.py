@@ -9,8 +9,8 @@ from scipy.integrate import quad
 from scipy.special import betainc, digamma, gammainc, gammaln, logsumexp
 from scipy.stats import gamma
 
+from spicestat._checks import real_number, whole_number
 from spicestat.errors import DataError, ShapeError
-from spicestat.settings import real_number, whole_number
 
 __all__ = ["ModelSelection", "compare_models", "exceedance_probabilities"]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from spicestat._checks import check_level
 from spicestat.errors import ConfigError, DataError
 from spicestat.group.design import Design
 from spicestat.group.fitted import (
@@ -22,7 +23,6 @@ from spicestat.group.fitted import (
 from spicestat.group.links import Link
 from spicestat.group.multiplicity import adjust_families
 from spicestat.labels import label_key
-from spicestat.settings import check_level
 
 __all__ = ["average_effects", "mean_difference", "mean_slope"]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from spicestat._checks import seed_number, whole_number
 from spicestat.errors import ConfigError, CovariateError, DataError, NumericalError, ShapeError
 from spicestat.group import meta, ols
 from spicestat.group.design import design_rank
@@ -14,7 +15,6 @@ from spicestat.group.max_t import max_t_p_values, permutation_p_values
 from spicestat.group.meta import meta_regression
 from spicestat.group.problem import Equation, GroupEstimates, GroupProblem
 from spicestat.group.rearrangements import Rearrangements, permutation_rows, restrict_permutations, sign_flips
-from spicestat.settings import seed_number, whole_number
 
 __all__ = ["STATISTICS", "Settings", "estimate", "freedman_lane"]
 

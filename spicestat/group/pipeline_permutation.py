@@ -10,11 +10,11 @@ import joblib
 import numpy as np
 import pandas as pd
 
+from spicestat._checks import seed_number, whole_number
+from spicestat._files.tables import require_columns
 from spicestat.errors import ConfigError, ConvergenceWarning, CovariateError, DataError, SpicestatError, warn_user
 from spicestat.group.max_t import max_t_p_values, permutation_p_values
 from spicestat.group.rearrangements import Rearrangements, permutation_rows
-from spicestat.settings import seed_number, whole_number
-from spicestat.tables import require_columns
 
 __all__ = ["HasTidy", "PipelinePermutation", "pipeline_permutation"]
 

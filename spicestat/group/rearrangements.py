@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from spicestat._checks import seed_number
 from spicestat.errors import DataError, ShapeError
-from spicestat.settings import seed_number
 
 __all__ = ["Rearrangements", "permutation_rows", "restrict_permutations", "sign_flips"]
 

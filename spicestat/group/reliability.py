@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import f, norm
 
+from spicestat._checks import check_level, real_number
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.settings import check_level, real_number
 
 __all__ = [
     "IntraclassCorrelations",

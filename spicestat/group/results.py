@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from spicestat._checks import check_level, check_options, named_options
+from spicestat._files.tables import write_table
 from spicestat.equations.coefficients import CoefficientTable
 from spicestat.errors import ConfigError
 from spicestat.group.augment import augment
@@ -23,8 +25,6 @@ from spicestat.group.marginal_means import MarginalMeans, marginal_means
 from spicestat.group.natural_scale import average_effects
 from spicestat.group.standardised import standardised_effects
 from spicestat.group.text_tables import equation_paragraphs, wrapped
-from spicestat.settings import check_level, check_options, named_options
-from spicestat.tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,9 +9,9 @@ import pandas as pd
 from scipy.special import gammaln
 from scipy.stats import norm
 
+from spicestat._checks import check_level
 from spicestat.errors import ConfigError
 from spicestat.group.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, t_interval
-from spicestat.settings import check_level
 
 __all__ = ["hedges_correction", "partial_correlation", "standardised_effects"]
 

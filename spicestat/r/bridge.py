@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from spicestat.files import save_or_rescue
+from spicestat._files.atomic import save_or_rescue
+from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.r.columns import Table, decode_table
 from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped, throttled
 from spicestat.r.sent_groups import group_tables
 from spicestat.r.sent_models import as_model
 from spicestat.r.sent_results import fit_engine, fit_tables, received_table
 from spicestat.r.verbs import compare, power, predict, reliability, simulate, simulate_fit, update
-from spicestat.sealed import read_sealed, write_sealed
 
 __all__ = [
     "PROTOCOL",

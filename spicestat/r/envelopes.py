@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import Any
 
+from spicestat._checks import check_options
+from spicestat._runtime.interrupts import kept_interrupts
 from spicestat.errors import SpicestatError
-from spicestat.interrupts import kept_interrupts
 from spicestat.r.interrupts import plain_interrupts
-from spicestat.settings import check_options
 
 __all__ = ["Envelope", "Progress", "check_settings", "enveloped", "throttled"]
 

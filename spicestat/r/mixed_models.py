@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from spicestat._checks import check_level
+from spicestat._files.tables import TableSource
 from spicestat.equations.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import ConfigError, CovariateError, DataError, FormulaError
 from spicestat.group.inference import COLUMNS
 from spicestat.group.participants import align_people, group_people
 from spicestat.r.lme4 import run_program
-from spicestat.settings import check_level
-from spicestat.tables import TableSource
 
 __all__ = ["ENGINES", "RMixedModel", "long_table", "r_mixed_model"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from spicestat._files.atomic import save_or_rescue
 from spicestat.errors import ConfigError
-from spicestat.files import save_or_rescue
 from spicestat.r.columns import Table
 from spicestat.r.envelopes import Envelope, check_settings, enveloped
 from spicestat.r.own_symbols import load_torch

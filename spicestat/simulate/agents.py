@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from spicestat._checks import real_number
 from spicestat.errors import ConfigError
-from spicestat.settings import real_number
 from spicestat.simulate.arguments import probability
 from spicestat.simulate.base_agent import INITIAL_VALUE, Agent, finite
 

@@ -7,8 +7,8 @@ from numbers import Real
 
 import numpy as np
 
+from spicestat._checks import seed_number
 from spicestat.errors import ConfigError, DataError
-from spicestat.settings import seed_number
 
 __all__ = ["RandomSource", "action_index", "probability", "rewards_per_action"]
 

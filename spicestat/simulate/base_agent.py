@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from spicestat._checks import real_number, whole_number
 from spicestat.errors import ConfigError
-from spicestat.settings import real_number, whole_number
 from spicestat.simulate.arguments import RandomSource, action_index, probability, rewards_per_action
 
 __all__ = ["INITIAL_VALUE", "NOT_SHOWN", "Agent", "finite", "softmax"]

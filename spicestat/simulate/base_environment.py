@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from spicestat.settings import whole_number
+from spicestat._checks import whole_number
 from spicestat.simulate.arguments import RandomSource, action_index, rewards_per_action
 from spicestat.simulate.task_sequences import BanditSequences
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spicestat._checks import seed_number, whole_number
 from spicestat.errors import ConfigError
-from spicestat.settings import seed_number, whole_number
 from spicestat.simulate.bandits import drifting_probabilities
 from spicestat.simulate.base_environment import TaskSequences
 from spicestat.simulate.learners import LEARNER_PARAMETERS, LearnerRun, checked_parameters, play

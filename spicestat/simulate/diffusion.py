@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_ndtr
 
+from spicestat._checks import real_number, seed_number, whole_number
 from spicestat.errors import ConfigError
-from spicestat.settings import real_number, seed_number, whole_number
 from spicestat.simulate.bandits import drifting_probabilities
 from spicestat.simulate.cohort import Parameter
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from spicestat._checks import real_number
 from spicestat.errors import ConfigError
-from spicestat.settings import real_number
 from spicestat.simulate.arguments import probability
 from spicestat.simulate.base_environment import Bandits, BinaryBandits
 from spicestat.simulate.task_sequences import (

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spicestat._checks import seed_number, whole_number
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.settings import seed_number, whole_number
 from spicestat.simulate.base_agent import INITIAL_VALUE, NOT_SHOWN
 from spicestat.simulate.base_environment import TaskSequences
 from spicestat.simulate.user_environment import as_environment

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from spicestat._checks import whole_number
 from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.rnn_dataset import DatasetRNN
-from spicestat.settings import whole_number
 from spicestat.simulate.arguments import rewards_per_action
 from spicestat.simulate.base_agent import Agent
 from spicestat.simulate.base_environment import Bandits

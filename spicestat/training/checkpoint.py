@@ -12,8 +12,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from spicestat._files.atomic import DAMAGE, write_file
 from spicestat.errors import ConfigError, StorageError, StorageWarning, warn_user
-from spicestat.files import DAMAGE, write_file
 from spicestat.training.identity import digest
 from spicestat.training.state import TrainingState
 

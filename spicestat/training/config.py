@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spicestat.settings import optional_whole_number, real_number, seed_number, whole_number
+from spicestat._checks import optional_whole_number, real_number, seed_number, whole_number
 
 __all__ = ["TrainingConfig"]
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spicestat._files.atomic import DAMAGE
 from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, NumericalError, StorageError
-from spicestat.files import DAMAGE
 from spicestat.models.base import BaseRNN
 from spicestat.training.checkpoint import Checkpoint
 from spicestat.training.config import TrainingConfig

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
+from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.dataset import SequenceDataset
 from spicestat.equations.forward import equation_nll
 from spicestat.errors import ConfigError, StorageError
 from spicestat.fit import load_fit, spice_fit
 from spicestat.fitted_play import simulate_fit
 from spicestat.precoded import LearningRateRNN, ModelDeclaration, ModuleDeclaration
-from spicestat.sealed import read_sealed, write_sealed
 from spicestat.simulate import simulate_cohort
 from spicestat.trials import read_trials
 

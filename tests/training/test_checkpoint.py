@@ -221,7 +221,7 @@ def full_disk(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("step", ["spicestat.files.write_synced", "pathlib.Path.replace"])
+@pytest.mark.parametrize("step", ["spicestat._files.atomic.write_synced", "pathlib.Path.replace"])
 def test_a_full_disk_costs_a_warning_and_not_the_training(step, data, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint_module, "_SECONDS", 0.0)
     run(data, tmp_path, epochs=4)

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spicestat._files.atomic import check_writable, shortened, write_file
+from spicestat._files.missing_values import remedy
+from spicestat._files.spreadsheet_text import as_cells
+from spicestat._files.table_formats import READABLE, frame_of_parquet, read_files, table_paths
 from spicestat.errors import ColumnError, StorageError
-from spicestat.files import check_writable, shortened, write_file
-from spicestat.missing_values import remedy
-from spicestat.spreadsheet_text import as_cells
-from spicestat.table_files import READABLE, frame_of_parquet, read_files, table_paths
 
 __all__ = [
     "TableSource",
@@ -94,7 +94,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
     """Write a data frame as CSV, TSV or Parquet, chosen by the file's ending; a failure leaves an older file.
 
     In CSV and TSV, texts that a spreadsheet would run as formulas get an apostrophe in front, which `read_table`
-    takes away again; see `spicestat.spreadsheet_text`.
+    takes away again; see `spicestat._files.spreadsheet_text`.
 
     Raises
     ------

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spicestat._files.table_formats import as_numbers
 from spicestat.errors import ConfigError
-from spicestat.table_files import as_numbers
 
 __all__ = ["MissingValues", "as_missing", "mark_missing", "remedy"]
 

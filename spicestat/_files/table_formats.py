@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spicestat._files.atomic import DAMAGE
+from spicestat._files.spreadsheet_text import from_cells
 from spicestat.errors import ColumnError, StorageError, SuspiciousDataWarning, warn_user
-from spicestat.files import DAMAGE
-from spicestat.spreadsheet_text import from_cells
 
 __all__ = ["ABSENT", "READABLE", "as_numbers", "frame_of_parquet", "read_files", "table_paths", "whole_numbers"]
 

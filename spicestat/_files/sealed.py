@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
+from spicestat._files.atomic import check_writable, locked, parse_json, sync_folder, write_synced
 from spicestat.errors import StorageError
-from spicestat.files import check_writable, locked, parse_json, sync_folder, write_synced
 
 __all__ = ["check_target", "kind_of", "read_sealed", "write_sealed"]
 
