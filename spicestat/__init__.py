@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "CoefficientTable": "spicestat.equations.coefficients",
+    "CoefficientTable": "spicestat.coefficients",
     "GroupResult": "spicestat.group",
     "ModelDeclaration": "spicestat.precoded.declared",
     "ModuleDeclaration": "spicestat.precoded.declared",
     "SpiceConfig": "spicestat.models.config",
     "SpiceEstimator": "spicestat.estimator",
     "SpiceFit": "spicestat.fit",
-    "TrialTable": "spicestat.trials",
+    "TrialTable": "spicestat.trials.reading",
     "load_fit": "spicestat.fit",
     "predict_choices": "spicestat.choice_predictions",
-    "read_coefficients": "spicestat.equations.coefficients",
-    "read_trials": "spicestat.trials",
+    "read_coefficients": "spicestat.coefficients",
+    "read_trials": "spicestat.trials.reading",
     "simulate_cohort": "spicestat.simulate",
     "simulate_fit": "spicestat.fitted_play",
     "spice_compare": "spicestat.compare",
@@ -38,9 +38,9 @@ __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
     from spicestat.choice_predictions import predict_choices as predict_choices
+    from spicestat.coefficients import CoefficientTable as CoefficientTable
+    from spicestat.coefficients import read_coefficients as read_coefficients
     from spicestat.compare import spice_compare as spice_compare
-    from spicestat.equations.coefficients import CoefficientTable as CoefficientTable
-    from spicestat.equations.coefficients import read_coefficients as read_coefficients
     from spicestat.estimator import SpiceEstimator as SpiceEstimator
     from spicestat.fit import SpiceFit as SpiceFit
     from spicestat.fit import load_fit as load_fit
@@ -55,8 +55,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.reliability import spice_reliability as spice_reliability
     from spicestat.sample_splitting import spice_fit_split as spice_fit_split
     from spicestat.simulate import simulate_cohort as simulate_cohort
-    from spicestat.trials import TrialTable as TrialTable
-    from spicestat.trials import read_trials as read_trials
+    from spicestat.trials.reading import TrialTable as TrialTable
+    from spicestat.trials.reading import read_trials as read_trials
     from spicestat.updating import spice_update as spice_update
 
 

@@ -9,14 +9,14 @@ import pandas as pd
 import torch
 
 from spicestat._files.tables import TableSource
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.forward import equation_logits
 from spicestat.errors import ConfigError
 from spicestat.fit import SpiceFit
 from spicestat.further_trials import Unseen, equations_of, estimator_for, known_codes, read_like
-from spicestat.labels import labels_to_series
 from spicestat.training.loop import rnn_logits
-from spicestat.trials import TrialTable
+from spicestat.trials.labels import labels_to_series
+from spicestat.trials.reading import TrialTable
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["predict_choices"]
 

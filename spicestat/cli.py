@@ -342,7 +342,7 @@ def coefficients(
     """Write the tidy table of every participant's coefficients."""
     with _reporting():
         from spicestat._files.tables import csv_text, write_table
-        from spicestat.equations.coefficients import read_coefficients
+        from spicestat.coefficients import read_coefficients
 
         table = read_coefficients(source).frame
         if out is None:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.criteria import Arbiter
 from spicestat.equations.equation_set import FREE
 from spicestat.equations.prior import weak_prior
@@ -17,8 +16,9 @@ from spicestat.equations.refit import refit
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
 from spicestat.fit import SpiceFit
 from spicestat.group.model_comparison import ModelSelection, compare_models
-from spicestat.labels import label_key
-from spicestat.trial_table import TrialTable
+from spicestat.trials.labels import label_key
+from spicestat.trials.sequences import SequenceDataset
+from spicestat.trials.table import TrialTable
 
 __all__ = ["CRITERIA", "CompareResult", "spice_compare"]
 

@@ -12,11 +12,11 @@ import torch
 from spicestat._files.table_formats import whole_numbers
 from spicestat._files.tables import TableSource, check_numeric, read_table, require_columns
 from spicestat.errors import ConfigError
-from spicestat.labels import code_labels
 from spicestat.rnn_dataset import DatasetRNN
 from spicestat.simulate.sessions import BanditSession
-from spicestat.trial_checks import check_roles
-from spicestat.trials import TrialTable, read_trials
+from spicestat.trials.checks import check_roles
+from spicestat.trials.labels import code_labels
+from spicestat.trials.reading import TrialTable, read_trials
 
 __all__ = ["Dynamics", "convert_dataset"]
 

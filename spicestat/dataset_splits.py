@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spicestat.errors import ConfigError
 from spicestat.rnn_dataset import DatasetRNN
-from spicestat.splits import check_everybody_trains, checked_share, first_targets, position_within, until_last
+from spicestat.trials.splits import check_everybody_trains, checked_share, first_targets, position_within, until_last
 
 __all__ = ["reshape_data_along_participantdim", "split_data_along_sessiondim", "split_data_along_timedim"]
 

@@ -12,7 +12,6 @@ import torch
 from sklearn.base import BaseEstimator
 
 from spicestat._checks import optional_whole_number, real_number, seed_number, whole_number
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.criteria import Criterion
 from spicestat.equations.discover import SparseSettings, Structure, discover
 from spicestat.equations.sparse import OPTIMIZERS
@@ -23,9 +22,10 @@ from spicestat.errors import ConfigError, ConvergenceWarning, DataError, Suspici
 from spicestat.fitted_estimator import ArrayLike, FittedSpice, sequences
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig
-from spicestat.splits import split_by_time
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import Progress, seeded, train
+from spicestat.trials.sequences import SequenceDataset
+from spicestat.trials.splits import split_by_time
 
 __all__ = ["SpiceConfig", "SpiceEstimator"]
 

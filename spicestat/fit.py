@@ -16,9 +16,8 @@ from scipy.stats import norm
 
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat._files.tables import TableSource
-from spicestat.dataset import SequenceDataset
+from spicestat.coefficients import CoefficientTable, pack_coefficients, unpack_coefficients
 from spicestat.equations.choice_likelihood import EquationLikelihood
-from spicestat.equations.coefficients import CoefficientTable, pack_coefficients, unpack_coefficients
 from spicestat.equations.criteria import Criterion
 from spicestat.equations.discover import Structure
 from spicestat.equations.equation_set import BETA, EXCLUDED, FREE
@@ -33,8 +32,9 @@ from spicestat.plausibility import baseline_nll, contradictions
 from spicestat.precoded import PRECODED, DeclaredModel, ModelDeclaration
 from spicestat.storage import is_programmed, pack_estimator, unpack_estimator
 from spicestat.training.loop import Progress, rnn_nll
-from spicestat.trial_table import pack_trials, unpack_trials
-from spicestat.trials import TrialTable, read_trials
+from spicestat.trials.reading import TrialTable, read_trials
+from spicestat.trials.sequences import SequenceDataset
+from spicestat.trials.table import pack_trials, unpack_trials
 
 __all__ = ["SpiceFit", "assemble_fit", "lay_out_coefficients", "load_fit", "spice_fit"]
 

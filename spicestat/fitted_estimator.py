@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from spicestat.agents import AgentNetwork, AgentSpice
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED, EquationSet
 from spicestat.equations.forward import equation_logits, equation_nll
 from spicestat.equations.refit import RefitResult
@@ -22,6 +21,7 @@ from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.modules import EnsembleEmbedding
 from spicestat.training.loop import TrainingResult, rnn_logits
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["ArrayLike", "FittedSpice", "sequences"]
 

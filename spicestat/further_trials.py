@@ -13,16 +13,16 @@ import torch
 
 from spicestat._checks import check_options
 from spicestat._files.tables import TableSource
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.refit import RefitResult, refit
 from spicestat.equations.typical import with_typical_equations
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning, warn_user
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import SpiceFit, assemble_fit
-from spicestat.labels import label_key, match_labels
 from spicestat.models.modules import EnsembleEmbedding
-from spicestat.trials import TrialTable, read_trials
+from spicestat.trials.labels import label_key, match_labels
+from spicestat.trials.reading import TrialTable, read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Unseen", "equations_of", "estimated_on", "estimator_for", "known_codes", "read_like", "scaled_like"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from spicestat.dataset import SequenceDataset
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["baseline_nll", "contradictions"]
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spicestat._files.tables import check_numeric, require_columns
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ColumnError, DataError
 from spicestat.group.group_plots import literal
 from spicestat.group.results import GroupResult

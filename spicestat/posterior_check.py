@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.playing import simulate_model
@@ -17,6 +16,7 @@ from spicestat.errors import ConfigError
 from spicestat.fit import SpiceFit
 from spicestat.group.bayes_curves import choice_curve_check, choice_events, reference_actions
 from spicestat.group.links import find_link
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["posterior_check"]
 

@@ -11,13 +11,13 @@ import pandas as pd
 import torch
 
 from spicestat._checks import check_level, seed_number, whole_number
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import FREE
 from spicestat.equations.refit import RefitResult, refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import SpiceFit
 from spicestat.group.reliability import icc, spearman_brown, split_half
-from spicestat.labels import label_key
+from spicestat.trials.labels import label_key
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["METHODS", "spice_reliability"]
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import BETA, FREE, EquationSet
 from spicestat.equations.playing import simulate_model
 from spicestat.equations.refit import RefitResult, refit
@@ -23,8 +22,9 @@ from spicestat.group.links import find_link
 from spicestat.group.multivariate_meta import multivariate_meta_regression
 from spicestat.group.results import GroupResult
 from spicestat.models.base import BaseRNN
-from spicestat.trial_table import TrialTable, describe_blocks
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
+from spicestat.trials.table import TrialTable, describe_blocks
 
 __all__ = ["Population", "Simulator", "StudyPlan", "fitted_population", "simulate_studies"]
 

@@ -11,7 +11,6 @@ import torch
 
 from spicestat._checks import whole_number
 from spicestat.agents import AgentNetwork, AgentSpice
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.discover import SparseSettings, Structure, sparse_equations
 from spicestat.equations.forward import copied, equation_nll
 from spicestat.equations.off_policy import joined_trajectories, off_policy_sessions
@@ -24,6 +23,7 @@ from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.rnn_dataset import DatasetRNN
 from spicestat.simulate.environments import BanditsDrift
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["FittingData", "fit_spice", "fitting_data"]
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from spicestat._files.tables import TableSource
-from spicestat.dataset import SequenceDataset
 from spicestat.fit import SpiceFit
 from spicestat.further_trials import equations_of, estimated_on, estimator_for, known_codes, read_like
-from spicestat.trials import TrialTable
+from spicestat.trials.reading import TrialTable
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["spice_update"]
 

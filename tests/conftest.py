@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.equations.sparse import polynomial_library
 from spicestat.fit import spice_fit
 from spicestat.precoded import PRECODED
 from spicestat.simulate import simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 KEEP = "keep"
 """Stands for a term of status KEPT in `equations_of`."""

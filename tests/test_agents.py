@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from spicestat.agents import AgentNetwork, AgentSpice, simulate_model
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.equations.forward import equation_logits, equation_nll
@@ -26,7 +25,8 @@ from spicestat.simulate.agents import AgentQ
 from spicestat.simulate.environments import BanditsDrift, BanditsStandard
 from spicestat.simulate.sessions import create_dataset, get_update_dynamics
 from spicestat.training.loop import rnn_logits
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 RATE, NOT_CHOSEN = LEARNING_RATE_RNN_CONFIG.rnn_modules
 

@@ -36,12 +36,12 @@ from benchmarks.structure.simulate import (  # noqa: E402
 )
 from benchmarks.structure.summary import gather, methods, summary  # noqa: E402
 from benchmarks.structure.table import markdown  # noqa: E402
-from spicestat.dataset import SequenceDataset  # noqa: E402
 from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, KEPT, EquationSet  # noqa: E402
 from spicestat.equations.forward import equation_logits  # noqa: E402
 from spicestat.equations.sparse import polynomial_library  # noqa: E402
 from spicestat.precoded import CHOICE_RNN_CONFIG, ChoiceRNN  # noqa: E402
 from spicestat.simulate import replay_learners  # noqa: E402
+from spicestat.trials.sequences import SequenceDataset  # noqa: E402
 
 LIBRARIES = tuple(polynomial_library(name, CHOICE_RNN_CONFIG.signals(name)) for name in CHOICE_RNN_CONFIG.rnn_modules)
 TERMS = [(library.module, term) for library in LIBRARIES for term in library.terms] + [(BETA, "x_value_reward")]

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import spicestat
 from spicestat import load_fit, spice_group
 from spicestat.cli import app, main
-from spicestat.equations.coefficients import read_coefficients
+from spicestat.coefficients import read_coefficients
 from spicestat.simulate import simulate_cohort, simulate_diffusion_cohort
 
 RUN = CliRunner()

@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 from distributed import LocalCluster
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.discover import SparseSettings
 from spicestat.equations.tuned import tune_sparse
 from spicestat.fit import spice_fit
 from spicestat.group.pipeline_permutation import pipeline_permutation
 from spicestat.power import spice_power
 from spicestat.simulate import BanditsDrift, simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 # networks of these tests are trained for a few epochs only
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ContradictionWarning")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spicestat.equations.coefficients import COLUMNS, CoefficientTable, read_coefficients
+from spicestat.coefficients import COLUMNS, CoefficientTable, read_coefficients
 from spicestat.errors import ColumnError, DataError, ShapeError, StorageError, SuspiciousDataWarning
 
 

@@ -7,7 +7,7 @@ from spicestat.compare import spice_compare
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import spice_fit
 from spicestat.simulate import simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
 
 # networks of these tests are trained for a few epochs only
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ContradictionWarning")

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from spicestat.convert import convert_dataset
-from spicestat.dataset import SequenceDataset
 from spicestat.errors import ColumnError, ConfigError, DataError, ExclusionWarning, StorageError
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 NAN = float("nan")
 

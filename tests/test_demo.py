@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spicestat.coefficients import read_coefficients
 from spicestat.demo import run_demo
-from spicestat.equations.coefficients import read_coefficients
 from spicestat.errors import ColumnError, DataError, StorageError
 from spicestat.fit import load_fit
 from spicestat.group import spice_group

@@ -6,7 +6,6 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
-from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, ConvergenceWarning, NotFittedError, ShapeError, SpicestatError, StorageError
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import load_fit
@@ -15,7 +14,8 @@ from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, RESCORLA_WAGNER_CONFIG,
 from spicestat.simulate import simulate_cohort
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import train
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 # a handful of choices does not identify everybody; the tests that are about this catch the warning
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")

@@ -18,7 +18,7 @@ from spicestat.estimator import SpiceEstimator
 from spicestat.models.config import SpiceConfig
 from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, RESCORLA_WAGNER_CONFIG, LearningRateRNN, RescorlaWagnerRNN
 from spicestat.simulate import simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
 
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")
 

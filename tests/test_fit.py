@@ -14,7 +14,7 @@ from spicestat.fit import load_fit, spice_fit
 from spicestat.models.base import BaseRNN
 from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
 from spicestat.simulate import simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
 
 # a handful of choices does not identify everybody; the tests that are about this catch the warning
 # networks of these tests are trained for a few epochs only
@@ -141,7 +141,7 @@ def test_three_actions():
     fit = fit_of(cohort.trials)
     assert fit.glance()["n_actions"].item() == 3
     assert fit.glance()["nll_refit"].item() < math.log(3)
-    p_rnn, p_spice = fit.estimator.predict(spicestat.dataset.SequenceDataset.from_trials(fit.trials).xs)
+    p_rnn, p_spice = fit.estimator.predict(spicestat.trials.sequences.SequenceDataset.from_trials(fit.trials).xs)
     assert p_rnn.shape == p_spice.shape == (9, 29, 3)
 
 

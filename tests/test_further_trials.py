@@ -18,7 +18,7 @@ from spicestat.fit import SpiceFit, load_fit, spice_fit
 from spicestat.further_trials import equations_of as equations_of_codes
 from spicestat.further_trials import estimator_for
 from spicestat.simulate import simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
 from spicestat.updating import _inclusion, spice_update
 
 COHORT = simulate_cohort(5, 240, n_blocks=4, seed=1)

@@ -21,8 +21,8 @@ from spicestat.errors import (
     StorageError,
     SuspiciousDataWarning,
 )
-from spicestat.labels import label_key, match_labels
-from spicestat.missing_codes import notice_numbers
+from spicestat.trials.labels import label_key, match_labels
+from spicestat.trials.missing_codes import notice_numbers
 
 SHARED = Path("../shared")
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared tables are not here")

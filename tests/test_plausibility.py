@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from spicestat import simulate_cohort, spice_fit
-from spicestat.dataset import SequenceDataset
 from spicestat.errors import ContradictionWarning
 from spicestat.plausibility import baseline_nll, contradictions
 from spicestat.precoded import ModelDeclaration, ModuleDeclaration
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 FINE = {"rnn": 0.50, "equations": 0.51, "refit": 0.49, "shares": 0.69, "guessing": 0.70}
 

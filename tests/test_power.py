@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 import spicestat.power
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.playing import simulate_model
 from spicestat.equations.refit import refit
 from spicestat.errors import ConfigError, DataError
@@ -23,7 +22,8 @@ from spicestat.simulated_study import (
     fitted_population,
     simulate_studies,
 )
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 RATE = ("x_value_reward_chosen", "c_reward")
 TASK = BanditsDrift(0.2)

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from spicestat import reliability
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.refit import RefitResult, refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import spice_fit
 from spicestat.group.reliability import split_half
 from spicestat.reliability import METHODS, _identified, _ranks, _shuffled, spice_reliability
 from spicestat.simulate import simulate_cohort
+from spicestat.trials.sequences import SequenceDataset
 
 # networks of these tests are trained for a few epochs only
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ContradictionWarning")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.dataset_splits import split_data_along_sessiondim
 from spicestat.equations.discover import SparseSettings, member_stability
 from spicestat.errors import ConfigError, ConvergenceWarning
@@ -21,6 +20,7 @@ from spicestat.precoded import (
 from spicestat.simulate import AgentQ, BanditsDrift, create_dataset, get_update_dynamics
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import train
+from spicestat.trials.sequences import SequenceDataset
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.{ConvergenceWarning.__name__}")
 

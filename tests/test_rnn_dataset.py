@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.rnn_dataset import DatasetRNN
+from spicestat.trials.sequences import SequenceDataset
 
 NAN = float("nan")
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.refit import refit
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning
 from spicestat.fit import load_fit, spice_fit
 from spicestat.group import spice_group
 from spicestat.sample_splitting import spice_fit_split, split_blocks
 from spicestat.simulate import simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 # networks of these tests are trained for a few epochs only
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ContradictionWarning")

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from spicestat.agents import AgentNetwork, AgentSpice
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.equation_set import EXCLUDED
 from spicestat.equations.forward import equation_nll
@@ -21,6 +20,7 @@ from spicestat.models.config import SpiceConfig
 from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
 from spicestat.rnn_dataset import DatasetRNN
 from spicestat.spice_fitting import fit_spice, fitting_data
+from spicestat.trials.sequences import SequenceDataset
 
 CONFIG = LEARNING_RATE_RNN_CONFIG
 RATE, NOT_CHOSEN = CONFIG.rnn_modules

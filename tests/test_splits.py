@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.dataset import SequenceDataset
 from spicestat.dataset_splits import (
     reshape_data_along_participantdim,
     split_data_along_sessiondim,
@@ -15,14 +14,15 @@ from spicestat.dataset_splits import (
 from spicestat.errors import ConfigError, DataError
 from spicestat.precoded import RescorlaWagnerRNN
 from spicestat.rnn_dataset import DatasetRNN
-from spicestat.splits import (
+from spicestat.training.loop import rnn_logits
+from spicestat.trials.sequences import SequenceDataset
+from spicestat.trials.splits import (
     k_folds,
     split_by_block,
     split_by_participant,
     split_by_session,
     split_by_time,
 )
-from spicestat.training.loop import rnn_logits
 
 NAN = float("nan")
 

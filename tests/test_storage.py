@@ -17,7 +17,7 @@ from safetensors.torch import save
 import spicestat._files.sealed as sealed
 import spicestat.model_files as model_files
 from spicestat._files.sealed import read_sealed, write_sealed
-from spicestat.equations.coefficients import pack_coefficients
+from spicestat.coefficients import pack_coefficients
 from spicestat.errors import ConfigError, SpicestatError, StorageError
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import load_fit, spice_fit

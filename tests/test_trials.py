@@ -19,8 +19,8 @@ from spicestat.errors import (
     StorageError,
     SuspiciousDataWarning,
 )
-from spicestat.trial_table import unpack_trials
-from spicestat.trials import load_trials, read_trials
+from spicestat.trials.reading import load_trials, read_trials
+from spicestat.trials.table import unpack_trials
 
 # random tables often have an action without a reward
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.SuspiciousDataWarning")

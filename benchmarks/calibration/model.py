@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.calibration.simulate import Study
-from spicestat.dataset import SequenceDataset
+from spicestat.coefficients import CoefficientTable
 from spicestat.equations.choice_likelihood import EquationLikelihood
-from spicestat.equations.coefficients import CoefficientTable
 from spicestat.equations.equation_set import FREE, EquationSet
 from spicestat.equations.library import ModuleLibrary
 from spicestat.equations.refit import RefitResult, refit
 from spicestat.precoded.learning_rate import LearningRateRNN
+from spicestat.trials.sequences import SequenceDataset
 
 RATE, KEPT, BETA = "x_learning_rate_reward", "x_value_reward_not_chosen", "beta"
 _START = (0.35, 0.7, 3.0)

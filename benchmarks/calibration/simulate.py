@@ -7,7 +7,7 @@ import torch
 from scipy.special import expit
 
 from benchmarks.calibration.cells import Cell
-from spicestat.dataset import SequenceDataset
+from spicestat.trials.sequences import SequenceDataset
 
 _DRIFT = 0.2
 _SPREAD = np.array([0.7, 0.7, 0.4])

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED, FREE, EquationSet
 from spicestat.equations.refit import CoefficientLikelihood, refit
 from spicestat.equations.sparse import polynomial_library
 from spicestat.precoded import PRECODED
 from spicestat.simulate import simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 OUT = Path(__file__).parents[1] / "results"
 P, T, NODES, FEW = 100, 400, 300, 6

@@ -21,13 +21,13 @@ from scipy.stats import truncnorm
 from benchmarks.calibration.model import BETA, KEPT, RATE, true_equations
 from benchmarks.calibration.simulate import play
 from benchmarks.tutorial4.results import write_json
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.refit import refit
 from spicestat.errors import SpicestatWarning
 from spicestat.fit import SpiceFit
 from spicestat.precoded.learning_rate import LearningRateRNN
 from spicestat.reliability import spice_reliability
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 N_PARTICIPANTS, N_BLOCKS, N_SPLITS = 40, 4, 5
 TERMS = {(RATE, "1"): 0, (KEPT, KEPT): 1, (BETA, "x_value_reward"): 2}

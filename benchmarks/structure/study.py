@@ -17,13 +17,13 @@ import numpy as np
 from benchmarks.structure.score import CHOICE, NOT_CHOSEN, RATE, true_status
 from benchmarks.structure.simulate import BLOCK, MECHANISMS, Cohort, arrays, make_cohort
 from benchmarks.tutorial4.results import fingerprint, write_json
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.criteria import Criterion
 from spicestat.equations.equation_set import BETA, FREE, EquationSet
 from spicestat.equations.refit import refit
 from spicestat.errors import ConvergenceWarning
 from spicestat.estimator import SpiceEstimator
 from spicestat.precoded import CHOICE_RNN_CONFIG, ChoiceRNN
+from spicestat.trials.sequences import SequenceDataset
 
 SETTINGS: dict[str, Any] = {"epochs": 128, "learning_rate": 1e-2, "dropout": 0.1}
 N_BLOCKS = 4

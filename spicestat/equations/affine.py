@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from spicestat.dataset import SequenceDataset
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["AffineLikelihood", "AffineState"]
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import FREE, EquationSet
 from spicestat.equations.refit import CoefficientLikelihood
 from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import one_thread
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["EquationLikelihood"]
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from spicestat._checks import real_number, whole_number
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.criteria import Criterion, check_criterion
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.equations.library import ModuleLibrary
@@ -30,6 +29,7 @@ from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.training.loop import Progress, one_thread
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Discovery", "SparseSettings", "Structure", "discover", "sparse_equations"]
 

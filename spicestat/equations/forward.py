@@ -7,13 +7,13 @@ import copy
 import torch
 from torch import Tensor
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED, EquationSet
 from spicestat.models.base import BaseRNN
 from spicestat.models.equation import ModuleEquation
 from spicestat.models.modules import keep_first_member
 from spicestat.training.loop import one_thread
 from spicestat.training.loss import check_times
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["EquationModel", "copied", "equation_logits", "equation_nll", "row_equations"]
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from spicestat._checks import seed_number, whole_number
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.trajectories import Trajectory
 from spicestat.errors import DataError
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["joined_trajectories", "off_policy_sessions"]
 

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.stepping import Stepper
 from spicestat.errors import ConfigError
@@ -20,6 +19,7 @@ from spicestat.precoded import DeclaredModel
 from spicestat.simulate.base_agent import softmax
 from spicestat.simulate.user_environment import as_environment
 from spicestat.training.loop import one_thread
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Simulation", "simulate_model"]
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.affine import AffineLikelihood
 from spicestat.equations.affine_form import find_affine
 from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, EquationSet
@@ -18,6 +17,7 @@ from spicestat.equations.prior import CoefficientPrior
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import Progress, one_thread
 from spicestat.training.loss import check_times
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["CoefficientLikelihood", "Curvature", "RefitResult", "default_starts", "local_curvature", "merged", "refit"]
 

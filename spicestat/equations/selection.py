@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.criteria import Arbiter, Criterion, required_gain
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.individual import individual_structures
@@ -18,6 +17,7 @@ from spicestat.equations.refit import RefitResult, default_starts, refit
 from spicestat.equations.workbench import Workbench
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import Progress
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Selection", "select_structure"]
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN, Call
 from spicestat.models.config import SpiceConfig
 from spicestat.training.loop import one_thread
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Trajectory", "record_member_trajectories", "record_trajectories"]
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from spicestat._checks import real_number, seed_number, whole_number
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.equation_set import FREE, EquationSet
 from spicestat.equations.forward import equation_nll
@@ -25,6 +24,7 @@ from spicestat.errors import ConfigError, NumericalError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.training.loop import Progress, one_thread
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["TunedSparse", "description_length", "tune_sparse"]
 

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.ascent import ascend
 from spicestat.equations.averaging import Visited
 from spicestat.equations.criteria import Arbiter
@@ -15,8 +14,9 @@ from spicestat.equations.forward import EquationModel
 from spicestat.equations.moves import Move
 from spicestat.equations.refit import Curvature, RefitResult, local_curvature, refit
 from spicestat.models.base import BaseRNN
-from spicestat.splits import k_folds
 from spicestat.training.loop import one_thread
+from spicestat.trials.sequences import SequenceDataset
+from spicestat.trials.splits import k_folds
 
 __all__ = ["Workbench"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat.group.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, table_of
-from spicestat.labels import label_key
+from spicestat.trials.labels import label_key
 
 __all__ = ["augment"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group.design import Design, too_few
 from spicestat.group.likelihood import HasLikelihood

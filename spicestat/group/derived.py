@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spicestat.equations.coefficients import COLUMNS, CoefficientTable
+from spicestat.coefficients import COLUMNS, CoefficientTable
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
 from spicestat.group.design import name_some
 from spicestat.group.expressions import Expression, parse_expression, term_name

@@ -12,7 +12,7 @@ import pandas as pd
 
 from spicestat._checks import check_level, real_number
 from spicestat._files.tables import TableSource
-from spicestat.equations.coefficients import CoefficientTable, read_coefficients
+from spicestat.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import (
     ConfigError,
     ConvergenceWarning,
@@ -65,7 +65,7 @@ def spice_group(
     ----------
     coefficients : CoefficientTable, fit, DataFrame or path
         Estimates per participant, module and term; anything
-        `spicestat.equations.coefficients.read_coefficients` reads, or an object whose
+        `spicestat.coefficients.read_coefficients` reads, or an object whose
         ``.coefficients`` is such a table. A CSV file needs the columns ``participant, module,
         term, estimate, std_error``, or the names of R's ``tidy()``.
     formula : str

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from spicestat._checks import check_level
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group.design import Design
 from spicestat.group.links import Link, find_link

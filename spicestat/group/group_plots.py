@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group.augment import augment
 from spicestat.group.fitted import FittedGroup, design_of, equation_keys, fitted_equation, table_of

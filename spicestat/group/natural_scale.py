@@ -22,7 +22,7 @@ from spicestat.group.fitted import (
 )
 from spicestat.group.links import Link
 from spicestat.group.multiplicity import adjust_families
-from spicestat.labels import label_key
+from spicestat.trials.labels import label_key
 
 __all__ = ["average_effects", "mean_difference", "mean_slope"]
 

@@ -13,9 +13,9 @@ from spicestat._files.missing_values import as_missing, mark_missing
 from spicestat._files.tables import TableSource, require_columns
 from spicestat.errors import CovariateError, DataError, ExclusionWarning, warn_user
 from spicestat.group.design import name_some
-from spicestat.labels import label_key, match_labels
-from spicestat.missing_codes import notice_covariates
-from spicestat.people import read_people
+from spicestat.trials.covariates import read_people
+from spicestat.trials.labels import label_key, match_labels
+from spicestat.trials.missing_codes import notice_covariates
 
 __all__ = ["align_people", "group_people"]
 

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import DataError, NumericalError
 from spicestat.group.design import Design
 from spicestat.group.firth import FirthLogistic, firth_logistic, penalised_ratio_test, profile_intervals

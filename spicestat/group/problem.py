@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, NumericalError
 from spicestat.group.design import Design
 from spicestat.group.likelihood import ChoiceLikelihood

@@ -13,7 +13,7 @@ import pandas as pd
 
 from spicestat._checks import check_level, check_options, named_options
 from spicestat._files.tables import write_table
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError
 from spicestat.group.augment import augment
 from spicestat.group.contrasts import ContrastMethod, contrasts, linear_hypotheses, term_tests

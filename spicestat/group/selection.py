@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
 from spicestat.group.design import Design, design_rank, too_few
 from spicestat.group.problem import Equation, Skipped, describe_skipped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.group.expressions import term_name
 
 __all__ = [

@@ -97,7 +97,7 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
     Parameters
     ----------
     coefficients : mapping
-        Columns as `spicestat.equations.coefficients.COLUMNS`.
+        Columns as `spicestat.coefficients.COLUMNS`.
     covariance : mapping, optional
         Columns ``participant, row, column, value``.
     people : mapping, optional
@@ -113,7 +113,7 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
     """
 
     def work() -> dict[str, Any]:
-        from spicestat.equations.coefficients import CoefficientTable
+        from spicestat.coefficients import CoefficientTable
 
         settings = dict(options)
         table = CoefficientTable.from_frame(decode_table(coefficients))

@@ -13,7 +13,7 @@ from scipy.stats import t as student
 
 from spicestat._checks import check_level
 from spicestat._files.tables import TableSource
-from spicestat.equations.coefficients import CoefficientTable, read_coefficients
+from spicestat.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import ConfigError, CovariateError, DataError, FormulaError
 from spicestat.group.inference import COLUMNS
 from spicestat.group.participants import align_people, group_people

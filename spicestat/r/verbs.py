@@ -15,7 +15,7 @@ from spicestat.r.columns import Table
 from spicestat.r.envelopes import Envelope, check_settings, enveloped
 from spicestat.r.own_symbols import load_torch
 from spicestat.r.sent_results import encoded, fit_engine, fit_tables, received_table
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
 
 __all__ = ["compare", "power", "predict", "reliability", "simulate", "simulate_fit", "update"]
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from spicestat.dataset import SequenceDataset
 from spicestat.models.base import BaseRNN
 from spicestat.precoded import DeclaredModel
 from spicestat.training.config import TrainingConfig
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["digest", "run_identity"]
 

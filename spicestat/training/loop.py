@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from spicestat._files.atomic import DAMAGE
-from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, NumericalError, StorageError
 from spicestat.models.base import BaseRNN
 from spicestat.training.checkpoint import Checkpoint
@@ -23,6 +22,7 @@ from spicestat.training.config import TrainingConfig
 from spicestat.training.identity import run_identity
 from spicestat.training.loss import check_times, mean_nll
 from spicestat.training.state import TrainingState, moments_of, random_states, set_moments, set_random_states
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Progress", "TrainingResult", "one_thread", "rnn_logits", "rnn_nll", "seeded", "train"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, DataError
 from spicestat.models.base import BaseRNN
 from spicestat.models.likelihood import choice_log_likelihood
-from spicestat.trial_checks import LONGEST_SECONDS
+from spicestat.trials.checks import LONGEST_SECONDS
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["check_times", "choice_log_likelihood", "mean_nll"]
 

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations import affine
 from spicestat.equations.affine_form import find_affine
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
@@ -17,6 +16,7 @@ from spicestat.equations.refit import CoefficientLikelihood, refit
 from spicestat.equations.sparse import polynomial_library
 from spicestat.models.base import BaseRNN
 from spicestat.precoded import PRECODED
+from spicestat.trials.sequences import SequenceDataset
 
 RATE, NOT_CHOSEN, VALUE = "x_learning_rate_reward", "x_value_reward_not_chosen", "x_value_reward"
 TRACE, MEMORY, CHOSEN = "x_value_choice", "x_value_memory", "x_value_reward_chosen"

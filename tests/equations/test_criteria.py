@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.criteria import Arbiter, check_criterion, required_gain
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
 from spicestat.equations.prior import CoefficientPrior, weak_prior
 from spicestat.equations.refit import Curvature, RefitResult, local_curvature, refit
 from spicestat.errors import ConfigError
 from spicestat.simulate import Parameter, simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 RATE, NOT_CHOSEN, BETA = "x_learning_rate_reward", "x_value_reward_not_chosen", ("beta", "x_value_reward")
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.discover import SparseSettings, discover, member_stability, sparse_equations
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
 from spicestat.equations.sparse import group_threshold, independent_terms, polynomial_library, stlsq
@@ -18,7 +17,8 @@ from spicestat.models.base import BuildSettings, building
 from spicestat.models.config import SpiceConfig
 from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 from spicestat.simulate import simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 CONFIG = LEARNING_RATE_RNN_CONFIG
 RATE, NOT_CHOSEN = CONFIG.rnn_modules

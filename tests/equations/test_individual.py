@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
 from spicestat.equations.individual import individual_structures
 from spicestat.equations.selection import select_structure
 from spicestat.simulate import Parameter, simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 RATE, NOT_CHOSEN, BETA = "x_learning_rate_reward", "x_value_reward_not_chosen", ("beta", "x_value_reward")
 SIMPLE = {(RATE, "1"): 0.4, (NOT_CHOSEN, NOT_CHOSEN): "keep", BETA: 3.0}

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.equations.library import ModuleLibrary
 from spicestat.equations.moves import possible_moves
@@ -18,7 +17,8 @@ from spicestat.equations.refit import refit
 from spicestat.equations.selection import select_structure
 from spicestat.models.base import BaseRNN
 from spicestat.simulate import Parameter, simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 CHOSEN, NOT_CHOSEN = "x_value_reward_chosen", "x_value_reward_not_chosen"
 

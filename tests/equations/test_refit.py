@@ -11,13 +11,13 @@ from scipy.optimize import minimize
 from scipy.stats import kstest
 
 import spicestat.equations.refit as refit_module
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import FREE
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.refit import local_curvature, refit
 from spicestat.simulate import Parameter, simulate_cohort
 from spicestat.training.loss import mean_nll
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 RATE, NOT_CHOSEN = "x_learning_rate_reward", "x_value_reward_not_chosen"
 BETA = ("beta", "x_value_reward")

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
 from spicestat.equations.refit import refit
 from spicestat.equations.selection import select_structure as select_with_inclusion
 from spicestat.equations.workbench import Workbench
 from spicestat.simulate import DEFAULT_PARAMETERS, Parameter, simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 RATE, NOT_CHOSEN = "x_learning_rate_reward", "x_value_reward_not_chosen"
 BETA = ("beta", "x_value_reward")

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.trajectories import record_member_trajectories, record_trajectories
 from spicestat.errors import ConfigError
@@ -15,7 +14,8 @@ from spicestat.models.base import BuildSettings, building
 from spicestat.models.config import SpiceConfig
 from spicestat.precoded import FORGETTING_RNN_CONFIG, LEARNING_RATE_RNN_CONFIG, ForgettingRNN, LearningRateRNN
 from spicestat.simulate import simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 RATE, NOT_CHOSEN = LEARNING_RATE_RNN_CONFIG.rnn_modules
 

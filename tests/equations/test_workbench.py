@@ -9,7 +9,6 @@ import torch
 from scipy.optimize import minimize
 from scipy.stats import t as student
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations import workbench
 from spicestat.equations.criteria import Arbiter
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
@@ -19,7 +18,8 @@ from spicestat.equations.refit import refit
 from spicestat.equations.workbench import Workbench
 from spicestat.precoded import LearningRateRNN
 from spicestat.simulate import simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 RATE, NOT_CHOSEN, BETA = "x_learning_rate_reward", "x_value_reward_not_chosen", ("beta", "x_value_reward")
 SIMPLE = {(RATE, "1"): 0.4, (NOT_CHOSEN, NOT_CHOSEN): "keep", BETA: 3.0}

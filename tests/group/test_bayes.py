@@ -8,7 +8,7 @@ import pytest
 from scipy.special import expit, xlogy
 from scipy.stats import t as student
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, ConvergenceWarning
 from spicestat.group import bayes
 from spicestat.group.bayes import Settings, estimate, sample_on_mixture

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group import spice_group
 from spicestat.group.bayes_meta import Estimates, Settings, estimate, posterior_draws, sample, stack_estimates

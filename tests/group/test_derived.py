@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spicestat.equations.coefficients import CoefficientTable, read_coefficients
+from spicestat.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import ConfigError, DataError, ExclusionWarning
 from spicestat.group import derived, spice_group
 from spicestat.group.derived import derived_means, standard_quantities, with_derived

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, NumericalError, ShapeError
 from spicestat.group import deshrink
 from spicestat.group.deshrink import Settings, deshrunk_inputs, information_meta_regression

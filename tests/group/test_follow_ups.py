@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError
 from spicestat.group import spice_group
 from spicestat.group.max_t import max_t_adjust

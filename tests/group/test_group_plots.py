@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group import spice_group
 from spicestat.group.group_plots import caterpillar_plot, covariate_plot, forest_plot, presence_plot

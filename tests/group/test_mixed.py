@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConvergenceWarning, DataError, ExclusionWarning, NumericalError, ShapeError
 from spicestat.group import spice_group
 from spicestat.group.design import Design

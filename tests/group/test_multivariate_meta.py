@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from scipy.stats import t as student
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.group import multivariate_meta
 from spicestat.group.covariance_search import _Likelihood

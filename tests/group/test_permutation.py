@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, CovariateError, DataError, ShapeError
 from spicestat.group.design import build_design
 from spicestat.group.max_t import permutation_p_values

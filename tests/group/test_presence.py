@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import DataError, ExclusionWarning
 from spicestat.group import hurdle, presence, spice_group
 from spicestat.group.design import build_design

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import xlog1py, xlogy
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.group.links import find_link
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import FREE, EquationSet
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.library import ModuleLibrary
@@ -22,6 +21,7 @@ from spicestat.models.modules import EnsembleEmbedding, ResidualModule, ScalingC
 from spicestat.precoded import PRECODED, LearningRateRNN
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import train
+from spicestat.trials.sequences import SequenceDataset
 
 # a handful of choices does not identify everybody; the tests that are about this catch the warning
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")

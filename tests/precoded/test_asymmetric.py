@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.trajectories import record_trajectories
 from spicestat.precoded import (
@@ -13,6 +12,7 @@ from spicestat.precoded import (
     AsymmetricRNN,
     InteractionRNN,
 )
+from spicestat.trials.sequences import SequenceDataset
 
 UP, DOWN, NOT_CHOSEN = "x_learning_rate_positive", "x_learning_rate_negative", "x_value_reward_not_chosen"
 RATE, BETA = "x_learning_rate_reward", ("beta", "x_value_reward")

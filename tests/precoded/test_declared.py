@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from spicestat._files.sealed import read_sealed, write_sealed
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.forward import equation_nll
 from spicestat.errors import ConfigError, StorageError
 from spicestat.fit import load_fit, spice_fit
 from spicestat.fitted_play import simulate_fit
 from spicestat.precoded import LearningRateRNN, ModelDeclaration, ModuleDeclaration
 from spicestat.simulate import simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 RATE = ModuleDeclaration("x_learning_rate_reward", "x_value_reward", ["c_reward", "x_value_reward"], "rate", "chosen")
 FORGETTING = ModuleDeclaration("x_value_reward_not_chosen", "x_value_reward", cells="not_chosen")

@@ -8,7 +8,6 @@ import pytest
 import torch
 from scipy.special import expit
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import FREE, KEPT
 from spicestat.equations.forward import equation_logits, equation_nll
 from spicestat.equations.refit import local_curvature, refit
@@ -20,7 +19,8 @@ from spicestat.simulate import Parameter
 from spicestat.simulate.diffusion import DIFFUSION_PARAMETERS, simulate_diffusion_cohort
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import rnn_logits, rnn_nll, train
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 NAME = "drift_diffusion"
 RATE, NOT_CHOSEN = "x_learning_rate_reward", "x_value_reward_not_chosen"

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.refit import refit
 from spicestat.simulate import Parameter, simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 CHOSEN, NOT_CHOSEN = "x_value_reward_chosen", "x_value_reward_not_chosen"
 RATE, BETA = "x_learning_rate_reward", ("beta", "x_value_reward")

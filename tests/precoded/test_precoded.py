@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.refit import refit
 from spicestat.errors import ConfigError
@@ -18,7 +17,8 @@ from spicestat.precoded import (
     ParticipantEmbeddingRNN,
 )
 from spicestat.simulate import simulate_cohort
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 CHOSEN, NOT_CHOSEN, RATE = "x_value_reward_chosen", "x_value_reward_not_chosen", "x_learning_rate_reward"
 UP, DOWN, OTHER = "x_learning_rate_positive", "x_learning_rate_negative", "x_learning_rate_counterfactual"

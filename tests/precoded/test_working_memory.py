@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.refit import local_curvature
 from spicestat.equations.sparse import independent_terms, polynomial_library
 from spicestat.equations.trajectories import record_trajectories
 from spicestat.precoded import WORKING_MEMORY_RNN_CONFIG, WorkingMemoryRNN
+from spicestat.trials.sequences import SequenceDataset
 
 MEMORY, RATE, NOT_CHOSEN = "x_value_memory", "x_learning_rate_reward", "x_value_reward_not_chosen"
 BETA = ("beta", "x_value_reward")

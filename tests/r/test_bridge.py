@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ColumnError, ExclusionWarning
 from spicestat.r import bridge
 from spicestat.r.columns import decode_table, encode_table

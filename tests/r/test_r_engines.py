@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spicestat.equations.coefficients import CoefficientTable
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, CovariateError, DataError, FormulaError, NestedRError, REngineError
 from spicestat.group.inference import COLUMNS
 from spicestat.group.random_intercept import random_intercept

@@ -9,12 +9,12 @@ depend on power; the effects were chosen to be several times the price of a term
 import numpy as np
 import pytest
 
-from spicestat.dataset import SequenceDataset
 from spicestat.equations.equation_set import EXCLUDED
 from spicestat.equations.refit import refit
 from spicestat.estimator import SpiceEstimator
 from spicestat.precoded import PRECODED
 from spicestat.simulate import drifting_probabilities
+from spicestat.trials.sequences import SequenceDataset
 
 CHOSEN, NOT_CHOSEN, RATE = "x_value_reward_chosen", "x_value_reward_not_chosen", "x_learning_rate_reward"
 UP, DOWN, OTHER = "x_learning_rate_positive", "x_learning_rate_negative", "x_learning_rate_counterfactual"

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.simulate import (
     Agent,
@@ -19,6 +18,7 @@ from spicestat.simulate import (
     get_update_dynamics,
     run_experiment,
 )
+from spicestat.trials.sequences import SequenceDataset
 
 NAN = np.nan
 

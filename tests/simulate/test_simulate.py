@@ -16,7 +16,7 @@ from spicestat.simulate import (
     replay_learners,
     simulate_cohort,
 )
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
 
 
 def with_parameter(**changes):

@@ -12,7 +12,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, NumericalError, StorageError, StorageWarning
 from spicestat.models.base import BuildSettings, building
 from spicestat.precoded import ForgettingRNN, LearningRateRNN, ModelDeclaration, ModuleDeclaration
@@ -20,7 +19,8 @@ from spicestat.simulate import simulate_cohort
 from spicestat.training import checkpoint as checkpoint_module
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import train
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 FILE = "training.safetensors"
 

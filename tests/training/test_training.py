@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError
 from spicestat.models.base import BuildSettings, building
 from spicestat.precoded import LearningRateRNN
@@ -17,7 +16,8 @@ from spicestat.simulate import simulate_cohort
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import one_thread, rnn_logits, train
 from spicestat.training.loss import choice_log_likelihood, mean_nll
-from spicestat.trials import read_trials
+from spicestat.trials.reading import read_trials
+from spicestat.trials.sequences import SequenceDataset
 
 
 def model(n_members=1, n_participants=3, seed=0, dropout=0.0):

@@ -16,7 +16,7 @@ from spicestat._files.atomic import DAMAGE, parse_json
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat._files.tables import frame_of_parquet, parquet_bytes
 from spicestat.errors import StorageError
-from spicestat.labels import labels_to_series
+from spicestat.trials.labels import labels_to_series
 
 __all__ = ["TrialTable", "describe_blocks", "load_trials", "pack_trials", "unpack_trials"]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from spicestat._checks import real_number, seed_number, whole_number
-from spicestat.dataset import SequenceDataset
 from spicestat.errors import ConfigError, DataError
+from spicestat.trials.sequences import SequenceDataset
 
 __all__ = [
     "Split",

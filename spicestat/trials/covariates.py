@@ -13,8 +13,8 @@ import pandas as pd
 from spicestat._files.missing_values import MissingValues, mark_missing
 from spicestat._files.tables import TableSource, first_rows, read_table, require_columns
 from spicestat.errors import CovariateError, ExclusionWarning, warn_user
-from spicestat.labels import label_key, labels_to_series, match_labels, tidy_text
-from spicestat.missing_codes import notice_alike, notice_covariates
+from spicestat.trials.labels import label_key, labels_to_series, match_labels, tidy_text
+from spicestat.trials.missing_codes import notice_alike, notice_covariates
 
 __all__ = ["Covariates", "collect_covariates", "read_people", "row_varies"]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from spicestat.errors import DataError, ShapeError
-from spicestat.trials import TrialTable
+from spicestat.trials.reading import TrialTable
 
 __all__ = ["SequenceDataset"]
 

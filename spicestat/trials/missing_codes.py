@@ -11,7 +11,7 @@ import pandas as pd
 
 from spicestat._files.missing_values import MissingValues, remedy
 from spicestat.errors import CovariateError, DataError, SuspiciousDataWarning, warn_user
-from spicestat.labels import alike, label_key
+from spicestat.trials.labels import alike, label_key
 
 __all__ = ["is_code", "notice_alike", "notice_choices", "notice_covariates", "notice_numbers"]
 

@@ -11,9 +11,9 @@ import pandas as pd
 from spicestat._files.missing_values import MissingValues, remedy
 from spicestat._files.tables import check_numeric, first_rows, require_columns
 from spicestat.errors import ColumnError, ConfigError, DataError, SuspiciousDataWarning, warn_user
-from spicestat.export_shapes import refuse_gains_and_losses
-from spicestat.labels import alike, as_label, code_labels, label_key
-from spicestat.missing_codes import is_code, notice_alike
+from spicestat.trials.export_shapes import refuse_gains_and_losses
+from spicestat.trials.labels import alike, as_label, code_labels, label_key
+from spicestat.trials.missing_codes import is_code, notice_alike
 
 __all__ = [
     "LONGEST_SECONDS",
@@ -68,7 +68,7 @@ def check_roles(frame: pd.DataFrame, roles: Mapping[str, Sequence[str]]) -> None
 
 
 def code_complete(frame: pd.DataFrame, column: str, what: str) -> tuple[Codes, tuple[Hashable, ...]]:
-    """Code a column of ids that may have no missing value; see `spicestat.labels.code_labels`."""
+    """Code a column of ids that may have no missing value; see `spicestat.trials.labels.code_labels`."""
     codes, labels = code_labels(frame[column], what)
     if (codes < 0).any():
         raise DataError(

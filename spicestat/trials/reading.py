@@ -12,11 +12,7 @@ import pandas as pd
 from spicestat._files.missing_values import MissingValues, as_missing, mark_missing
 from spicestat._files.tables import TableSource, check_numeric, read_table
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
-from spicestat.export_shapes import notice_unnamed, refuse_several_rows, time_column, unused_columns
-from spicestat.labels import tidy_text
-from spicestat.missing_codes import notice_choices, notice_numbers
-from spicestat.people import collect_covariates
-from spicestat.trial_checks import (
+from spicestat.trials.checks import (
     check_roles,
     code_choices,
     code_complete,
@@ -25,7 +21,11 @@ from spicestat.trial_checks import (
     order_trials,
     unusable_participants,
 )
-from spicestat.trial_table import TrialTable, describe_blocks, load_trials
+from spicestat.trials.covariates import collect_covariates
+from spicestat.trials.export_shapes import notice_unnamed, refuse_several_rows, time_column, unused_columns
+from spicestat.trials.labels import tidy_text
+from spicestat.trials.missing_codes import notice_choices, notice_numbers
+from spicestat.trials.table import TrialTable, describe_blocks, load_trials
 
 __all__ = ["TrialTable", "count_missing", "load_trials", "read_trials"]
 
