@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 _HOME = {
     "CoefficientTable": "spicestat.coefficients",
     "GroupResult": "spicestat.group",
-    "ModelDeclaration": "spicestat.precoded.declared",
-    "ModuleDeclaration": "spicestat.precoded.declared",
+    "ModelDeclaration": "spicestat.models.precoded.declared",
+    "ModuleDeclaration": "spicestat.models.precoded.declared",
     "SpiceConfig": "spicestat.models.config",
     "SpiceEstimator": "spicestat.estimator",
     "SpiceFit": "spicestat.fit",
@@ -49,9 +49,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.group import GroupResult as GroupResult
     from spicestat.group import spice_group as spice_group
     from spicestat.models.config import SpiceConfig as SpiceConfig
+    from spicestat.models.precoded.declared import ModelDeclaration as ModelDeclaration
+    from spicestat.models.precoded.declared import ModuleDeclaration as ModuleDeclaration
     from spicestat.power import spice_power as spice_power
-    from spicestat.precoded.declared import ModelDeclaration as ModelDeclaration
-    from spicestat.precoded.declared import ModuleDeclaration as ModuleDeclaration
     from spicestat.reliability import spice_reliability as spice_reliability
     from spicestat.sample_splitting import spice_fit_split as spice_fit_split
     from spicestat.simulate import simulate_cohort as simulate_cohort

@@ -55,7 +55,7 @@ class AgentNetwork(Agent):
 
     Examples
     --------
-    >>> from spicestat.precoded import LearningRateRNN
+    >>> from spicestat.models.precoded import LearningRateRNN
     >>> agent = AgentNetwork(LearningRateRNN(n_actions=2, n_participants=3))
     >>> agent.new_sess(participant_id=2)
     >>> agent.get_choice_probs()
@@ -208,7 +208,7 @@ class AgentSpice(AgentNetwork):
     Examples
     --------
     >>> from spicestat.equations.sparse import polynomial_library
-    >>> from spicestat.precoded import RescorlaWagnerRNN
+    >>> from spicestat.models.precoded import RescorlaWagnerRNN
     >>> library = polynomial_library("x_value_reward_chosen", ["c_reward"])
     >>> numbers = np.array([[0.0, 0.8, 0.6]])  # of 1, the own state and c_reward
     >>> equations = EquationSet((library,), (), numbers, (numbers != 0).astype("int8"))

@@ -44,7 +44,7 @@ _PRECODED = dict.fromkeys(
         "RescorlaWagnerRNN",
         "WorkingMemoryRNN",
     ),
-    "spicestat.precoded",
+    "spicestat.models.precoded",
 )
 _BASE = {"BaseRNN": "spicestat.models.base"}
 _AGENTS = {"AgentNetwork": "spicestat.agents", "AgentSpice": "spicestat.agents"}
@@ -65,8 +65,8 @@ _MODULES: dict[str, dict[str, str]] = {
     "spice.precoded": {
         **_PRECODED,
         # names of autospice 0.2.0
-        "CHOICE_CONFIG": "spicestat.precoded:CHOICE_RNN_CONFIG",
-        "PARTICIPANT_EMBEDDING_RNN_CONFIG": "spicestat.precoded:LEARNING_RATE_RNN_CONFIG",
+        "CHOICE_CONFIG": "spicestat.models.precoded:CHOICE_RNN_CONFIG",
+        "PARTICIPANT_EMBEDDING_RNN_CONFIG": "spicestat.models.precoded:LEARNING_RATE_RNN_CONFIG",
     },
     "spice.resources": {
         **_AGENTS,

@@ -143,7 +143,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
 
     Examples
     --------
-    >>> from spicestat.precoded import LearningRateRNN, LEARNING_RATE_RNN_CONFIG
+    >>> from spicestat.models.precoded import LearningRateRNN, LEARNING_RATE_RNN_CONFIG
     >>> from spicestat.simulate import simulate_cohort
     >>> from spicestat.trials import read_trials
     >>> trials = read_trials(simulate_cohort(2, 120, n_blocks=2).trials, block="block")

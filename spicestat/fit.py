@@ -28,8 +28,8 @@ from spicestat.errors import ConfigError, ContradictionWarning, ScaleWarning, St
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
+from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
 from spicestat.plausibility import baseline_nll, contradictions
-from spicestat.precoded import PRECODED, DeclaredModel, ModelDeclaration
 from spicestat.storage import is_programmed, pack_estimator, unpack_estimator
 from spicestat.training.loop import Progress, rnn_nll
 from spicestat.trials.reading import TrialTable, read_trials
@@ -216,8 +216,8 @@ def spice_fit(
     trials : DataFrame, path or TrialTable
         One row per trial; see `read_trials`, which also explains ``participant`` to ``reward_scaling``.
     model : str, ModelDeclaration or (rnn class, config), default "choice"
-        A name in `spicestat.precoded.PRECODED`, or a custom model: declared by naming its states and modules
-        (`spicestat.precoded.ModelDeclaration`, whose ``inputs`` are read without being named here) or
+        A name in `spicestat.models.precoded.PRECODED`, or a custom model: declared by naming its states and modules
+        (`spicestat.models.precoded.ModelDeclaration`, whose ``inputs`` are read without being named here) or
         programmed. The precoded ones learn from the
         chosen action's reward only, ``"counterfactual"`` from all that are shown (``reward`` then names one
         column per action); additional ``inputs`` need a custom model. ``"drift_diffusion"``

@@ -19,7 +19,7 @@ from spicestat.errors import ConfigError, NotFittedError, ShapeError
 from spicestat.model_files import load_equations, load_rnn, save_equations, save_rnn
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
-from spicestat.models.modules import EnsembleEmbedding
+from spicestat.models.pieces import EnsembleEmbedding
 from spicestat.training.loop import TrainingResult, rnn_logits
 from spicestat.trials.sequences import SequenceDataset
 

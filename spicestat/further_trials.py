@@ -19,7 +19,7 @@ from spicestat.equations.typical import with_typical_equations
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning, warn_user
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import SpiceFit, assemble_fit
-from spicestat.models.modules import EnsembleEmbedding
+from spicestat.models.pieces import EnsembleEmbedding
 from spicestat.trials.labels import label_key, match_labels
 from spicestat.trials.reading import TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset

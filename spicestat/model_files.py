@@ -69,7 +69,7 @@ def save_rnn(path: str | Path, model: BaseRNN, training: TrainingResult) -> Path
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
-    >>> from spicestat.precoded import RescorlaWagnerRNN
+    >>> from spicestat.models.precoded import RescorlaWagnerRNN
     >>> training = TrainingResult((0.7, 0.6), (), "epochs", 2)
     >>> with TemporaryDirectory() as folder:
     ...     path = save_rnn(Path(folder) / "rnn.pkl", RescorlaWagnerRNN(n_actions=2, n_participants=3), training)

@@ -104,7 +104,7 @@ def plot_session(
 
     Examples
     --------
-    >>> from spicestat.simulate.agents import AgentQ
+    >>> from spicestat.simulate.agentq import AgentQ
     >>> from spicestat.simulate.environments import BanditsDrift
     >>> from spicestat.simulate.sessions import run_experiment
     >>> experiment, _, _ = run_experiment(AgentQ(seed=1), BanditsDrift(sigma=0.2, seed=1), 40)

@@ -108,7 +108,7 @@ def fit_spice(
 
     Examples
     --------
-    >>> from spicestat.precoded import LearningRateRNN
+    >>> from spicestat.models.precoded import LearningRateRNN
     >>> model = LearningRateRNN(n_actions=2, n_participants=2)
     >>> signals = ["c_action", "c_reward", "c_value_reward"]
     >>> agent, loss = fit_spice(list(model.submodules_rnn), signals, AgentNetwork(model), polynomial_degree=1)

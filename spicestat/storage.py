@@ -11,7 +11,7 @@ from spicestat.estimator import SpiceEstimator
 from spicestat.model_files import equations_bytes, json_bytes, restore_equations, restore_rnn, rnn_bytes
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded import PRECODED, DeclaredModel, ModelDeclaration
+from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
 
 __all__ = ["is_programmed", "pack_estimator", "register_model", "unpack_estimator"]
 

@@ -90,7 +90,7 @@ def optimize_for_participant(
 
     Examples
     --------
-    >>> from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
+    >>> from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
     >>> from spicestat.simulate import AgentQ, BanditsDrift, create_dataset
     >>> data, _, _ = create_dataset(AgentQ(seed=1), BanditsDrift(sigma=0.2, seed=1), n_trials=50, n_sessions=2)
     >>> found = optimize_for_participant(

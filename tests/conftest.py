@@ -6,7 +6,7 @@ import pytest
 from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.equations.sparse import polynomial_library
 from spicestat.fit import spice_fit
-from spicestat.precoded import PRECODED
+from spicestat.models.precoded import PRECODED
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

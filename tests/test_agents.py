@@ -19,9 +19,9 @@ from spicestat.equations.trajectories import record_trajectories
 from spicestat.errors import ConfigError, DataError
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
+from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
 from spicestat.simulate import simulate_cohort
-from spicestat.simulate.agents import AgentQ
+from spicestat.simulate.agentq import AgentQ
 from spicestat.simulate.environments import BanditsDrift, BanditsStandard
 from spicestat.simulate.sessions import create_dataset, get_update_dynamics
 from spicestat.training.loop import rnn_logits

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import spicestat.compat
-from spicestat import precoded
 from spicestat.errors import ConfigError
+from spicestat.models import precoded
 
 MODULES = sorted(spicestat.compat._MODULES)
 NAMES = [(module, name) for module in MODULES for name in spicestat.compat._MODULES[module]]

@@ -10,7 +10,12 @@ from spicestat.errors import ConfigError, ConvergenceWarning, NotFittedError, Sh
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import load_fit
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, RESCORLA_WAGNER_CONFIG, LearningRateRNN, RescorlaWagnerRNN
+from spicestat.models.precoded import (
+    LEARNING_RATE_RNN_CONFIG,
+    RESCORLA_WAGNER_CONFIG,
+    LearningRateRNN,
+    RescorlaWagnerRNN,
+)
 from spicestat.simulate import simulate_cohort
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import train

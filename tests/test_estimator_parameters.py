@@ -16,7 +16,12 @@ from spicestat.equations.tuned import tune_sparse
 from spicestat.errors import ConfigError, DataError, ShapeError, SpicestatError, StorageError
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, RESCORLA_WAGNER_CONFIG, LearningRateRNN, RescorlaWagnerRNN
+from spicestat.models.precoded import (
+    LEARNING_RATE_RNN_CONFIG,
+    RESCORLA_WAGNER_CONFIG,
+    LearningRateRNN,
+    RescorlaWagnerRNN,
+)
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from spicestat.errors import NotFittedError, ShapeError
 from spicestat.estimator import SpiceEstimator
-from spicestat.precoded import RESCORLA_WAGNER_CONFIG, RescorlaWagnerRNN
+from spicestat.models.precoded import RESCORLA_WAGNER_CONFIG, RescorlaWagnerRNN
 
 # a handful of choices does not identify everybody
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")

@@ -12,7 +12,7 @@ from spicestat.compare import spice_compare
 from spicestat.errors import ColumnError, ConfigError, ExclusionWarning, InputError, StorageError, SuspiciousDataWarning
 from spicestat.fit import load_fit, spice_fit
 from spicestat.models.base import BaseRNN
-from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
+from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 

@@ -28,7 +28,7 @@ from spicestat.model_files import (
     save_equations,
     save_rnn,
 )
-from spicestat.precoded import PRECODED, RescorlaWagnerRNN
+from spicestat.models.precoded import PRECODED, RescorlaWagnerRNN
 from spicestat.training.loop import TrainingResult
 
 NAN = math.nan

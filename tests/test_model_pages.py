@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spicestat.precoded import PRECODED
+from spicestat.models.precoded import PRECODED
 
 FOLDER = Path(__file__).parents[1] / "docs" / "models"
 PAGES = sorted(path for path in FOLDER.glob("*.md") if path.stem != "README")

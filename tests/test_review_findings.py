@@ -11,7 +11,7 @@ from spicestat.equations.discover import SparseSettings, member_stability
 from spicestat.errors import ConfigError, ConvergenceWarning
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BuildSettings, building
-from spicestat.precoded import (
+from spicestat.models.precoded import (
     COUNTERFACTUAL_RNN_CONFIG,
     LEARNING_RATE_RNN_CONFIG,
     CounterfactualRNN,

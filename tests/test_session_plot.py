@@ -8,9 +8,9 @@ from matplotlib import pyplot as plt
 
 from spicestat.agents import AgentNetwork
 from spicestat.errors import ConfigError, DataError, StorageError
-from spicestat.precoded import ChoiceRNN, LearningRateRNN
+from spicestat.models.precoded import ChoiceRNN, LearningRateRNN
 from spicestat.session_plot import plot_session
-from spicestat.simulate.agents import AgentQ
+from spicestat.simulate.agentq import AgentQ
 from spicestat.simulate.environments import BanditsDrift
 from spicestat.simulate.sessions import BanditSession, create_dataset, get_update_dynamics, run_experiment
 

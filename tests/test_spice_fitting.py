@@ -17,7 +17,7 @@ from spicestat.equations.trajectories import record_trajectories
 from spicestat.errors import ConfigError, DataError
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
+from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
 from spicestat.rnn_dataset import DatasetRNN
 from spicestat.spice_fitting import fit_spice, fitting_data
 from spicestat.trials.sequences import SequenceDataset

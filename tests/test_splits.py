@@ -12,7 +12,7 @@ from spicestat.dataset_splits import (
     split_data_along_timedim,
 )
 from spicestat.errors import ConfigError, DataError
-from spicestat.precoded import RescorlaWagnerRNN
+from spicestat.models.precoded import RescorlaWagnerRNN
 from spicestat.rnn_dataset import DatasetRNN
 from spicestat.training.loop import rnn_logits
 from spicestat.trials.sequences import SequenceDataset

@@ -21,7 +21,7 @@ from spicestat.coefficients import pack_coefficients
 from spicestat.errors import ConfigError, SpicestatError, StorageError
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import load_fit, spice_fit
-from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
+from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 from spicestat.simulate import simulate_cohort
 from spicestat.storage import pack_estimator, unpack_estimator
 

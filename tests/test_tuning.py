@@ -21,7 +21,7 @@ from spicestat.equations.tuned import description_length, tune_sparse
 from spicestat.errors import ConfigError, NumericalError, StorageError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
+from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 from spicestat.simulate.environments import BanditsDrift
 from spicestat.spice_fitting import fit_spice
 from spicestat.tuning import optimize_for_participant

@@ -11,7 +11,7 @@ from spicestat.equations.choice_likelihood import EquationLikelihood
 from spicestat.equations.equation_set import FREE, EquationSet
 from spicestat.equations.library import ModuleLibrary
 from spicestat.equations.refit import RefitResult, refit
-from spicestat.precoded.learning_rate import LearningRateRNN
+from spicestat.models.precoded.learning_rate import LearningRateRNN
 from spicestat.trials.sequences import SequenceDataset
 
 RATE, KEPT, BETA = "x_learning_rate_reward", "x_value_reward_not_chosen", "beta"

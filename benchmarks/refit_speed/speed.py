@@ -18,7 +18,7 @@ import torch
 from spicestat.equations.equation_set import EXCLUDED, FREE, EquationSet
 from spicestat.equations.refit import CoefficientLikelihood, refit
 from spicestat.equations.sparse import polynomial_library
-from spicestat.precoded import PRECODED
+from spicestat.models.precoded import PRECODED
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

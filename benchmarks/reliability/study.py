@@ -24,7 +24,7 @@ from benchmarks.tutorial4.results import write_json
 from spicestat.equations.refit import refit
 from spicestat.errors import SpicestatWarning
 from spicestat.fit import SpiceFit
-from spicestat.precoded.learning_rate import LearningRateRNN
+from spicestat.models.precoded.learning_rate import LearningRateRNN
 from spicestat.reliability import spice_reliability
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

@@ -22,7 +22,7 @@ from spicestat.equations.equation_set import BETA, FREE, EquationSet
 from spicestat.equations.refit import refit
 from spicestat.errors import ConvergenceWarning
 from spicestat.estimator import SpiceEstimator
-from spicestat.precoded import CHOICE_RNN_CONFIG, ChoiceRNN
+from spicestat.models.precoded import CHOICE_RNN_CONFIG, ChoiceRNN
 from spicestat.trials.sequences import SequenceDataset
 
 SETTINGS: dict[str, Any] = {"epochs": 128, "learning_rate": 1e-2, "dropout": 0.1}

@@ -198,7 +198,7 @@ print.spice_model <- function(x, ...) {
 #' @examples
 #' \donttest{
 #' if (spicestat_available()) {
-#'   precoded <- reticulate::import("spicestat.precoded", convert = FALSE)
+#'   precoded <- reticulate::import("spicestat.models.precoded", convert = FALSE)
 #'   spice_python_model(
 #'     precoded$RescorlaWagnerRNN,
 #'     list(

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from spicestat.equations.equation_set import EXCLUDED, EquationSet
 from spicestat.models.base import BaseRNN
-from spicestat.models.equation import ModuleEquation
-from spicestat.models.modules import keep_first_member
+from spicestat.models.module_equation import ModuleEquation
+from spicestat.models.pieces import keep_first_member
 from spicestat.training.loop import one_thread
 from spicestat.training.loss import check_times
 from spicestat.trials.sequences import SequenceDataset

@@ -15,7 +15,7 @@ from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.stepping import Stepper
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
-from spicestat.precoded import DeclaredModel
+from spicestat.models.precoded import DeclaredModel
 from spicestat.simulate.base_agent import softmax
 from spicestat.simulate.user_environment import as_environment
 from spicestat.training.loop import one_thread
@@ -132,7 +132,7 @@ def simulate_model(
 
     Examples
     --------
-    >>> from spicestat.precoded import LearningRateRNN
+    >>> from spicestat.models.precoded import LearningRateRNN
     >>> from spicestat.simulate.environments import BanditsDrift
     >>> played = simulate_model(LearningRateRNN(n_actions=2), None, BanditsDrift(sigma=0.1), 20, participants=[0, 0])
     >>> played.trials.shape, list(played.trials)

@@ -43,7 +43,7 @@ def module_signals(
 
     Examples
     --------
-    >>> from spicestat.precoded import LearningRateRNN
+    >>> from spicestat.models.precoded import LearningRateRNN
     >>> model = LearningRateRNN(n_actions=2)
     >>> module_signals(model, list(model.submodules_rnn), ["c_action", "c_reward", "c_value_reward"])
     {'x_learning_rate_reward': ['c_reward', 'c_value_reward'], 'x_value_reward_not_chosen': []}

@@ -14,9 +14,9 @@ from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.forward import copied, row_equations
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
-from spicestat.models.equation import ModuleEquation
-from spicestat.models.modules import EnsembleEmbedding, keep_first_member
-from spicestat.precoded.participants import ParticipantModel
+from spicestat.models.module_equation import ModuleEquation
+from spicestat.models.pieces import EnsembleEmbedding, keep_first_member
+from spicestat.models.precoded.participant_model import ParticipantModel
 
 __all__ = ["Stepper", "n_embedded"]
 
@@ -68,7 +68,7 @@ class Stepper:
 
     Examples
     --------
-    >>> from spicestat.precoded import RescorlaWagnerRNN
+    >>> from spicestat.models.precoded import RescorlaWagnerRNN
     >>> run = Stepper(RescorlaWagnerRNN(n_actions=2))
     >>> run.start(np.array([0, 0, 0]))
     >>> run.step(np.array([0, 1, -1]), np.array([[1, np.nan], [np.nan, 0], [np.nan, np.nan]]))

@@ -10,7 +10,7 @@ import torch
 from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.refit import RefitResult
 from spicestat.models.base import BaseRNN
-from spicestat.models.modules import EnsembleEmbedding
+from spicestat.models.pieces import EnsembleEmbedding
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["use_typical_embedding", "with_typical_equations"]

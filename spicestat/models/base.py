@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from spicestat.errors import ConfigError, ShapeError
-from spicestat.models.equation import ModuleEquation
-from spicestat.models.likelihood import choice_log_likelihood
-from spicestat.models.modules import EnsembleEmbedding, ResidualModule, ScalingConstant
+from spicestat.models.choice_likelihood import choice_log_likelihood
+from spicestat.models.module_equation import ModuleEquation
+from spicestat.models.pieces import EnsembleEmbedding, ResidualModule, ScalingConstant
 
 __all__ = ["BaseRNN", "BuildSettings", "Call", "building"]
 
@@ -135,7 +135,7 @@ class BaseRNN(nn.Module):
 
     Examples
     --------
-    >>> from spicestat.precoded import RescorlaWagnerRNN
+    >>> from spicestat.models.precoded import RescorlaWagnerRNN
     >>> model = RescorlaWagnerRNN(n_actions=2)
     >>> xs = torch.tensor([[[1.0, 0, 1, 0, 0], [1, 0, 0, 0, 0]]])  # actions, rewards, participant
     >>> logits, state = model(xs, batch_first=True)

@@ -36,7 +36,7 @@ def as_model(sent: Any) -> Any:
     if isinstance(sent, Mapping) and "class" in sent:
         return _programmed(sent["class"], sent.get("config"))
     if isinstance(sent, Mapping):
-        declaration = importlib.import_module("spicestat.precoded.declared").ModelDeclaration
+        declaration = importlib.import_module("spicestat.models.precoded.declared").ModelDeclaration
         return declaration.from_dict(sent)
     raise ConfigError("unknown model", got=type(sent).__name__, allowed="a name, spice_model() or spice_python_model()")
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from spicestat.simulate.agents import Agent, AgentQ, AgentQSampleZeros
-from spicestat.simulate.bandits import drifting_probabilities
+from spicestat.simulate.agentq import Agent, AgentQ, AgentQSampleZeros
 from spicestat.simulate.cohort import DEFAULT_PARAMETERS, Cohort, Parameter, simulate_cohort
 from spicestat.simulate.diffusion import (
     DIFFUSION_PARAMETERS,
@@ -17,6 +16,7 @@ from spicestat.simulate.diffusion import (
     draw_decision_times,
     simulate_diffusion_cohort,
 )
+from spicestat.simulate.drift import drifting_probabilities
 from spicestat.simulate.environments import (
     Bandits,
     BanditsDrift,

@@ -11,8 +11,8 @@ import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
 from spicestat.errors import ConfigError
-from spicestat.simulate.bandits import drifting_probabilities
 from spicestat.simulate.base_environment import TaskSequences
+from spicestat.simulate.drift import drifting_probabilities
 from spicestat.simulate.learners import LEARNER_PARAMETERS, LearnerRun, checked_parameters, play
 from spicestat.simulate.task_sequences import PlannedSequences
 from spicestat.simulate.user_environment import as_environment

@@ -11,8 +11,8 @@ from scipy.special import log_ndtr
 
 from spicestat._checks import real_number, seed_number, whole_number
 from spicestat.errors import ConfigError
-from spicestat.simulate.bandits import drifting_probabilities
 from spicestat.simulate.cohort import Parameter
+from spicestat.simulate.drift import drifting_probabilities
 
 __all__ = ["DIFFUSION_PARAMETERS", "DiffusionCohort", "draw_decision_times", "simulate_diffusion_cohort"]
 

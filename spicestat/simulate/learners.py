@@ -81,7 +81,7 @@ def simulate_learners(
     r"""Let N learners play an environment, all at the same time.
 
     The mechanisms are those of `AgentQ`, with the choice kernel as a trace that is added to the logits, as in
-    `spicestat.precoded.ChoiceRNN`: :math:`C_a \leftarrow d\, C_a + p\, [a = \text{choice}]` and
+    `spicestat.models.precoded.ChoiceRNN`: :math:`C_a \leftarrow d\, C_a + p\, [a = \text{choice}]` and
     :math:`\mathrm{logit}_a = \beta V_a + \beta_W W_a + C_a`. See `learner_parameters` for the translation.
 
     Parameters

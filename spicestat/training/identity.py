@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from spicestat.models.base import BaseRNN
-from spicestat.precoded import DeclaredModel
+from spicestat.models.precoded import DeclaredModel
 from spicestat.training.config import TrainingConfig
 from spicestat.trials.sequences import SequenceDataset
 
@@ -40,7 +40,7 @@ def run_identity(
     Examples
     --------
     >>> import torch
-    >>> from spicestat.precoded import RescorlaWagnerRNN
+    >>> from spicestat.models.precoded import RescorlaWagnerRNN
     >>> xs, ys = torch.ones(1, 2, 7), torch.ones(1, 2, 2)
     >>> data = SequenceDataset.from_arrays(xs, ys, n_participants=2)
     >>> identity = run_identity(RescorlaWagnerRNN(2, n_participants=2), data, TrainingConfig(seed=3), None)

@@ -186,7 +186,7 @@ def train(
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
-    >>> from spicestat.precoded import RescorlaWagnerRNN
+    >>> from spicestat.models.precoded import RescorlaWagnerRNN
     >>> data = SequenceDataset.from_arrays(torch.ones(1, 3, 7), torch.ones(1, 3, 2), n_participants=2)
     >>> with TemporaryDirectory() as folder:
     ...     model = RescorlaWagnerRNN(2, n_participants=2)

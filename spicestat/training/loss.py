@@ -6,7 +6,7 @@ from torch import Tensor
 
 from spicestat.errors import ConfigError, DataError
 from spicestat.models.base import BaseRNN
-from spicestat.models.likelihood import choice_log_likelihood
+from spicestat.models.choice_likelihood import choice_log_likelihood
 from spicestat.trials.checks import LONGEST_SECONDS
 from spicestat.trials.sequences import SequenceDataset
 

@@ -15,7 +15,7 @@ from spicestat.equations.forward import EquationModel
 from spicestat.equations.refit import CoefficientLikelihood, refit
 from spicestat.equations.sparse import polynomial_library
 from spicestat.models.base import BaseRNN
-from spicestat.precoded import PRECODED
+from spicestat.models.precoded import PRECODED
 from spicestat.trials.sequences import SequenceDataset
 
 RATE, NOT_CHOSEN, VALUE = "x_learning_rate_reward", "x_value_reward_not_chosen", "x_value_reward"

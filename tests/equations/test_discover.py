@@ -15,7 +15,7 @@ from spicestat.equations.trajectories import record_trajectories
 from spicestat.errors import ConfigError
 from spicestat.models.base import BuildSettings, building
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
+from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

@@ -20,7 +20,7 @@ from spicestat.equations.sparse import (
 from spicestat.equations.trajectories import Trajectory
 from spicestat.errors import ConfigError
 from spicestat.estimator import SpiceEstimator
-from spicestat.precoded import RESCORLA_WAGNER_CONFIG, RescorlaWagnerRNN
+from spicestat.models.precoded import RESCORLA_WAGNER_CONFIG, RescorlaWagnerRNN
 
 LIBRARY = polynomial_library("x_value", ["c_reward"], 2)
 """Terms 1, V, r, V^2, V r, r^2."""

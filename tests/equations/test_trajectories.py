@@ -12,7 +12,7 @@ from spicestat.equations.trajectories import record_member_trajectories, record_
 from spicestat.errors import ConfigError
 from spicestat.models.base import BuildSettings, building
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded import FORGETTING_RNN_CONFIG, LEARNING_RATE_RNN_CONFIG, ForgettingRNN, LearningRateRNN
+from spicestat.models.precoded import FORGETTING_RNN_CONFIG, LEARNING_RATE_RNN_CONFIG, ForgettingRNN, LearningRateRNN
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

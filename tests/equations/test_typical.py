@@ -10,7 +10,7 @@ from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
 from spicestat.equations.refit import RefitResult
 from spicestat.equations.typical import use_typical_embedding, with_typical_equations
 from spicestat.models.base import BuildSettings, building
-from spicestat.precoded import LearningRateRNN
+from spicestat.models.precoded import LearningRateRNN
 
 RATE, NOT_CHOSEN, BETA = "x_learning_rate_reward", "x_value_reward_not_chosen", ("beta", "x_value_reward")
 

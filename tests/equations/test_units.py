@@ -11,8 +11,14 @@ from spicestat.equations.units import in_unit_of_data, unit_factors
 from spicestat.errors import ScaleWarning
 from spicestat.fit import load_fit, spice_fit
 from spicestat.fitted_play import simulate_fit
+from spicestat.models.precoded import (
+    LEARNING_RATE_RNN_CONFIG,
+    PRECODED,
+    LearningRateRNN,
+    ModelDeclaration,
+    ModuleDeclaration,
+)
 from spicestat.power import spice_power
-from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN, ModelDeclaration, ModuleDeclaration
 from spicestat.sample_splitting import spice_fit_split
 from spicestat.simulate import simulate_cohort
 from spicestat.simulated_study import fitted_population

@@ -16,7 +16,7 @@ from spicestat.equations.moves import Move, possible_moves
 from spicestat.equations.prior import CoefficientPrior, weak_prior
 from spicestat.equations.refit import refit
 from spicestat.equations.workbench import Workbench
-from spicestat.precoded import LearningRateRNN
+from spicestat.models.precoded import LearningRateRNN
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

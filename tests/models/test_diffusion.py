@@ -9,7 +9,7 @@ import torch
 from scipy.integrate import quad
 
 from spicestat.models.base import BaseRNN
-from spicestat.models.diffusion import PositiveConstant, log_with_lapses, wiener_log_density
+from spicestat.models.wiener import PositiveConstant, log_with_lapses, wiener_log_density
 
 REFERENCE = Path("tests/reference/diffusion.json")
 SWITCH = 0.4

@@ -16,9 +16,9 @@ from spicestat.errors import ConfigError, ShapeError
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN, BuildSettings, LogitSequence, building
 from spicestat.models.config import SpiceConfig
-from spicestat.models.equation import ModuleEquation
-from spicestat.models.modules import EnsembleEmbedding, ResidualModule, ScalingConstant
-from spicestat.precoded import PRECODED, LearningRateRNN
+from spicestat.models.module_equation import ModuleEquation
+from spicestat.models.pieces import EnsembleEmbedding, ResidualModule, ScalingConstant
+from spicestat.models.precoded import PRECODED, LearningRateRNN
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import train
 from spicestat.trials.sequences import SequenceDataset

@@ -5,7 +5,7 @@ import torch
 
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.trajectories import record_trajectories
-from spicestat.precoded import (
+from spicestat.models.precoded import (
     ASYMMETRIC_RNN_CONFIG,
     INTERACTION_RNN_CONFIG,
     PRECODED,

@@ -9,7 +9,7 @@ import torch
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.refit import refit
 from spicestat.equations.trajectories import record_trajectories
-from spicestat.precoded import COUNTERFACTUAL_RNN_CONFIG, PRECODED, CounterfactualRNN
+from spicestat.models.precoded import COUNTERFACTUAL_RNN_CONFIG, PRECODED, CounterfactualRNN
 
 OWN, OTHER, BETA = "x_learning_rate_reward", "x_learning_rate_counterfactual", ("beta", "x_value_reward")
 NAN = float("nan")

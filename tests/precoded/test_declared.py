@@ -16,7 +16,7 @@ from spicestat.equations.forward import equation_nll
 from spicestat.errors import ConfigError, StorageError
 from spicestat.fit import load_fit, spice_fit
 from spicestat.fitted_play import simulate_fit
-from spicestat.precoded import LearningRateRNN, ModelDeclaration, ModuleDeclaration
+from spicestat.models.precoded import LearningRateRNN, ModelDeclaration, ModuleDeclaration
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

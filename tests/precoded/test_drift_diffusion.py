@@ -14,7 +14,7 @@ from spicestat.equations.refit import local_curvature, refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import load_fit, spice_fit
 from spicestat.models.base import BuildSettings, building
-from spicestat.precoded import DriftDiffusionRNN
+from spicestat.models.precoded import DriftDiffusionRNN
 from spicestat.simulate import Parameter
 from spicestat.simulate.diffusion import DIFFUSION_PARAMETERS, simulate_diffusion_cohort
 from spicestat.training.config import TrainingConfig

@@ -9,7 +9,7 @@ import torch
 from spicestat.equations.forward import equation_logits
 from spicestat.equations.refit import refit
 from spicestat.errors import ConfigError
-from spicestat.precoded import (
+from spicestat.models.precoded import (
     LEARNING_RATE_RNN_CONFIG,
     PRECODED,
     RESCOLA_WAGNER_CONFIG,

@@ -7,7 +7,7 @@ from spicestat.equations.forward import equation_logits
 from spicestat.equations.refit import local_curvature
 from spicestat.equations.sparse import independent_terms, polynomial_library
 from spicestat.equations.trajectories import record_trajectories
-from spicestat.precoded import WORKING_MEMORY_RNN_CONFIG, WorkingMemoryRNN
+from spicestat.models.precoded import WORKING_MEMORY_RNN_CONFIG, WorkingMemoryRNN
 from spicestat.trials.sequences import SequenceDataset
 
 MEMORY, RATE, NOT_CHOSEN = "x_value_memory", "x_learning_rate_reward", "x_value_reward_not_chosen"

@@ -135,7 +135,7 @@ def test_reliability(folders: dict[str, str], fit: SpiceFit) -> None:
 
 
 def test_models_are_declared_or_classes(tmp_path: Path) -> None:
-    from spicestat.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
+    from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 
     class Custom(LearningRateRNN):
         """A model of the user's own."""

@@ -12,7 +12,7 @@ import pytest
 from spicestat.equations.equation_set import EXCLUDED
 from spicestat.equations.refit import refit
 from spicestat.estimator import SpiceEstimator
-from spicestat.precoded import PRECODED
+from spicestat.models.precoded import PRECODED
 from spicestat.simulate import drifting_probabilities
 from spicestat.trials.sequences import SequenceDataset
 

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import kstest
 
 from spicestat.errors import ConfigError
-from spicestat.models.diffusion import wiener_log_density
+from spicestat.models.wiener import wiener_log_density
 from spicestat.simulate import Parameter
 from spicestat.simulate.diffusion import DIFFUSION_PARAMETERS, draw_decision_times, simulate_diffusion_cohort
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from spicestat.errors import ConfigError, NumericalError, StorageError, StorageWarning
 from spicestat.models.base import BuildSettings, building
-from spicestat.precoded import ForgettingRNN, LearningRateRNN, ModelDeclaration, ModuleDeclaration
+from spicestat.models.precoded import ForgettingRNN, LearningRateRNN, ModelDeclaration, ModuleDeclaration
 from spicestat.simulate import simulate_cohort
 from spicestat.training import checkpoint as checkpoint_module
 from spicestat.training.config import TrainingConfig

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spicestat.errors import ConfigError
 from spicestat.models.base import BuildSettings, building
-from spicestat.precoded import LearningRateRNN
+from spicestat.models.precoded import LearningRateRNN
 from spicestat.simulate import simulate_cohort
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import one_thread, rnn_logits, train

@@ -82,7 +82,7 @@ test_that("a column can be an input", {
 test_that("a Python class is fitted, and loaded in the same session", {
   skip_if_no_engine()
   code <- paste(
-    "from spicestat.precoded import RescorlaWagnerRNN",
+    "from spicestat.models.precoded import RescorlaWagnerRNN",
     "class Own(RescorlaWagnerRNN):",
     "    pass",
     sep = "\n"

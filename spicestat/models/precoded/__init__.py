@@ -2,21 +2,21 @@
 
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded.asymmetric import (
+from spicestat.models.precoded.asymmetric import (
     ASYMMETRIC_RNN_CONFIG,
     INTERACTION_RNN_CONFIG,
     AsymmetricRNN,
     InteractionRNN,
 )
-from spicestat.precoded.choice import CHOICE_RNN_CONFIG, ChoiceRNN
-from spicestat.precoded.counterfactual import COUNTERFACTUAL_RNN_CONFIG, CounterfactualRNN
-from spicestat.precoded.declared import DeclaredModel, ModelDeclaration, ModuleDeclaration
-from spicestat.precoded.drift_diffusion import DRIFT_DIFFUSION_CONFIG, DriftDiffusionRNN
-from spicestat.precoded.forgetting import FORGETTING_RNN_CONFIG, ForgettingRNN
-from spicestat.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
-from spicestat.precoded.participant_embedding import ParticipantEmbeddingRNN
-from spicestat.precoded.rescorla_wagner import RESCOLA_WAGNER_CONFIG, RESCORLA_WAGNER_CONFIG, RescorlaWagnerRNN
-from spicestat.precoded.working_memory import WORKING_MEMORY_RNN_CONFIG, WorkingMemoryRNN
+from spicestat.models.precoded.choice import CHOICE_RNN_CONFIG, ChoiceRNN
+from spicestat.models.precoded.counterfactual import COUNTERFACTUAL_RNN_CONFIG, CounterfactualRNN
+from spicestat.models.precoded.declared import DeclaredModel, ModelDeclaration, ModuleDeclaration
+from spicestat.models.precoded.drift_diffusion import DRIFT_DIFFUSION_CONFIG, DriftDiffusionRNN
+from spicestat.models.precoded.forgetting import FORGETTING_RNN_CONFIG, ForgettingRNN
+from spicestat.models.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
+from spicestat.models.precoded.participant_embedding import ParticipantEmbeddingRNN
+from spicestat.models.precoded.rescorla_wagner import RESCOLA_WAGNER_CONFIG, RESCORLA_WAGNER_CONFIG, RescorlaWagnerRNN
+from spicestat.models.precoded.working_memory import WORKING_MEMORY_RNN_CONFIG, WorkingMemoryRNN
 
 __all__ = [
     "ASYMMETRIC_RNN_CONFIG",

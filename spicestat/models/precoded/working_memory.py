@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
+from spicestat.models.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 
 __all__ = ["WORKING_MEMORY_RNN_CONFIG", "WorkingMemoryRNN"]
 

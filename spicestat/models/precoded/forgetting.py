@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded.participants import ParticipantModel
+from spicestat.models.precoded.participant_model import ParticipantModel
 
 __all__ = ["FORGETTING_RNN_CONFIG", "ForgettingRNN"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spicestat.errors import ConfigError
-from spicestat.precoded.learning_rate import LearningRateRNN
+from spicestat.models.precoded.learning_rate import LearningRateRNN
 
 __all__ = ["ParticipantEmbeddingRNN"]
 

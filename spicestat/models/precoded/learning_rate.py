@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded.participants import ParticipantModel, delta_rule
+from spicestat.models.precoded.participant_model import ParticipantModel, delta_rule
 
 __all__ = ["LEARNING_RATE_RNN_CONFIG", "LearningRateRNN"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from spicestat.errors import ConfigError
-from spicestat.models.diffusion import PositiveConstant, log_with_lapses, wiener_log_density
-from spicestat.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
+from spicestat.models.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
+from spicestat.models.wiener import PositiveConstant, log_with_lapses, wiener_log_density
 
 __all__ = ["DRIFT_DIFFUSION_CONFIG", "DriftDiffusionRNN"]
 

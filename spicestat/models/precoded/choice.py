@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
+from spicestat.models.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 
 __all__ = ["CHOICE_RNN_CONFIG", "ChoiceRNN"]
 

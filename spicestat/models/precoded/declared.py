@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spicestat.errors import ConfigError
 from spicestat.models.config import SpiceConfig
-from spicestat.precoded.participants import ParticipantModel, delta_rule
+from spicestat.models.precoded.participant_model import ParticipantModel, delta_rule
 
 __all__ = ["DeclaredModel", "ModelDeclaration", "ModuleDeclaration"]
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spicestat.models.modules import ScalingConstant
+from spicestat.models.pieces import ScalingConstant
 
 __all__ = ["PositiveConstant", "log_with_lapses", "wiener_log_density"]
 
