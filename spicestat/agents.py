@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, EquationSet
 from spicestat.equations.playing import Simulation, simulate_model
 from spicestat.equations.stepping import Stepper
+from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE, EquationSet
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.simulate.arguments import action_index, rewards_per_action
@@ -207,7 +207,7 @@ class AgentSpice(AgentNetwork):
 
     Examples
     --------
-    >>> from spicestat.equations.sparse import polynomial_library
+    >>> from spicestat.equations.propose.sparse import polynomial_library
     >>> from spicestat.models.precoded import RescorlaWagnerRNN
     >>> library = polynomial_library("x_value_reward_chosen", ["c_reward"])
     >>> numbers = np.array([[0.0, 0.8, 0.6]])  # of 1, the own state and c_reward

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from spicestat._files.tables import TableSource
-from spicestat.equations.forward import equation_logits
+from spicestat.equations.estimate.forward import equation_logits
 from spicestat.errors import ConfigError
 from spicestat.fit import SpiceFit
 from spicestat.further_trials import Unseen, equations_of, estimator_for, known_codes, read_like

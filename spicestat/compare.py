@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from spicestat.equations.criteria import Arbiter
-from spicestat.equations.equation_set import FREE
-from spicestat.equations.prior import weak_prior
-from spicestat.equations.refit import refit
+from spicestat.equations.estimate.prior import weak_prior
+from spicestat.equations.estimate.refit import refit
+from spicestat.equations.select.criteria import Arbiter
+from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
 from spicestat.fit import SpiceFit
 from spicestat.group.model_comparison import ModelSelection, compare_models
@@ -91,7 +91,7 @@ def spice_compare(
 
     A participant's log model evidence is approximated from the maximised likelihood of their k free coefficients,
     :math:`-BIC_i / 2 = \ell_i - \frac{k_i}{2} \log T_i` or :math:`-AIC_i / 2 = \ell_i - k_i`, or by the Laplace
-    approximation under the weak prior by which structures are chosen (`~spicestat.equations.criteria.Arbiter`), for
+    approximation under the weak prior by which structures are chosen (`~spicestat.equations.select.criteria.Arbiter`), for
     which everybody is estimated anew. The models are then compared as fixed effects (sums) and as random effects
     (`spicestat.group.model_comparison.compare_models`).
 

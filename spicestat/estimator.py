@@ -12,12 +12,12 @@ import torch
 from sklearn.base import BaseEstimator
 
 from spicestat._checks import optional_whole_number, real_number, seed_number, whole_number
-from spicestat.equations.criteria import Criterion
 from spicestat.equations.discover import SparseSettings, Structure, discover
-from spicestat.equations.sparse import OPTIMIZERS
-from spicestat.equations.trajectories import record_trajectories
-from spicestat.equations.tuned import tune_sparse
-from spicestat.equations.typical import use_typical_embedding, with_typical_equations
+from spicestat.equations.estimate.stand_ins import use_typical_embedding, with_typical_equations
+from spicestat.equations.propose.sparse import OPTIMIZERS
+from spicestat.equations.propose.trajectories import record_trajectories
+from spicestat.equations.select.criteria import Criterion
+from spicestat.equations.sparse_tuning import tune_sparse
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning, warn_user
 from spicestat.fitted_estimator import ArrayLike, FittedSpice, sequences
 from spicestat.models.base import BaseRNN, BuildSettings, building

@@ -17,13 +17,13 @@ from scipy.stats import norm
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat._files.tables import TableSource
 from spicestat.coefficients import CoefficientTable, pack_coefficients, unpack_coefficients
-from spicestat.equations.choice_likelihood import EquationLikelihood
-from spicestat.equations.criteria import Criterion
 from spicestat.equations.discover import Structure
-from spicestat.equations.equation_set import BETA, EXCLUDED, FREE
-from spicestat.equations.forward import equation_nll
-from spicestat.equations.refit import RefitResult
-from spicestat.equations.units import in_unit_of_data
+from spicestat.equations.estimate.forward import equation_nll
+from spicestat.equations.estimate.group_likelihood import EquationLikelihood
+from spicestat.equations.estimate.refit import RefitResult
+from spicestat.equations.select.criteria import Criterion
+from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE
+from spicestat.equations.structure.units import in_unit_of_data
 from spicestat.errors import ConfigError, ContradictionWarning, ScaleWarning, StorageError, warn_user
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from spicestat.agents import AgentNetwork, AgentSpice
-from spicestat.equations.equation_set import EXCLUDED, EquationSet
-from spicestat.equations.forward import equation_logits, equation_nll
-from spicestat.equations.refit import RefitResult
-from spicestat.equations.units import in_unit_of_data, unit_factors
+from spicestat.equations.estimate.forward import equation_logits, equation_nll
+from spicestat.equations.estimate.refit import RefitResult
+from spicestat.equations.structure.equation_set import EXCLUDED, EquationSet
+from spicestat.equations.structure.units import in_unit_of_data, unit_factors
 from spicestat.errors import ConfigError, NotFittedError, ShapeError
 from spicestat.model_files import load_equations, load_rnn, save_equations, save_rnn
 from spicestat.models.base import BaseRNN

@@ -13,9 +13,9 @@ import torch
 
 from spicestat._checks import check_options
 from spicestat._files.tables import TableSource
-from spicestat.equations.equation_set import EquationSet
-from spicestat.equations.refit import RefitResult, refit
-from spicestat.equations.typical import with_typical_equations
+from spicestat.equations.estimate.refit import RefitResult, refit
+from spicestat.equations.estimate.stand_ins import with_typical_equations
+from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning, warn_user
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import SpiceFit, assemble_fit

@@ -16,9 +16,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from spicestat._files.atomic import DAMAGE, parse_json, write_file
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
-from spicestat.equations.library import ModuleLibrary
-from spicestat.equations.refit import RefitResult
+from spicestat.equations.estimate.refit import RefitResult
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT, EquationSet
+from spicestat.equations.structure.library import ModuleLibrary
 from spicestat.errors import StorageError
 from spicestat.models.base import BaseRNN
 from spicestat.training.identity import digest

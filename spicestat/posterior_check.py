@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from spicestat.equations.equation_set import EquationSet
-from spicestat.equations.forward import equation_logits
+from spicestat.equations.estimate.forward import equation_logits
 from spicestat.equations.playing import simulate_model
+from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError
 from spicestat.fit import SpiceFit
 from spicestat.group.bayes_curves import choice_curve_check, choice_events, reference_actions

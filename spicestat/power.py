@@ -100,7 +100,7 @@ def spice_power(
 
     Each study draws new participants' coefficients from the fitted distribution over participants,
     :math:`\theta_i \sim N(\mu + \delta (x_i - \bar x), \Sigma)`, lets them play the task by the fit's equations,
-    estimates their coefficients anew on that structure (`~spicestat.equations.refit.refit`), and runs the group
+    estimates their coefficients anew on that structure (`~spicestat.equations.estimate.refit.refit`), and runs the group
     analysis ``~ covariate``. The structure is taken as known, so the chance of not finding it is not in the power.
 
     Cost: one refit and one group model per study, so ``n_simulations`` times what a fit's last stage takes, for each

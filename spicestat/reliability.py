@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from spicestat._checks import check_level, seed_number, whole_number
-from spicestat.equations.equation_set import FREE
-from spicestat.equations.refit import RefitResult, refit
+from spicestat.equations.estimate.refit import RefitResult, refit
+from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import SpiceFit
 from spicestat.group.reliability import icc, spearman_brown, split_half

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spicestat.equations.equation_set import BETA, FREE, EquationSet
+from spicestat.equations.estimate.refit import RefitResult, refit
 from spicestat.equations.playing import simulate_model
-from spicestat.equations.refit import RefitResult, refit
+from spicestat.equations.structure.equation_set import BETA, FREE, EquationSet
 from spicestat.errors import ConfigError, DataError, NumericalError, SpicestatWarning
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import SpiceFit, lay_out_coefficients

@@ -8,7 +8,7 @@ from pathlib import Path
 from spicestat._checks import real_number
 from spicestat.agents import AgentNetwork
 from spicestat.equations.discover import SparseSettings
-from spicestat.equations.tuned import tune_sparse
+from spicestat.equations.sparse_tuning import tune_sparse
 from spicestat.rnn_dataset import DatasetRNN
 from spicestat.spice_fitting import fitting_data
 from spicestat.trials.sequences import SequenceDataset

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
-from spicestat.equations.sparse import polynomial_library
+from spicestat.equations.propose.sparse import polynomial_library
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.fit import spice_fit
 from spicestat.models.precoded import PRECODED
 from spicestat.simulate import simulate_cohort

@@ -7,7 +7,7 @@ import pytest
 from distributed import LocalCluster
 
 from spicestat.equations.discover import SparseSettings
-from spicestat.equations.tuned import tune_sparse
+from spicestat.equations.sparse_tuning import tune_sparse
 from spicestat.fit import spice_fit
 from spicestat.group.pipeline_permutation import pipeline_permutation
 from spicestat.power import spice_power

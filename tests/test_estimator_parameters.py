@@ -10,9 +10,9 @@ import torch
 
 import spicestat.estimator as estimator_module
 from spicestat.equations.discover import SparseSettings, sparse_equations
-from spicestat.equations.equation_set import EXCLUDED, FREE
-from spicestat.equations.trajectories import record_trajectories
-from spicestat.equations.tuned import tune_sparse
+from spicestat.equations.propose.trajectories import record_trajectories
+from spicestat.equations.sparse_tuning import tune_sparse
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE
 from spicestat.errors import ConfigError, DataError, ShapeError, SpicestatError, StorageError
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.config import SpiceConfig

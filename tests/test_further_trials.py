@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from spicestat.choice_predictions import predict_choices
-from spicestat.equations.refit import RefitResult
+from spicestat.equations.estimate.refit import RefitResult
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning
 from spicestat.fit import SpiceFit, load_fit, spice_fit
 from spicestat.further_trials import equations_of as equations_of_codes

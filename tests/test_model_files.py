@@ -16,8 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from spicestat._files.atomic import write_file
-from spicestat.equations.equation_set import EquationSet
-from spicestat.equations.refit import RefitResult
+from spicestat.equations.estimate.refit import RefitResult
+from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import StorageError
 from spicestat.estimator import SpiceEstimator
 from spicestat.fit import load_fit

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spicestat import reliability
-from spicestat.equations.refit import RefitResult, refit
+from spicestat.equations.estimate.refit import RefitResult, refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import spice_fit
 from spicestat.group.reliability import split_half

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spicestat.equations.refit import refit
+from spicestat.equations.estimate.refit import refit
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning
 from spicestat.fit import load_fit, spice_fit
 from spicestat.group import spice_group

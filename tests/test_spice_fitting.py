@@ -9,11 +9,11 @@ import torch
 
 from spicestat.agents import AgentNetwork, AgentSpice
 from spicestat.equations.discover import SparseSettings, sparse_equations
-from spicestat.equations.equation_set import EXCLUDED
-from spicestat.equations.forward import equation_nll
+from spicestat.equations.estimate.forward import equation_nll
 from spicestat.equations.off_policy import joined_trajectories, off_policy_sessions
+from spicestat.equations.propose.trajectories import record_trajectories
 from spicestat.equations.signals import module_signals
-from spicestat.equations.trajectories import record_trajectories
+from spicestat.equations.structure.equation_set import EXCLUDED
 from spicestat.errors import ConfigError, DataError
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig

@@ -7,10 +7,10 @@ import pandas as pd
 
 from benchmarks.calibration.simulate import Study
 from spicestat.coefficients import CoefficientTable
-from spicestat.equations.choice_likelihood import EquationLikelihood
-from spicestat.equations.equation_set import FREE, EquationSet
-from spicestat.equations.library import ModuleLibrary
-from spicestat.equations.refit import RefitResult, refit
+from spicestat.equations.estimate.group_likelihood import EquationLikelihood
+from spicestat.equations.estimate.refit import RefitResult, refit
+from spicestat.equations.structure.equation_set import FREE, EquationSet
+from spicestat.equations.structure.library import ModuleLibrary
 from spicestat.models.precoded.learning_rate import LearningRateRNN
 from spicestat.trials.sequences import SequenceDataset
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spicestat.equations.equation_set import EXCLUDED, FREE, EquationSet
-from spicestat.equations.refit import CoefficientLikelihood, refit
-from spicestat.equations.sparse import polynomial_library
+from spicestat.equations.estimate.refit import CoefficientLikelihood, refit
+from spicestat.equations.propose.sparse import polynomial_library
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, EquationSet
 from spicestat.models.precoded import PRECODED
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials

@@ -21,7 +21,7 @@ from scipy.stats import truncnorm
 from benchmarks.calibration.model import BETA, KEPT, RATE, true_equations
 from benchmarks.calibration.simulate import play
 from benchmarks.tutorial4.results import write_json
-from spicestat.equations.refit import refit
+from spicestat.equations.estimate.refit import refit
 from spicestat.errors import SpicestatWarning
 from spicestat.fit import SpiceFit
 from spicestat.models.precoded.learning_rate import LearningRateRNN

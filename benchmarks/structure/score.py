@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.structure.simulate import ASYMMETRIC, FORGETTING, MECHANISMS, PERSEVERATION, RW
-from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, KEPT
+from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE, KEPT
 
 RATE, NOT_CHOSEN, CHOICE = "x_learning_rate_reward", "x_value_reward_not_chosen", "x_value_choice"
 OTHER = len(MECHANISMS)

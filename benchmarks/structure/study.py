@@ -17,9 +17,9 @@ import numpy as np
 from benchmarks.structure.score import CHOICE, NOT_CHOSEN, RATE, true_status
 from benchmarks.structure.simulate import BLOCK, MECHANISMS, Cohort, arrays, make_cohort
 from benchmarks.tutorial4.results import fingerprint, write_json
-from spicestat.equations.criteria import Criterion
-from spicestat.equations.equation_set import BETA, FREE, EquationSet
-from spicestat.equations.refit import refit
+from spicestat.equations.estimate.refit import refit
+from spicestat.equations.select.criteria import Criterion
+from spicestat.equations.structure.equation_set import BETA, FREE, EquationSet
 from spicestat.errors import ConvergenceWarning
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.precoded import CHOICE_RNN_CONFIG, ChoiceRNN

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.structure import score as scoring
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT
 
 DEFAULT = "evidence"
 THRESHOLDS = (0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)

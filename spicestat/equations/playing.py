@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
-from spicestat.equations.equation_set import EquationSet
 from spicestat.equations.stepping import Stepper
+from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.precoded import DeclaredModel

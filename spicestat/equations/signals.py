@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spicestat.equations.forward import copied
+from spicestat.equations.estimate.forward import copied
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN, Call
 

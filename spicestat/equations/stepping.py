@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from spicestat.equations.equation_set import EquationSet
-from spicestat.equations.forward import copied, row_equations
+from spicestat.equations.estimate.forward import copied, row_equations
+from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.module_equation import ModuleEquation

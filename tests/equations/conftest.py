@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from spicestat.equations.averaging import Visited
-from spicestat.equations.equation_set import EXCLUDED, FREE, EquationSet
-from spicestat.equations.refit import RefitResult
+from spicestat.equations.estimate.refit import RefitResult
+from spicestat.equations.select.visited import Visited
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, EquationSet
 
 
 class PretendBench:

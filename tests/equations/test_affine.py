@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.equations import affine
-from spicestat.equations.affine_form import find_affine
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
-from spicestat.equations.forward import EquationModel
-from spicestat.equations.refit import CoefficientLikelihood, refit
-from spicestat.equations.sparse import polynomial_library
+from spicestat.equations.estimate import affine
+from spicestat.equations.estimate.affine_form import find_affine
+from spicestat.equations.estimate.forward import EquationModel
+from spicestat.equations.estimate.refit import CoefficientLikelihood, refit
+from spicestat.equations.propose.sparse import polynomial_library
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.models.base import BaseRNN
 from spicestat.models.precoded import PRECODED
 from spicestat.trials.sequences import SequenceDataset
@@ -360,7 +360,7 @@ def test_estimates_are_those_of_automatic_differentiation(case, build, equations
     data = random_data(lengths=(20, 12, 12, 15, 16, 20, 15), seed=4)
     equations = equations_of(name, 4, values)
     fast = refit(build(name), data, equations, [])
-    monkeypatch.setattr("spicestat.equations.refit.find_affine", lambda run: None)
+    monkeypatch.setattr("spicestat.equations.estimate.refit.find_affine", lambda run: None)
     slow = refit(build(name), data, equations, [])
     np.testing.assert_allclose(fast.log_likelihood, slow.log_likelihood, atol=1e-8)
     np.testing.assert_array_equal(fast.converged, slow.converged)

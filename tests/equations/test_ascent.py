@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.equations.ascent import ascend
+from spicestat.equations.select.ascent import ascend
 
 
 def bowls(seed, n_participants, n_coefficients):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.equations.averaging import Visited
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
+from spicestat.equations.select.visited import Visited
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT
 
 
 def visited_of(*comparisons):

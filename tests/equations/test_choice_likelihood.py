@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.equations.choice_likelihood import EquationLikelihood
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
+from spicestat.equations.estimate.group_likelihood import EquationLikelihood
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT
 from spicestat.errors import ConfigError, DataError, ShapeError
 
 RATE, NOT_CHOSEN = "x_learning_rate_reward", "x_value_reward_not_chosen"
@@ -64,8 +64,8 @@ def test_derivatives_are_those_of_the_values(likelihood):
 def test_many_sets_come_in_pieces_without_a_difference(likelihood, monkeypatch):
     sets = draws(likelihood, 7)
     whole = likelihood.log_likelihood(sets)
-    monkeypatch.setattr("spicestat.equations.affine._CELLS_AT_ONCE", 10)
-    monkeypatch.setattr("spicestat.equations.refit._ROWS_AT_ONCE", 4)
+    monkeypatch.setattr("spicestat.equations.estimate.affine._CELLS_AT_ONCE", 10)
+    monkeypatch.setattr("spicestat.equations.estimate.refit._ROWS_AT_ONCE", 4)
     np.testing.assert_allclose(likelihood.log_likelihood(sets), whole, rtol=1e-12)
 
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from spicestat.equations.criteria import Arbiter, check_criterion, required_gain
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
-from spicestat.equations.prior import CoefficientPrior, weak_prior
-from spicestat.equations.refit import Curvature, RefitResult, local_curvature, refit
+from spicestat.equations.estimate.prior import CoefficientPrior, weak_prior
+from spicestat.equations.estimate.refit import Curvature, RefitResult, local_curvature, refit
+from spicestat.equations.select.criteria import Arbiter, check_criterion, required_gain
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT
 from spicestat.errors import ConfigError
 from spicestat.simulate import Parameter, simulate_cohort
 from spicestat.trials.reading import read_trials

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT
 
 RATE, NOT_CHOSEN = "x_learning_rate_reward", "x_value_reward_not_chosen"
 BETA = ("beta", "x_value_reward")

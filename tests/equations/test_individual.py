@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
-from spicestat.equations.individual import individual_structures
-from spicestat.equations.selection import select_structure
+from spicestat.equations.select.individual import individual_structures
+from spicestat.equations.select.search import select_structure
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT
 from spicestat.simulate import Parameter, simulate_cohort
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

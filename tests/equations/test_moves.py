@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
-from spicestat.equations.moves import Move, possible_moves
+from spicestat.equations.select.moves import Move, possible_moves
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
-from spicestat.equations.library import ModuleLibrary
-from spicestat.equations.moves import possible_moves
-from spicestat.equations.population import population_structure
-from spicestat.equations.refit import refit
-from spicestat.equations.selection import select_structure
+from spicestat.equations.estimate.refit import refit
+from spicestat.equations.select.moves import possible_moves
+from spicestat.equations.select.population import population_structure
+from spicestat.equations.select.search import select_structure
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT, EquationSet
+from spicestat.equations.structure.library import ModuleLibrary
 from spicestat.models.base import BaseRNN
 from spicestat.simulate import Parameter, simulate_cohort
 from spicestat.trials.reading import read_trials

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from spicestat.equations.prior import CoefficientPrior, weak_prior
+from spicestat.equations.estimate.prior import CoefficientPrior, weak_prior
 
 RATE, NOT_CHOSEN, BETA = "x_learning_rate_reward", "x_value_reward_not_chosen", ("beta", "x_value_reward")
 POINTS = np.linspace(-6, 6, 41)

@@ -10,10 +10,10 @@ import torch
 from scipy.optimize import minimize
 from scipy.stats import kstest
 
-import spicestat.equations.refit as refit_module
-from spicestat.equations.equation_set import FREE
-from spicestat.equations.forward import equation_logits
-from spicestat.equations.refit import local_curvature, refit
+import spicestat.equations.estimate.refit as refit_module
+from spicestat.equations.estimate.forward import equation_logits
+from spicestat.equations.estimate.refit import local_curvature, refit
+from spicestat.equations.structure.equation_set import FREE
 from spicestat.simulate import Parameter, simulate_cohort
 from spicestat.training.loss import mean_nll
 from spicestat.trials.reading import read_trials

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
-from spicestat.equations.refit import refit
-from spicestat.equations.selection import select_structure as select_with_inclusion
-from spicestat.equations.workbench import Workbench
+from spicestat.equations.estimate.refit import refit
+from spicestat.equations.select.search import select_structure as select_with_inclusion
+from spicestat.equations.select.workbench import Workbench
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT
 from spicestat.simulate import DEFAULT_PARAMETERS, Parameter, simulate_cohort
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
-from spicestat.equations.refit import RefitResult
-from spicestat.equations.typical import use_typical_embedding, with_typical_equations
+from spicestat.equations.estimate.refit import RefitResult
+from spicestat.equations.estimate.stand_ins import use_typical_embedding, with_typical_equations
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT
 from spicestat.models.base import BuildSettings, building
 from spicestat.models.precoded import LearningRateRNN
 

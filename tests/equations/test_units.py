@@ -5,9 +5,9 @@ import pytest
 
 from spicestat import spice_group
 from spicestat.choice_predictions import predict_choices
-from spicestat.equations.equation_set import EquationSet
-from spicestat.equations.library import ModuleLibrary
-from spicestat.equations.units import in_unit_of_data, unit_factors
+from spicestat.equations.structure.equation_set import EquationSet
+from spicestat.equations.structure.library import ModuleLibrary
+from spicestat.equations.structure.units import in_unit_of_data, unit_factors
 from spicestat.errors import ScaleWarning
 from spicestat.fit import load_fit, spice_fit
 from spicestat.fitted_play import simulate_fit

@@ -9,13 +9,13 @@ import torch
 from scipy.optimize import minimize
 from scipy.stats import t as student
 
-from spicestat.equations import workbench
-from spicestat.equations.criteria import Arbiter
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT
-from spicestat.equations.moves import Move, possible_moves
-from spicestat.equations.prior import CoefficientPrior, weak_prior
-from spicestat.equations.refit import refit
-from spicestat.equations.workbench import Workbench
+from spicestat.equations.estimate.prior import CoefficientPrior, weak_prior
+from spicestat.equations.estimate.refit import refit
+from spicestat.equations.select import workbench
+from spicestat.equations.select.criteria import Arbiter
+from spicestat.equations.select.moves import Move, possible_moves
+from spicestat.equations.select.workbench import Workbench
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT
 from spicestat.models.precoded import LearningRateRNN
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.equations.equation_set import FREE, EquationSet
-from spicestat.equations.forward import equation_logits
-from spicestat.equations.library import ModuleLibrary
+from spicestat.equations.estimate.forward import equation_logits
+from spicestat.equations.structure.equation_set import FREE, EquationSet
+from spicestat.equations.structure.library import ModuleLibrary
 from spicestat.errors import ConfigError, ShapeError
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN, BuildSettings, LogitSequence, building

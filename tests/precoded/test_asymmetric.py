@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from spicestat.equations.forward import equation_logits
-from spicestat.equations.trajectories import record_trajectories
+from spicestat.equations.estimate.forward import equation_logits
+from spicestat.equations.propose.trajectories import record_trajectories
 from spicestat.models.precoded import (
     ASYMMETRIC_RNN_CONFIG,
     INTERACTION_RNN_CONFIG,

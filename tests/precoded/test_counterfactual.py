@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.equations.forward import equation_logits
-from spicestat.equations.refit import refit
-from spicestat.equations.trajectories import record_trajectories
+from spicestat.equations.estimate.forward import equation_logits
+from spicestat.equations.estimate.refit import refit
+from spicestat.equations.propose.trajectories import record_trajectories
 from spicestat.models.precoded import COUNTERFACTUAL_RNN_CONFIG, PRECODED, CounterfactualRNN
 
 OWN, OTHER, BETA = "x_learning_rate_reward", "x_learning_rate_counterfactual", ("beta", "x_value_reward")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from spicestat._files.sealed import read_sealed, write_sealed
-from spicestat.equations.forward import equation_nll
+from spicestat.equations.estimate.forward import equation_nll
 from spicestat.errors import ConfigError, StorageError
 from spicestat.fit import load_fit, spice_fit
 from spicestat.fitted_play import simulate_fit

@@ -8,9 +8,9 @@ import pytest
 import torch
 from scipy.special import expit
 
-from spicestat.equations.equation_set import FREE, KEPT
-from spicestat.equations.forward import equation_logits, equation_nll
-from spicestat.equations.refit import local_curvature, refit
+from spicestat.equations.estimate.forward import equation_logits, equation_nll
+from spicestat.equations.estimate.refit import local_curvature, refit
+from spicestat.equations.structure.equation_set import FREE, KEPT
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import load_fit, spice_fit
 from spicestat.models.base import BuildSettings, building

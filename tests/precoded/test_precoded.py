@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.equations.forward import equation_logits
-from spicestat.equations.refit import refit
+from spicestat.equations.estimate.forward import equation_logits
+from spicestat.equations.estimate.refit import refit
 from spicestat.errors import ConfigError
 from spicestat.models.precoded import (
     LEARNING_RATE_RNN_CONFIG,

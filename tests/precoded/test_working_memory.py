@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from spicestat.equations.forward import equation_logits
-from spicestat.equations.refit import local_curvature
-from spicestat.equations.sparse import independent_terms, polynomial_library
-from spicestat.equations.trajectories import record_trajectories
+from spicestat.equations.estimate.forward import equation_logits
+from spicestat.equations.estimate.refit import local_curvature
+from spicestat.equations.propose.sparse import independent_terms, polynomial_library
+from spicestat.equations.propose.trajectories import record_trajectories
 from spicestat.models.precoded import WORKING_MEMORY_RNN_CONFIG, WorkingMemoryRNN
 from spicestat.trials.sequences import SequenceDataset
 

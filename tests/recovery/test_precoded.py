@@ -9,8 +9,8 @@ depend on power; the effects were chosen to be several times the price of a term
 import numpy as np
 import pytest
 
-from spicestat.equations.equation_set import EXCLUDED
-from spicestat.equations.refit import refit
+from spicestat.equations.estimate.refit import refit
+from spicestat.equations.structure.equation_set import EXCLUDED
 from spicestat.estimator import SpiceEstimator
 from spicestat.models.precoded import PRECODED
 from spicestat.simulate import drifting_probabilities

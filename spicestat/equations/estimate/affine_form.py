@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spicestat.equations.affine import AffineLikelihood, AffineState
-from spicestat.equations.equation_set import BETA, FREE, EquationSet
-from spicestat.equations.forward import EquationModel, row_equations
+from spicestat.equations.estimate.affine import AffineLikelihood, AffineState
+from spicestat.equations.estimate.forward import EquationModel, row_equations
+from spicestat.equations.structure.equation_set import BETA, FREE, EquationSet
 from spicestat.models.base import BaseRNN
 
 __all__ = ["find_affine"]

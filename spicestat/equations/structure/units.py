@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from spicestat.equations.equation_set import EquationSet
+from spicestat.equations.structure.equation_set import EquationSet
 
 __all__ = ["in_unit_of_data", "unit_factors"]
 
@@ -35,7 +35,7 @@ def unit_factors(equations: EquationSet, reward_units: Mapping[str, int] | None,
 
     Examples
     --------
-    >>> from spicestat.equations.library import ModuleLibrary
+    >>> from spicestat.equations.structure.library import ModuleLibrary
     >>> library = ModuleLibrary("x_value", ("x_value", "c_action"), ((0, 0), (1, 0), (0, 1)))
     >>> ones = np.ones((1, 4))
     >>> equations = EquationSet((library,), ("x_value",), ones, ones.astype("int8"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spicestat.equations.equation_set import FREE
+from spicestat.equations.structure.equation_set import FREE
 
 __all__ = ["Visited"]
 

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.stats import chi2
 
 from spicestat._checks import real_number
-from spicestat.equations.equation_set import FREE, KEPT, EquationSet
-from spicestat.equations.prior import CoefficientPrior
-from spicestat.equations.refit import Curvature, RefitResult
+from spicestat.equations.estimate.prior import CoefficientPrior
+from spicestat.equations.estimate.refit import Curvature, RefitResult
+from spicestat.equations.structure.equation_set import FREE, KEPT, EquationSet
 from spicestat.errors import ConfigError
 
 __all__ = ["Arbiter", "Criterion", "check_criterion", "required_gain"]

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from spicestat.equations.library import ModuleLibrary
+from spicestat.equations.structure.library import ModuleLibrary
 
 __all__ = ["BETA", "EXCLUDED", "FREE", "KEPT", "EquationSet"]
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from spicestat.equations.equation_set import EquationSet
-from spicestat.equations.refit import RefitResult
+from spicestat.equations.estimate.refit import RefitResult
+from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.models.base import BaseRNN
 from spicestat.models.pieces import EnsembleEmbedding
 from spicestat.trials.sequences import SequenceDataset

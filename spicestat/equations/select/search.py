@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spicestat.equations.criteria import Arbiter, Criterion, required_gain
-from spicestat.equations.equation_set import EquationSet
-from spicestat.equations.individual import individual_structures
-from spicestat.equations.population import population_structure
-from spicestat.equations.prior import weak_prior
-from spicestat.equations.refit import RefitResult, default_starts, refit
-from spicestat.equations.workbench import Workbench
+from spicestat.equations.estimate.prior import weak_prior
+from spicestat.equations.estimate.refit import RefitResult, default_starts, refit
+from spicestat.equations.select.criteria import Arbiter, Criterion, required_gain
+from spicestat.equations.select.individual import individual_structures
+from spicestat.equations.select.population import population_structure
+from spicestat.equations.select.workbench import Workbench
+from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import Progress
 from spicestat.trials.sequences import SequenceDataset

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spicestat.equations.equation_set import BETA, EquationSet
+from spicestat.equations.structure.equation_set import BETA, EquationSet
 
 __all__ = ["CoefficientPrior", "weak_prior"]
 

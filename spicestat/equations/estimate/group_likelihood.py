@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from spicestat.equations.equation_set import FREE, EquationSet
-from spicestat.equations.refit import CoefficientLikelihood
+from spicestat.equations.estimate.refit import CoefficientLikelihood
+from spicestat.equations.structure.equation_set import FREE, EquationSet
 from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import one_thread

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spicestat.equations.equation_set import FREE, EquationSet
-from spicestat.equations.moves import possible_moves
-from spicestat.equations.refit import merged
-from spicestat.equations.workbench import Workbench
+from spicestat.equations.estimate.refit import merged
+from spicestat.equations.select.moves import possible_moves
+from spicestat.equations.select.workbench import Workbench
+from spicestat.equations.structure.equation_set import FREE, EquationSet
 from spicestat.training.loop import Progress
 
 __all__ = ["individual_structures"]

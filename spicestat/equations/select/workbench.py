@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spicestat.equations.ascent import ascend
-from spicestat.equations.averaging import Visited
-from spicestat.equations.criteria import Arbiter
-from spicestat.equations.equation_set import BETA, EXCLUDED, FREE, KEPT, EquationSet
-from spicestat.equations.forward import EquationModel
-from spicestat.equations.moves import Move
-from spicestat.equations.refit import Curvature, RefitResult, local_curvature, refit
+from spicestat.equations.estimate.forward import EquationModel
+from spicestat.equations.estimate.refit import Curvature, RefitResult, local_curvature, refit
+from spicestat.equations.select.ascent import ascend
+from spicestat.equations.select.criteria import Arbiter
+from spicestat.equations.select.moves import Move
+from spicestat.equations.select.visited import Visited
+from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.models.base import BaseRNN
 from spicestat.training.loop import one_thread
 from spicestat.trials.sequences import SequenceDataset

@@ -11,8 +11,8 @@ import numpy as np
 import pysindy
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 
-from spicestat.equations.library import ModuleLibrary
-from spicestat.equations.trajectories import Trajectory
+from spicestat.equations.propose.trajectories import Trajectory
+from spicestat.equations.structure.library import ModuleLibrary
 from spicestat.errors import ConfigError
 
 __all__ = [

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from spicestat.equations.equation_set import EXCLUDED, EquationSet
+from spicestat.equations.structure.equation_set import EXCLUDED, EquationSet
 from spicestat.models.base import BaseRNN
 from spicestat.models.module_equation import ModuleEquation
 from spicestat.models.pieces import keep_first_member

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from spicestat.equations.equation_set import EXCLUDED, FREE, KEPT, EquationSet
+from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 
 __all__ = ["Move", "possible_moves"]
 
