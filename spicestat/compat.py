@@ -47,7 +47,7 @@ _PRECODED = dict.fromkeys(
     "spicestat.models.precoded",
 )
 _BASE = {"BaseRNN": "spicestat.models.base"}
-_AGENTS = {"AgentNetwork": "spicestat.agents", "AgentSpice": "spicestat.agents"}
+_AGENTS = {"AgentNetwork": "spicestat.agents.agents", "AgentSpice": "spicestat.agents.agents"}
 _SESSIONS = dict.fromkeys(
     ("BanditSession", "create_dataset", "get_update_dynamics", "run_experiment"), "spicestat.simulate.sessions"
 )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spicestat.agents import AgentNetwork, AgentSpice
+from spicestat.agents.agents import AgentNetwork, AgentSpice
 from spicestat.equations.estimate.forward import equation_logits, equation_nll
 from spicestat.equations.estimate.refit import RefitResult
 from spicestat.equations.structure.equation_set import EXCLUDED, EquationSet

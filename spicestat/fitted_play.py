@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
-from spicestat.equations.playing import simulate_model
+from spicestat.agents.simulation import simulate_model
 from spicestat.fit import SpiceFit
 from spicestat.simulate.environments import BanditsDrift
 

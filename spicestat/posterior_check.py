@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from spicestat.agents.simulation import simulate_model
 from spicestat.equations.estimate.forward import equation_logits
-from spicestat.equations.playing import simulate_model
 from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError
 from spicestat.fit import SpiceFit

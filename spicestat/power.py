@@ -124,7 +124,7 @@ def spice_power(
     environment : Bandits, or what `spicestat.simulate.as_environment` takes, optional
         The task; each block starts it anew. Default: reward probabilities that drift, with the fit's actions.
     simulate : callable, optional
-        In its place, for tasks that `spicestat.equations.playing.simulate_model` cannot play, and for models of
+        In its place, for tasks that `spicestat.agents.simulation.simulate_model` cannot play, and for models of
         response times: takes model, equations of N participants, trials per block, blocks and a seed, and gives a
         table of ``participant`` (0 to N - 1), ``block``, ``trial``, ``choice`` (1 to A), ``reward`` (or
         ``reward_1`` to ``reward_A``) and, if the model needs it, ``rt``.

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spicestat.agents.simulation import simulate_model
 from spicestat.equations.estimate.refit import RefitResult, refit
-from spicestat.equations.playing import simulate_model
 from spicestat.equations.structure.equation_set import BETA, FREE, EquationSet
 from spicestat.errors import ConfigError, DataError, NumericalError, SpicestatWarning
 from spicestat.estimator import SpiceEstimator

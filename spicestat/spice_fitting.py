@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from spicestat._checks import whole_number
-from spicestat.agents import AgentNetwork, AgentSpice
+from spicestat.agents.agents import AgentNetwork, AgentSpice
+from spicestat.agents.simulation import simulate_model
+from spicestat.agents.stepper import n_embedded
 from spicestat.equations.discover import SparseSettings, Structure, sparse_equations
 from spicestat.equations.estimate.forward import copied, equation_nll
 from spicestat.equations.off_policy import joined_trajectories, off_policy_sessions
-from spicestat.equations.playing import simulate_model
 from spicestat.equations.propose.trajectories import Trajectory, record_trajectories
 from spicestat.equations.signals import module_signals
-from spicestat.equations.stepping import n_embedded
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig

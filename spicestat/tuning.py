@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spicestat._checks import real_number
-from spicestat.agents import AgentNetwork
+from spicestat.agents.agents import AgentNetwork
 from spicestat.equations.discover import SparseSettings
 from spicestat.equations.sparse_tuning import tune_sparse
 from spicestat.rnn_dataset import DatasetRNN

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from spicestat.agents import AgentNetwork, AgentSpice, simulate_model
+from spicestat.agents.agents import AgentNetwork, AgentSpice, simulate_model
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.estimate.forward import equation_logits, equation_nll
 from spicestat.equations.estimate.refit import refit

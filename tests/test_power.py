@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import spicestat.power
+from spicestat.agents.simulation import simulate_model
 from spicestat.equations.estimate.refit import refit
-from spicestat.equations.playing import simulate_model
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit import SpiceFit, assemble_fit, spice_fit
 from spicestat.group import spice_group

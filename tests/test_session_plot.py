@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from spicestat.agents import AgentNetwork
+from spicestat.agents.agents import AgentNetwork
 from spicestat.errors import ConfigError, DataError, StorageError
 from spicestat.models.precoded import ChoiceRNN, LearningRateRNN
 from spicestat.session_plot import plot_session

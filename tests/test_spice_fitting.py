@@ -7,7 +7,7 @@ import pysindy
 import pytest
 import torch
 
-from spicestat.agents import AgentNetwork, AgentSpice
+from spicestat.agents.agents import AgentNetwork, AgentSpice
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.estimate.forward import equation_nll
 from spicestat.equations.off_policy import joined_trajectories, off_policy_sessions

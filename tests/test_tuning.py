@@ -10,7 +10,7 @@ import pysindy
 import pytest
 import torch
 
-from spicestat.agents import AgentNetwork, simulate_model
+from spicestat.agents.agents import AgentNetwork, simulate_model
 from spicestat.equations import sparse_tuning as tuned_module
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.estimate.forward import equation_nll

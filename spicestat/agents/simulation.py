@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
-from spicestat.equations.stepping import Stepper
+from spicestat.agents.stepper import Stepper
 from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN

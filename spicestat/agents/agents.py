@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from spicestat.equations.playing import Simulation, simulate_model
-from spicestat.equations.stepping import Stepper
+from spicestat.agents.simulation import Simulation, simulate_model
+from spicestat.agents.stepper import Stepper
 from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE, EquationSet
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
