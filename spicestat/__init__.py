@@ -16,36 +16,38 @@ _HOME = {
     "ModelDeclaration": "spicestat.models.precoded.declared",
     "ModuleDeclaration": "spicestat.models.precoded.declared",
     "SpiceConfig": "spicestat.models.config",
-    "SpiceEstimator": "spicestat.estimator",
-    "SpiceFit": "spicestat.fit",
+    "SpiceEstimator": "spicestat.fit.estimator",
+    "SpiceFit": "spicestat.fit.api",
     "TrialTable": "spicestat.trials.reading",
-    "load_fit": "spicestat.fit",
-    "predict_choices": "spicestat.choice_predictions",
+    "load_fit": "spicestat.fit.api",
+    "predict_choices": "spicestat.fit.predict",
     "read_coefficients": "spicestat.coefficients",
     "read_trials": "spicestat.trials.reading",
     "simulate_cohort": "spicestat.simulate",
-    "simulate_fit": "spicestat.fitted_play",
+    "simulate_fit": "spicestat.fit.play",
     "spice_compare": "spicestat.compare",
-    "spice_fit": "spicestat.fit",
-    "spice_fit_split": "spicestat.sample_splitting",
+    "spice_fit": "spicestat.fit.api",
+    "spice_fit_split": "spicestat.fit.splitting",
     "spice_group": "spicestat.group",
     "spice_power": "spicestat.power",
     "spice_reliability": "spicestat.reliability",
-    "spice_update": "spicestat.updating",
+    "spice_update": "spicestat.fit.update",
 }
 
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
-    from spicestat.choice_predictions import predict_choices as predict_choices
     from spicestat.coefficients import CoefficientTable as CoefficientTable
     from spicestat.coefficients import read_coefficients as read_coefficients
     from spicestat.compare import spice_compare as spice_compare
-    from spicestat.estimator import SpiceEstimator as SpiceEstimator
-    from spicestat.fit import SpiceFit as SpiceFit
-    from spicestat.fit import load_fit as load_fit
-    from spicestat.fit import spice_fit as spice_fit
-    from spicestat.fitted_play import simulate_fit as simulate_fit
+    from spicestat.fit.api import SpiceFit as SpiceFit
+    from spicestat.fit.api import load_fit as load_fit
+    from spicestat.fit.api import spice_fit as spice_fit
+    from spicestat.fit.estimator import SpiceEstimator as SpiceEstimator
+    from spicestat.fit.play import simulate_fit as simulate_fit
+    from spicestat.fit.predict import predict_choices as predict_choices
+    from spicestat.fit.splitting import spice_fit_split as spice_fit_split
+    from spicestat.fit.update import spice_update as spice_update
     from spicestat.group import GroupResult as GroupResult
     from spicestat.group import spice_group as spice_group
     from spicestat.models.config import SpiceConfig as SpiceConfig
@@ -53,11 +55,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.models.precoded.declared import ModuleDeclaration as ModuleDeclaration
     from spicestat.power import spice_power as spice_power
     from spicestat.reliability import spice_reliability as spice_reliability
-    from spicestat.sample_splitting import spice_fit_split as spice_fit_split
     from spicestat.simulate import simulate_cohort as simulate_cohort
     from spicestat.trials.reading import TrialTable as TrialTable
     from spicestat.trials.reading import read_trials as read_trials
-    from spicestat.updating import spice_update as spice_update
 
 
 def __getattr__(name: str) -> Any:

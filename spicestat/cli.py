@@ -187,7 +187,7 @@ def fit(
     """Fit an RNN, find the equations behind it, and estimate each participant's coefficients."""
     with _reporting():
         from spicestat._files.sealed import check_target
-        from spicestat.fit import spice_fit
+        from spicestat.fit.api import spice_fit
 
         # now, and not after minutes of fitting
         check_target(out, "fit")
@@ -240,7 +240,7 @@ def _group_source(path: Path, method: str | None) -> Any:
 
     if kind_of(path) != "fit" or (method is not None and not find_method(method).reads_choices):
         return path
-    from spicestat.fit import load_fit
+    from spicestat.fit.api import load_fit
 
     return load_fit(path)
 

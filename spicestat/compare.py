@@ -14,7 +14,7 @@ from spicestat.equations.estimate.refit import refit
 from spicestat.equations.select.criteria import Arbiter
 from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
-from spicestat.fit import SpiceFit
+from spicestat.fit.api import SpiceFit
 from spicestat.group.model_comparison import ModelSelection, compare_models
 from spicestat.trials.labels import label_key
 from spicestat.trials.sequences import SequenceDataset

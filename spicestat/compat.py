@@ -20,7 +20,7 @@ from spicestat.errors import ConfigError
 
 __all__ = ["install"]
 
-_ESTIMATOR = {"SpiceConfig": "spicestat.models.config", "SpiceEstimator": "spicestat.estimator"}
+_ESTIMATOR = {"SpiceConfig": "spicestat.models.config", "SpiceEstimator": "spicestat.fit.estimator"}
 _PRECODED = dict.fromkeys(
     (
         "ASYMMETRIC_RNN_CONFIG",

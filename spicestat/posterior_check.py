@@ -13,7 +13,7 @@ from spicestat.agents.simulation import simulate_model
 from spicestat.equations.estimate.forward import equation_logits
 from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError
-from spicestat.fit import SpiceFit
+from spicestat.fit.api import SpiceFit
 from spicestat.group.bayes_curves import choice_curve_check, choice_events, reference_actions
 from spicestat.group.links import find_link
 from spicestat.trials.sequences import SequenceDataset

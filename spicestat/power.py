@@ -15,8 +15,8 @@ from scipy.stats import norm
 
 from spicestat._checks import check_options, real_number, seed_number, whole_number
 from spicestat.errors import ConfigError
-from spicestat.fit import SpiceFit
-from spicestat.fitted_play import drifting_task
+from spicestat.fit.api import SpiceFit
+from spicestat.fit.play import drifting_task
 from spicestat.group.methods import find_method
 from spicestat.group.results import GroupResult
 from spicestat.simulated_study import Simulator, StudyPlan, fitted_population, simulate_studies

@@ -14,7 +14,7 @@ from spicestat._checks import check_level, seed_number, whole_number
 from spicestat.equations.estimate.refit import RefitResult, refit
 from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError, DataError
-from spicestat.fit import SpiceFit
+from spicestat.fit.api import SpiceFit
 from spicestat.group.reliability import icc, spearman_brown, split_half
 from spicestat.trials.labels import label_key
 from spicestat.trials.sequences import SequenceDataset

@@ -15,8 +15,8 @@ from spicestat.agents.simulation import simulate_model
 from spicestat.equations.estimate.refit import RefitResult, refit
 from spicestat.equations.structure.equation_set import BETA, FREE, EquationSet
 from spicestat.errors import ConfigError, DataError, NumericalError, SpicestatWarning
-from spicestat.estimator import SpiceEstimator
-from spicestat.fit import SpiceFit, lay_out_coefficients
+from spicestat.fit.api import SpiceFit, lay_out_coefficients
+from spicestat.fit.estimator import SpiceEstimator
 from spicestat.group.fit import spice_group
 from spicestat.group.links import find_link
 from spicestat.group.multivariate_meta import multivariate_meta_regression

@@ -5,7 +5,7 @@ import pytest
 
 from spicestat.equations.propose.sparse import polynomial_library
 from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT, EquationSet
-from spicestat.fit import spice_fit
+from spicestat.fit.api import spice_fit
 from spicestat.models.precoded import PRECODED
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials

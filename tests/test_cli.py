@@ -237,7 +237,7 @@ def test_a_fit_that_cannot_be_saved_is_rescued(folder, tmp_path, monkeypatch):
         out.write_text("in the way")
         return real(*arguments, **options)
 
-    monkeypatch.setattr("spicestat.fit.spice_fit", fitting)
+    monkeypatch.setattr("spicestat.fit.api.spice_fit", fitting)
     done = RUN.invoke(
         app,
         ["fit", str(folder / "trials.csv.gz"), "--participant", "subject", "--epochs", "2", "--quiet",

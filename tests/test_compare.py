@@ -5,7 +5,7 @@ import pytest
 
 from spicestat.compare import spice_compare
 from spicestat.errors import ConfigError, DataError
-from spicestat.fit import spice_fit
+from spicestat.fit.api import spice_fit
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 

@@ -10,7 +10,7 @@ import pytest
 from spicestat.coefficients import read_coefficients
 from spicestat.demo import run_demo
 from spicestat.errors import ColumnError, DataError, StorageError
-from spicestat.fit import load_fit
+from spicestat.fit.api import load_fit
 from spicestat.group import spice_group
 from spicestat.plots import plot_caterpillar, plot_covariate, plot_forest
 from spicestat.report import write_report

@@ -8,13 +8,13 @@ import pysindy
 import pytest
 import torch
 
-import spicestat.estimator as estimator_module
+import spicestat.fit.estimator as estimator_module
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.propose.trajectories import record_trajectories
 from spicestat.equations.sparse_tuning import tune_sparse
 from spicestat.equations.structure.equation_set import EXCLUDED, FREE
 from spicestat.errors import ConfigError, DataError, ShapeError, SpicestatError, StorageError
-from spicestat.estimator import SpiceEstimator
+from spicestat.fit.estimator import SpiceEstimator
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import (
     LEARNING_RATE_RNN_CONFIG,

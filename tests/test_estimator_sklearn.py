@@ -18,7 +18,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_s
 from sklearn.utils.validation import check_is_fitted
 
 from spicestat.errors import NotFittedError, ShapeError
-from spicestat.estimator import SpiceEstimator
+from spicestat.fit.estimator import SpiceEstimator
 from spicestat.models.precoded import RESCORLA_WAGNER_CONFIG, RescorlaWagnerRNN
 
 # a handful of choices does not identify everybody

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 import spicestat
-import spicestat.estimator as estimator_module
+import spicestat.fit.estimator as estimator_module
 from spicestat.compare import spice_compare
 from spicestat.errors import ColumnError, ConfigError, ExclusionWarning, InputError, StorageError, SuspiciousDataWarning
-from spicestat.fit import load_fit, spice_fit
+from spicestat.fit.api import load_fit, spice_fit
 from spicestat.models.base import BaseRNN
 from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
 from spicestat.simulate import simulate_cohort
@@ -315,7 +315,7 @@ def test_ctrl_c_at_any_stage_gives_no_fit(small_cohort, stage):
 
 
 def test_a_block_that_takes_hours_is_announced(small_cohort, monkeypatch):
-    monkeypatch.setattr("spicestat.estimator._LONG_BLOCK", 10)
+    monkeypatch.setattr("spicestat.fit.estimator._LONG_BLOCK", 10)
     with pytest.warns(SuspiciousDataWarning, match=r"longest block has 19 trials.*2 epochs.*column of blocks"):
         fit_of(small_cohort.trials, epochs=2)
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from spicestat.errors import ConfigError
-from spicestat.fit import SpiceFit, spice_fit
-from spicestat.fitted_play import simulate_fit
+from spicestat.fit.api import SpiceFit, spice_fit
+from spicestat.fit.play import simulate_fit
+from spicestat.fit.update import spice_update
 from spicestat.power import spice_power
 from spicestat.simulate import BanditsDrift, simulate_cohort
-from spicestat.updating import spice_update
 
 # networks of these tests are trained for a few epochs only
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ContradictionWarning")

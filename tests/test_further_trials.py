@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 import torch
 
-from spicestat.choice_predictions import predict_choices
 from spicestat.equations.estimate.refit import RefitResult
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning
-from spicestat.fit import SpiceFit, load_fit, spice_fit
-from spicestat.further_trials import equations_of as equations_of_codes
-from spicestat.further_trials import estimator_for
+from spicestat.fit.api import SpiceFit, load_fit, spice_fit
+from spicestat.fit.predict import predict_choices
+from spicestat.fit.transfer import equations_of as equations_of_codes
+from spicestat.fit.transfer import estimator_for
+from spicestat.fit.update import _inclusion, spice_update
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
-from spicestat.updating import _inclusion, spice_update
 
 COHORT = simulate_cohort(5, 240, n_blocks=4, seed=1)
 

@@ -6,8 +6,8 @@ import pytest
 
 from spicestat import simulate_cohort, spice_fit
 from spicestat.errors import ContradictionWarning
+from spicestat.fit.plausibility import baseline_nll, contradictions
 from spicestat.models.precoded import ModelDeclaration, ModuleDeclaration
-from spicestat.plausibility import baseline_nll, contradictions
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset
 

@@ -10,7 +10,7 @@ import spicestat.power
 from spicestat.agents.simulation import simulate_model
 from spicestat.equations.estimate.refit import refit
 from spicestat.errors import ConfigError, DataError
-from spicestat.fit import SpiceFit, assemble_fit, spice_fit
+from spicestat.fit.api import SpiceFit, assemble_fit, spice_fit
 from spicestat.group import spice_group
 from spicestat.power import PowerResult, _position, _summary, spice_power, wilson_interval
 from spicestat.simulate import BanditsDrift, simulate_cohort

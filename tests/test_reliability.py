@@ -10,7 +10,7 @@ import torch
 from spicestat import reliability
 from spicestat.equations.estimate.refit import RefitResult, refit
 from spicestat.errors import ConfigError, DataError
-from spicestat.fit import spice_fit
+from spicestat.fit.api import spice_fit
 from spicestat.group.reliability import split_half
 from spicestat.reliability import METHODS, _identified, _ranks, _shuffled, spice_reliability
 from spicestat.simulate import simulate_cohort

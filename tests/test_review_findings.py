@@ -9,7 +9,7 @@ import torch
 from spicestat.dataset_splits import split_data_along_sessiondim
 from spicestat.equations.discover import SparseSettings, member_stability
 from spicestat.errors import ConfigError, ConvergenceWarning
-from spicestat.estimator import SpiceEstimator
+from spicestat.fit.estimator import SpiceEstimator
 from spicestat.models.base import BuildSettings, building
 from spicestat.models.precoded import (
     COUNTERFACTUAL_RNN_CONFIG,

@@ -5,9 +5,9 @@ import pytest
 
 from spicestat.equations.estimate.refit import refit
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning
-from spicestat.fit import load_fit, spice_fit
+from spicestat.fit.api import load_fit, spice_fit
+from spicestat.fit.splitting import spice_fit_split, split_blocks
 from spicestat.group import spice_group
-from spicestat.sample_splitting import spice_fit_split, split_blocks
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

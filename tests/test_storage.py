@@ -15,15 +15,15 @@ import torch
 from safetensors.torch import save
 
 import spicestat._files.sealed as sealed
-import spicestat.model_files as model_files
+import spicestat.fit.model_files as model_files
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.coefficients import pack_coefficients
 from spicestat.errors import ConfigError, SpicestatError, StorageError
-from spicestat.estimator import SpiceEstimator
-from spicestat.fit import load_fit, spice_fit
+from spicestat.fit.api import load_fit, spice_fit
+from spicestat.fit.estimator import SpiceEstimator
+from spicestat.fit.storage import pack_estimator, unpack_estimator
 from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 from spicestat.simulate import simulate_cohort
-from spicestat.storage import pack_estimator, unpack_estimator
 
 # a handful of choices does not identify everybody; the tests that are about this catch the warning
 # networks of these tests are trained for a few epochs only

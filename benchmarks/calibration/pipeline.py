@@ -4,7 +4,7 @@ import pandas as pd
 
 from benchmarks.calibration.model import EquationFit
 from benchmarks.calibration.simulate import Study
-from spicestat.fit import spice_fit
+from spicestat.fit.api import spice_fit
 
 _EPOCHS = 40
 

@@ -15,9 +15,9 @@ import pandas as pd
 
 from benchmarks.tutorial4.results import write_json
 from spicestat.errors import SpicestatWarning
-from spicestat.fit import SpiceFit, spice_fit
+from spicestat.fit.api import SpiceFit, spice_fit
+from spicestat.fit.splitting import spice_fit_split
 from spicestat.group import spice_group
-from spicestat.sample_splitting import spice_fit_split
 from spicestat.simulate import Cohort, simulate_cohort
 
 N_PARTICIPANTS, N_TRIALS, N_BLOCKS, N_NULL = 40, 240, 4, 20

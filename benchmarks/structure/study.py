@@ -21,7 +21,7 @@ from spicestat.equations.estimate.refit import refit
 from spicestat.equations.select.criteria import Criterion
 from spicestat.equations.structure.equation_set import BETA, FREE, EquationSet
 from spicestat.errors import ConvergenceWarning
-from spicestat.estimator import SpiceEstimator
+from spicestat.fit.estimator import SpiceEstimator
 from spicestat.models.precoded import CHOICE_RNN_CONFIG, ChoiceRNN
 from spicestat.trials.sequences import SequenceDataset
 

@@ -48,5 +48,5 @@ def _programmed(rnn_class: Any, config: Any) -> tuple[Any, Any]:
             config = settings(**config)
         except TypeError as error:
             raise ConfigError(f"the config of the model cannot be read: {error}") from error
-    importlib.import_module("spicestat.storage").register_model(rnn_class, config)
+    importlib.import_module("spicestat.fit.storage").register_model(rnn_class, config)
     return rnn_class, config

@@ -17,7 +17,7 @@ __all__ = ["encoded", "fit_engine", "fit_tables", "received_table"]
 def fit_engine() -> Any:
     """Import `spicestat.fit`, and torch before it, in the way that keeps R's BLAS out."""
     load_torch()
-    return importlib.import_module("spicestat.fit")
+    return importlib.import_module("spicestat.fit.api")
 
 
 def encoded(tables: Mapping[str, pd.DataFrame | None]) -> dict[str, Any]:

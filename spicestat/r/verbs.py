@@ -64,7 +64,7 @@ def simulate(options: Mapping[str, Any]) -> Envelope:
 
 
 def simulate_fit(folder: str, options: Mapping[str, Any]) -> Envelope:
-    """Run `spicestat.fitted_play.simulate_fit` on a fit folder; the value has the table ``trials``.
+    """Run `spicestat.fit.play.simulate_fit` on a fit folder; the value has the table ``trials``.
 
     ``options`` are its arguments, ``environment`` as `_environment` reads it.
     """
@@ -80,7 +80,7 @@ def simulate_fit(folder: str, options: Mapping[str, Any]) -> Envelope:
 
 
 def predict(folder: str, table: Table | str | Sequence[str] | None, options: Mapping[str, Any]) -> Envelope:
-    """Run `spicestat.choice_predictions.predict_choices` on a fit folder; the value has the table ``predictions``."""
+    """Run `spicestat.fit.predict.predict_choices` on a fit folder; the value has the table ``predictions``."""
 
     def work() -> dict[str, Any]:
         run = _engine("choice_predictions").predict_choices
@@ -93,7 +93,7 @@ def predict(folder: str, table: Table | str | Sequence[str] | None, options: Map
 
 
 def update(folder: str, table: Table | str | Sequence[str], options: Mapping[str, Any]) -> Envelope:
-    """Run `spicestat.updating.spice_update` on a fit folder.
+    """Run `spicestat.fit.update.spice_update` on a fit folder.
 
     ``options`` has columns that differ from the fit's, ``people``, and ``folder``, where the new fit is written. The
     value is that of a fit.

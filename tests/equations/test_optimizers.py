@@ -19,7 +19,7 @@ from spicestat.equations.propose.sparse import (
 )
 from spicestat.equations.propose.trajectories import Trajectory
 from spicestat.errors import ConfigError
-from spicestat.estimator import SpiceEstimator
+from spicestat.fit.estimator import SpiceEstimator
 from spicestat.models.precoded import RESCORLA_WAGNER_CONFIG, RescorlaWagnerRNN
 
 LIBRARY = polynomial_library("x_value", ["c_reward"], 2)
@@ -186,7 +186,7 @@ def test_the_estimator_takes_any_of_them(small_data):
             RescorlaWagnerRNN, RESCORLA_WAGNER_CONFIG, n_participants=3, epochs=1, spice_optimizer_type=optimizer
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("spicestat.estimator.warn_user", lambda *_arguments, **_options: None)
+            patch.setattr("spicestat.fit.estimator.warn_user", lambda *_arguments, **_options: None)
             estimator.fit(small_data.xs, small_data.ys)
         assert np.isfinite(estimator.sparse_.coefficients).all()
         assert estimator.spice_optimizer_type is optimizer

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from spicestat import spice_group
-from spicestat.choice_predictions import predict_choices
 from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.equations.structure.library import ModuleLibrary
 from spicestat.equations.structure.units import in_unit_of_data, unit_factors
 from spicestat.errors import ScaleWarning
-from spicestat.fit import load_fit, spice_fit
-from spicestat.fitted_play import simulate_fit
+from spicestat.fit.api import load_fit, spice_fit
+from spicestat.fit.play import simulate_fit
+from spicestat.fit.predict import predict_choices
+from spicestat.fit.splitting import spice_fit_split
+from spicestat.fit.update import spice_update
 from spicestat.models.precoded import (
     LEARNING_RATE_RNN_CONFIG,
     PRECODED,
@@ -19,10 +21,8 @@ from spicestat.models.precoded import (
     ModuleDeclaration,
 )
 from spicestat.power import spice_power
-from spicestat.sample_splitting import spice_fit_split
 from spicestat.simulate import simulate_cohort
 from spicestat.simulated_study import fitted_population
-from spicestat.updating import spice_update
 
 # networks of these tests are trained for a few epochs only
 pytestmark = pytest.mark.filterwarnings(

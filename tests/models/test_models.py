@@ -13,7 +13,7 @@ from spicestat.equations.estimate.forward import equation_logits
 from spicestat.equations.structure.equation_set import FREE, EquationSet
 from spicestat.equations.structure.library import ModuleLibrary
 from spicestat.errors import ConfigError, ShapeError
-from spicestat.estimator import SpiceEstimator
+from spicestat.fit.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN, BuildSettings, LogitSequence, building
 from spicestat.models.config import SpiceConfig
 from spicestat.models.module_equation import ModuleEquation

@@ -14,8 +14,8 @@ import torch
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.equations.estimate.forward import equation_nll
 from spicestat.errors import ConfigError, StorageError
-from spicestat.fit import load_fit, spice_fit
-from spicestat.fitted_play import simulate_fit
+from spicestat.fit.api import load_fit, spice_fit
+from spicestat.fit.play import simulate_fit
 from spicestat.models.precoded import LearningRateRNN, ModelDeclaration, ModuleDeclaration
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials

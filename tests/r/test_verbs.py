@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from spicestat.compare import spice_compare
-from spicestat.fit import SpiceFit, load_fit, spice_fit
+from spicestat.fit.api import SpiceFit, load_fit, spice_fit
 from spicestat.power import spice_power
 from spicestat.r import bridge
 from spicestat.r.columns import decode_table, encode_table

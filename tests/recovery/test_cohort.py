@@ -8,7 +8,7 @@ interval), and the sign test in fewer than 1 in 1000 (the slope of .10 is about 
 
 import pytest
 
-from spicestat.fit import spice_fit
+from spicestat.fit.api import spice_fit
 from spicestat.group import spice_group
 from spicestat.simulate import simulate_cohort
 

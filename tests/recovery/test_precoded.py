@@ -11,7 +11,7 @@ import pytest
 
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.structure.equation_set import EXCLUDED
-from spicestat.estimator import SpiceEstimator
+from spicestat.fit.estimator import SpiceEstimator
 from spicestat.models.precoded import PRECODED
 from spicestat.simulate import drifting_probabilities
 from spicestat.trials.sequences import SequenceDataset

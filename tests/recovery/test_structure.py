@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.structure.score import score  # noqa: E402
 from benchmarks.structure.simulate import ASYMMETRIC, FORGETTING, arrays, make_cohort  # noqa: E402
-from spicestat.estimator import SpiceEstimator  # noqa: E402
+from spicestat.fit.estimator import SpiceEstimator  # noqa: E402
 from spicestat.models.precoded import CHOICE_RNN_CONFIG, ChoiceRNN  # noqa: E402
 
 SEED = 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.fit import spice_fit
+from spicestat.fit.api import spice_fit
 from spicestat.simulate import simulate_cohort
 from spicestat.training.loop import one_thread
 

@@ -16,7 +16,7 @@ from spicestat.equations.estimate.refit import RefitResult
 from spicestat.equations.structure.equation_set import EXCLUDED, EquationSet
 from spicestat.equations.structure.units import in_unit_of_data, unit_factors
 from spicestat.errors import ConfigError, NotFittedError, ShapeError
-from spicestat.model_files import load_equations, load_rnn, save_equations, save_rnn
+from spicestat.fit.model_files import load_equations, load_rnn, save_equations, save_rnn
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.pieces import EnsembleEmbedding

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from spicestat._files.tables import TableSource
-from spicestat.fit import SpiceFit
-from spicestat.further_trials import equations_of, estimated_on, estimator_for, known_codes, read_like
+from spicestat.fit.api import SpiceFit
+from spicestat.fit.transfer import equations_of, estimated_on, estimator_for, known_codes, read_like
 from spicestat.trials.reading import TrialTable
 from spicestat.trials.sequences import SequenceDataset
 

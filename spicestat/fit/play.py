@@ -9,7 +9,7 @@ import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
 from spicestat.agents.simulation import simulate_model
-from spicestat.fit import SpiceFit
+from spicestat.fit.api import SpiceFit
 from spicestat.simulate.environments import BanditsDrift
 
 __all__ = ["drifting_task", "simulate_fit"]

@@ -17,8 +17,8 @@ from spicestat.equations.estimate.refit import RefitResult, refit
 from spicestat.equations.estimate.stand_ins import with_typical_equations
 from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning, warn_user
-from spicestat.estimator import SpiceEstimator
-from spicestat.fit import SpiceFit, assemble_fit
+from spicestat.fit.estimator import SpiceEstimator
+from spicestat.fit.api import SpiceFit, assemble_fit
 from spicestat.models.pieces import EnsembleEmbedding
 from spicestat.trials.labels import label_key, match_labels
 from spicestat.trials.reading import TrialTable, read_trials

@@ -25,12 +25,12 @@ from spicestat.equations.select.criteria import Criterion
 from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE
 from spicestat.equations.structure.units import in_unit_of_data
 from spicestat.errors import ConfigError, ContradictionWarning, ScaleWarning, StorageError, warn_user
-from spicestat.estimator import SpiceEstimator
+from spicestat.fit.estimator import SpiceEstimator
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
-from spicestat.plausibility import baseline_nll, contradictions
-from spicestat.storage import is_programmed, pack_estimator, unpack_estimator
+from spicestat.fit.plausibility import baseline_nll, contradictions
+from spicestat.fit.storage import is_programmed, pack_estimator, unpack_estimator
 from spicestat.training.loop import Progress, rnn_nll
 from spicestat.trials.reading import TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset

@@ -15,8 +15,8 @@ import pandas as pd
 from spicestat._checks import check_options, real_number, seed_number
 from spicestat._files.tables import TableSource
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning, warn_user
-from spicestat.fit import SpiceFit, spice_fit
-from spicestat.further_trials import estimated_on, scaled_like
+from spicestat.fit.api import SpiceFit, spice_fit
+from spicestat.fit.transfer import estimated_on, scaled_like
 from spicestat.trials.labels import labels_to_series
 from spicestat.trials.reading import TrialTable, count_missing, read_trials
 from spicestat.trials.sequences import SequenceDataset

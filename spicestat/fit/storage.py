@@ -7,8 +7,8 @@ from typing import Any, TypeGuard
 
 from spicestat._files.atomic import DAMAGE, parse_json
 from spicestat.errors import ConfigError, StorageError
-from spicestat.estimator import SpiceEstimator
-from spicestat.model_files import equations_bytes, json_bytes, restore_equations, restore_rnn, rnn_bytes
+from spicestat.fit.estimator import SpiceEstimator
+from spicestat.fit.model_files import equations_bytes, json_bytes, restore_equations, restore_rnn, rnn_bytes
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
@@ -140,6 +140,6 @@ def _model_of(manifest: Mapping[str, Any]) -> tuple[type[BaseRNN], SpiceConfig]:
     if name not in known:
         raise ConfigError(
             f"the fit used the model '{name}', which spicestat does not know",
-            do="pass rnn_class and spice_config to the loading function, or call spicestat.storage.register_model()",
+            do="pass rnn_class and spice_config to the loading function, or call spicestat.fit.storage.register_model()",
         )
     return known[name]

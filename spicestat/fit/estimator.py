@@ -19,7 +19,7 @@ from spicestat.equations.propose.trajectories import record_trajectories
 from spicestat.equations.select.criteria import Criterion
 from spicestat.equations.sparse_tuning import tune_sparse
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning, warn_user
-from spicestat.fitted_estimator import ArrayLike, FittedSpice, sequences
+from spicestat.fit.fitted_estimator import ArrayLike, FittedSpice, sequences
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig
 from spicestat.training.config import TrainingConfig
