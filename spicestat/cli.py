@@ -236,7 +236,7 @@ def _check_apart(checkpoint: Path | None, out: Path) -> None:
 
 def _group_source(path: Path, method: str | None) -> Any:
     """Return the fit where the method reads the choices, and else the path, which needs no torch."""
-    from spicestat.group.methods import find_method
+    from spicestat.group.methods.registry import find_method
 
     if kind_of(path) != "fit" or (method is not None and not find_method(method).reads_choices):
         return path

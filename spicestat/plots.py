@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from spicestat._files.tables import check_numeric, require_columns
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ColumnError, DataError
-from spicestat.group.group_plots import literal
-from spicestat.group.results import GroupResult
+from spicestat.group.plots import literal
+from spicestat.group.result import GroupResult
 
 __all__ = ["plot_caterpillar", "plot_covariate", "plot_forest"]
 

@@ -15,7 +15,7 @@ from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.group.bayes_curves import choice_curve_check, choice_events, reference_actions
-from spicestat.group.links import find_link
+from spicestat.group.inputs.links import find_link
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["posterior_check"]

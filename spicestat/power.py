@@ -17,8 +17,8 @@ from spicestat._checks import check_options, real_number, seed_number, whole_num
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.play import drifting_task
-from spicestat.group.methods import find_method
-from spicestat.group.results import GroupResult
+from spicestat.group.methods.registry import find_method
+from spicestat.group.result import GroupResult
 from spicestat.simulated_study import Simulator, StudyPlan, fitted_population, simulate_studies
 
 __all__ = ["PowerResult", "spice_power", "wilson_interval"]

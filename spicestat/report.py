@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 import spicestat
 from spicestat._files.atomic import write_file
 from spicestat.fit.api import SpiceFit
-from spicestat.group.results import GroupResult
+from spicestat.group.result import GroupResult
 from spicestat.plots import plot_caterpillar, plot_forest
 
 __all__ = ["write_report"]

@@ -17,10 +17,10 @@ from spicestat.equations.structure.equation_set import BETA, FREE, EquationSet
 from spicestat.errors import ConfigError, DataError, NumericalError, SpicestatWarning
 from spicestat.fit.api import SpiceFit, lay_out_coefficients
 from spicestat.fit.estimator import SpiceEstimator
-from spicestat.group.fit import spice_group
-from spicestat.group.links import find_link
-from spicestat.group.multivariate_meta import multivariate_meta_regression
-from spicestat.group.results import GroupResult
+from spicestat.group.api import spice_group
+from spicestat.group.inputs.links import find_link
+from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
+from spicestat.group.result import GroupResult
 from spicestat.models.base import BaseRNN
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

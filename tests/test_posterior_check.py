@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spicestat.errors import ConfigError
-from spicestat.group.bayes_engine import load_arviz
+from spicestat.group.posterior.engine import load_arviz
 from spicestat.posterior_check import _draws, posterior_check
 from spicestat.simulate.environments import BanditsDrift
 

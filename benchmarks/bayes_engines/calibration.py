@@ -22,12 +22,12 @@ N, D, P, RANKS = 30, 2, 2, 99
 def replicate(model, seed):
     """Ranks of the true fixed effects, standard deviations and correlation among RANKS draws, in (0, 1)."""
     from benchmarks.bayes_engines.models import NormalLikelihood
-    from spicestat.group.bayes import Settings, sample_on_mixture
-    from spicestat.group.bayes_approximation import approximate_likelihoods
-    from spicestat.group.bayes_meta import Estimates, posterior_draws, sample
-    from spicestat.group.bayes_scaling import Scaling
-    from spicestat.group.links import find_link
-    from spicestat.group.nodes import Place
+    from spicestat.group.inputs.links import find_link
+    from spicestat.group.marginal.quadrature import Place
+    from spicestat.group.methods.bayes import Settings, sample_on_mixture
+    from spicestat.group.methods.bayes_meta import Estimates, posterior_draws, sample
+    from spicestat.group.posterior.approximation import approximate_likelihoods
+    from spicestat.group.posterior.scaling import Scaling
 
     rng = np.random.default_rng([20261122, seed])
     # a fixed standard scale, as a prior that follows the data could not be drawn from

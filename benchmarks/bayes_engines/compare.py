@@ -30,8 +30,8 @@ def cpu_seconds():
 
 def one_run(engine, model, n, n_covariates, seed):
     from benchmarks.bayes_engines import models
-    from spicestat.group.bayes import Settings
-    from spicestat.group.bayes_engine import load_arviz
+    from spicestat.group.methods.bayes import Settings
+    from spicestat.group.posterior.engine import load_arviz
 
     az = load_arviz()
     settings = Settings(draws=1000, tune=500, chains=4, seed=seed)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from spicestat.group.bayes import Settings, sample_on_mixture
-from spicestat.group.bayes_approximation import approximate_likelihoods
-from spicestat.group.bayes_meta import Estimates, posterior_draws, prior_data, sample
-from spicestat.group.bayes_scaling import make_scaling
-from spicestat.group.links import find_link
-from spicestat.group.nodes import Place
+from spicestat.group.inputs.links import find_link
+from spicestat.group.marginal.quadrature import Place
+from spicestat.group.methods.bayes import Settings, sample_on_mixture
+from spicestat.group.methods.bayes_meta import Estimates, posterior_draws, prior_data, sample
+from spicestat.group.posterior.approximation import approximate_likelihoods
+from spicestat.group.posterior.scaling import make_scaling
 
 SIGMA = np.array([[0.25, 0.1, 0.0], [0.1, 0.25, 0.05], [0.0, 0.05, 0.5]])
 
@@ -39,7 +39,7 @@ class NormalLikelihood:
 
 
 def mixture_of(estimates):
-    """Mixtures for the participants' likelihoods, as `spicestat.group.bayes.estimate` makes them."""
+    """Mixtures for the participants' likelihoods, as `spicestat.group.methods.bayes.estimate` makes them."""
     group = np.linalg.inv(SIGMA)
     precision = np.linalg.inv(estimates.covariance)
     covariance = np.linalg.inv(precision + group)
@@ -130,7 +130,7 @@ def _pymc(estimates, scaling, settings, log_likelihood):
 
 
 def _log_det_and_squares(pt, whole, vector):
-    """As `spicestat.group.bayes_density` does it: Cholesky's algorithm over all participants at once."""
+    """As `spicestat.group.posterior.density` does it: Cholesky's algorithm over all participants at once."""
     factor, solved, log_det, squares = {}, [], 0.0, 0.0
     for column in range(3):
         pivot = whole[column, column] - sum(factor[column, k] ** 2 for k in range(column))

@@ -10,7 +10,7 @@ from benchmarks.calibration.model import BETA, KEPT, RATE, EquationFit
 from benchmarks.calibration.simulate import Study
 from spicestat.errors import SpicestatError
 from spicestat.group import GroupResult, spice_group
-from spicestat.group.ols import least_squares_hc3
+from spicestat.group.methods.ols import least_squares_hc3
 
 DEFAULT: dict[str, dict[str, Any]] = {"hierarchical": {"method": "hierarchical", "links": LINKS}}
 """The default method, in every replicate."""

@@ -14,7 +14,7 @@ from scipy.stats import t as student
 from benchmarks.calibration.bands import judge
 from benchmarks.calibration.cells import CELLS, Cell
 from benchmarks.calibration.methods import DEFAULT, OTHERS
-from spicestat.group.methods import find_method
+from spicestat.group.methods.registry import find_method
 
 _LINKED = {name for name, options in (DEFAULT | OTHERS).items() if "links" in options} | {"oracle"}
 DOCS = Path("docs/group-models.md")

@@ -20,7 +20,7 @@ from benchmarks.dezfouli.analyses import ANALYSES, COLUMNS, FORMULA, Analysis
 from benchmarks.dezfouli.report import report
 from spicestat import SpiceFit, load_fit, spice_group
 from spicestat.errors import ExclusionWarning
-from spicestat.group.derived import with_derived
+from spicestat.group.after.derived import with_derived
 
 LEVELS = ("healthy", "depression", "bipolar")
 """Diagnoses; the first is the reference."""

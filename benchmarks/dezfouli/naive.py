@@ -11,8 +11,8 @@ from scipy.stats import t as student
 
 from spicestat import SpiceFit, spice_group
 from spicestat.errors import ExclusionWarning
-from spicestat.group.design import Design, build_design
-from spicestat.group.multiplicity import adjust_families
+from spicestat.group.formula.design import Design, build_design
+from spicestat.group.inference.multiplicity import adjust_families
 
 Values = Callable[[SpiceFit, pd.DataFrame], pd.DataFrame]
 

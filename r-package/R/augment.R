@@ -72,7 +72,7 @@ augment_names <- c(
 
 #' One row per participant and equation of a model that R fitted, in the engine's names
 #'
-#' The same quantities as in spicestat/group/augment.py.
+#' The same quantities as in spicestat/group/after/augment.py.
 #' @noRd
 participant_rows <- function(found, problem) {
   analysed <- unique(paste(found$fixed$module, found$fixed$sparse_term, sep = ":"))

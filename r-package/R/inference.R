@@ -1,5 +1,5 @@
 # From the estimates of an engine in R to the tables of a group model: tests, adjustment, intervals, the gate.
-# The rules are those of spicestat/group/inference.py.
+# The rules are those of spicestat/group/inference/rows.py.
 
 coefficient_columns <- c(
   "module", "sparse_term", "effect", "group", "level", "term", "estimate", "std_error", "statistic", "df",

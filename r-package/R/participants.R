@@ -1,5 +1,5 @@
 # Who enters a group model that R fits, and with which covariates. Rules and messages are those of
-# spicestat/group/participants.py and design.py, so that an engine in R analyses the same people.
+# spicestat/group/inputs/alignment.py and design.py, so that an engine in R analyses the same people.
 
 #' Labels as text; as.character() would make 1e+05 of 100000
 #' @noRd

@@ -1,4 +1,4 @@
-# Which coefficients can enter a group model that R fits: the rules of spicestat/group/selection.py, on a table that is
+# Which coefficients can enter a group model that R fits: the rules of spicestat/group/inputs/usable.py, on a table that is
 # completed as spicestat/coefficients.py does it.
 
 #' The coefficient table with every module and term for every participant

@@ -13,8 +13,8 @@ import pandas as pd
 from spicestat._checks import seed_number, whole_number
 from spicestat._files.tables import require_columns
 from spicestat.errors import ConfigError, ConvergenceWarning, CovariateError, DataError, SpicestatError, warn_user
-from spicestat.group.max_t import max_t_p_values, permutation_p_values
-from spicestat.group.rearrangements import Rearrangements, permutation_rows
+from spicestat.group.inference.max_t import max_t_p_values, permutation_p_values
+from spicestat.group.numerics.rearrangements import Rearrangements, permutation_rows
 
 __all__ = ["HasTidy", "PipelinePermutation", "pipeline_permutation"]
 
@@ -78,7 +78,7 @@ def pipeline_permutation(
 ) -> PipelinePermutation:
     r"""Repeat a whole analysis with permuted covariates and compare its statistics.
 
-    When this is needed: a test that takes the participants' estimates as given (`spicestat.group.permutation`, or any
+    When this is needed: a test that takes the participants' estimates as given (`spicestat.group.methods.permutation`, or any
     p-value of a group model) does not hold if the covariates had a hand in the estimates, for example if the
     network's embedding or the choice between equation structures used them, if coefficients were
     shrunk towards what covariates predict, or if terms were picked because they went with a covariate. Repeating

@@ -15,8 +15,8 @@ from spicestat._checks import check_level
 from spicestat._files.tables import TableSource
 from spicestat.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import ConfigError, CovariateError, DataError, FormulaError
-from spicestat.group.inference import COLUMNS
-from spicestat.group.participants import align_people, group_people
+from spicestat.group.inference.rows import COLUMNS
+from spicestat.group.inputs.alignment import align_people, group_people
 from spicestat.r.lme4 import run_program
 
 __all__ = ["ENGINES", "RMixedModel", "long_table", "r_mixed_model"]

@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 
 from spicestat.errors import ExclusionWarning
 from spicestat.group import spice_group
-from spicestat.group.augment import augment
+from spicestat.group.after.augment import augment
 
 KEY = ("x_value", "reward")
 

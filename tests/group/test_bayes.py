@@ -10,14 +10,14 @@ from scipy.stats import t as student
 
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, ConvergenceWarning
-from spicestat.group import bayes
-from spicestat.group.bayes import Settings, estimate, sample_on_mixture
-from spicestat.group.bayes_approximation import approximate_likelihoods, compare_likelihoods
-from spicestat.group.bayes_scaling import make_scaling
-from spicestat.group.design import build_design
-from spicestat.group.links import find_link
-from spicestat.group.nodes import Place
-from spicestat.group.problem import Equation, GroupProblem
+from spicestat.group.formula.design import build_design
+from spicestat.group.inputs.links import find_link
+from spicestat.group.inputs.problem import Equation, GroupProblem
+from spicestat.group.marginal.quadrature import Place
+from spicestat.group.methods import bayes
+from spicestat.group.methods.bayes import Settings, estimate, sample_on_mixture
+from spicestat.group.posterior.approximation import approximate_likelihoods, compare_likelihoods
+from spicestat.group.posterior.scaling import make_scaling
 
 pytest.importorskip("numpyro")
 

@@ -7,9 +7,9 @@ from scipy.stats import multivariate_normal, norm
 from scipy.stats import t as student
 
 pytest.importorskip("numpyro")
-from spicestat.group.bayes_density import density_size, known_covariance, on_mixture, unpack  # noqa: E402
-from spicestat.group.bayes_engine import _double_precision, load_jax  # noqa: E402
-from spicestat.group.bayes_mixture import LikelihoodMixture, draw_participants  # noqa: E402
+from spicestat.group.posterior.density import density_size, known_covariance, on_mixture, unpack  # noqa: E402
+from spicestat.group.posterior.engine import _double_precision, load_jax  # noqa: E402
+from spicestat.group.posterior.likelihood_mixture import LikelihoodMixture, draw_participants  # noqa: E402
 
 P, D, N, K = 2, 3, 6, 4
 SCALE = np.full((P, D), 2.5)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from spicestat.errors import ConfigError, NumericalError
-from spicestat.group import bayes_engine
-from spicestat.group.bayes_engine import load_arviz, load_jax, sample_chains
+from spicestat.group.posterior import engine as bayes_engine
+from spicestat.group.posterior.engine import load_arviz, load_jax, sample_chains
 
 SETTINGS = {"draws": 400, "tune": 200, "chains": 4, "seed": 1, "target_accept": 0.9}
 
@@ -102,7 +102,7 @@ def test_nothing_is_written_at_home_and_a_home_is_not_needed(home, tmp_path):
     pytest.importorskip("numpyro")
     code = (
         "import matplotlib; matplotlib.get_cachedir()\n"
-        "from spicestat.group.bayes_engine import load_arviz, load_jax\n"
+        "from spicestat.group.posterior.engine import load_arviz, load_jax\n"
         "load_jax(); print(load_arviz().__name__)\n"
     )
     folder = tmp_path if home == "empty" else home
@@ -125,9 +125,9 @@ def test_nothing_is_loaded_at_import_nor_printed_by_a_run():
     pytest.importorskip("numpyro")
     code = (
         "import sys, numpy as np, warnings; warnings.simplefilter('error')\n"
-        "import spicestat.group.bayes, spicestat.group.bayes_meta\n"
+        "import spicestat.group.methods.bayes, spicestat.group.methods.bayes_meta\n"
         "assert not {'jax', 'numpyro', 'arviz', 'torch'} & set(sys.modules)\n"
-        "from spicestat.group.bayes_engine import load_arviz, load_jax, sample_chains\n"
+        "from spicestat.group.posterior.engine import load_arviz, load_jax, sample_chains\n"
         "load_arviz()\n"
         "def normal(z, data): return -0.5 * z @ z\n"
         "sample_chains(normal, {}, 1, draws=20, tune=50, chains=1, seed=0, target_accept=.8)\n"

@@ -8,12 +8,12 @@ from scipy.stats import multivariate_normal
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group import spice_group
-from spicestat.group.bayes_meta import Estimates, Settings, estimate, posterior_draws, sample, stack_estimates
-from spicestat.group.bayes_scaling import make_scaling
-from spicestat.group.design import build_design
-from spicestat.group.meta import meta_regression
-from spicestat.group.problem import GroupProblem
-from spicestat.group.selection import select_equations
+from spicestat.group.formula.design import build_design
+from spicestat.group.inputs.problem import GroupProblem
+from spicestat.group.inputs.usable import select_equations
+from spicestat.group.methods.bayes_meta import Estimates, Settings, estimate, posterior_draws, sample, stack_estimates
+from spicestat.group.methods.meta import meta_regression
+from spicestat.group.posterior.scaling import make_scaling
 
 pytest.importorskip("numpyro")
 
@@ -95,7 +95,7 @@ def test_participants_are_drawn_from_their_conditional_distribution():
     X = np.column_stack([np.ones(4), age])
     estimates = Estimates(y, covariance, observed, X, tuple("abcd"), True)
     gamma, sigma = np.array([[0.3, 2.0], [0.005, 0.0]]), np.array([[0.04, 0.03], [0.03, 0.09]])
-    from spicestat.group.bayes_meta import _participants
+    from spicestat.group.methods.bayes_meta import _participants
 
     root = np.linalg.cholesky(sigma)
     theta, log_likelihood = _participants(estimates, np.tile(gamma, (3000, 1, 1)), np.tile(root, (3000, 1, 1)), 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spicestat.errors import NumericalError
-from spicestat.group.bayes_scaling import make_scaling
+from spicestat.group.posterior.scaling import make_scaling
 
 
 @pytest.mark.parametrize("constant", [1.0, 2.0, None])

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from spicestat.errors import ConfigError, DataError
-from spicestat.group.choices import with_choices
-from spicestat.group.design import build_design
-from spicestat.group.likelihood import HasLikelihood
+from spicestat.group.formula.design import build_design
+from spicestat.group.inputs.choices import with_choices
+from spicestat.group.inputs.likelihood import HasLikelihood
 
 sys.path.insert(0, str(Path(__file__).parent))
 

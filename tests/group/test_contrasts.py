@@ -9,7 +9,7 @@ from scipy.stats import f as fisher
 
 from spicestat.errors import ConfigError, ExclusionWarning, IdentifiabilityWarning
 from spicestat.group import spice_group
-from spicestat.group.contrasts import (
+from spicestat.group.after.contrasts import (
     contrast_weights,
     contrasts,
     joint_contrasts,
@@ -17,8 +17,8 @@ from spicestat.group.contrasts import (
     term_tests,
     wald_f,
 )
-from spicestat.group.marginal_means import marginal_means
-from spicestat.group.multiplicity import adjust_p_values
+from spicestat.group.after.marginal_means import marginal_means
+from spicestat.group.inference.multiplicity import adjust_p_values
 
 KEY = ("x_value", "reward")
 

@@ -6,8 +6,9 @@ import pytest
 
 from spicestat.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import ConfigError, DataError, ExclusionWarning
-from spicestat.group import derived, spice_group
-from spicestat.group.derived import derived_means, standard_quantities, with_derived
+from spicestat.group import spice_group
+from spicestat.group.after import derived
+from spicestat.group.after.derived import derived_means, standard_quantities, with_derived
 
 M = "x_value"
 FIXED = derived.fixed_point(M)

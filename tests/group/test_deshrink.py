@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, NumericalError, ShapeError
-from spicestat.group import deshrink
-from spicestat.group.deshrink import Settings, deshrunk_inputs, information_meta_regression
-from spicestat.group.design import build_design
-from spicestat.group.links import find_link
-from spicestat.group.multivariate_meta import multivariate_meta_regression
-from spicestat.group.problem import GroupProblem
-from spicestat.group.selection import select_equations
+from spicestat.group.formula.design import build_design
+from spicestat.group.inputs.links import find_link
+from spicestat.group.inputs.problem import GroupProblem
+from spicestat.group.inputs.usable import select_equations
+from spicestat.group.methods import deshrink
+from spicestat.group.methods.deshrink import Settings, deshrunk_inputs, information_meta_regression
+from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
 
 SEEDS = st.integers(0, 10**6)
 TERMS = (("x_rate", "1"), ("beta", "x"), ("x_shift", "1"))

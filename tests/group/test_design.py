@@ -4,7 +4,7 @@ import pytest
 
 from spicestat.errors import CovariateError, DataError, ExclusionWarning, FormulaError
 from spicestat.group import spice_group
-from spicestat.group.design import _RESERVED, build_design
+from spicestat.group.formula.design import _RESERVED, build_design
 
 PEOPLE = pd.DataFrame(
     {

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from spicestat.errors import CovariateError, DataError
-from spicestat.group.design import Design, build_design
+from spicestat.group.formula.design import Design, build_design
 
 PEOPLE = pd.DataFrame(
     {

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from spicestat.group.em import climb
-from spicestat.group.links import find_link
-from spicestat.group.marginal import Group, log_likelihood, posterior, stacked_design
-from spicestat.group.modes import posterior_modes
-from spicestat.group.nodes import Place, make_nodes, quadrature_rule
+from spicestat.group.inputs.links import find_link
+from spicestat.group.marginal.em import climb
+from spicestat.group.marginal.marginal import Group, log_likelihood, posterior, stacked_design
+from spicestat.group.marginal.modes import posterior_modes
+from spicestat.group.marginal.quadrature import Place, make_nodes, quadrature_rule
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from spicestat.errors import ConfigError, ShapeError
-from spicestat.group.expressions import parse_expression
+from spicestat.group.after.expressions import parse_expression
 
 A, B = ("x", "1"), ("beta", "x y^2")
 

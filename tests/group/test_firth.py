@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spicestat.errors import DataError, ShapeError
-from spicestat.group.firth import (
+from spicestat.group.numerics.firth import (
     firth_logistic,
     penalised_log_likelihood,
     penalised_ratio_test,

@@ -9,7 +9,7 @@ import pytest
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError
 from spicestat.group import spice_group
-from spicestat.group.max_t import max_t_adjust
+from spicestat.group.inference.max_t import max_t_adjust
 from tests.group.toy_choices import GaussianChoices, labels
 
 

@@ -11,8 +11,8 @@ from formulaic import Formula
 
 from spicestat.errors import CovariateError, DataError, FormulaError
 from spicestat.group import spice_group
-from spicestat.group.design import build_design
-from spicestat.group.formula_terms import read_formula, term_text
+from spicestat.group.formula.design import build_design
+from spicestat.group.formula.terms import read_formula, term_text
 from spicestat.plots import plot_forest
 
 N = 60

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group import spice_group
-from spicestat.group.group_plots import caterpillar_plot, covariate_plot, forest_plot, presence_plot
-from spicestat.group.marginal_means import marginal_means
-from spicestat.group.standardised import standardised_effects
+from spicestat.group.after.marginal_means import marginal_means
+from spicestat.group.after.standardised import standardised_effects
+from spicestat.group.plots import caterpillar_plot, covariate_plot, forest_plot, presence_plot
 
 KEY = ("x_value", "reward")
 
@@ -166,7 +166,7 @@ def test_figures_can_be_drawn_and_leave_the_styles_alone(group, tmp_path):
 
 
 def test_the_module_imports_without_matplotlib():
-    code = "import sys, spicestat.group.group_plots; assert not any(n.startswith('matplotlib') for n in sys.modules)"
+    code = "import sys, spicestat.group.plots; assert not any(n.startswith('matplotlib') for n in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

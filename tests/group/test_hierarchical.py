@@ -18,10 +18,10 @@ from spicestat.errors import (
     IdentifiabilityWarning,
 )
 from spicestat.group import spice_group
-from spicestat.group.hierarchical import Settings, starting_prior
-from spicestat.group.inference import COLUMNS, GLANCE
-from spicestat.group.links import find_link
-from spicestat.group.multivariate_meta import multivariate_meta_regression
+from spicestat.group.inference.rows import COLUMNS, GLANCE
+from spicestat.group.inputs.links import find_link
+from spicestat.group.methods.hierarchical import Settings, starting_prior
+from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2]))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from spicestat.group.hierarchical_fit import fit_hierarchical
-from spicestat.group.links import find_link
-from spicestat.group.marginal import stacked_design
-from spicestat.group.multivariate_meta import multivariate_meta_regression
+from spicestat.group.inputs.links import find_link
+from spicestat.group.marginal.hierarchical_fit import fit_hierarchical
+from spicestat.group.marginal.marginal import stacked_design
+from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
 
 sys.path.insert(0, str(Path(__file__).parent))
 

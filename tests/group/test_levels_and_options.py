@@ -7,9 +7,9 @@ import pytest
 from spicestat._checks import check_level, real_number
 from spicestat.errors import ConfigError
 from spicestat.group import spice_group
+from spicestat.group.after.standardised import partial_correlation
 from spicestat.group.bayes_curves import choice_curve_check
 from spicestat.group.reliability import icc, split_half
-from spicestat.group.standardised import partial_correlation
 
 N = 24
 RNG = np.random.default_rng(5)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spicestat.errors import ConfigError
-from spicestat.group.links import LINKS, choose_links, find_link
+from spicestat.group.inputs.links import LINKS, choose_links, find_link
 
 TERMS = [("rate", "1"), ("rate", "reward"), ("beta", "x_value")]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spicestat.group.links import find_link
-from spicestat.group.marginal import (
+from spicestat.group.inputs.links import find_link
+from spicestat.group.marginal.marginal import (
     Group,
     gamma_information,
     information,
@@ -15,7 +15,7 @@ from spicestat.group.marginal import (
     posterior,
     stacked_design,
 )
-from spicestat.group.nodes import Place, make_nodes, quadrature_rule
+from spicestat.group.marginal.quadrature import Place, make_nodes, quadrature_rule
 
 sys.path.insert(0, str(Path(__file__).parent))
 

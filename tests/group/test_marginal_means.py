@@ -7,8 +7,8 @@ import pytest
 
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, IdentifiabilityWarning
 from spicestat.group import spice_group
-from spicestat.group.fitted import fitted_equations
-from spicestat.group.marginal_means import marginal_means, reference_grid
+from spicestat.group.after.fitted import fitted_equations
+from spicestat.group.after.marginal_means import marginal_means, reference_grid
 
 KEYS = [("x_value", "reward"), ("x_value", "1")]
 

@@ -7,7 +7,7 @@ from scipy.stats import multivariate_t, norm
 from scipy.stats import t as student
 
 from spicestat.errors import DataError, ShapeError
-from spicestat.group.max_t import max_t_adjust, max_t_p_values, permutation_p_values
+from spicestat.group.inference.max_t import max_t_adjust, max_t_p_values, permutation_p_values
 
 
 def equicorrelated(m, rho):

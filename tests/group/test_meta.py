@@ -6,12 +6,12 @@ from scipy.stats import binom, chi2
 
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.group import meta
-from spicestat.group.design import build_design
-from spicestat.group.meta import Settings, meta_regression, reml_log_likelihood
-from spicestat.group.ols import least_squares_hc3
-from spicestat.group.problem import GroupProblem
-from spicestat.group.selection import select_equations
+from spicestat.group.formula.design import build_design
+from spicestat.group.inputs.problem import GroupProblem
+from spicestat.group.inputs.usable import select_equations
+from spicestat.group.methods import meta
+from spicestat.group.methods.meta import Settings, meta_regression, reml_log_likelihood
+from spicestat.group.methods.ols import least_squares_hc3
 
 SEEDS = st.integers(0, 10**6)
 

@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 from spicestat.errors import ConfigError
-from spicestat.group.methods import METHODS, find_method
+from spicestat.group.methods.registry import METHODS, find_method
 
 
 @pytest.mark.parametrize("name", METHODS)

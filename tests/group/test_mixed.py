@@ -8,10 +8,10 @@ from scipy.stats import t as student
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConvergenceWarning, DataError, ExclusionWarning, NumericalError, ShapeError
 from spicestat.group import spice_group
-from spicestat.group.design import Design
-from spicestat.group.mixed import estimate
-from spicestat.group.problem import Equation, GroupProblem
-from spicestat.group.random_intercept import random_intercept
+from spicestat.group.formula.design import Design
+from spicestat.group.inputs.problem import Equation, GroupProblem
+from spicestat.group.methods.mixed import estimate
+from spicestat.group.numerics.random_intercept import random_intercept
 
 
 def joint(n=20, k=3, seed=0, tau=0.8):

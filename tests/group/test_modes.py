@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from spicestat.group.links import find_link
-from spicestat.group.modes import posterior_modes, to_natural, unconstrained_derivatives
+from spicestat.group.inputs.links import find_link
+from spicestat.group.marginal.modes import posterior_modes, to_natural, unconstrained_derivatives
 
 sys.path.insert(0, str(Path(__file__).parent))
 

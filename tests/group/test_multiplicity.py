@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spicestat.errors import ConfigError, ShapeError
-from spicestat.group.multiplicity import ADJUSTMENTS, adjust_families, adjust_p_values
+from spicestat.group.inference.multiplicity import ADJUSTMENTS, adjust_families, adjust_p_values
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=20).map(np.array)
 

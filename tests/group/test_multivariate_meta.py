@@ -11,13 +11,13 @@ from scipy.stats import t as student
 
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.group import multivariate_meta
-from spicestat.group.covariance_search import _Likelihood
-from spicestat.group.design import build_design
-from spicestat.group.meta import meta_regression
-from spicestat.group.multivariate_meta import Settings, _Observed, multivariate_meta_regression
-from spicestat.group.problem import GroupProblem
-from spicestat.group.selection import select_equations
+from spicestat.group.formula.design import build_design
+from spicestat.group.inputs.problem import GroupProblem
+from spicestat.group.inputs.usable import select_equations
+from spicestat.group.methods import multivariate_meta
+from spicestat.group.methods.meta import meta_regression
+from spicestat.group.methods.multivariate_meta import Settings, _Observed, multivariate_meta_regression
+from spicestat.group.numerics.covariance_search import _Likelihood
 
 SEEDS = st.integers(0, 10**6)
 
@@ -135,7 +135,7 @@ def test_a_saddle_with_a_missing_direction_is_left():
     y, V, X = simulate(5, n=60)
     fit = multivariate_meta_regression(y, V, X)
     likelihood = _Likelihood(_Observed(y, V, np.isfinite(y)), X, True)
-    from spicestat.group.covariance_search import _climb
+    from spicestat.group.numerics.covariance_search import _climb
 
     stuck = fit.sigma.copy()
     stuck[0], stuck[:, 0] = 0.0, 0.0

@@ -9,8 +9,8 @@ from scipy.special import expit
 
 from spicestat.errors import ConfigError, DataError
 from spicestat.group import spice_group
-from spicestat.group.meta import meta_regression
-from spicestat.group.natural_scale import average_effects
+from spicestat.group.after.average_effects import average_effects
+from spicestat.group.methods.meta import meta_regression
 
 KEY = ("x_value", "reward")
 

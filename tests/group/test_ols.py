@@ -3,7 +3,7 @@ import pytest
 
 from spicestat.errors import DataError, ShapeError
 from spicestat.group import spice_group
-from spicestat.group.ols import least_squares_hc3
+from spicestat.group.methods.ols import least_squares_hc3
 
 
 def test_ols_is_labelled_naive_and_needs_no_standard_error(cohort):

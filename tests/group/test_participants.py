@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from spicestat.errors import ColumnError, CovariateError, DataError, ExclusionWarning
-from spicestat.group.participants import align_people
+from spicestat.group.inputs.alignment import align_people
 
 PEOPLE = pd.DataFrame({"subject": [1, 2, 3], "age": [20, 30, 40]})
 

@@ -10,14 +10,14 @@ from scipy.stats import binom
 
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, CovariateError, DataError, ShapeError
-from spicestat.group.design import build_design
-from spicestat.group.max_t import permutation_p_values
-from spicestat.group.meta import meta_regression
-from spicestat.group.ols import least_squares_hc3
-from spicestat.group.permutation import Settings, estimate, freedman_lane
-from spicestat.group.problem import GroupProblem
-from spicestat.group.rearrangements import permutation_rows, restrict_permutations, sign_flips
-from spicestat.group.selection import select_equations
+from spicestat.group.formula.design import build_design
+from spicestat.group.inference.max_t import permutation_p_values
+from spicestat.group.inputs.problem import GroupProblem
+from spicestat.group.inputs.usable import select_equations
+from spicestat.group.methods.meta import meta_regression
+from spicestat.group.methods.ols import least_squares_hc3
+from spicestat.group.methods.permutation import Settings, estimate, freedman_lane
+from spicestat.group.numerics.rearrangements import permutation_rows, restrict_permutations, sign_flips
 
 
 def p_value(statistics):

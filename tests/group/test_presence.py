@@ -6,13 +6,14 @@ import pytest
 
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import DataError, ExclusionWarning
-from spicestat.group import hurdle, presence, spice_group
-from spicestat.group.design import build_design
-from spicestat.group.firth import firth_logistic, penalised_ratio_test, profile_intervals
-from spicestat.group.inference import coefficient_table, glance_table
-from spicestat.group.meta import meta_regression
-from spicestat.group.problem import GroupProblem
-from spicestat.group.selection import select_equations
+from spicestat.group import spice_group
+from spicestat.group.formula.design import build_design
+from spicestat.group.inference.rows import coefficient_table, glance_table
+from spicestat.group.inputs.problem import GroupProblem
+from spicestat.group.inputs.usable import select_equations
+from spicestat.group.methods import hurdle, presence
+from spicestat.group.methods.meta import meta_regression
+from spicestat.group.numerics.firth import firth_logistic, penalised_ratio_test, profile_intervals
 
 
 def structures(n=40, seed=3):

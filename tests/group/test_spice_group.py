@@ -21,7 +21,7 @@ from spicestat.errors import (
     StorageError,
 )
 from spicestat.group import GroupResult, spice_group
-from spicestat.group.inference import COLUMNS, GLANCE
+from spicestat.group.inference.rows import COLUMNS, GLANCE
 
 METHODS = ["meta", "mixed", "ols"]
 TERMS = ("1", "reward", "x_value")

@@ -9,9 +9,9 @@ from scipy.stats import ttest_ind
 
 from spicestat.errors import ConfigError
 from spicestat.group import spice_group
-from spicestat.group.fitted import fitted_equation
-from spicestat.group.meta import meta_regression
-from spicestat.group.standardised import standardised_effects
+from spicestat.group.after.fitted import fitted_equation
+from spicestat.group.after.standardised import standardised_effects
+from spicestat.group.methods.meta import meta_regression
 
 KEY = ("x_value", "reward")
 

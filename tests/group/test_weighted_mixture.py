@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spicestat.group.weighted_mixture import fit_weighted
+from spicestat.group.posterior.weighted_mixture import fit_weighted
 
 
 def two_clusters(n_points=4000, seed=0):

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import xlog1py, xlogy
 
 from spicestat.coefficients import CoefficientTable
-from spicestat.group.links import find_link
+from spicestat.group.inputs.links import find_link
 
 
 @dataclass(frozen=True)

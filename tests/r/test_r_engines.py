@@ -14,8 +14,8 @@ import pytest
 
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, CovariateError, DataError, FormulaError, NestedRError, REngineError
-from spicestat.group.inference import COLUMNS
-from spicestat.group.random_intercept import random_intercept
+from spicestat.group.inference.rows import COLUMNS
+from spicestat.group.numerics.random_intercept import random_intercept
 from spicestat.r.lme4 import find_backend, run_program
 from spicestat.r.mixed_models import long_table, r_mixed_model
 

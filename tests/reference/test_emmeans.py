@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spicestat.group.contrasts import contrasts, joint_contrasts
-from spicestat.group.design import build_design
-from spicestat.group.marginal_means import marginal_means
-from spicestat.group.meta import meta_regression
+from spicestat.group.after.contrasts import contrasts, joint_contrasts
+from spicestat.group.after.marginal_means import marginal_means
+from spicestat.group.formula.design import build_design
+from spicestat.group.methods.meta import meta_regression
 
 RTOL = 1e-6
 REFERENCE = json.loads((Path(__file__).parent / "emmeans.json").read_text(encoding="utf-8"))

@@ -14,11 +14,11 @@ from scipy.stats import t as student
 
 from spicestat.errors import ExclusionWarning
 from spicestat.group import spice_group
-from spicestat.group.design import build_design
-from spicestat.group.meta import meta_regression
-from spicestat.group.multiplicity import adjust_p_values
-from spicestat.group.ols import least_squares_hc3
-from spicestat.group.random_intercept import random_intercept
+from spicestat.group.formula.design import build_design
+from spicestat.group.inference.multiplicity import adjust_p_values
+from spicestat.group.methods.meta import meta_regression
+from spicestat.group.methods.ols import least_squares_hc3
+from spicestat.group.numerics.random_intercept import random_intercept
 
 RTOL = 1e-6
 REFERENCE = json.loads((Path(__file__).parent / "group_models.json").read_text(encoding="utf-8"))

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from spicestat.group import spice_group
-from spicestat.group.augment import augment
-from spicestat.group.natural_scale import average_effects
-from spicestat.group.standardised import hedges_correction, standardised_effects
+from spicestat.group.after.augment import augment
+from spicestat.group.after.average_effects import average_effects
+from spicestat.group.after.standardised import hedges_correction, standardised_effects
 
 REFERENCE = json.loads((Path(__file__).parent / "group_results.json").read_text(encoding="utf-8"))
 PEOPLE = pd.DataFrame(REFERENCE["people"])

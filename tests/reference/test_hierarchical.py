@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from spicestat.group.hierarchical_fit import fit_hierarchical
-from spicestat.group.links import find_link
-from spicestat.group.marginal import stacked_design
+from spicestat.group.inputs.links import find_link
+from spicestat.group.marginal.hierarchical_fit import fit_hierarchical
+from spicestat.group.marginal.marginal import stacked_design
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "group"))
 

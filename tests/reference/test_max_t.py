@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import f_oneway, ttest_ind
 
-from spicestat.group.max_t import max_t_adjust, max_t_p_values, permutation_p_values
+from spicestat.group.inference.max_t import max_t_adjust, max_t_p_values, permutation_p_values
 
 REFERENCE = json.loads((Path(__file__).parent / "max_t.json").read_text(encoding="utf-8"))
 

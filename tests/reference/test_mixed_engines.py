@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
-from spicestat.group.design import build_design
-from spicestat.group.random_intercept import random_intercept
+from spicestat.group.formula.design import build_design
+from spicestat.group.numerics.random_intercept import random_intercept
 
 RTOL = 1e-6
 CASES = json.loads((Path(__file__).parent / "mixed_engines.json").read_text(encoding="utf-8"))

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spicestat.group.design import build_design
-from spicestat.group.meta import meta_regression
-from spicestat.group.multivariate_meta import multivariate_meta_regression
+from spicestat.group.formula.design import build_design
+from spicestat.group.methods.meta import meta_regression
+from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
 
 RTOL = 1e-6
 REFERENCE = json.loads((Path(__file__).parent / "multivariate_meta.json").read_text(encoding="utf-8"))

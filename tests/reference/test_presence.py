@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from spicestat.group import spice_group
-from spicestat.group.firth import firth_logistic, penalised_ratio_test, profile_intervals
+from spicestat.group.numerics.firth import firth_logistic, penalised_ratio_test, profile_intervals
 
 CASES = json.loads((Path(__file__).parent / "presence.json").read_text(encoding="utf-8"))
 

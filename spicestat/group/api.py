@@ -1,0 +1,262 @@
+"""spice_group: relate the coefficients of the discovered equations to covariates of the participants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from spicestat._checks import check_level, real_number
+from spicestat._files.tables import TableSource
+from spicestat.coefficients import CoefficientTable, read_coefficients
+from spicestat.errors import (
+    ConfigError,
+    ConvergenceWarning,
+    DataError,
+    IdentifiabilityWarning,
+    NumericalError,
+    warn_user,
+)
+from spicestat.group.formula.design import Design, build_design
+from spicestat.group.inference.multiplicity import ADJUSTMENTS, MAX_T
+from spicestat.group.inference.rows import coefficient_table, glance_table
+from spicestat.group.inputs.alignment import align_people, group_people
+from spicestat.group.inputs.choices import with_choices
+from spicestat.group.inputs.likelihood import HasLikelihood
+from spicestat.group.inputs.problem import RESCALE, GroupEstimates, GroupProblem, Skipped, describe_skipped
+from spicestat.group.inputs.usable import select_equations, wanted_columns
+from spicestat.group.methods.registry import Method, find_method
+from spicestat.group.result import GroupResult
+
+__all__ = ["HasCoefficients", "spice_group"]
+
+
+@runtime_checkable
+class HasCoefficients(Protocol):
+    """Anything that carries a coefficient table, such as a fit."""
+
+    @property
+    def coefficients(self) -> CoefficientTable:
+        """The coefficient table."""
+
+
+def spice_group(
+    coefficients: CoefficientTable | HasCoefficients | TableSource,
+    formula: str,
+    *,
+    data: TableSource | None = None,
+    method: str | None = None,
+    modules: str | Sequence[str] | None = None,
+    terms: str | Sequence[str] | None = None,
+    participant: str = "participant",
+    missing: Any = None,
+    adjust: str = "BH",
+    conf_level: float = 0.95,
+    max_unidentified: float | None = None,
+    **settings: Any,
+) -> GroupResult:
+    """Regress the coefficients of the participants' equations on covariates.
+
+    Parameters
+    ----------
+    coefficients : CoefficientTable, fit, DataFrame or path
+        Estimates per participant, module and term; anything
+        `spicestat.coefficients.read_coefficients` reads, or an object whose
+        ``.coefficients`` is such a table. A CSV file needs the columns ``participant, module,
+        term, estimate, std_error``, or the names of R's ``tidy()``.
+    formula : str
+        Right-hand side of a Wilkinson formula: ``"~ diagnosis + age"``.
+    data : DataFrame or path, optional
+        Covariates, one row per participant. Default: the table's own ``people``.
+    method : str, optional
+        Default: "hierarchical" for a fit, which has the choices, and "meta" for a coefficient table.
+
+        - "hierarchical": coefficients and effects together from the choices (`hierarchical.Settings`).
+        - "meta": random-effects meta-regression with known variances for each equation term, REML and Knapp-Hartung.
+        - "multivariate_meta": the same for all terms together, with full covariances (`multivariate_meta.Settings`).
+        - "deshrunk_meta": two-stage with everybody's likelihood, taken as normal (`deshrink.Settings`).
+        - "bayes", "bayes_meta": posterior of the hierarchical model and of "multivariate_meta" by NUTS.
+        - "mixed": one mixed model of all terms, random intercept per participant.
+        - "permutation": Freedman-Lane permutation tests (`permutation.Settings`).
+        - "presence": is a term in a participant's equation? Firth's logistic regression.
+        - "hurdle": presence, and "meta" of those who have the term.
+        - "ols": least squares with HC3 standard errors, the naive baseline.
+    modules, terms : str or sequence of str, optional
+        Restrict to these modules and equation terms. Default: all.
+    participant : str, default "participant"
+        Column of ``data`` with the participants' labels: ``1``, ``1.0`` and ``"1"`` are one participant.
+    missing : value, sequence or mapping, optional
+        Values of covariates that mean "not there": ``[-99]``, or ``{"age": [-99], "group": ["NR"]}``; see
+        `spicestat.read_trials`.
+    adjust : {"BH", "BY", "holm", "bonferroni", "maxT", "none"}, default "BH"
+        Adjustment of p-values. A family is one covariate ``term`` over all equations; the
+        intercepts are a family of their own. "maxT" takes the dependence of the tests into account: by permutations
+        with ``method="permutation"``, else by the joint covariance of a method that has one.
+    conf_level : float, default 0.95
+        Level of the intervals, in (0, 1).
+    max_unidentified : float, optional
+        Above this share of participants without an identified estimate, in [0, 1], p-values and
+        intervals are withheld (NaN), as they are not calibrated. Default: 0.4 for "hierarchical" and "bayes",
+        for which everybody's choices count, else 0.2.
+    **settings
+        Further settings of the method, fields of its ``Settings``, such as ``links={"beta": "log"}``.
+
+    Raises
+    ------
+    FormulaError, CovariateError
+        The formula or a covariate cannot be used.
+    DataError
+        No participant or no coefficient can be analysed.
+    ConfigError
+        A setting is unknown or out of range.
+
+    Warns
+    -----
+    ExclusionWarning
+        Participants or coefficients are left out.
+    IdentifiabilityWarning
+        Inference is withheld.
+    ConvergenceWarning
+        A fit did not converge; see ``converged`` in `GroupResult.glance`.
+
+    Examples
+    --------
+    >>> ids = [f"s{i}" for i in range(8)]
+    >>> table = pd.DataFrame({"participant": ids, "module": "x_value", "term": "reward",
+    ...     "estimate": [0.31, 0.42, 0.28, 0.55, 0.47, 0.61, 0.38, 0.52], "std_error": 0.05})
+    >>> people = pd.DataFrame({"participant": ids, "age": [20, 30, 22, 45, 38, 50, 29, 41]})
+    >>> group = spice_group(table, "~ age", data=people)
+    >>> group.tidy()[["term", "estimate", "df"]].round(3).to_dict("list")
+    {'term': ['(Intercept)', 'age'], 'estimate': [0.078, 0.011], 'df': [6.0, 6.0]}
+    """
+    chosen = find_method(_default_method(coefficients) if method is None else method)
+    _check_adjustment(adjust)
+    limit = chosen.max_unidentified
+    if max_unidentified is not None:
+        limit = real_number("`max_unidentified`", max_unidentified, 0.0, 1.0, high_included=True)
+    level = check_level(conf_level)
+    own_settings = chosen.settings(settings)
+    table = _as_table(coefficients)
+    design = _design(table, formula, data, participant, missing)
+    skipped: tuple[Skipped, ...] = ()
+    if chosen.reads_choices:
+        problem = with_choices(table, design, coefficients, modules=modules, terms=terms)
+    elif chosen.reads_estimates:
+        equations, skipped = select_equations(
+            table, design, modules=modules, terms=terms, needs_std_error=chosen.needs_std_error
+        )
+        problem = GroupProblem(table, design, equations)
+    else:
+        problem = GroupProblem(table, design, ())
+    wanted = tuple(table.terms[column] for column in wanted_columns(table, modules, terms))
+    problem = replace(problem, conf_level=level, wanted=wanted)
+    estimates = _estimate(chosen, problem, own_settings)
+    skipped = tuple(dict.fromkeys((*skipped, *estimates.skipped)))
+    if estimates.fixed.empty:
+        raise DataError("no coefficient can be analysed", got=describe_skipped(skipped))
+    glance = glance_table(estimates, max_unidentified=limit, method=chosen.label, formula=formula)
+    withheld = _withheld(problem, glance)
+    _warn(glance, limit)
+    return GroupResult(
+        coefficients=coefficient_table(estimates, withheld, adjust=adjust, conf_level=level),
+        glance_frame=glance,
+        skipped=pd.DataFrame(skipped, columns=list(Skipped._fields)),
+        formula=formula,
+        method=chosen.name,
+        adjust=adjust,
+        conf_level=level,
+        covariance=_labelled(estimates),
+        messages=estimates.messages,
+        design=problem.design,
+        table=table,
+        ran_vals=estimates.ran_vals,
+        joint_covariance=estimates.joint_covariance,
+        links=estimates.links,
+        extra=estimates.extra,
+    )
+
+
+def _default_method(coefficients: Any) -> str:
+    return "hierarchical" if isinstance(coefficients, HasLikelihood) else "meta"
+
+
+def _check_adjustment(adjust: object) -> None:
+    if not isinstance(adjust, str) or adjust.lower() not in {name.lower() for name in (*ADJUSTMENTS, MAX_T)}:
+        raise ConfigError("unknown adjustment of p-values", got=repr(adjust), allowed=", ".join((*ADJUSTMENTS, MAX_T)))
+
+
+def _as_table(coefficients: Any) -> CoefficientTable:
+    if isinstance(coefficients, CoefficientTable):
+        return coefficients
+    if isinstance(coefficients, pd.DataFrame | str | Path):
+        return read_coefficients(coefficients)
+    if isinstance(coefficients, HasCoefficients) and isinstance(coefficients.coefficients, CoefficientTable):
+        return coefficients.coefficients
+    raise ConfigError(
+        "`coefficients` is not a coefficient table",
+        got=type(coefficients).__name__,
+        allowed="a fit, a CoefficientTable, a data frame, or the path of a fit folder, .csv or .parquet file",
+    )
+
+
+def _design(
+    table: CoefficientTable, formula: str, data: TableSource | None, participant: str, missing: Any = None
+) -> Design:
+    """Return the design matrix of the formula; its rows are positions in ``table.participants``."""
+    settled = table.info.get("missing")
+    people = group_people(table.people, data, participant, missing=missing, settled=settled, formula=formula)
+    column = participant if data is not None else "participant"
+    given = table.people if data is None else data
+    theirs = given.attrs.get("varying", ()) if isinstance(given, pd.DataFrame) else ()
+    varying = {*table.info.get("varying", ()), *theirs}
+    aligned, positions = align_people(table.participants, people, column)
+    design = build_design(formula, aligned, varying=varying)
+    return replace(design, rows=positions[design.rows])
+
+
+def _estimate(method: Method, problem: GroupProblem, settings: Any) -> GroupEstimates:
+    """Run a method; an overflow is an error, never a NaN in the table."""
+    try:
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            return method.load()(problem, settings)
+    except FloatingPointError as error:
+        raise NumericalError(f"the group model cannot be computed: {error}", do=RESCALE) from error
+
+
+def _withheld(problem: GroupProblem, glance: pd.DataFrame) -> dict[tuple[str, str], bool]:
+    """Return which equations' inference is withheld; a joint model withholds all or none."""
+    if glance["module"].isna().any():
+        return {key: bool(glance["withheld"].any()) for key in problem.wanted}
+    return dict(zip(zip(glance["module"], glance["sparse_term"], strict=True), glance["withheld"], strict=True))
+
+
+def _warn(glance: pd.DataFrame, max_unidentified: float) -> None:
+    hidden = glance[glance["withheld"]]
+    if len(hidden):
+        warn_user(
+            f"p-values and intervals are withheld: {100 * hidden['share_unidentified'].max():.0f} % of the "
+            "participants have an estimate at a bound, without convergence or without a standard error "
+            f"(limit {100 * max_unidentified:g} %), and inference is not calibrated then. More trials per participant, "
+            "a simpler equation or a hierarchical model would help.",
+            IdentifiabilityWarning,
+        )
+    stuck = glance[~glance["converged"]]
+    if len(stuck):
+        pairs = [(module, term) for module, term in zip(stuck["module"], stuck["sparse_term"], strict=True) if module]
+        names = ", ".join(" / ".join(map(str, pair)) for pair in pairs) or "all terms"
+        warn_user(f"the group model did not converge for {names}.", ConvergenceWarning)
+
+
+def _labelled(estimates: GroupEstimates) -> dict[tuple[str, str], pd.DataFrame]:
+    """Label each equation's covariance by the terms of its rows."""
+    terms = estimates.fixed.groupby(["module", "sparse_term"], sort=False)["term"].agg(
+        lambda own: list(dict.fromkeys(own))
+    )
+    return {
+        key: pd.DataFrame(np.asarray(block), index=terms[key], columns=terms[key])
+        for key, block in estimates.covariance.items()
+    }

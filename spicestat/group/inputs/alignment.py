@@ -1,0 +1,154 @@
+"""Bring a table of covariates into the participant order of a coefficient table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spicestat._files.missing_values import as_missing, mark_missing
+from spicestat._files.tables import TableSource, require_columns
+from spicestat.errors import CovariateError, DataError, ExclusionWarning, warn_user
+from spicestat.group.formula.design import name_some
+from spicestat.trials.covariates import read_people
+from spicestat.trials.labels import label_key, match_labels
+from spicestat.trials.missing_codes import notice_covariates
+
+__all__ = ["align_people", "group_people"]
+
+
+def group_people(
+    own: pd.DataFrame | None,
+    data: TableSource | None,
+    column: str,
+    *,
+    missing: Any = None,
+    settled: Any = None,
+    formula: str | None = None,
+) -> pd.DataFrame | None:
+    """Return the covariates of a group model, with missing values missing and suspicious ones noticed.
+
+    Parameters
+    ----------
+    own : DataFrame or None
+        The coefficient table's own covariates, which count where there are no ``data``.
+    data : DataFrame or path, optional
+    column : str
+        Column of ``data`` with the participants' labels.
+    missing : value, sequence or mapping, optional
+        Values that mean "not there"; see `spicestat.read_trials`.
+    settled : value, sequence or mapping, optional
+        What was said about missing values when ``own`` was read.
+    formula : str, optional
+        Its variables must make sense. Default: all covariates are used.
+
+    Raises
+    ------
+    CovariateError
+        A covariate of the formula has a value that can only be a code for a missing one.
+    """
+    absent = as_missing(settled if missing is None and data is None else missing)
+    if data is not None:
+        people = read_people(data, column, absent, "the covariate table")[0]
+    elif own is not None:
+        people = mark_missing(own, absent, ids=["participant"])[0]
+    else:
+        return None
+    covariates = people.drop(columns=[name for name in (column, "participant") if name in people.columns])
+    used = [name for name in map(str, covariates.columns) if formula is None or _in_formula(name, formula)]
+    # the table's own covariates were looked at when they were read
+    notice_covariates(covariates if data is not None else covariates[used], absent, used=used)
+    return people
+
+
+def _in_formula(name: str, formula: str) -> bool:
+    return re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", formula) is not None or formula.strip() == "~ ."
+
+
+def align_people(
+    participants: Sequence[Any], people: pd.DataFrame | None, column: str = "participant"
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the covariates of the given participants, in their order.
+
+    Labels are matched by what they say, so that ``1``, ``1.0`` and ``"1"`` are one participant
+    (a CSV file and a fitted data set often disagree on the type). Covariates of people without
+    coefficients are ignored.
+
+    Parameters
+    ----------
+    participants : sequence of length P
+        Labels of the coefficient table.
+    people : DataFrame or None
+        One row per participant; None gives a table without covariates.
+    column : str, default "participant"
+        Column of ``people`` with the labels.
+
+    Returns
+    -------
+    aligned : DataFrame of m rows
+        Covariates of the participants that were found; column ``participant`` has the
+        labels of the coefficient table.
+    positions : ndarray of int, shape (m,)
+        Their positions among ``participants``.
+
+    Raises
+    ------
+    CovariateError
+        A participant has more than one row.
+    DataError
+        None of the participants is in the covariate table.
+
+    Warns
+    -----
+    ExclusionWarning
+        Some participants have no row.
+
+    Examples
+    --------
+    >>> table, positions = align_people(["2", "1"], pd.DataFrame({"participant": [1, 2], "age": [20, 30]}))
+    >>> table["age"].tolist()
+    [30, 20]
+    """
+    keys = [label_key(label) for label in participants]
+    if len(set(keys)) < len(keys):
+        twice = [label for label, key in zip(participants, keys, strict=True) if keys.count(key) > 1]
+        raise DataError(f"participants of the coefficient table read the same: {name_some(twice)}")
+    if people is None:
+        return pd.DataFrame({"participant": list(participants)}), np.arange(len(keys))
+    require_columns(people, [column], "the covariate table", f"pass participant=... (now {column!r})")
+    known = people[people[column].map(label_key, na_action="ignore").fillna("") != ""]
+    _refuse_twice(known[column].tolist())
+    rows = match_labels(participants, known[column].tolist(), here="the coefficients", there="the covariate table")
+    positions = np.flatnonzero(rows >= 0).astype("int64")
+    missing = [label for label, row in zip(participants, rows.tolist(), strict=True) if row < 0]
+    if len(positions) == 0:
+        raise DataError(
+            "no participant of the coefficient table is in the covariate table",
+            got=f"{name_some(list(participants), 3)} in the coefficients and "
+            f"{name_some(people[column].tolist(), 3)} in column '{column}' of the covariates",
+            do="use the same labels in both tables",
+        )
+    if missing:
+        warn_user(
+            f"{len(missing)} of {len(keys)} participants have no row in the covariate table and are left out: "
+            f"{name_some(missing)}.",
+            ExclusionWarning,
+        )
+    aligned = known.iloc[rows[positions]].reset_index(drop=True)
+    aligned = aligned.drop(columns=[name for name in (column, "participant") if name in aligned.columns])
+    aligned.insert(0, "participant", [participants[index] for index in positions])
+    return aligned, positions
+
+
+def _refuse_twice(labels: Sequence[Any]) -> None:
+    keys = pd.Series([label_key(label) for label in labels], dtype=object)
+    repeated = keys[keys.duplicated()].drop_duplicates()
+    twice = [labels[row] for row in repeated.index]
+    if twice:
+        raise CovariateError(
+            f"{len(twice)} participants have more than one row in the covariate table: {name_some(twice)}",
+            do="give one row per participant",
+        )

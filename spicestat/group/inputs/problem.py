@@ -1,0 +1,250 @@
+"""What a group method receives and returns: the contract that every method file implements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from spicestat.coefficients import CoefficientTable
+from spicestat.errors import ConfigError, DataError, NumericalError
+from spicestat.group.formula.design import Design
+from spicestat.group.inputs.likelihood import ChoiceLikelihood
+
+__all__ = [
+    "RESCALE",
+    "Equation",
+    "EquationFit",
+    "GroupEstimates",
+    "GroupProblem",
+    "Skipped",
+    "collect_equations",
+    "describe_skipped",
+]
+
+
+RESCALE = "leave out participants with extreme estimates or standard errors"
+"""Advice where numbers overflow."""
+
+
+class Skipped(NamedTuple):
+    """An equation that is left out of the results, and why."""
+
+    module: str
+    sparse_term: str
+    reason: str
+
+
+def describe_skipped(skipped: Sequence[Skipped]) -> str:
+    """List what was left out, once per reason.
+
+    Examples
+    --------
+    >>> describe_skipped([Skipped("x", "1", "fixed"), Skipped("x", "r", "fixed"), Skipped("y", "1", "absent")])
+    'x / 1, x / r: fixed; y / 1: absent'
+    """
+    names: dict[str, list[str]] = {}
+    for module, term, reason in skipped:
+        names.setdefault(reason, []).append(f"{module} / {term}")
+    return "; ".join(f"{', '.join(own)}: {reason}" for reason, own in names.items())
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """The estimates of one (module, sparse_term) that can enter a group model.
+
+    Attributes
+    ----------
+    module, sparse_term : str
+        Which coefficient of the equations it is.
+    rows : ndarray of int, shape (n,)
+        Participants, as row numbers of the design matrix.
+    estimate, variance : ndarray of shape (n,)
+        Estimates and their sampling variances (NaN where a method does not need them).
+    n_excluded : int
+        Participants of the coefficient table that are left out, for whatever reason.
+    share_unidentified : float
+        Share of participants, in [0, 1], without an identified estimate.
+    """
+
+    module: str
+    sparse_term: str
+    rows: np.ndarray
+    estimate: np.ndarray
+    variance: np.ndarray
+    n_excluded: int
+    share_unidentified: float
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The pair (module, sparse_term)."""
+        return self.module, self.sparse_term
+
+
+@dataclass(frozen=True)
+class GroupProblem:
+    """A coefficient table, a design matrix, and the equations that can be analysed.
+
+    Attributes
+    ----------
+    table : CoefficientTable
+        All coefficients, for methods that need more than one equation's estimates.
+    design : Design
+        Design matrix; ``design.rows`` are positions in ``table.participants``.
+    equations : tuple of Equation
+        Each with more participants than coefficients; none for methods that do not read estimates.
+    likelihood : ChoiceLikelihood or None
+        Of the choices of the design's participants, row by row, for methods that estimate coefficients and
+        group effects together.
+    conf_level : float
+        Level of the intervals, for methods that make their own.
+    wanted : tuple of (module, sparse_term)
+        The coefficients that were asked for.
+    """
+
+    table: CoefficientTable
+    design: Design
+    equations: tuple[Equation, ...]
+    likelihood: ChoiceLikelihood | None = None
+    conf_level: float = 0.95
+    wanted: tuple[tuple[str, str], ...] = ()
+
+    def needed_likelihood(self) -> ChoiceLikelihood:
+        """Return the likelihood, or raise `ConfigError` where only coefficients were given."""
+        if self.likelihood is None:
+            raise ConfigError(
+                "this group method reads the choices themselves",
+                got="a coefficient table",
+                do='pass the fit, or use method="meta" or method="multivariate_meta"',
+            )
+        return self.likelihood
+
+
+@dataclass(frozen=True)
+class GroupEstimates:
+    """What a group method found, before tests, adjustment and intervals.
+
+    Attributes
+    ----------
+    fixed : DataFrame
+        ``module, sparse_term, term, estimate, std_error, df`` (``df`` infinite for normal tests). A method with
+        tests or intervals of its own adds ``p_value``, ``p_adjusted`` or ``conf_low`` and ``conf_high``.
+    ran_pars : DataFrame
+        ``module, sparse_term, group, term, estimate``: standard deviations as in broom.mixed.
+    glance : DataFrame
+        ``module, sparse_term, nobs, n_excluded, share_unidentified, df_residual, converged`` and
+        whatever else the method knows: one row per equation, or one for a joint model.
+    covariance : mapping of (module, sparse_term) to ndarray of shape (p, p)
+        Covariance of the fixed effects within each equation.
+    messages : tuple of str
+        What a reader of the result should know.
+    skipped : tuple of Skipped
+        Equations that could not be fitted.
+    ran_vals : DataFrame or None
+        ``module, sparse_term, group, level, term, estimate, std_error``: each participant's deviation from what the
+        covariates predict.
+    joint_covariance : DataFrame or None
+        Covariance of all fixed effects together; rows and columns are (module, sparse_term, term).
+    links : mapping of (module, sparse_term) to str
+        Scales of the coefficients where they are not the natural one.
+    extra : mapping
+        Whatever else the method has to show, by name.
+    """
+
+    fixed: pd.DataFrame
+    ran_pars: pd.DataFrame
+    glance: pd.DataFrame
+    covariance: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    messages: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    ran_vals: pd.DataFrame | None = None
+    joint_covariance: pd.DataFrame | None = None
+    links: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EquationFit:
+    """What a method that fits one equation at a time returns for it.
+
+    Attributes
+    ----------
+    beta : ndarray of shape (p,)
+    covariance : ndarray of shape (p, p)
+    spread : tuple of (group, term, value)
+        A standard deviation as in broom.mixed, for example ``("participant", "sd__(Intercept)", 0.2)``.
+    glance : mapping
+        Entries of the `glance` row; must have ``converged``.
+    """
+
+    beta: np.ndarray
+    covariance: np.ndarray
+    spread: tuple[str, str, float]
+    glance: Mapping[str, object]
+
+
+def collect_equations(
+    problem: GroupProblem, fit: Callable[[Equation, np.ndarray], EquationFit], messages: tuple[str, ...] = ()
+) -> GroupEstimates:
+    """Fit each equation on its own and collect the results.
+
+    An equation that raises `DataError` or `NumericalError` is skipped with that reason.
+
+    Parameters
+    ----------
+    problem : GroupProblem
+    fit : callable
+        Takes an equation and its design matrix of shape (n, p), gives an `EquationFit`.
+    messages : tuple of str, optional
+        Passed on.
+    """
+    fits: dict[Equation, EquationFit] = {}
+    skipped = []
+    for equation in problem.equations:
+        try:
+            fits[equation] = fit(equation, problem.design.matrix[equation.rows])
+        except (DataError, NumericalError) as error:
+            skipped.append(Skipped(equation.module, equation.sparse_term, str(error)))
+        except FloatingPointError as error:
+            skipped.append(Skipped(equation.module, equation.sparse_term, f"{error}: {RESCALE}"))
+    names = problem.design.names
+    fixed = [row for equation, found in fits.items() for row in _fixed_rows(equation, found, names)]
+    spread = [
+        {**_where(equation), "group": found.spread[0], "term": found.spread[1], "estimate": found.spread[2]}
+        for equation, found in fits.items()
+    ]
+    glance = [
+        {
+            **_where(equation),
+            "nobs": len(equation.rows),
+            "n_excluded": equation.n_excluded,
+            "share_unidentified": equation.share_unidentified,
+            "df_residual": float(len(equation.rows) - len(names)),
+            **found.glance,
+        }
+        for equation, found in fits.items()
+    ]
+    return GroupEstimates(
+        pd.DataFrame(fixed),
+        pd.DataFrame(spread),
+        pd.DataFrame(glance),
+        {equation.key: found.covariance for equation, found in fits.items()},
+        messages,
+        tuple(skipped),
+    )
+
+
+def _fixed_rows(equation: Equation, fit: EquationFit, names: tuple[str, ...]) -> list[dict[str, object]]:
+    df = float(len(equation.rows) - len(names))
+    errors = np.sqrt(np.diag(fit.covariance))
+    return [
+        {**_where(equation), "term": name, "estimate": value, "std_error": error, "df": df}
+        for name, value, error in zip(names, fit.beta, errors, strict=True)
+    ]
+
+
+def _where(equation: Equation) -> dict[str, object]:
+    return {"module": equation.module, "sparse_term": equation.sparse_term}

@@ -1,0 +1,116 @@
+"""Two parts for equations that differ in structure: who has a term, and how large it is for those who have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from spicestat.group.inputs.problem import GroupEstimates, GroupProblem, Skipped
+from spicestat.group.methods import meta, presence
+
+__all__ = ["PARTS", "estimate"]
+
+PARTS = ("presence", "magnitude")
+"""Values of the column ``group``: which part a row belongs to."""
+
+_SELECTED = (
+    "the magnitude part runs on a selected group, the participants whose equation has the term ({counts}). The search "
+    "drops small coefficients, so those that stay are too large and their relation to covariates is biased. For a "
+    'test of magnitudes, estimate the terms for everybody (structure="population").'
+)
+
+
+def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
+    """Fit the presence and the magnitude of each term, one after the other.
+
+    The two parts are two blocks of rows, told apart by the column ``group``: ``"presence"`` has the log odds
+    ratios of `spicestat.group.methods.presence`, over all participants; ``"magnitude"`` the meta-regression of
+    `spicestat.group.methods.meta`, over the participants who have the term. Given the covariates the likelihood of a hurdle
+    model is the product of both, so they are fitted separately without loss. A term that everybody has is only
+    in the magnitude part, one with too few usable estimates only in the presence part.
+
+    ``covariance``, ``ran_pars`` and ``glance`` are the magnitude part's, and the presence part's where it is
+    alone; ``converged`` is true when both parts converged. ``extra["presence"]`` and ``extra["magnitude"]`` hold
+    both `GroupEstimates` in full.
+
+    References
+    ----------
+    Duan et al. (1983), https://doi.org/10.1080/07350015.1983.10509330;
+    Heinze & Schemper (2002), https://doi.org/10.1002/sim.1047.
+    """
+    present, size = presence.estimate(problem), meta.estimate(problem)
+    only_present = {key: value for key, value in present.covariance.items() if key not in size.covariance}
+    limits = partial(_limits, fixed=_joined(present.fixed, size.fixed, problem), present=present)
+    low, high = limits(problem.conf_level)
+    return GroupEstimates(
+        fixed=limits.keywords["fixed"].assign(conf_low=low, conf_high=high),
+        ran_pars=size.ran_pars,
+        glance=_glance(present.glance, size.glance, problem),
+        covariance={**size.covariance, **only_present},
+        messages=(*present.messages, *_selected(present.extra["n_present"], problem, set(size.covariance))),
+        skipped=_skipped(present, size),
+        links=dict.fromkeys(only_present, "logit"),
+        extra={"presence": present, "magnitude": size, "intervals": limits},
+    )
+
+
+def _limits(conf_level: float, fixed: pd.DataFrame, present: GroupEstimates) -> tuple[np.ndarray, np.ndarray]:
+    """Return profile intervals of the presence rows and t intervals of the magnitude rows."""
+    centre, error, df = (fixed[name].to_numpy(dtype="float64") for name in ("estimate", "std_error", "df"))
+    half = student.ppf(0.5 + conf_level / 2.0, df) * error
+    low, high = centre - half, centre + half
+    profiled = (fixed["group"] == "presence").to_numpy()
+    low[profiled], high[profiled] = present.extra["intervals"](conf_level)
+    return low, high
+
+
+def _joined(present: pd.DataFrame, size: pd.DataFrame, problem: GroupProblem) -> pd.DataFrame:
+    """Put the rows in the table's order of terms, presence first, with the magnitude part's t tests."""
+    columns = ["module", "sparse_term", "group", "term", "estimate", "std_error", "df", "p_value"]
+    parts = []
+    for part, name in zip((present, size), PARTS, strict=True):
+        if len(part):
+            labelled = part.assign(group=name)
+            if name == "magnitude":
+                t = (labelled["estimate"] / labelled["std_error"]).abs().to_numpy()
+                labelled["p_value"] = 2.0 * student.sf(t, labelled["df"].to_numpy())
+            parts.append(labelled[columns])
+    return _ordered(pd.concat(parts, ignore_index=True), problem) if parts else pd.DataFrame(columns=columns)
+
+
+def _glance(present: pd.DataFrame, size: pd.DataFrame, problem: GroupProblem) -> pd.DataFrame:
+    if present.empty or size.empty:
+        return size if present.empty else present
+    keys = ["module", "sparse_term"]
+    both = size.merge(present[[*keys, "converged"]], on=keys, how="left", suffixes=("", "_presence"))
+    both["converged"] &= both.pop("converged_presence").fillna(True).astype(bool)
+    alone = present[~present[keys].apply(tuple, axis=1).isin(both[keys].apply(tuple, axis=1))]
+    return _ordered(pd.concat([both, alone], ignore_index=True) if len(alone) else both, problem)
+
+
+def _ordered(frame: pd.DataFrame, problem: GroupProblem) -> pd.DataFrame:
+    position = {key: place for place, key in enumerate(problem.table.terms)}
+    places = [position[key] for key in zip(frame["module"], frame["sparse_term"], strict=True)]
+    return frame.iloc[pd.Series(places).sort_values(kind="stable").index].reset_index(drop=True)
+
+
+def _selected(
+    n_present: Mapping[tuple[str, str], int], problem: GroupProblem, fitted: set[tuple[str, str]]
+) -> tuple[str, ...]:
+    n = len(problem.design.rows)
+    chosen = {key: count for key, count in n_present.items() if key in fitted}
+    if not chosen:
+        return ()
+    counts = ", ".join(f"{module} / {term}: {count} of {n}" for (module, term), count in chosen.items())
+    return (_SELECTED.format(counts=counts),)
+
+
+def _skipped(present: GroupEstimates, size: GroupEstimates) -> tuple[Skipped, ...]:
+    """Return what neither part could fit."""
+    fitted = {*present.covariance, *size.covariance}
+    left_out = (*present.skipped, *size.skipped)
+    return tuple(entry for entry in left_out if (entry.module, entry.sparse_term) not in fitted)
