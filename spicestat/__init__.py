@@ -25,12 +25,12 @@ _HOME = {
     "read_trials": "spicestat.trials.reading",
     "simulate_cohort": "spicestat.simulate",
     "simulate_fit": "spicestat.fit.play",
-    "spice_compare": "spicestat.compare",
+    "spice_compare": "spicestat.studies.compare",
     "spice_fit": "spicestat.fit.api",
     "spice_fit_split": "spicestat.fit.splitting",
     "spice_group": "spicestat.group",
-    "spice_power": "spicestat.power",
-    "spice_reliability": "spicestat.reliability",
+    "spice_power": "spicestat.studies.power",
+    "spice_reliability": "spicestat.studies.reliability",
     "spice_update": "spicestat.fit.update",
 }
 
@@ -39,7 +39,6 @@ __all__ = ["__version__", *_HOME]
 if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
     from spicestat.coefficients import CoefficientTable as CoefficientTable
     from spicestat.coefficients import read_coefficients as read_coefficients
-    from spicestat.compare import spice_compare as spice_compare
     from spicestat.fit.api import SpiceFit as SpiceFit
     from spicestat.fit.api import load_fit as load_fit
     from spicestat.fit.api import spice_fit as spice_fit
@@ -53,9 +52,10 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.models.config import SpiceConfig as SpiceConfig
     from spicestat.models.precoded.declared import ModelDeclaration as ModelDeclaration
     from spicestat.models.precoded.declared import ModuleDeclaration as ModuleDeclaration
-    from spicestat.power import spice_power as spice_power
-    from spicestat.reliability import spice_reliability as spice_reliability
     from spicestat.simulate import simulate_cohort as simulate_cohort
+    from spicestat.studies.compare import spice_compare as spice_compare
+    from spicestat.studies.power import spice_power as spice_power
+    from spicestat.studies.reliability import spice_reliability as spice_reliability
     from spicestat.trials.reading import TrialTable as TrialTable
     from spicestat.trials.reading import read_trials as read_trials
 

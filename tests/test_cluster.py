@@ -9,9 +9,9 @@ from distributed import LocalCluster
 from spicestat.equations.discover import SparseSettings
 from spicestat.equations.sparse_tuning import tune_sparse
 from spicestat.fit.api import spice_fit
-from spicestat.group.pipeline_permutation import pipeline_permutation
-from spicestat.power import spice_power
 from spicestat.simulate import BanditsDrift, simulate_cohort
+from spicestat.studies.pipeline_permutation import pipeline_permutation
+from spicestat.studies.power import spice_power
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset
 

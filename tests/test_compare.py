@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from spicestat.compare import spice_compare
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit.api import spice_fit
 from spicestat.simulate import simulate_cohort
+from spicestat.studies.compare import spice_compare
 from spicestat.trials.reading import read_trials
 
 # networks of these tests are trained for a few epochs only

@@ -8,12 +8,12 @@ import pytest
 
 import spicestat
 import spicestat.fit.estimator as estimator_module
-from spicestat.compare import spice_compare
 from spicestat.errors import ColumnError, ConfigError, ExclusionWarning, InputError, StorageError, SuspiciousDataWarning
 from spicestat.fit.api import load_fit, spice_fit
 from spicestat.models.base import BaseRNN
 from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
 from spicestat.simulate import simulate_cohort
+from spicestat.studies.compare import spice_compare
 from spicestat.trials.reading import read_trials
 
 # a handful of choices does not identify everybody; the tests that are about this catch the warning

@@ -10,8 +10,8 @@ from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit, spice_fit
 from spicestat.fit.play import simulate_fit
 from spicestat.fit.update import spice_update
-from spicestat.power import spice_power
 from spicestat.simulate import BanditsDrift, simulate_cohort
+from spicestat.studies.power import spice_power
 
 # networks of these tests are trained for a few epochs only
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ContradictionWarning")

@@ -7,8 +7,8 @@ import pytest
 
 from spicestat.errors import ConfigError
 from spicestat.group.posterior.engine import load_arviz
-from spicestat.posterior_check import _draws, posterior_check
 from spicestat.simulate.environments import BanditsDrift
+from spicestat.studies.posterior_check import _draws, posterior_check
 
 
 def group_of(fit, change=0.0, people=None, **links):

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import spicestat.power
+import spicestat.studies.power
 from spicestat.agents.simulation import simulate_model
 from spicestat.equations.estimate.refit import refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit.api import SpiceFit, assemble_fit, spice_fit
 from spicestat.group import spice_group
-from spicestat.power import PowerResult, _position, _summary, spice_power, wilson_interval
 from spicestat.simulate import BanditsDrift, simulate_cohort
-from spicestat.simulated_study import (
+from spicestat.studies.power import PowerResult, _position, _summary, spice_power, wilson_interval
+from spicestat.studies.simulated_study import (
     Population,
     StudyPlan,
     _drawn_covariate,
@@ -191,8 +191,8 @@ def test_no_two_parts_of_the_studies_share_their_random_numbers(fit, monkeypatch
         seeds.append(tuple(seed))
         return simulate_studies(plan, n, n_trials, effect, studies, seed)
 
-    monkeypatch.setattr(spicestat.power, "simulate_studies", simulated)
-    monkeypatch.setattr(spicestat.power, "_PARTICIPANTS_AT_ONCE", 8)
+    monkeypatch.setattr(spicestat.studies.power, "simulate_studies", simulated)
+    monkeypatch.setattr(spicestat.studies.power, "_PARTICIPANTS_AT_ONCE", 8)
     found = power(fit, n_participants=8, n_trials=40, effect=[0.0, 0.1], n_simulations=2, seed=7)
     assert len(set(seeds)) == len(seeds) == 4
     assert {seed[0] for seed in seeds} == {7}

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-from spicestat import reliability
 from spicestat.equations.estimate.refit import RefitResult, refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit.api import spice_fit
-from spicestat.group.reliability import split_half
-from spicestat.reliability import METHODS, _identified, _ranks, _shuffled, spice_reliability
 from spicestat.simulate import simulate_cohort
+from spicestat.studies import reliability
+from spicestat.studies.icc import split_half
+from spicestat.studies.reliability import METHODS, _identified, _ranks, _shuffled, spice_reliability
 from spicestat.trials.sequences import SequenceDataset
 
 # networks of these tests are trained for a few epochs only

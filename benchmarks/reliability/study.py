@@ -25,7 +25,7 @@ from spicestat.equations.estimate.refit import refit
 from spicestat.errors import SpicestatWarning
 from spicestat.fit.api import SpiceFit
 from spicestat.models.precoded.learning_rate import LearningRateRNN
-from spicestat.reliability import spice_reliability
+from spicestat.studies.reliability import spice_reliability
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset
 

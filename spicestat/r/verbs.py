@@ -115,7 +115,7 @@ def update(folder: str, table: Table | str | Sequence[str], options: Mapping[str
 
 
 def compare(folders: Mapping[str, str], options: Mapping[str, Any]) -> Envelope:
-    """Run `spicestat.compare.spice_compare` on fit folders by name.
+    """Run `spicestat.studies.compare.spice_compare` on fit folders by name.
 
     The value has the tables ``models``, ``evidence`` and ``attribution`` (one row per participant) and ``glance``.
     """
@@ -142,7 +142,7 @@ def _by_participant(wide: pd.DataFrame) -> pd.DataFrame:
 
 
 def power(folder: str, options: Mapping[str, Any]) -> Envelope:
-    """Run `spicestat.power.spice_power` on a fit folder.
+    """Run `spicestat.studies.power.spice_power` on a fit folder.
 
     ``options`` are its arguments; ``population``, a mapping with the arguments of `spice_group`, stands for ``group``.
     The value has the tables ``designs``, ``studies`` and ``glance``.
@@ -163,7 +163,7 @@ def power(folder: str, options: Mapping[str, Any]) -> Envelope:
 
 
 def reliability(folder: str, options: Mapping[str, Any]) -> Envelope:
-    """Run `spicestat.reliability.spice_reliability` on a fit folder; the value has the table ``reliability``.
+    """Run `spicestat.studies.reliability.spice_reliability` on a fit folder; the value has the table ``reliability``.
 
     ``sessions`` may be a text, or a mapping with the two lists ``block`` (as text, which is what R has as names) and
     ``session``.

@@ -20,9 +20,9 @@ from spicestat.models.precoded import (
     ModelDeclaration,
     ModuleDeclaration,
 )
-from spicestat.power import spice_power
 from spicestat.simulate import simulate_cohort
-from spicestat.simulated_study import fitted_population
+from spicestat.studies.power import spice_power
+from spicestat.studies.simulated_study import fitted_population
 
 # networks of these tests are trained for a few epochs only
 pytestmark = pytest.mark.filterwarnings(

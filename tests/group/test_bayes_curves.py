@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.group.bayes_curves import choice_curve_check, choice_events, reference_actions
+from spicestat.studies.choice_curves import choice_curve_check, choice_events, reference_actions
 
 CHOICE = np.array([[0, 1, -1, 1, 0], [1, 1, 0, 0, 1]])
 REWARD = np.array([[1.0, 0.0, np.nan, 1.0, 0.0], [0.0, np.nan, 0.0, 1.0, 0.0]])

@@ -8,8 +8,8 @@ from spicestat._checks import check_level, real_number
 from spicestat.errors import ConfigError
 from spicestat.group import spice_group
 from spicestat.group.after.standardised import partial_correlation
-from spicestat.group.bayes_curves import choice_curve_check
-from spicestat.group.reliability import icc, split_half
+from spicestat.studies.choice_curves import choice_curve_check
+from spicestat.studies.icc import icc, split_half
 
 N = 24
 RNG = np.random.default_rng(5)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.group.model_comparison import compare_models, exceedance_probabilities
+from spicestat.studies.model_selection import compare_models, exceedance_probabilities
 
 
 def evidence_for(counts, strength):

@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 from spicestat.errors import ColumnError, ConfigError, ConvergenceWarning, CovariateError, DataError, NumericalError
 from spicestat.group import spice_group
-from spicestat.group.pipeline_permutation import pipeline_permutation
+from spicestat.studies.pipeline_permutation import pipeline_permutation
 
 
 class Correlate:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.group.reliability import icc, spearman_brown, split_half
+from spicestat.studies.icc import icc, spearman_brown, split_half
 
 SEEDS = st.integers(0, 10**6)
 

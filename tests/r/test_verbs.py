@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from spicestat.compare import spice_compare
 from spicestat.fit.api import SpiceFit, load_fit, spice_fit
-from spicestat.power import spice_power
 from spicestat.r import bridge
 from spicestat.r.columns import decode_table, encode_table
-from spicestat.reliability import spice_reliability
 from spicestat.simulate import BanditsFlip, simulate_cohort
+from spicestat.studies.compare import spice_compare
+from spicestat.studies.power import spice_power
+from spicestat.studies.reliability import spice_reliability
 
 COHORT = simulate_cohort(8, 240, n_blocks=4, seed=1)
 TASK = {"kind": "flip", "reward_prob_high": 0.9}

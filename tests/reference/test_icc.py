@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spicestat.group.model_comparison import compare_models
-from spicestat.group.reliability import icc
+from spicestat.studies.icc import icc
+from spicestat.studies.model_selection import compare_models
 
 REFERENCE = json.loads((Path(__file__).parent / "icc.json").read_text(encoding="utf-8"))
 

@@ -19,7 +19,7 @@ from spicestat.fit.api import SpiceFit
 from spicestat.fit.play import drifting_task
 from spicestat.group.methods.registry import find_method
 from spicestat.group.result import GroupResult
-from spicestat.simulated_study import Simulator, StudyPlan, fitted_population, simulate_studies
+from spicestat.studies.simulated_study import Simulator, StudyPlan, fitted_population, simulate_studies
 
 __all__ = ["PowerResult", "spice_power", "wilson_interval"]
 

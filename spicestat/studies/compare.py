@@ -15,7 +15,7 @@ from spicestat.equations.select.criteria import Arbiter
 from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
 from spicestat.fit.api import SpiceFit
-from spicestat.group.model_comparison import ModelSelection, compare_models
+from spicestat.studies.model_selection import ModelSelection, compare_models
 from spicestat.trials.labels import label_key
 from spicestat.trials.sequences import SequenceDataset
 from spicestat.trials.table import TrialTable
@@ -93,7 +93,7 @@ def spice_compare(
     :math:`-BIC_i / 2 = \ell_i - \frac{k_i}{2} \log T_i` or :math:`-AIC_i / 2 = \ell_i - k_i`, or by the Laplace
     approximation under the weak prior by which structures are chosen (`~spicestat.equations.select.criteria.Arbiter`), for
     which everybody is estimated anew. The models are then compared as fixed effects (sums) and as random effects
-    (`spicestat.group.model_comparison.compare_models`).
+    (`spicestat.studies.model_selection.compare_models`).
 
     Every model's structure was chosen on these same choices. The criteria charge for its coefficients, not for the
     search; a model with the larger library has the advantage.
