@@ -49,11 +49,11 @@ _PRECODED = dict.fromkeys(
 _BASE = {"BaseRNN": "spicestat.models.base"}
 _AGENTS = {"AgentNetwork": "spicestat.agents.agents", "AgentSpice": "spicestat.agents.agents"}
 _SESSIONS = dict.fromkeys(
-    ("BanditSession", "create_dataset", "get_update_dynamics", "run_experiment"), "spicestat.simulate.sessions"
+    ("BanditSession", "create_dataset", "get_update_dynamics", "run_experiment"), "spicestat.spice.sessions"
 )
-_DATASET = {"DatasetRNN": "spicestat.rnn_dataset"}
-_FITTING = {"fit_spice": "spicestat.spice_fitting"}
-_PLOT = {"plot_session": "spicestat.session_plot"}
+_DATASET = {"DatasetRNN": "spicestat.spice.dataset"}
+_FITTING = {"fit_spice": "spicestat.spice.fitting"}
+_PLOT = {"plot_session": "spicestat.spice.session_plot"}
 
 _MODULES: dict[str, dict[str, str]] = {
     "spice": {
@@ -73,7 +73,7 @@ _MODULES: dict[str, dict[str, str]] = {
         **_BASE,
         **_DATASET,
         **_FITTING,
-        "create_dataset": "spicestat.simulate.sessions",
+        "create_dataset": "spicestat.spice.sessions",
     },
     "spice.resources.bandits": {
         **_AGENTS,
@@ -89,17 +89,17 @@ _MODULES: dict[str, dict[str, str]] = {
         "BanditsSwitch": "spicestat.simulate",
         "Bandits_Standard": "spicestat.simulate:BanditsStandard",
     },
-    "spice.resources.optimizer_selection": {"optimize_for_participant": "spicestat.tuning"},
+    "spice.resources.optimizer_selection": {"optimize_for_participant": "spicestat.spice.tuning"},
     "spice.resources.rnn": _BASE,
     "spice.resources.rnn_utils": {
         **_DATASET,
-        "reshape_data_along_participantdim": "spicestat.dataset_splits",
-        "split_data_along_sessiondim": "spicestat.dataset_splits",
-        "split_data_along_timedim": "spicestat.dataset_splits",
+        "reshape_data_along_participantdim": "spicestat.spice.dataset_splits",
+        "split_data_along_sessiondim": "spicestat.spice.dataset_splits",
+        "split_data_along_timedim": "spicestat.spice.dataset_splits",
     },
     "spice.resources.sindy_training": _FITTING,
     "spice.utils": {},
-    "spice.utils.convert_dataset": {"convert_dataset": "spicestat.convert"},
+    "spice.utils.convert_dataset": {"convert_dataset": "spicestat.spice.convert"},
     "spice.utils.plotting": _PLOT,
 }
 """For each module, where its names live: a module of ours, or ``module:name`` under another name there."""

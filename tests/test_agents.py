@@ -23,7 +23,7 @@ from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, Learni
 from spicestat.simulate import simulate_cohort
 from spicestat.simulate.agentq import AgentQ
 from spicestat.simulate.environments import BanditsDrift, BanditsStandard
-from spicestat.simulate.sessions import create_dataset, get_update_dynamics
+from spicestat.spice.sessions import create_dataset, get_update_dynamics
 from spicestat.training.loop import rnn_logits
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

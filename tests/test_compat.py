@@ -43,9 +43,9 @@ def test_classes_are_the_same_objects():
     from spicestat import SpiceEstimator as Ours
     from spicestat.models.base import BaseRNN as OurBase
     from spicestat.models.config import SpiceConfig as OurConfig
-    from spicestat.rnn_dataset import DatasetRNN as OurDataset
     from spicestat.simulate import AgentQ as OurAgent
     from spicestat.simulate import BanditsDrift as OurDrift
+    from spicestat.spice.dataset import DatasetRNN as OurDataset
 
     assert (FromTop, SpiceEstimator, SpiceConfig, BaseRNN) == (Ours, Ours, OurConfig, OurBase)
     assert (DatasetRNN, AgentQ, BanditsDrift) == (OurDataset, OurAgent, OurDrift)
@@ -160,11 +160,11 @@ def test_a_folder_that_happens_to_be_called_spice_does_not_matter(tmp_path):
 
 def test_a_part_that_fails_to_import_fails_only_when_used(tmp_path):
     code = (
-        "sys.modules['spicestat.tuning'] = None; import spicestat.compat\n"
+        "sys.modules['spicestat.spice.tuning'] = None; import spicestat.compat\n"
         "from spice.resources import optimizer_selection\n"
         "try:\n    from spice.resources.optimizer_selection import optimize_for_participant\n"
         "except ImportError as error:\n    print(error)"
     )
     result = run_python(code)
-    assert "spicestat.tuning" in result.stdout, result.stderr
+    assert "spicestat.spice.tuning" in result.stdout, result.stderr
     assert Path(spicestat.compat.__file__).name == "compat.py"

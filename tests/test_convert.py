@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from spicestat.convert import convert_dataset
 from spicestat.errors import ColumnError, ConfigError, DataError, ExclusionWarning, StorageError
+from spicestat.spice.convert import convert_dataset
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from spicestat.dataset_splits import split_data_along_sessiondim
 from spicestat.equations.discover import SparseSettings, member_stability
 from spicestat.errors import ConfigError, ConvergenceWarning
 from spicestat.fit.estimator import SpiceEstimator
@@ -18,6 +17,7 @@ from spicestat.models.precoded import (
     LearningRateRNN,
 )
 from spicestat.simulate import AgentQ, BanditsDrift, create_dataset, get_update_dynamics
+from spicestat.spice.dataset_splits import split_data_along_sessiondim
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import train
 from spicestat.trials.sequences import SequenceDataset

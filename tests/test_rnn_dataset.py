@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.rnn_dataset import DatasetRNN
+from spicestat.spice.dataset import DatasetRNN
 from spicestat.trials.sequences import SequenceDataset
 
 NAN = float("nan")

@@ -9,10 +9,10 @@ from matplotlib import pyplot as plt
 from spicestat.agents.agents import AgentNetwork
 from spicestat.errors import ConfigError, DataError, StorageError
 from spicestat.models.precoded import ChoiceRNN, LearningRateRNN
-from spicestat.session_plot import plot_session
 from spicestat.simulate.agentq import AgentQ
 from spicestat.simulate.environments import BanditsDrift
-from spicestat.simulate.sessions import BanditSession, create_dataset, get_update_dynamics, run_experiment
+from spicestat.spice.session_plot import plot_session
+from spicestat.spice.sessions import BanditSession, create_dataset, get_update_dynamics, run_experiment
 
 
 @pytest.fixture(autouse=True)

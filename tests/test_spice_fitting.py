@@ -10,16 +10,16 @@ import torch
 from spicestat.agents.agents import AgentNetwork, AgentSpice
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.estimate.forward import equation_nll
-from spicestat.equations.off_policy import joined_trajectories, off_policy_sessions
 from spicestat.equations.propose.trajectories import record_trajectories
-from spicestat.equations.signals import module_signals
 from spicestat.equations.structure.equation_set import EXCLUDED
 from spicestat.errors import ConfigError, DataError
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
-from spicestat.rnn_dataset import DatasetRNN
-from spicestat.spice_fitting import fit_spice, fitting_data
+from spicestat.spice.dataset import DatasetRNN
+from spicestat.spice.fitting import fit_spice, fitting_data
+from spicestat.spice.off_policy import joined_trajectories, off_policy_sessions
+from spicestat.spice.signals import module_signals
 from spicestat.trials.sequences import SequenceDataset
 
 CONFIG = LEARNING_RATE_RNN_CONFIG

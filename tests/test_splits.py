@@ -6,14 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.dataset_splits import (
+from spicestat.errors import ConfigError, DataError
+from spicestat.models.precoded import RescorlaWagnerRNN
+from spicestat.spice.dataset import DatasetRNN
+from spicestat.spice.dataset_splits import (
     reshape_data_along_participantdim,
     split_data_along_sessiondim,
     split_data_along_timedim,
 )
-from spicestat.errors import ConfigError, DataError
-from spicestat.models.precoded import RescorlaWagnerRNN
-from spicestat.rnn_dataset import DatasetRNN
 from spicestat.training.loop import rnn_logits
 from spicestat.trials.sequences import SequenceDataset
 from spicestat.trials.splits import (

@@ -23,8 +23,8 @@ from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 from spicestat.simulate.environments import BanditsDrift
-from spicestat.spice_fitting import fit_spice
-from spicestat.tuning import optimize_for_participant
+from spicestat.spice.fitting import fit_spice
+from spicestat.spice.tuning import optimize_for_participant
 
 CONFIG = SpiceConfig(["x_value"], ["c_reward"], {"x_value": ["c_reward"]})
 SETTINGS = SparseSettings(degree=1, threshold=0.05, alpha=0.001, structure="participant")

@@ -66,16 +66,16 @@ __all__ = [
 _SESSIONS = ("BanditSession", "create_dataset", "get_update_dynamics", "run_experiment")
 
 if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
-    from spicestat.simulate.sessions import BanditSession as BanditSession
-    from spicestat.simulate.sessions import create_dataset as create_dataset
-    from spicestat.simulate.sessions import get_update_dynamics as get_update_dynamics
-    from spicestat.simulate.sessions import run_experiment as run_experiment
+    from spicestat.spice.sessions import BanditSession as BanditSession
+    from spicestat.spice.sessions import create_dataset as create_dataset
+    from spicestat.spice.sessions import get_update_dynamics as get_update_dynamics
+    from spicestat.spice.sessions import run_experiment as run_experiment
 
 
 def __getattr__(name: str) -> Any:
     if name not in _SESSIONS:
         raise AttributeError(f"module 'spicestat.simulate' has no attribute '{name}'")
-    return getattr(import_module("spicestat.simulate.sessions"), name)
+    return getattr(import_module("spicestat.spice.sessions"), name)
 
 
 def __dir__() -> list[str]:

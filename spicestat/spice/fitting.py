@@ -15,14 +15,14 @@ from spicestat.agents.simulation import simulate_model
 from spicestat.agents.stepper import n_embedded
 from spicestat.equations.discover import SparseSettings, Structure, sparse_equations
 from spicestat.equations.estimate.forward import copied, equation_nll
-from spicestat.equations.off_policy import joined_trajectories, off_policy_sessions
 from spicestat.equations.propose.trajectories import Trajectory, record_trajectories
-from spicestat.equations.signals import module_signals
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
-from spicestat.rnn_dataset import DatasetRNN
 from spicestat.simulate.environments import BanditsDrift
+from spicestat.spice.dataset import DatasetRNN
+from spicestat.spice.off_policy import joined_trajectories, off_policy_sessions
+from spicestat.spice.signals import module_signals
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["FittingData", "fit_spice", "fitting_data"]

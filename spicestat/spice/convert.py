@@ -12,8 +12,8 @@ import torch
 from spicestat._files.table_formats import whole_numbers
 from spicestat._files.tables import TableSource, check_numeric, read_table, require_columns
 from spicestat.errors import ConfigError
-from spicestat.rnn_dataset import DatasetRNN
-from spicestat.simulate.sessions import BanditSession
+from spicestat.spice.dataset import DatasetRNN
+from spicestat.spice.sessions import BanditSession
 from spicestat.trials.checks import check_roles
 from spicestat.trials.labels import code_labels
 from spicestat.trials.reading import TrialTable, read_trials

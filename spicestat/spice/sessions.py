@@ -11,11 +11,11 @@ from rich.progress import track
 
 from spicestat._checks import whole_number
 from spicestat.errors import ConfigError, DataError, ShapeError
-from spicestat.rnn_dataset import DatasetRNN
 from spicestat.simulate.arguments import rewards_per_action
 from spicestat.simulate.base_agent import Agent
 from spicestat.simulate.base_environment import Bandits
 from spicestat.simulate.user_environment import as_environment
+from spicestat.spice.dataset import DatasetRNN
 
 __all__ = ["BanditSession", "Dynamics", "create_dataset", "get_update_dynamics", "run_experiment"]
 

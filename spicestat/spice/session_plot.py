@@ -17,7 +17,7 @@ from spicestat._checks import whole_number
 from spicestat._files.atomic import write_file
 from spicestat.errors import ConfigError, StorageError
 from spicestat.simulate.base_agent import Agent
-from spicestat.simulate.sessions import BanditSession, get_update_dynamics
+from spicestat.spice.sessions import BanditSession, get_update_dynamics
 
 __all__ = ["plot_session"]
 
@@ -106,7 +106,7 @@ def plot_session(
     --------
     >>> from spicestat.simulate.agentq import AgentQ
     >>> from spicestat.simulate.environments import BanditsDrift
-    >>> from spicestat.simulate.sessions import run_experiment
+    >>> from spicestat.spice.sessions import run_experiment
     >>> experiment, _, _ = run_experiment(AgentQ(seed=1), BanditsDrift(sigma=0.2, seed=1), 40)
     >>> figure, axes = plot_session({"groundtruth": AgentQ(), "benchmark": AgentQ(alpha_reward=0.5)}, experiment)
     >>> [axis.get_ylabel() for axis in axes][:2], len(axes)

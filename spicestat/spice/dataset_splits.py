@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spicestat.errors import ConfigError
-from spicestat.rnn_dataset import DatasetRNN
+from spicestat.spice.dataset import DatasetRNN
 from spicestat.trials.splits import check_everybody_trains, checked_share, first_targets, position_within, until_last
 
 __all__ = ["reshape_data_along_participantdim", "split_data_along_sessiondim", "split_data_along_timedim"]

@@ -9,8 +9,8 @@ from spicestat._checks import real_number
 from spicestat.agents.agents import AgentNetwork
 from spicestat.equations.discover import SparseSettings
 from spicestat.equations.sparse_tuning import tune_sparse
-from spicestat.rnn_dataset import DatasetRNN
-from spicestat.spice_fitting import fitting_data
+from spicestat.spice.dataset import DatasetRNN
+from spicestat.spice.fitting import fitting_data
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["optimize_for_participant"]
