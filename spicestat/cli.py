@@ -362,7 +362,7 @@ def demo(
 ) -> None:
     """Simulate a cohort with a known effect, fit it, and write tables and an HTML report."""
     with _reporting():
-        from spicestat.demo import run_demo
+        from spicestat.report.demo import run_demo
 
         with _progress(quiet) as progress:
             done = run_demo(out, n_participants=participants, n_trials=trials, seed=seed, progress=progress)

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from spicestat.coefficients import read_coefficients
-from spicestat.demo import run_demo
 from spicestat.errors import ColumnError, DataError, StorageError
 from spicestat.fit.api import load_fit
 from spicestat.group import spice_group
-from spicestat.plots import plot_caterpillar, plot_covariate, plot_forest
-from spicestat.report import write_report
+from spicestat.report.demo import run_demo
+from spicestat.report.page import write_report
+from spicestat.report.plots import plot_caterpillar, plot_covariate, plot_forest
 
 # one of the 40 simulated people is so consistent that no inverse temperature is too large, and is reported
 pytestmark = pytest.mark.filterwarnings(

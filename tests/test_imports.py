@@ -6,7 +6,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "spicestat"
 GROUP_MODULES = sorted(path.stem for path in (SOURCE / "group").glob("*.py") if path.stem != "__init__")
-# spicestat.r.lme4 needs R, and the compat module exists to register the seed's module names
+# spicestat.r.run_r needs R, and the compat module exists to register the seed's module names
 MODULES = sorted(
     ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
     for path in SOURCE.rglob("*.py")

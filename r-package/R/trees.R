@@ -1,4 +1,4 @@
-# Nested lists as a file: see spicestat/r/trees.py, which is the other half.
+# Nested lists as a file: see spicestat/r/wire_format.py, which is the other half.
 # Neither JSON nor Arrow, which R does not bring along.
 
 write_tree <- function(x, file) {

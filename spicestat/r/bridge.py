@@ -16,9 +16,9 @@ from spicestat._files.atomic import save_or_rescue
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.r.columns import Table, decode_table
 from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped, throttled
-from spicestat.r.sent_groups import group_tables
-from spicestat.r.sent_models import as_model
-from spicestat.r.sent_results import fit_engine, fit_tables, received_table
+from spicestat.r.receive_model import as_model
+from spicestat.r.send_fit import fit_engine, fit_tables, received_table
+from spicestat.r.send_group import group_tables
 from spicestat.r.verbs import compare, power, predict, reliability, simulate, simulate_fit, update
 
 __all__ = [
@@ -49,7 +49,7 @@ def fit(table: Table | str | Sequence[str], options: Mapping[str, Any], progress
     table : mapping or str
         Trials in protocol form, or the path of a file.
     options : mapping
-        Arguments of `spice_fit`, ``model`` as `spicestat.r.sent_models.as_model` reads it; ``people`` in protocol
+        Arguments of `spice_fit`, ``model`` as `spicestat.r.receive_model.as_model` reads it; ``people`` in protocol
         form or a path; and ``folder``, where the fit is written for R to read as bytes.
     progress : callable, optional
         Called at most ten times a second, and at the end of each stage, with stage, done,
@@ -109,7 +109,7 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
     Returns
     -------
     dict
-        An envelope whose value has the tables of `spicestat.r.sent_groups.group_tables`.
+        An envelope whose value has the tables of `spicestat.r.send_group.group_tables`.
     """
 
     def work() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-# Fits a mixed model with lme4, lmerTest or glmmTMB; run by spicestat/r/lme4.py, which sets `folder`.
+# Fits a mixed model with lme4, lmerTest or glmmTMB; run by spicestat/r/run_r.py, which sets `folder`.
 #
 # In: data.csv (text, \N where missing), columns.csv (name, kind), levels.csv (name, level), formula.txt, engine.txt,
 # reml.txt, weights.txt. Out: fixed.csv, vcov.csv, ran_pars.csv, ran_vals.csv, glance.csv, messages.txt; or error.txt.

@@ -17,7 +17,7 @@ from spicestat.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import ConfigError, CovariateError, DataError, FormulaError
 from spicestat.group.inference.rows import COLUMNS
 from spicestat.group.inputs.alignment import align_people, group_people
-from spicestat.r.lme4 import run_program
+from spicestat.r.run_r import run_program
 
 __all__ = ["ENGINES", "RMixedModel", "long_table", "r_mixed_model"]
 
@@ -102,7 +102,7 @@ def r_mixed_model(
     conf_level : float, default 0.95
         Of the fixed effects' intervals, in (0, 1).
     backend : {"auto", "rscript", "rpy2"}, default "auto"
-        See `spicestat.r.lme4.find_backend`.
+        See `spicestat.r.run_r.find_backend`.
 
     Raises
     ------

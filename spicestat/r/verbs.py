@@ -13,8 +13,8 @@ from spicestat._files.atomic import save_or_rescue
 from spicestat.errors import ConfigError
 from spicestat.r.columns import Table
 from spicestat.r.envelopes import Envelope, check_settings, enveloped
-from spicestat.r.own_symbols import load_torch
-from spicestat.r.sent_results import encoded, fit_engine, fit_tables, received_table
+from spicestat.r.send_fit import encoded, fit_engine, fit_tables, received_table
+from spicestat.r.torch_symbols import load_torch
 from spicestat.trials.reading import read_trials
 
 __all__ = ["compare", "power", "predict", "reliability", "simulate", "simulate_fit", "update"]

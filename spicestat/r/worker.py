@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spicestat.r.requirements import problems
-from spicestat.r.trees import pack, unpack
+from spicestat.r.wire_format import pack, unpack
 
 if TYPE_CHECKING:
     from spicestat.r.envelopes import Envelope

@@ -13,7 +13,7 @@ from spicestat.errors import CovariateError, DataError, FormulaError
 from spicestat.group import spice_group
 from spicestat.group.formula.design import build_design
 from spicestat.group.formula.terms import read_formula, term_text
-from spicestat.plots import plot_forest
+from spicestat.report.plots import plot_forest
 
 N = 60
 RNG = np.random.default_rng(1)

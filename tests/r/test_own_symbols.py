@@ -14,7 +14,7 @@ library, loader = sys.argv[1:]
 if library:
     ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
 if loader == "own":
-    from spicestat.r.own_symbols import load_torch
+    from spicestat.r.torch_symbols import load_torch
     flags = sys.getdlopenflags()
     load_torch()
     assert sys.getdlopenflags() == flags

@@ -16,8 +16,8 @@ from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, CovariateError, DataError, FormulaError, NestedRError, REngineError
 from spicestat.group.inference.rows import COLUMNS
 from spicestat.group.numerics.random_intercept import random_intercept
-from spicestat.r.lme4 import find_backend, run_program
 from spicestat.r.mixed_models import long_table, r_mixed_model
+from spicestat.r.run_r import find_backend, run_program
 
 FORMULA = "~ 0 + equation + equation:age + (1 | participant)"
 AWKWARD = ["NA", 'with "quotes"', "comma, here", "Zoë", "\\N2", " spaces "]
@@ -206,7 +206,7 @@ def test_inside_r_rpy2_is_refused_and_a_child_process_is_not(tmp_path, monkeypat
 def test_a_real_session_of_reticulate_is_recognised():
     code = (
         "library(reticulate); py_run_string('import sys; sys.path.insert(0, \".\")');"
-        "cat(import('spicestat.r.lme4')$within_r())"
+        "cat(import('spicestat.r.run_r')$within_r())"
     )
     environment = {**os.environ, "RETICULATE_PYTHON": sys.executable, "PYTHONPATH": os.pathsep.join(sys.path)}
     ran = subprocess.run(["Rscript", "-e", code], capture_output=True, text=True, env=environment, check=False)

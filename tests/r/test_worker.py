@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from spicestat.errors import StorageError
 from spicestat.r.columns import encode_table
-from spicestat.r.trees import pack, unpack
+from spicestat.r.wire_format import pack, unpack
 from spicestat.r.worker import answer, main
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**31) + 1, 2**31 - 1) | st.floats(allow_nan=False) | st.text()

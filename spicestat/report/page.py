@@ -18,7 +18,7 @@ import spicestat
 from spicestat._files.atomic import write_file
 from spicestat.fit.api import SpiceFit
 from spicestat.group.result import GroupResult
-from spicestat.plots import plot_caterpillar, plot_forest
+from spicestat.report.plots import plot_caterpillar, plot_forest
 
 __all__ = ["write_report"]
 

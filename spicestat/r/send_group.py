@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from spicestat.errors import ConfigError, DataError
-from spicestat.r.sent_results import encoded
+from spicestat.r.send_fit import encoded
 
 __all__ = ["group_tables"]
 

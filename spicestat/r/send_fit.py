@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from spicestat.r.columns import Table, decode_table, encode_table
-from spicestat.r.own_symbols import load_torch
+from spicestat.r.torch_symbols import load_torch
 
 __all__ = ["encoded", "fit_engine", "fit_tables", "received_table"]
 

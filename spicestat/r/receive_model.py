@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spicestat.errors import ConfigError
-from spicestat.r.own_symbols import load_torch
+from spicestat.r.torch_symbols import load_torch
 
 __all__ = ["as_model"]
 
