@@ -5,12 +5,13 @@ Names are imported when they are first used, so that a group analysis of a CSV n
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from spicestat._lazy import lazy_names
 
 __version__ = "0.1.0"
 
-_HOME = {
+_HOMES = {
     "CoefficientTable": "spicestat.coefficients",
     "GroupResult": "spicestat.group",
     "ModelDeclaration": "spicestat.models.precoded.declared",
@@ -34,7 +35,7 @@ _HOME = {
     "spice_update": "spicestat.fit.update",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
     from spicestat.coefficients import CoefficientTable as CoefficientTable
@@ -60,11 +61,4 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.trials.reading import read_trials as read_trials
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'spicestat' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

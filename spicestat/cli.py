@@ -21,8 +21,8 @@ from rich.table import Table
 import spicestat
 from spicestat._files.atomic import save_or_rescue
 from spicestat._files.sealed import kind_of
-from spicestat._runtime.heartbeat import heartbeat
 from spicestat._runtime.interrupts import kept_interrupts
+from spicestat._runtime.progress import heartbeat
 from spicestat.errors import ConfigError, InputError, SpicestatError, SpicestatWarning
 
 if TYPE_CHECKING:

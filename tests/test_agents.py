@@ -24,7 +24,7 @@ from spicestat.simulate import simulate_cohort
 from spicestat.simulate.agentq import AgentQ
 from spicestat.simulate.environments import BanditsDrift, BanditsStandard
 from spicestat.spice.sessions import create_dataset, get_update_dynamics
-from spicestat.training.loop import rnn_logits
+from spicestat.training.evaluate import rnn_logits
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from spicestat._runtime.heartbeat import _Stage, heartbeat
+from spicestat._runtime.progress import _Stage, heartbeat
 
 
 def test_lines_come_until_the_work_ends():

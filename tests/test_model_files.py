@@ -29,7 +29,7 @@ from spicestat.fit.model_files import (
     save_rnn,
 )
 from spicestat.models.precoded import PRECODED, RescorlaWagnerRNN
-from spicestat.training.loop import TrainingResult
+from spicestat.training.result import TrainingResult
 
 NAN = math.nan
 TRAINING = TrainingResult((0.7, 1 / 3, math.inf), ((2, 0.65),), "epochs", 2)

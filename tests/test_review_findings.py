@@ -16,7 +16,8 @@ from spicestat.models.precoded import (
     CounterfactualRNN,
     LearningRateRNN,
 )
-from spicestat.simulate import AgentQ, BanditsDrift, create_dataset, get_update_dynamics
+from spicestat.simulate import AgentQ, BanditsDrift
+from spicestat.spice import create_dataset, get_update_dynamics
 from spicestat.spice.dataset_splits import split_data_along_sessiondim
 from spicestat.training.config import TrainingConfig
 from spicestat.training.loop import train

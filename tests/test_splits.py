@@ -14,7 +14,7 @@ from spicestat.spice.dataset_splits import (
     split_data_along_sessiondim,
     split_data_along_timedim,
 )
-from spicestat.training.loop import rnn_logits
+from spicestat.training.evaluate import rnn_logits
 from spicestat.trials.sequences import SequenceDataset
 from spicestat.trials.splits import (
     k_folds,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
+from spicestat._runtime.threads import one_thread
 from spicestat.agents.stepper import Stepper
 from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError
@@ -18,7 +19,6 @@ from spicestat.models.base import BaseRNN
 from spicestat.models.precoded import DeclaredModel
 from spicestat.simulate.base_agent import softmax
 from spicestat.simulate.user_environment import as_environment
-from spicestat.training.loop import one_thread
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Simulation", "simulate_model"]

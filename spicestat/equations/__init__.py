@@ -1,1 +1,1 @@
-"""Sparse equations: candidate terms, selection, likelihood estimates, and the coefficient table."""
+"""Equations: from a trained network to sparse equations and everybody's coefficients (private)."""

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from spicestat._checks import real_number, whole_number
+from spicestat._runtime.progress import Progress
+from spicestat._runtime.threads import one_thread
 from spicestat.equations.estimate.refit import RefitResult
 from spicestat.equations.propose.sparse import (
     SparseFit,
@@ -28,7 +30,6 @@ from spicestat.equations.structure.library import ModuleLibrary
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
-from spicestat.training.loop import Progress, one_thread
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Discovery", "SparseSettings", "Structure", "discover", "sparse_equations"]

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from spicestat._checks import real_number, seed_number, whole_number
+from spicestat._runtime.progress import Progress
+from spicestat._runtime.threads import one_thread
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.estimate.forward import equation_nll
 from spicestat.equations.optuna_studies import Study, open_storage, quiet_optuna
@@ -23,7 +25,6 @@ from spicestat.equations.structure.equation_set import FREE, EquationSet
 from spicestat.errors import ConfigError, NumericalError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
-from spicestat.training.loop import Progress, one_thread
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["TunedSparse", "description_length", "tune_sparse"]

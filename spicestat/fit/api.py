@@ -31,7 +31,8 @@ from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
 from spicestat.fit.plausibility import baseline_nll, contradictions
 from spicestat.fit.storage import is_programmed, pack_estimator, unpack_estimator
-from spicestat.training.loop import Progress, rnn_nll
+from spicestat._runtime.progress import Progress
+from spicestat.training.evaluate import rnn_nll
 from spicestat.trials.reading import TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
 from spicestat.trials.table import pack_trials, unpack_trials

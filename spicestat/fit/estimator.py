@@ -23,7 +23,9 @@ from spicestat.fit.fitted_estimator import ArrayLike, FittedSpice, sequences
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig
 from spicestat.training.config import TrainingConfig
-from spicestat.training.loop import Progress, seeded, train
+from spicestat._runtime.progress import Progress
+from spicestat._runtime.threads import seeded
+from spicestat.training.loop import train
 from spicestat.trials.sequences import SequenceDataset
 from spicestat.trials.splits import split_by_time
 

@@ -20,7 +20,8 @@ from spicestat.fit.model_files import load_equations, load_rnn, save_equations, 
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.pieces import EnsembleEmbedding
-from spicestat.training.loop import TrainingResult, rnn_logits
+from spicestat.training.evaluate import rnn_logits
+from spicestat.training.result import TrainingResult
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["ArrayLike", "FittedSpice", "sequences"]

@@ -22,7 +22,7 @@ from spicestat.equations.structure.library import ModuleLibrary
 from spicestat.errors import StorageError
 from spicestat.models.base import BaseRNN
 from spicestat.training.identity import digest
-from spicestat.training.loop import TrainingResult
+from spicestat.training.result import TrainingResult
 
 __all__ = [
     "equations_bytes",

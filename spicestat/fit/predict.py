@@ -13,7 +13,7 @@ from spicestat.equations.estimate.forward import equation_logits
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.transfer import Unseen, equations_of, estimator_for, known_codes, read_like
-from spicestat.training.loop import rnn_logits
+from spicestat.training.evaluate import rnn_logits
 from spicestat.trials.labels import labels_to_series
 from spicestat.trials.reading import TrialTable
 from spicestat.trials.sequences import SequenceDataset

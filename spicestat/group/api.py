@@ -65,7 +65,7 @@ def spice_group(
     ----------
     coefficients : CoefficientTable, fit, DataFrame or path
         Estimates per participant, module and term; anything
-        `spicestat.coefficients.read_coefficients` reads, or an object whose
+        `spicestat.read_coefficients` reads, or an object whose
         ``.coefficients`` is such a table. A CSV file needs the columns ``participant, module,
         term, estimate, std_error``, or the names of R's ``tidy()``.
     formula : str

@@ -215,7 +215,7 @@ class BaseRNN(nn.Module):
         Parameters
         ----------
         inputs : Tensor of shape (R, T, F), or (T, R, F) with ``batch_first=False``
-            Features as in `spicestat.trials.sequences.SequenceDataset.from_arrays`.
+            Features as in `SequenceDataset.from_arrays`.
         prev_state : mapping of str to Tensor, optional
             States to go on from; default: `init_values`.
         batch_first : bool

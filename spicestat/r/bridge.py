@@ -42,14 +42,14 @@ PROTOCOL = 1
 
 
 def fit(table: Table | str | Sequence[str], options: Mapping[str, Any], progress: Progress | None = None) -> Envelope:
-    """Run `spicestat.fit.spice_fit` and write the fit folder.
+    """Run `spicestat.spice_fit` and write the fit folder.
 
     Parameters
     ----------
     table : mapping or str
         Trials in protocol form, or the path of a file.
     options : mapping
-        Arguments of `spice_fit`, ``model`` as `spicestat.r.receive_model.as_model` reads it; ``people`` in protocol
+        Arguments of `spice_fit`, ``model`` as `as_model` reads it; ``people`` in protocol
         form or a path; and ``folder``, where the fit is written for R to read as bytes.
     progress : callable, optional
         Called at most ten times a second, and at the end of each stage, with stage, done,
@@ -97,7 +97,7 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
     Parameters
     ----------
     coefficients : mapping
-        Columns as `spicestat.coefficients.COLUMNS`.
+        Columns as `COLUMNS`.
     covariance : mapping, optional
         Columns ``participant, row, column, value``.
     people : mapping, optional
@@ -109,7 +109,7 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
     Returns
     -------
     dict
-        An envelope whose value has the tables of `spicestat.r.send_group.group_tables`.
+        An envelope whose value has the tables of `group_tables`.
     """
 
     def work() -> dict[str, Any]:

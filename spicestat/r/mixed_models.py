@@ -102,7 +102,7 @@ def r_mixed_model(
     conf_level : float, default 0.95
         Of the fixed effects' intervals, in (0, 1).
     backend : {"auto", "rscript", "rpy2"}, default "auto"
-        See `spicestat.r.run_r.find_backend`.
+        See `find_backend`.
 
     Raises
     ------

@@ -13,7 +13,7 @@ __all__ = ["as_model"]
 
 
 def as_model(sent: Any) -> Any:
-    """Return what `spicestat.fit.spice_fit` takes as a model.
+    """Return what `spicestat.spice_fit` takes as a model.
 
     Parameters
     ----------

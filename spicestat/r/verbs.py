@@ -64,7 +64,7 @@ def simulate(options: Mapping[str, Any]) -> Envelope:
 
 
 def simulate_fit(folder: str, options: Mapping[str, Any]) -> Envelope:
-    """Run `spicestat.fit.play.simulate_fit` on a fit folder; the value has the table ``trials``.
+    """Run `spicestat.simulate_fit` on a fit folder; the value has the table ``trials``.
 
     ``options`` are its arguments, ``environment`` as `_environment` reads it.
     """
@@ -80,7 +80,7 @@ def simulate_fit(folder: str, options: Mapping[str, Any]) -> Envelope:
 
 
 def predict(folder: str, table: Table | str | Sequence[str] | None, options: Mapping[str, Any]) -> Envelope:
-    """Run `spicestat.fit.predict.predict_choices` on a fit folder; the value has the table ``predictions``."""
+    """Run `spicestat.predict_choices` on a fit folder; the value has the table ``predictions``."""
 
     def work() -> dict[str, Any]:
         run = _engine("choice_predictions").predict_choices
@@ -93,7 +93,7 @@ def predict(folder: str, table: Table | str | Sequence[str] | None, options: Map
 
 
 def update(folder: str, table: Table | str | Sequence[str], options: Mapping[str, Any]) -> Envelope:
-    """Run `spicestat.fit.update.spice_update` on a fit folder.
+    """Run `spicestat.spice_update` on a fit folder.
 
     ``options`` has columns that differ from the fit's, ``people``, and ``folder``, where the new fit is written. The
     value is that of a fit.
@@ -115,7 +115,7 @@ def update(folder: str, table: Table | str | Sequence[str], options: Mapping[str
 
 
 def compare(folders: Mapping[str, str], options: Mapping[str, Any]) -> Envelope:
-    """Run `spicestat.studies.compare.spice_compare` on fit folders by name.
+    """Run `spicestat.spice_compare` on fit folders by name.
 
     The value has the tables ``models``, ``evidence`` and ``attribution`` (one row per participant) and ``glance``.
     """
@@ -142,7 +142,7 @@ def _by_participant(wide: pd.DataFrame) -> pd.DataFrame:
 
 
 def power(folder: str, options: Mapping[str, Any]) -> Envelope:
-    """Run `spicestat.studies.power.spice_power` on a fit folder.
+    """Run `spicestat.spice_power` on a fit folder.
 
     ``options`` are its arguments; ``population``, a mapping with the arguments of `spice_group`, stands for ``group``.
     The value has the tables ``designs``, ``studies`` and ``glance``.
@@ -163,7 +163,7 @@ def power(folder: str, options: Mapping[str, Any]) -> Envelope:
 
 
 def reliability(folder: str, options: Mapping[str, Any]) -> Envelope:
-    """Run `spicestat.studies.reliability.spice_reliability` on a fit folder; the value has the table ``reliability``.
+    """Run `spicestat.spice_reliability` on a fit folder; the value has the table ``reliability``.
 
     ``sessions`` may be a text, or a mapping with the two lists ``block`` (as text, which is what R has as names) and
     ``session``.

@@ -10,11 +10,11 @@ import pandas as pd
 
 from spicestat._files.sealed import check_target
 from spicestat._files.tables import check_table_target, write_table
+from spicestat._runtime.progress import Progress
 from spicestat.fit.api import SpiceFit, spice_fit
 from spicestat.group import GroupResult, spice_group
 from spicestat.report.page import write_report
 from spicestat.simulate import Cohort, simulate_cohort
-from spicestat.training.loop import Progress
 
 __all__ = ["Demo", "run_demo"]
 

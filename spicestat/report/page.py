@@ -76,7 +76,7 @@ def write_report(
         f"{glance['n_excluded']} participants excluded."
     )
     template = Environment(autoescape=True).from_string(
-        files("spicestat").joinpath("templates/report.html").read_text(encoding="utf-8")
+        files("spicestat.report").joinpath("templates/report.html").read_text(encoding="utf-8")
     )
     html = template.render(
         title=title,

@@ -91,7 +91,8 @@ def optimize_for_participant(
     Examples
     --------
     >>> from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
-    >>> from spicestat.simulate import AgentQ, BanditsDrift, create_dataset
+    >>> from spicestat.simulate import AgentQ, BanditsDrift
+    >>> from spicestat.spice import create_dataset
     >>> data, _, _ = create_dataset(AgentQ(seed=1), BanditsDrift(sigma=0.2, seed=1), n_trials=50, n_sessions=2)
     >>> found = optimize_for_participant(
     ...     1, AgentNetwork(LearningRateRNN(n_actions=2, n_participants=2)), data, None,

@@ -91,9 +91,9 @@ def spice_compare(
 
     A participant's log model evidence is approximated from the maximised likelihood of their k free coefficients,
     :math:`-BIC_i / 2 = \ell_i - \frac{k_i}{2} \log T_i` or :math:`-AIC_i / 2 = \ell_i - k_i`, or by the Laplace
-    approximation under the weak prior by which structures are chosen (`~spicestat.equations.select.criteria.Arbiter`), for
+    approximation under the weak prior by which structures are chosen (`Arbiter`), for
     which everybody is estimated anew. The models are then compared as fixed effects (sums) and as random effects
-    (`spicestat.studies.model_selection.compare_models`).
+    (`compare_models`).
 
     Every model's structure was chosen on these same choices. The criteria charge for its coefficients, not for the
     search; a model with the larger library has the advantage.

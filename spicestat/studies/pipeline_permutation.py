@@ -78,7 +78,7 @@ def pipeline_permutation(
 ) -> PipelinePermutation:
     r"""Repeat a whole analysis with permuted covariates and compare its statistics.
 
-    When this is needed: a test that takes the participants' estimates as given (`spicestat.group.methods.permutation`, or any
+    When this is needed: a test that takes the participants' estimates as given (`methods.permutation`, or any
     p-value of a group model) does not hold if the covariates had a hand in the estimates, for example if the
     network's embedding or the choice between equation structures used them, if coefficients were
     shrunk towards what covariates predict, or if terms were picked because they went with a covariate. Repeating

@@ -58,7 +58,7 @@ def posterior_check(
     group : GroupResult
         Of ``method="bayes"`` or ``"bayes_meta"``.
     event : {"repeated", "most_rewarded", "better"}, default "repeated"
-        Which choices are counted; see `spicestat.studies.choice_curves.reference_actions`.
+        Which choices are counted; see `reference_actions`.
     better : int ndarray of shape (S, T), optional
         For ``event="better"``: the best action, from 0, on every trial of the fit's S sequences, T being the
         trials of the longest one.
@@ -67,12 +67,12 @@ def posterior_check(
     by : str, optional
         Covariate of the participants: one curve for each of its values, besides that of all.
     n_bins, n_replicates, conf_level, seed
-        See `spicestat.studies.choice_curves.choice_curve_check`.
+        See `choice_curve_check`.
 
     Returns
     -------
     DataFrame
-        See `spicestat.studies.choice_curves.choice_curve_check`.
+        See `choice_curve_check`.
 
     Raises
     ------

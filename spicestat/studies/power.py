@@ -100,7 +100,7 @@ def spice_power(
 
     Each study draws new participants' coefficients from the fitted distribution over participants,
     :math:`\theta_i \sim N(\mu + \delta (x_i - \bar x), \Sigma)`, lets them play the task by the fit's equations,
-    estimates their coefficients anew on that structure (`~spicestat.equations.estimate.refit.refit`), and runs the group
+    estimates their coefficients anew on that structure (`refit`), and runs the group
     analysis ``~ covariate``. The structure is taken as known, so the chance of not finding it is not in the power.
 
     Cost: one refit and one group model per study, so ``n_simulations`` times what a fit's last stage takes, for each
@@ -124,7 +124,7 @@ def spice_power(
     environment : Bandits, or what `spicestat.simulate.as_environment` takes, optional
         The task; each block starts it anew. Default: reward probabilities that drift, with the fit's actions.
     simulate : callable, optional
-        In its place, for tasks that `spicestat.agents.simulation.simulate_model` cannot play, and for models of
+        In its place, for tasks that `simulate_model` cannot play, and for models of
         response times: takes model, equations of N participants, trials per block, blocks and a seed, and gives a
         table of ``participant`` (0 to N - 1), ``block``, ``trial``, ``choice`` (1 to A), ``reward`` (or
         ``reward_1`` to ``reward_A``) and, if the model needs it, ``rt``.

@@ -48,7 +48,7 @@ def spice_reliability(
     whole fit, so the table is about the coefficients, not about how reliably a structure is found.
 
     * ``"odd_even"``, ``"first_second"``, ``"random"``: correlation of the estimates of two halves, stepped up by
-      Spearman-Brown to all trials (`spicestat.studies.icc.split_half`). Of random halves, the mean over
+      Spearman-Brown to all trials (`split_half`). Of random halves, the mean over
       ``n_splits`` of Fisher's z, with the mean interval of a single split. With an odd number of blocks the halves
       are not quite halves.
     * with ``sessions``: ``"test_retest_icc2"`` (absolute agreement of single sessions) and ``"test_retest_icc3"``

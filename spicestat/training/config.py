@@ -11,7 +11,7 @@ __all__ = ["TrainingConfig"]
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings of `spicestat.training.loop.train`.
+    """Settings of `train`.
 
     Parameters
     ----------

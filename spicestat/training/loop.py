@@ -4,134 +4,30 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from spicestat._files.atomic import DAMAGE
+from spicestat._runtime.progress import Progress
+from spicestat._runtime.threads import one_thread, seeded
 from spicestat.errors import ConfigError, NumericalError, StorageError
 from spicestat.models.base import BaseRNN
 from spicestat.training.checkpoint import Checkpoint
 from spicestat.training.config import TrainingConfig
+from spicestat.training.evaluate import repeat_members, rnn_nll
 from spicestat.training.identity import run_identity
-from spicestat.training.loss import check_times, mean_nll
+from spicestat.training.loss import check_times
+from spicestat.training.result import TrainingResult
 from spicestat.training.state import TrainingState, moments_of, random_states, set_moments, set_random_states
 from spicestat.trials.sequences import SequenceDataset
 
-__all__ = ["Progress", "TrainingResult", "one_thread", "rnn_logits", "rnn_nll", "seeded", "train"]
-
-Progress = Callable[[str, int, int, str], None]
-"""Called with (stage, done, total, message)."""
+__all__ = ["train"]
 
 _CLIP_NORM = 1.0
 _SMOOTHING = 0.95
 _EVALUATE_EVERY = 8
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What training did.
-
-    Attributes
-    ----------
-    train_nll : tuple of float
-        Mean training NLL per epoch.
-    validation_nll : tuple of (int, float)
-        Epoch (from 1) and validation NLL where it was evaluated.
-    stopped : str
-        ``"converged"``, ``"epochs"`` or ``"patience"``.
-    best_epoch : int
-        Epoch (from 1) whose weights the model has.
-    """
-
-    train_nll: tuple[float, ...]
-    validation_nll: tuple[tuple[int, float], ...]
-    stopped: str
-    best_epoch: int
-
-
-_RANDOM = threading.RLock()
-_COUNT = threading.Lock()
-_inside: list[int] = []
-"""Numbers of threads that torch had when each block of `one_thread` began, of those that have not ended."""
-
-
-@contextmanager
-def seeded(seed: int, devices: Sequence[Any] = ()) -> Iterator[None]:
-    """Let torch draw from a seed inside the block, and leave its random state as it was.
-
-    Torch has one random state for all threads of Python, so that one block waits for another to end.
-    """
-    with _RANDOM, torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Use one thread inside the block: small tensors only lose by more, and sums stay reproducible.
-
-    Torch has one number for all threads of Python: it goes back to what it was when the last block ends.
-    """
-    with _COUNT:
-        _inside.append(torch.get_num_threads())
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        with _COUNT:
-            before = _inside.pop()
-            if not _inside:
-                torch.set_num_threads(before)
-
-
-def rnn_logits(model: BaseRNN, data: SequenceDataset) -> Tensor:
-    """Logits (S, T, A) of the networks, averaged as probabilities over ensemble members (then logged)."""
-    logits, _ = _run_networks(model, data)
-    if model.n_members == 1:
-        only: Tensor = logits
-        return only
-    log_probability = torch.log_softmax(logits, dim=-1).reshape(model.n_members, *data.mask.shape, -1)
-    return torch.logsumexp(log_probability, dim=0)
-
-
-def rnn_nll(model: BaseRNN, data: SequenceDataset) -> float:
-    """Mean negative log-likelihood per choice, in nats, of the networks; ensemble members are averaged by likelihood.
-
-    For a model with response times it is that of choice and time together, which are a density: it
-    may be negative.
-    """
-    if not model.needs_times:
-        return mean_nll(rnn_logits(model, data), data)
-    check_times(model, data)
-    logits, state = _run_networks(model, data)
-    targets, times, mask = (
-        _repeat(part, model.n_members).reshape(-1, 1) for part in (data.targets, data.times, data.mask)
-    )
-    # every step a sequence of its own, so that members are averaged trial by trial
-    each_step = {name: value.repeat_interleave(data.n_steps, dim=0) for name, value in state.items()}
-    trials = model.log_likelihood(logits.reshape(-1, 1, logits.shape[-1]), each_step, targets, times, mask)
-    per_member = trials.reshape(model.n_members, *data.mask.shape)
-    averaged = torch.logsumexp(per_member, dim=0) - math.log(model.n_members)
-    return float(-averaged.sum() / data.mask.sum())
-
-
-def _run_networks(model: BaseRNN, data: SequenceDataset) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits (M * S, T, A) and last states of all members, without gradients and dropout."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), one_thread():
-            logits, state = model(_repeat(data.xs, model.n_members), batch_first=True)
-    finally:
-        model.train(was_training)
-    return logits, state
 
 
 def train(
@@ -340,9 +236,9 @@ class _Run:
         """One pass over sequences (all if None), with a step of the optimizer per chunk of time."""
         n_members = self.model.n_members
         pick = slice(None) if rows is None else rows
-        features = _repeat(self.features[pick], n_members)
+        features = repeat_members(self.features[pick], n_members)
         targets, times, mask = (
-            _repeat(part[pick], n_members) for part in (self.data.targets, self.data.times, self.data.mask)
+            repeat_members(part[pick], n_members) for part in (self.data.targets, self.data.times, self.data.mask)
         )
         weights = self.weights[:, pick].reshape(-1)
         chunk = self.config.n_steps_per_call or self.data.n_steps
@@ -431,8 +327,3 @@ def _clip_gradients(gradients: list[Tensor | None], n_members: int) -> None:
         factor = (_CLIP_NORM / (norm + 1e-6)).clamp(max=1.0)
         for part in group:
             part.reshape(n_parts, -1).mul_(factor.unsqueeze(1))
-
-
-def _repeat(tensor: Tensor, n_members: int) -> Tensor:
-    """Repeat rows for each ensemble member, member by member."""
-    return tensor if n_members == 1 else tensor.repeat(n_members, *([1] * (tensor.ndim - 1)))

@@ -68,7 +68,7 @@ def check_roles(frame: pd.DataFrame, roles: Mapping[str, Sequence[str]]) -> None
 
 
 def code_complete(frame: pd.DataFrame, column: str, what: str) -> tuple[Codes, tuple[Hashable, ...]]:
-    """Code a column of ids that may have no missing value; see `spicestat.trials.labels.code_labels`."""
+    """Code a column of ids that may have no missing value; see `code_labels`."""
     codes, labels = code_labels(frame[column], what)
     if (codes < 0).any():
         raise DataError(

@@ -55,7 +55,7 @@ def read_trials(
     Parameters
     ----------
     source : DataFrame, path, pattern or list of paths
-        The trials; see `spicestat._files.tables.read_table` for the kinds of files and tables. In files, ids and labels stay
+        The trials; see `read_table` for the kinds of files and tables. In files, ids and labels stay
         text exactly as written (``1.10``, ``001``). Where there are several files (``"data/*.csv"``) and no column of
         participants, the ids are taken from the names of the files.
     participant : str, default "participant"

@@ -18,7 +18,8 @@ from spicestat.models.precoded import DriftDiffusionRNN
 from spicestat.simulate import Parameter
 from spicestat.simulate.diffusion import DIFFUSION_PARAMETERS, simulate_diffusion_cohort
 from spicestat.training.config import TrainingConfig
-from spicestat.training.loop import rnn_logits, rnn_nll, train
+from spicestat.training.evaluate import rnn_logits, rnn_nll
+from spicestat.training.loop import train
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset
 

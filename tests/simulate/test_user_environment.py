@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from spicestat.errors import ConfigError, DataError
-from spicestat.simulate import AgentQ, Bandits, as_environment, run_experiment, simulate_learners
+from spicestat.simulate import AgentQ, Bandits, as_environment, simulate_learners
+from spicestat.spice import run_experiment
 
 
 class Space:

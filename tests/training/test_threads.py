@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from spicestat._runtime.threads import one_thread
 from spicestat.fit.api import spice_fit
 from spicestat.simulate import simulate_cohort
-from spicestat.training.loop import one_thread
 
 pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")
 

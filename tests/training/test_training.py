@@ -9,12 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spicestat._runtime.threads import one_thread
 from spicestat.errors import ConfigError
 from spicestat.models.base import BuildSettings, building
 from spicestat.models.precoded import LearningRateRNN
 from spicestat.simulate import simulate_cohort
 from spicestat.training.config import TrainingConfig
-from spicestat.training.loop import one_thread, rnn_logits, train
+from spicestat.training.evaluate import rnn_logits
+from spicestat.training.loop import train
 from spicestat.training.loss import choice_log_likelihood, mean_nll
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset

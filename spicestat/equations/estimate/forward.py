@@ -7,11 +7,11 @@ import copy
 import torch
 from torch import Tensor
 
+from spicestat._runtime.threads import one_thread
 from spicestat.equations.structure.equation_set import EXCLUDED, EquationSet
 from spicestat.models.base import BaseRNN
 from spicestat.models.module_equation import ModuleEquation
 from spicestat.models.pieces import keep_first_member
-from spicestat.training.loop import one_thread
 from spicestat.training.loss import check_times
 from spicestat.trials.sequences import SequenceDataset
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from spicestat._runtime.threads import one_thread
 from spicestat.equations.estimate.refit import CoefficientLikelihood
 from spicestat.equations.structure.equation_set import FREE, EquationSet
 from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.models.base import BaseRNN
-from spicestat.training.loop import one_thread
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["EquationLikelihood"]

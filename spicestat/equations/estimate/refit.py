@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spicestat._runtime.progress import Progress
+from spicestat._runtime.threads import one_thread
 from spicestat.equations.estimate.affine import AffineLikelihood
 from spicestat.equations.estimate.affine_form import find_affine
 from spicestat.equations.estimate.forward import EquationModel
 from spicestat.equations.estimate.prior import CoefficientPrior
 from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE, EquationSet
 from spicestat.models.base import BaseRNN
-from spicestat.training.loop import Progress, one_thread
 from spicestat.training.loss import check_times
 from spicestat.trials.sequences import SequenceDataset
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spicestat._runtime.threads import one_thread
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN, Call
 from spicestat.models.config import SpiceConfig
-from spicestat.training.loop import one_thread
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Trajectory", "record_member_trajectories", "record_trajectories"]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from spicestat._runtime.progress import Progress
 from spicestat.equations.estimate.refit import merged
 from spicestat.equations.select.moves import possible_moves
 from spicestat.equations.select.workbench import Workbench
 from spicestat.equations.structure.equation_set import FREE, EquationSet
-from spicestat.training.loop import Progress
 
 __all__ = ["individual_structures"]
 

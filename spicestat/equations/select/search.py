@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spicestat._runtime.progress import Progress
 from spicestat.equations.estimate.prior import weak_prior
 from spicestat.equations.estimate.refit import RefitResult, default_starts, refit
 from spicestat.equations.select.criteria import Arbiter, Criterion, required_gain
@@ -16,7 +17,6 @@ from spicestat.equations.select.population import population_structure
 from spicestat.equations.select.workbench import Workbench
 from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.models.base import BaseRNN
-from spicestat.training.loop import Progress
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Selection", "select_structure"]

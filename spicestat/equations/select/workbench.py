@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spicestat._runtime.threads import one_thread
 from spicestat.equations.estimate.forward import EquationModel
 from spicestat.equations.estimate.refit import Curvature, RefitResult, local_curvature, refit
 from spicestat.equations.select.ascent import ascend
@@ -14,7 +15,6 @@ from spicestat.equations.select.moves import Move
 from spicestat.equations.select.visited import Visited
 from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.models.base import BaseRNN
-from spicestat.training.loop import one_thread
 from spicestat.trials.sequences import SequenceDataset
 from spicestat.trials.splits import k_folds
 

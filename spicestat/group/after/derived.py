@@ -66,7 +66,7 @@ def with_derived(
     ----------
     table : CoefficientTable
     expressions : mapping of name to expression
-        See `spicestat.group.after.expressions.parse_expression`; `standard_quantities` gives the usual ones.
+        See `parse_expression`; `standard_quantities` gives the usual ones.
     keep : bool, default True
         Whether the original terms stay in the table.
 

@@ -94,7 +94,7 @@ def marginal_means(
     With a link, averages are taken on the link scale. ``type="response"`` then gives
     :math:`h(\eta)`, standard error :math:`h'(\eta) \, se(\eta)`, and the transformed limits. That is the
     coefficient of the participant in the middle (the median), not the mean over participants: see
-    `spicestat.group.after.average_effects`.
+    `after.average_effects`.
 
     Equal to ``emmeans::emmeans(model, variables, by, at)`` and ``summary(., type = )``. Degrees of freedom of a mean
     are the smallest of the effects that it is made of.

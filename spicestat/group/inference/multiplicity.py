@@ -116,4 +116,4 @@ ADJUSTMENTS = ("BH", "BY", "holm", "bonferroni", "none")
 """The adjustments that `adjust_p_values` knows."""
 
 MAX_T = "maxT"
-"""The adjustment by the largest statistic of a family, which needs more than p-values (`spicestat.group.inference.max_t`)."""
+"""The adjustment by the largest statistic of a family, which needs more than p-values (`inference.max_t`)."""

@@ -76,7 +76,7 @@ def coefficient_table(
         Equations whose p-values and intervals are NaN. They do not count as tests
         when p-values are adjusted.
     adjust : str
-        See `spicestat.group.inference.multiplicity.adjust_p_values`.
+        See `adjust_p_values`.
     conf_level : float
         In (0, 1).
     """

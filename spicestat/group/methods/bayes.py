@@ -41,7 +41,7 @@ class Settings(SamplerSettings):
     ----------
     links : mapping of str to str, optional
         Scale of the normal distribution of coefficients by module ("beta") or module and term
-        ("beta:x_value_reward"): "identity" (default), "logit" or "log"; see `spicestat.group.inputs.links.choose_links`.
+        ("beta:x_value_reward"): "identity" (default), "logit" or "log"; see `choose_links`.
     n_nodes : int, default 2048
         Points per participant at which the likelihood of the choices is evaluated, a power of 2, 64 or more.
     n_components : int, default 6
@@ -70,8 +70,8 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
     points about the participant's posterior, and a mixture of normal densities is fitted to it, over which any
     group distribution integrates in closed form. So all equations can be used, and the posterior that is sampled
     has few dimensions. Participants' coefficients are drawn afterwards, and mixtures and likelihoods compared at
-    these draws: ``extra["approximation"]``, see `spicestat.group.posterior.approximation.compare_likelihoods`.
-    Priors: `spicestat.group.posterior.sampling.SamplerSettings`; centre and spread of a coefficient are those of a first
+    these draws: ``extra["approximation"]``, see `compare_likelihoods`.
+    Priors: `SamplerSettings`; centre and spread of a coefficient are those of a first
     normal approximation to the group.
 
     Raises

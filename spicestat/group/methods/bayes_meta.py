@@ -77,7 +77,7 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
 
     with known sampling covariances :math:`S_i`. The :math:`\theta_i` are integrated out,
     :math:`y_i \sim N(X_i\gamma, S_i + \Sigma)`, which leaves a posterior of few dimensions, and drawn afterwards.
-    Priors: `spicestat.group.posterior.sampling.SamplerSettings`; the centre of a term is its median over participants, its
+    Priors: `SamplerSettings`; the centre of a term is its median over participants, its
     spread 1.4826 times the median absolute deviation.
 
     Limits. Estimates whose standard errors depend on their size (learning rates near a bound) bias every

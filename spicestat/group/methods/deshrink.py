@@ -44,7 +44,7 @@ class Settings:
     estimator : {"REML", "ML"}, default "REML"
     prior_width : float, default 1.0
         Factor on the standard deviations of the weak prior, which centers at the median of the participants' own
-        estimates with 1.5 times their spread (see `spicestat.group.methods.hierarchical.starting_prior`). What
+        estimates with 1.5 times their spread (see `starting_prior`). What
         the prior adds is taken off again, so it only decides where the likelihoods are approximated.
     min_information : float, default 0.01
         Directions in which a participant's likelihood knows less than this share of what the prior

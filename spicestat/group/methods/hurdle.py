@@ -28,8 +28,8 @@ def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
     """Fit the presence and the magnitude of each term, one after the other.
 
     The two parts are two blocks of rows, told apart by the column ``group``: ``"presence"`` has the log odds
-    ratios of `spicestat.group.methods.presence`, over all participants; ``"magnitude"`` the meta-regression of
-    `spicestat.group.methods.meta`, over the participants who have the term. Given the covariates the likelihood of a hurdle
+    ratios of `methods.presence`, over all participants; ``"magnitude"`` the meta-regression of
+    `methods.meta`, over the participants who have the term. Given the covariates the likelihood of a hurdle
     model is the product of both, so they are fitted separately without loss. A term that everybody has is only
     in the magnitude part, one with too few usable estimates only in the presence part.
 

@@ -119,7 +119,7 @@ def multivariate_meta_regression(
     r"""Fit :math:`y_i = B x_i + u_i + e_i`, :math:`u_i \sim N(0, \Sigma)`, :math:`e_i \sim N(0, V_i)`.
 
     :math:`\Sigma` is unstructured and maximises the (restricted) likelihood, see
-    `spicestat.group.numerics.covariance_search.maximise_covariance`; B follows by generalised least squares.
+    `maximise_covariance`; B follows by generalised least squares.
 
     Equal to ``metafor::rma.mv(y, V, mods = ~ outcome:(...) - 1, random = ~ outcome | id, struct = "UN", test = "t")``,
     whose general-purpose optimiser however stops earlier, and at a singular :math:`\Sigma` sometimes far

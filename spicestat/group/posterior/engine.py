@@ -75,7 +75,7 @@ def sample_chains(
     size : int
         M.
     draws, tune, chains, seed, target_accept
-        See `spicestat.group.posterior.sampling.SamplerSettings`.
+        See `SamplerSettings`.
 
     Raises
     ------

@@ -122,7 +122,7 @@ def draw_participants(
 def _draw_once(
     mixture: LikelihoodMixture, mean: np.ndarray, root: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose a component by what it integrates to, as `spicestat.group.posterior.density.on_mixture` has it, and draw."""
+    """Choose a component by what it integrates to, as `on_mixture` has it, and draw."""
     n_people, _, d = mixture.anchor.shape
     people = np.arange(n_people)
     away = mean[:, None, :] - mixture.anchor

@@ -1,4 +1,4 @@
-"""A line of news a minute about work that takes long, with an estimate of what is left."""
+"""Reports of progress, and a line a minute about work that takes long, with an estimate of what is left."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["heartbeat"]
+__all__ = ["Progress", "heartbeat"]
+
+Progress = Callable[[str, int, int, str], None]
+"""Called with (stage, done, total, message)."""
 
 
 @contextmanager
-def heartbeat(
-    say: Callable[[str], object], what: str, seconds: float = 60.0
-) -> Iterator[Callable[[str, int, int, str], None]]:
+def heartbeat(say: Callable[[str], object], what: str, seconds: float = 60.0) -> Iterator[Progress]:
     """Say every so often that work goes on, until the block ends.
 
     Parameters

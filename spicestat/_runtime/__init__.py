@@ -1,0 +1,1 @@
+"""What long work needs while it runs: threads, reports of progress, Ctrl-C."""

@@ -1,0 +1,1 @@
+"""Coefficients by the likelihood of the choices."""

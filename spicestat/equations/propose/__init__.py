@@ -1,0 +1,1 @@
+"""Candidate terms: the network's trajectories, and sparse regression on them."""

@@ -1,0 +1,1 @@
+"""Which terms stay: criteria, moves and search over structures."""

@@ -1,0 +1,1 @@
+"""What an equation is: candidate terms, sets of equations, units."""

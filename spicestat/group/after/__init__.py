@@ -1,0 +1,1 @@
+"""What follows a fitted group model: marginal means, contrasts, effects, derived quantities."""

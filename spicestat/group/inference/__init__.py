@@ -1,0 +1,1 @@
+"""From estimates to tests, adjusted p-values and intervals."""

@@ -1,0 +1,1 @@
+"""What a group method is given: coefficients of the participants, their design, links and choices."""

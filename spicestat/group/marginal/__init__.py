@@ -1,0 +1,1 @@
+"""Integrals over participants: modes, quadrature, EM."""

@@ -1,0 +1,1 @@
+"""The group methods: one file each, with ``Settings`` and ``estimate``, and the table of them."""

@@ -1,0 +1,1 @@
+"""Plain numerics of group models: numpy in, numpy out."""

@@ -1,0 +1,1 @@
+"""Sampled posteriors: everything that needs JAX and numpyro (the extra 'bayes')."""

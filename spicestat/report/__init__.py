@@ -1,0 +1,1 @@
+"""What is written for readers: the HTML page and the demo."""
