@@ -10,7 +10,7 @@ for (name in c("spicestat", "own-models")) {
   knitr::opts_chunk$set(fig.path = file.path("figures", paste0(name, "-")))
   built <- paste0(name, ".Rmd")
   knitr::knit(source, built, quiet = TRUE, envir = new.env(parent = globalenv()))
-  # tests/test_doc_pages.py compares the fingerprint with the source
+  # tests/project/test_doc_pages.py compares the fingerprint with the source
   origin <- sprintf("<!-- Made from vignettes/%s by `make prebuild-vignettes`; md5 %s -->", built, tools::md5sum(source))
   lines <- readLines(built)
   head_end <- which(lines == "---")[2]

@@ -83,7 +83,7 @@ def _equations_of(name, n_participants, values, degree=1):
 def _numpy_logits(name, data, coefficients, terms):
     """Run a learning-rate model trial by trial in plain numpy: (S, T, A); structure in ``terms``, values (P, K).
 
-    The other models have theirs in tests/precoded/conftest.py.
+    The other models have theirs in tests/models/precoded/conftest.py.
     """
     assert name in ("learning_rate", "choice", "participant_embedding")
     actions, rewards = data.actions.numpy().astype(float), data.rewards.numpy().astype(float)

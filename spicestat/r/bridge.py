@@ -17,7 +17,7 @@ from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.r.columns import Table, decode_table
 from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped, throttled
 from spicestat.r.receive_model import as_model
-from spicestat.r.send_fit import fit_engine, fit_tables, received_table
+from spicestat.r.send_fit import engine, fit_tables, received_table
 from spicestat.r.send_group import group_tables
 from spicestat.r.verbs import compare, power, predict, reliability, simulate, simulate_fit, update
 
@@ -62,15 +62,15 @@ def fit(table: Table | str | Sequence[str], options: Mapping[str, Any], progress
     """
 
     def work() -> dict[str, Any]:
-        engine = fit_engine()
+        names = engine()
         settings = dict(options)
         folder = settings.pop("folder")
-        check_settings("spice_fit()", settings, engine.spice_fit)
+        check_settings("spice_fit()", settings, names.spice_fit)
         if "model" in settings:
             settings["model"] = as_model(settings["model"])
         if "people" in settings:
             settings["people"] = received_table(settings["people"])
-        result = engine.spice_fit(received_table(table), progress=throttled(progress), **settings)
+        result = names.spice_fit(received_table(table), progress=throttled(progress), **settings)
         save_or_rescue(result.save, folder)
         return fit_tables(result)
 
@@ -88,7 +88,7 @@ def copy_fit(source: str, target: str) -> Envelope:
 
 def load(folder: str) -> Envelope:
     """Read a fit folder; the value is the same as that of `fit`."""
-    return enveloped(lambda: fit_tables(fit_engine().load_fit(folder)))
+    return enveloped(lambda: fit_tables(engine().load_fit(folder)))
 
 
 def group(coefficients: Table, covariance: Table | None, people: Table | None, options: Mapping[str, Any]) -> Envelope:
@@ -121,7 +121,7 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
             table = table.with_covariance_frame(decode_table(covariance))
         data = None if people is None else decode_table(people)
         formula = settings.pop("formula")
-        source = fit_engine().load_fit(settings.pop("folder")) if "folder" in settings else table
+        source = engine().load_fit(settings.pop("folder")) if "folder" in settings else table
         result = importlib.import_module("spicestat.group").spice_group(source, formula, data=data, **settings)
         return group_tables(result)
 

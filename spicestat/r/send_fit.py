@@ -11,13 +11,13 @@ import pandas as pd
 from spicestat.r.columns import Table, decode_table, encode_table
 from spicestat.r.torch_symbols import load_torch
 
-__all__ = ["encoded", "fit_engine", "fit_tables", "received_table"]
+__all__ = ["encoded", "engine", "fit_tables", "received_table"]
 
 
-def fit_engine() -> Any:
-    """Import `spicestat.fit`, and torch before it, in the way that keeps R's BLAS out."""
+def engine() -> Any:
+    """Return the public names of spicestat, after torch was loaded in the way that keeps R's BLAS out."""
     load_torch()
-    return importlib.import_module("spicestat.fit.api")
+    return importlib.import_module("spicestat")
 
 
 def encoded(tables: Mapping[str, pd.DataFrame | None]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from spicestat._files.atomic import save_or_rescue
 from spicestat.errors import ConfigError
 from spicestat.r.columns import Table
 from spicestat.r.envelopes import Envelope, check_settings, enveloped
-from spicestat.r.send_fit import encoded, fit_engine, fit_tables, received_table
+from spicestat.r.send_fit import encoded, engine, fit_tables, received_table
 from spicestat.r.torch_symbols import load_torch
 from spicestat.trials.reading import read_trials
 
@@ -70,11 +70,11 @@ def simulate_fit(folder: str, options: Mapping[str, Any]) -> Envelope:
     """
 
     def work() -> dict[str, Any]:
-        run = _engine("fitted_play").simulate_fit
+        run = engine().simulate_fit
         settings = dict(options)
         check_settings("simulate()", settings, run)
         settings["environment"] = _environment(settings.get("environment"))
-        return encoded({"trials": run(fit_engine().load_fit(folder), **settings)})
+        return encoded({"trials": run(engine().load_fit(folder), **settings)})
 
     return enveloped(work)
 
@@ -83,9 +83,9 @@ def predict(folder: str, table: Table | str | Sequence[str] | None, options: Map
     """Run `spicestat.predict_choices` on a fit folder; the value has the table ``predictions``."""
 
     def work() -> dict[str, Any]:
-        run = _engine("choice_predictions").predict_choices
+        run = engine().predict_choices
         check_settings("predict()", options, run, read_trials)
-        fit = fit_engine().load_fit(folder)
+        fit = engine().load_fit(folder)
         found = run(fit, None if table is None else received_table(table), **dict(options))
         return {**encoded({"predictions": found}), "actions": [str(label) for label in fit.trials.actions]}
 
@@ -102,11 +102,11 @@ def update(folder: str, table: Table | str | Sequence[str], options: Mapping[str
     def work() -> dict[str, Any]:
         settings = dict(options)
         target = settings.pop("folder")
-        run = _engine("updating").spice_update
+        run = engine().spice_update
         check_settings("spice_update()", settings, run, read_trials)
         if "people" in settings:
             settings["people"] = received_table(settings["people"])
-        fit = fit_engine().load_fit(folder)
+        fit = engine().load_fit(folder)
         updated = run(fit, received_table(table), **settings)
         save_or_rescue(updated.save, target)
         return fit_tables(updated)
@@ -121,9 +121,9 @@ def compare(folders: Mapping[str, str], options: Mapping[str, Any]) -> Envelope:
     """
 
     def work() -> dict[str, Any]:
-        run = _engine("compare").spice_compare
+        run = engine().spice_compare
         check_settings("spice_compare()", options, run)
-        fits = {str(name): fit_engine().load_fit(folder) for name, folder in folders.items()}
+        fits = {str(name): engine().load_fit(folder) for name, folder in folders.items()}
         result = run(fits, **dict(options))
         return encoded(
             {
@@ -150,13 +150,13 @@ def power(folder: str, options: Mapping[str, Any]) -> Envelope:
 
     def work() -> dict[str, Any]:
         settings = dict(options)
-        fit = fit_engine().load_fit(folder)
+        fit = engine().load_fit(folder)
         if "population" in settings:
             run = importlib.import_module("spicestat.group").spice_group
             settings["group"] = run(fit, **dict(settings.pop("population")))
         settings["environment"] = _environment(settings.get("environment"))
         coefficient = ":".join(settings.pop("coefficient"))
-        result = _engine("power").spice_power(fit, coefficient, **settings)
+        result = engine().spice_power(fit, coefficient, **settings)
         return encoded({"designs": result.table, "studies": result.studies, "glance": result.glance()})
 
     return enveloped(work)
@@ -171,21 +171,15 @@ def reliability(folder: str, options: Mapping[str, Any]) -> Envelope:
 
     def work() -> dict[str, Any]:
         settings = dict(options)
-        run = _engine("reliability").spice_reliability
+        run = engine().spice_reliability
         check_settings("spice_reliability()", settings, run)
-        fit = fit_engine().load_fit(folder)
+        fit = engine().load_fit(folder)
         sessions = settings.get("sessions")
         if isinstance(sessions, Mapping):
             settings["sessions"] = dict(zip(sessions["block"], sessions["session"], strict=True))
         return encoded({"reliability": run(fit, **settings)})
 
     return enveloped(work)
-
-
-def _engine(module: str) -> Any:
-    """Import a module of the engine, and torch before it, in the way that keeps R's BLAS out."""
-    load_torch()
-    return importlib.import_module(f"spicestat.{module}")
 
 
 def _environment(sent: Mapping[str, Any] | None) -> Any:

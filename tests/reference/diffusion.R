@@ -1,4 +1,4 @@
-# Reference values for tests/models/test_diffusion.py.
+# Reference values for tests/models/test_wiener.py.
 # Run from this folder: Rscript diffusion.R   (writes diffusion.json and diffusion_versions.json)
 # Debian and Ubuntu: apt-get install r-cran-rtdists r-cran-rwiener
 #

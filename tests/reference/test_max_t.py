@@ -55,7 +55,7 @@ def test_single_step_p_values_equal_mvtnorm(case):
     """Ours promises 2e-3 relative. mvtnorm's error is absolute: asked for 1e-7 it gives 6.5e-6 for the test at 4.8.
 
     That cannot be: the test's Bonferroni bound is 7.9e-6 and overlaps take off 2 % at most. Hence the 2e-6 here;
-    tests/group/test_max_t.py has exact values for small p.
+    tests/group/inference/test_max_t.py has exact values for small p.
     """
     m = len(case["statistic"])
     df = np.inf if case["df"] is None else case["df"]

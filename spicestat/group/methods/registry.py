@@ -63,7 +63,7 @@ class Method:
         return [] if kind is None else [field.name for field in fields(kind)]
 
 
-_HOME = "spicestat.group"
+_HOME = "spicestat.group.methods"
 # measured with 35 % (benchmarks/results/calibration.md, "short"): everybody's choices count, so nobody is missing
 _ONE_STAGE: dict[str, Any] = {"needs_std_error": False, "reads_choices": True, "max_unidentified": 0.4}
 _ALL = (

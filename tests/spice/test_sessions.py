@@ -12,12 +12,9 @@ from spicestat.simulate import (
     AgentQ,
     AgentQSampleZeros,
     BanditsDrift,
-    BanditSession,
     BanditsStandard,
-    create_dataset,
-    get_update_dynamics,
-    run_experiment,
 )
+from spicestat.spice import BanditSession, create_dataset, get_update_dynamics, run_experiment
 from spicestat.trials.sequences import SequenceDataset
 
 NAN = np.nan

@@ -13,7 +13,7 @@ from spicestat.group.marginal.marginal import Group, log_likelihood, posterior, 
 from spicestat.group.marginal.modes import posterior_modes
 from spicestat.group.marginal.quadrature import Place, make_nodes, quadratic_nodes, quadrature_rule
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from toy_choices import Coins, gaussian_study, labels  # noqa: E402
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "r-check-findings.sh"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "r-check-findings.sh"
 NOTE = "* checking for future file timestamps ... NOTE\nunable to verify current time\n"
 GOOD = "* checking top-level files ... OK\n"
 

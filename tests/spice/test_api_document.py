@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-DOCUMENT = Path(__file__).parents[2] / "shared" / "seeds" / "api_reference.txt"
+DOCUMENT = Path(__file__).parents[3] / "shared" / "seeds" / "api_reference.txt"
 TEXT = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.is_file() else ""
-API = json.loads((Path(__file__).parent / "reference" / "spice_api.json").read_text(encoding="utf-8"))
+API = json.loads((Path(__file__).parents[1] / "reference" / "spice_api.json").read_text(encoding="utf-8"))
 pytestmark = pytest.mark.skipif(not TEXT, reason=f"the seed's API reference is not at {DOCUMENT}")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-DOCUMENT = Path(__file__).parents[2] / "shared" / "seeds" / "tutorial_4_individual_differences.txt"
+DOCUMENT = Path(__file__).parents[3] / "shared" / "seeds" / "tutorial_4_individual_differences.txt"
 TEXT = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.is_file() else ""
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 SHORTENED = {"epochs=1024": "epochs=16", "n_sessions_per_participant = 50": "n_sessions_per_participant = 4"}

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from spicestat.cli import app
 from spicestat.simulate import simulate_cohort
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 def blocks(language):

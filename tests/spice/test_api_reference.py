@@ -14,7 +14,7 @@ import pytest
 
 import spicestat.compat  # noqa: F401  the names below are imported from `spice`
 
-API = json.loads((Path(__file__).parent / "reference" / "spice_api.json").read_text(encoding="utf-8"))
+API = json.loads((Path(__file__).parents[1] / "reference" / "spice_api.json").read_text(encoding="utf-8"))
 IMPORTS = [(module, name) for module, names in API["imports"].items() for name in names]
 
 

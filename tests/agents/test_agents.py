@@ -219,7 +219,7 @@ def test_first_logits_of_log_odds_values():
 
 @pytest.fixture
 def hand_written():
-    path = Path(__file__).parent / "models" / "custom_model.py"
+    path = Path(__file__).parents[1] / "models" / "custom_model.py"
     return runpy.run_path(str(path))["HandWritten"](n_actions=2, n_participants=2)
 
 

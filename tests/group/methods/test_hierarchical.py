@@ -23,8 +23,8 @@ from spicestat.group.inputs.links import find_link
 from spicestat.group.methods.hierarchical import Settings, starting_prior
 from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from toy_choices import GaussianChoices, gaussian_study, toy_fit  # noqa: E402
 

@@ -9,7 +9,7 @@ import pytest
 
 from spicestat.models.precoded import PRECODED
 
-FOLDER = Path(__file__).parents[1] / "docs" / "models"
+FOLDER = Path(__file__).parents[2] / "docs" / "models"
 PAGES = sorted(path for path in FOLDER.glob("*.md") if path.stem != "README")
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-# those about models have tests/test_model_pages.py
+ROOT = Path(__file__).parents[2]
+# those about models have tests/project/test_model_pages.py
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem != "decisions")
 TEXTS = [ROOT / "README.md", ROOT / "r-package" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 VIGNETTES = sorted((ROOT / "vignettes").glob("*.Rmd"))

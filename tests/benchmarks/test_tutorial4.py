@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.tutorial4 import blocks as extraction  # noqa: E402
 from benchmarks.tutorial4.equations import NOT_CHOSEN, RATE, Equations, run  # noqa: E402

@@ -12,7 +12,7 @@ from spicestat.group.formula.design import build_design
 from spicestat.group.inputs.choices import with_choices
 from spicestat.group.inputs.likelihood import HasLikelihood
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from toy_choices import GaussianChoices, gaussian_study, toy_fit  # noqa: E402
 

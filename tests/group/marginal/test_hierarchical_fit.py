@@ -12,7 +12,7 @@ from spicestat.group.marginal.hierarchical_fit import fit_hierarchical
 from spicestat.group.marginal.marginal import stacked_design
 from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from toy_choices import Coins, GaussianChoices, gaussian_study, labels  # noqa: E402
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::spicestat.errors.ConvergenceWarning", "ignore::spicestat.errors.ContradictionWarning"
 )
 
-MODEL = runpy.run_path(str(Path(__file__).parent / "models" / "custom_model.py"))
+MODEL = runpy.run_path(str(Path(__file__).parents[1] / "models" / "custom_model.py"))
 CUSTOM = MODEL["HandWritten"], MODEL["HAND_WRITTEN_CONFIG"]
 
 

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from spicestat.group.inputs.links import find_link
 from spicestat.group.marginal.modes import posterior_modes, to_natural, unconstrained_derivatives
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from toy_choices import Coins, GaussianChoices, gaussian_study, labels  # noqa: E402
 
