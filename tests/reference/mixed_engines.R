@@ -1,4 +1,4 @@
-# Reference values for tests/reference/test_mixed_engines.py: the random-intercept model of spicestat.group.methods.mixed, fitted
+# Reference values for tests/reference/test_mixed_engines.py: the random-intercept model of the method mixed, fitted
 # by glmmTMB, lme4 and lmerTest. Run from this folder: Rscript mixed_engines.R
 # (writes mixed_engines.json and mixed_engines_versions.json)
 #

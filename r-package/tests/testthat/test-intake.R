@@ -204,7 +204,7 @@ test_that("tidy() in a file is a coefficient table for Python", {
   file <- tempfile(fileext = ".csv")
   on.exit(unlink(file))
   utils::write.csv(tidy(example_fit, conf.int = TRUE), file, row.names = FALSE)
-  table <- python_module("spicestat.coefficients")$read_coefficients(file)
+  table <- python_module("spicestat")$read_coefficients(file)
   read <- decode_table(convert(python_module("spicestat.r.columns")$encode_table(table$frame)))
   expect_equal(read$estimate, example_fit$coefficients$estimate)
   expect_equal(read$std_error, example_fit$coefficients$std_error)

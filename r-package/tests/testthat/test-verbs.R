@@ -279,7 +279,7 @@ test_that("the same group model in R and in Python has identical numbers", {
     # hexadecimal, which loses no bit
     printed <- run_in_python(sprintf(
       paste(
-        "from spicestat.fit import load_fit",
+        "from spicestat import load_fit",
         "from spicestat.group import spice_group",
         "table = spice_group(load_fit('%s'), '~ diagnosis + age', method='%s').coefficients",
         "columns = table[['estimate', 'std_error', 'p_value', 'conf_low']]",
