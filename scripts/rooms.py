@@ -16,11 +16,35 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "spicestat"
 MOST = 30
 ORDER = (
-    "_files _runtime simulate trials models models.precoded training "
-    "equations.structure equations.propose equations.estimate equations.select equations agents fit spice "
-    "group.formula group.inputs group.inference group.numerics group.marginal group.posterior group.methods group.after "
-    "group studies report r ."
-).split()
+    "_files",
+    "_runtime",
+    "simulate",
+    "trials",
+    "models",
+    "models.precoded",
+    "training",
+    "equations.structure",
+    "equations.propose",
+    "equations.estimate",
+    "equations.select",
+    "equations",
+    "agents",
+    "fit",
+    "spice",
+    "group.formula",
+    "group.inputs",
+    "group.inference",
+    "group.numerics",
+    "group.marginal",
+    "group.posterior",
+    "group.methods",
+    "group.after",
+    "group",
+    "studies",
+    "report",
+    "r",
+    ".",
+)
 """From the bottom to the top; "." has the files that lie in the open, of which `FLOOR` are everybody's."""
 FLOOR = ("errors", "_checks", "_lazy", "coefficients")
 
@@ -81,7 +105,10 @@ def main() -> int:
         if arrows[room]:
             print("  imports " + ", ".join(f"{other} ({count})" for other, count in sorted(arrows[room].items())))
     print(f"{len(files)} rooms, {sum(map(len, arrows.values()))} arrows, {sum(lines.values())} lines")
-    for text in (*(f"arrow back: {arrow}" for arrow in back), *(f"no place in ORDER: {room}" for room in sorted(unknown))):
+    for text in (
+        *(f"arrow back: {arrow}" for arrow in back),
+        *(f"no place in ORDER: {room}" for room in sorted(unknown)),
+    ):
         print(text)
     return int(bool(back or unknown) or len(files) > MOST)
 

@@ -24,7 +24,7 @@ def point_estimates(fit: SpiceFit, people: pd.DataFrame) -> pd.DataFrame:
 
 def network_coefficients(fit: SpiceFit, people: pd.DataFrame) -> pd.DataFrame:
     """Return the coefficients of the sparse regression on the network, before any likelihood."""
-    sparse = fit.estimator.sparse_
+    sparse = fit.model.sparse
     return pd.DataFrame(
         sparse.coefficients,
         index=list(fit.coefficients.participants),

@@ -87,7 +87,7 @@ def replicate(cell: str, number: int) -> list[dict[str, Any]]:
     rng = np.random.default_rng([list(CELLS).index(cell), number])
     truth = draw(rng)
     fit = true_fit(played(truth, n_trials, rng))
-    result = fit.estimator.refit_
+    result = fit.model.refit
     rows = spice_reliability(fit, n_splits=N_SPLITS).to_dict("records")
     for row in rows:
         position = result.equations.terms.index((row["module"], row["term"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
@@ -26,11 +26,12 @@ from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE
 from spicestat.equations.structure.units import in_unit_of_data
 from spicestat.errors import ConfigError, ContradictionWarning, ScaleWarning, StorageError, warn_user
 from spicestat.fit.estimator import SpiceEstimator
+from spicestat.fit.fitted_model import FittedModel
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
 from spicestat.fit.plausibility import baseline_nll, contradictions
-from spicestat.fit.storage import is_programmed, pack_estimator, unpack_estimator
+from spicestat.fit.storage import is_programmed, pack_model, unpack_model
 from spicestat._runtime.progress import Progress
 from spicestat.training.evaluate import rnn_nll
 from spicestat.trials.reading import TrialTable, read_trials
@@ -57,8 +58,8 @@ class SpiceFit:
     ----------
     trials : TrialTable
         The checked trials.
-    estimator : SpiceEstimator
-        RNN, equations and refit.
+    model : FittedModel
+        Network, equations and their estimates.
     coefficients : CoefficientTable
         One row per participant, module and term.
     scores : DataFrame
@@ -68,9 +69,14 @@ class SpiceFit:
     """
 
     trials: TrialTable
-    estimator: SpiceEstimator
+    model: FittedModel
     coefficients: CoefficientTable
     scores: pd.DataFrame
+
+    @property
+    def estimator(self) -> SpiceEstimator:
+        """The same model with the methods of SPICE: `predict` on arrays, agents, files, and fitting anew."""
+        return SpiceEstimator.from_model(self.model)
 
     @property
     def people(self) -> pd.DataFrame:
@@ -88,8 +94,8 @@ class SpiceFit:
         ``contradictions`` says what among the scores cannot be true ("" where nothing is wrong), and ``rewards`` by
         what they were divided and where values start.
         """
-        refit = self.estimator.refit_
-        n_free = (self.estimator.equations_.status == FREE).sum(axis=1)
+        refit = self.model.refit
+        n_free = (self.model.equations.status == FREE).sum(axis=1)
         log_lik = float(refit.log_likelihood.sum())
         nll = self.scores.set_index("model")["nll"].to_dict()
         row = {
@@ -107,8 +113,8 @@ class SpiceFit:
             "contradictions": "; ".join(self.contradictions),
             "rewards": self.trials.record["reward_note"],
             "share_unidentified": self.coefficients.share_unidentified,
-            "epochs": len(self.estimator.training_.train_nll),
-            "stopped": self.estimator.training_.stopped,
+            "epochs": len(self.model.training.train_nll),
+            "stopped": self.model.training.stopped,
         }
         return pd.DataFrame([row])
 
@@ -119,7 +125,7 @@ class SpiceFit:
 
     def equations_frame(self) -> pd.DataFrame:
         """Return the equations as text, with rewards in the unit of the data: ``participant, module, equation``."""
-        equations = in_unit_of_data(self.estimator.equations_, self.estimator.unit_factors)
+        equations = in_unit_of_data(self.model.equations, self.model.unit_factors)
         rows = [
             {"participant": label, "module": module, "equation": text}
             for code, label in enumerate(self.trials.participants)
@@ -129,14 +135,9 @@ class SpiceFit:
 
     def choice_likelihood(self) -> EquationLikelihood:
         """Return the likelihood of the choices as a function of everybody's coefficients, in the unit of the data."""
-        data = SequenceDataset.from_trials(self.trials)
-        estimator = self.estimator
+        model, data = self.model, SequenceDataset.from_trials(self.trials)
         return EquationLikelihood(
-            estimator.rnn_model_,
-            data,
-            estimator.equations_,
-            self.trials.participants,
-            factors=estimator.unit_factors,
+            model.network, data, model.equations, self.trials.participants, factors=model.unit_factors
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -150,12 +151,12 @@ class SpiceFit:
             The folder holds something else or cannot be written.
         """
         trials = {f"{_TRIALS}{name}": content for name, content in pack_trials(self.trials).items()}
-        estimator = pack_estimator(self.estimator, {"scores": self.scores.to_dict("list")})
-        return write_sealed(folder, "fit", trials | estimator | pack_coefficients(self.coefficients))
+        model = pack_model(self.model, {"scores": self.scores.to_dict("list")})
+        return write_sealed(folder, "fit", trials | model | pack_coefficients(self.coefficients))
 
     def __repr__(self) -> str:
         glance = self.glance().iloc[0]
-        status = self.estimator.equations_.status
+        status = self.model.equations.status
         terms: dict[str, list[str]] = {}
         for (module, term), column in zip(self.coefficients.terms, status.T, strict=True):
             if module != BETA:
@@ -325,7 +326,7 @@ def spice_fit(
         reward_middle=(sum(table.record["reward_range"]) / 2 - zero) / unit,
     )
     estimator.fit_dataset(data)
-    return assemble_fit(table, data, estimator, name)
+    return assemble_fit(table, data, estimator.fitted_model_, name)
 
 
 def load_fit(
@@ -346,19 +347,20 @@ def load_fit(
         The folder is no fit folder or damaged.
     """
     files = read_sealed(folder, "fit")
-    estimator, extra = unpack_estimator(files, rnn_class, spice_config)
+    model, extra = unpack_model(files, rnn_class, spice_config)
     trials = {name.removeprefix(_TRIALS): files[name] for name in files if name.startswith(_TRIALS)}
     table, coefficients, scores = unpack_trials(trials), unpack_coefficients(files), extra.get("scores")
     if not isinstance(scores, dict):
         raise StorageError(f"'{folder}' lacks scores in its manifest", do="save the fit again")
-    equations = estimator.equations_
+    equations = model.equations
     same_people = equations.n_participants == table.n_participants and coefficients.participants == table.participants
     if not (same_people and coefficients.terms == equations.terms):
         raise StorageError(
             f"trials, equations and coefficients in '{folder}' have different participants or terms",
             do="save the fit again",
         )
-    return SpiceFit(table, estimator, coefficients, pd.DataFrame(scores))
+    inclusion = coefficients.frame["inclusion_prob"].to_numpy(dtype="float64").reshape(equations.status.shape)
+    return SpiceFit(table, replace(model, inclusion=inclusion), coefficients, pd.DataFrame(scores))
 
 
 def _table(trials: TableSource | TrialTable, reading: dict[str, Any]) -> TrialTable:
@@ -424,45 +426,46 @@ def _check_inputs(model: ModelDeclaration, table: TrialTable) -> None:
         )
 
 
-def assemble_fit(table: TrialTable, data: SequenceDataset, estimator: SpiceEstimator, model: str) -> SpiceFit:
-    """Put a fit together from its trials and a fitted estimator; ``model`` is the name to show."""
+def assemble_fit(table: TrialTable, data: SequenceDataset, model: FittedModel, name: str) -> SpiceFit:
+    """Put a fit together from its trials and a fitted model; ``name`` is the model's, to show."""
     nll = {
-        "rnn": rnn_nll(estimator.rnn_model_, data),
-        "equations": equation_nll(estimator.rnn_model_, data, estimator.sparse_),
-        "refit": estimator.refit_.nll,
+        "rnn": rnn_nll(model.network, data),
+        "equations": equation_nll(model.network, data, model.sparse),
+        "refit": model.refit.nll,
     }
-    if not estimator.rnn_class.needs_times:
+    if not model.network.needs_times:
         # a density of response times cannot be compared with probabilities of choices
         nll |= baseline_nll(data)
     scores = pd.DataFrame({"model": list(nll), "nll": list(nll.values()), "n_trials": int(data.mask.sum())})
-    fit = SpiceFit(table, estimator, _assemble_coefficients(table, estimator, model), scores)
+    fit = SpiceFit(table, model, _assemble_coefficients(table, model, name), scores)
     for text in fit.contradictions:
         warn_user(text + ".", ContradictionWarning)
     return fit
 
 
-def _assemble_coefficients(table: TrialTable, estimator: SpiceEstimator, model: str) -> CoefficientTable:
+def _assemble_coefficients(table: TrialTable, model: FittedModel, name: str) -> CoefficientTable:
     info: dict[str, Any] = {
-        "model": model,
+        "model": name,
         "spicestat": version("spicestat"),
-        "seed": estimator.random_state,
-        "structure": estimator.spice_structure,
+        "seed": model.architecture.random_state,
+        "structure": model.settings["spice_structure"],
         "varying": list(table.record.get("varying", [])),
         "missing": table.record.get("missing"),
     }
-    return lay_out_coefficients(table, estimator.refit_, estimator.inclusion_, info, estimator.unit_factors)
+    return lay_out_coefficients(table, model.refit, model.inclusion, info, model.unit_factors)
 
 
 def lay_out_coefficients(
     table: TrialTable,
     refit: RefitResult,
-    inclusion: np.ndarray,
+    inclusion: np.ndarray | None,
     info: dict[str, Any],
     factors: np.ndarray | None = None,
 ) -> CoefficientTable:
     """Lay the refit out as a long table, in the unit of the data.
 
-    ``factors`` (K,) are those of `unit_factors`; None leaves coefficients as they are.
+    ``factors`` (K,) are those of `unit_factors`; None leaves coefficients as they are. Without inclusion
+    probabilities (P, K) their column is missing (NaN).
     """
     found = refit.equations
     equations = found if factors is None else in_unit_of_data(found, factors)
@@ -482,7 +485,7 @@ def lay_out_coefficients(
             "conf_low": (equations.coefficients - margin).ravel(),
             "conf_high": (equations.coefficients + margin).ravel(),
             "selected": (equations.status != EXCLUDED).ravel(),
-            "inclusion_prob": inclusion.ravel(),
+            "inclusion_prob": np.nan if inclusion is None else inclusion.ravel(),
             "n_trials": np.repeat(refit.n_trials, n_terms).astype("float64"),
             "converged": np.repeat(refit.converged, n_terms),
             "at_bound": refit.at_bound.ravel(),

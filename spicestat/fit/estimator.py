@@ -20,18 +20,20 @@ from spicestat.equations.select.criteria import Criterion
 from spicestat.equations.sparse_tuning import tune_sparse
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning, warn_user
 from spicestat.fit.fitted_estimator import ArrayLike, FittedSpice, sequences
-from spicestat.models.base import BaseRNN, BuildSettings, building
+from spicestat.fit.fitted_model import Architecture, FittedModel
+from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.training.config import TrainingConfig
 from spicestat._runtime.progress import Progress
-from spicestat._runtime.threads import seeded
 from spicestat.training.loop import train
 from spicestat.trials.sequences import SequenceDataset
 from spicestat.trials.splits import split_by_time
 
-__all__ = ["SpiceConfig", "SpiceEstimator"]
+__all__ = ["OF_ONE_RUN", "SpiceConfig", "SpiceEstimator"]
 
 _LONG_BLOCK = 5000
+OF_ONE_RUN = ("progress", "checkpoint", "save_path_rnn", "save_path_spice")
+"""Settings of a single run, such as where it writes, which are not kept with what it made."""
 
 
 class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
@@ -291,7 +293,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         data = self._own_data(data.to("cpu"))
         validation = None if validation is None else self._own_data(validation.to("cpu"))
         report = self.progress or (_print_progress if self.verbose else None)
-        model = self.build_model()
+        model = self.architecture().build()
         # a config that does not fit the model must not be found after hours of training
         record_trajectories(model, data, self.spice_config)
         seen, held_out = self._train_test(data, validation)
@@ -314,12 +316,16 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
             proposal = tuned.equations
         found = discover(model, data, self.spice_config, sparse, report, sparse=proposal)
         # all at once, so that an error above leaves an earlier fit whole
-        self.rnn_model_ = model
-        self.training_ = trained
-        self.sparse_ = found.sparse
-        self.adopt_refit(with_typical_equations(found.refit))
-        self.inclusion_ = found.inclusion
-        self.stability_ = found.stability
+        self.fitted_model_ = FittedModel(
+            self.architecture(),
+            model,
+            trained,
+            found.sparse,
+            with_typical_equations(found.refit),
+            found.inclusion,
+            found.stability,
+            self.settings(),
+        )
         self._deterministic = True
         if self.save_path_rnn is not None or self.save_path_spice is not None:
             self.save_spice(self.save_path_rnn, self.save_path_spice)
@@ -333,21 +339,27 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
             )
         return self
 
-    def build_model(self) -> BaseRNN:
-        """Return a new model with weights drawn from ``random_state``."""
-        settings = BuildSettings(
+    def architecture(self) -> Architecture:
+        """Return what the settings build a network from."""
+        return Architecture(
+            self.rnn_class,
+            self.spice_config,
+            self.n_actions,
+            self.n_participants,
+            self.n_experiments,
             whole_number("hidden_size", self.hidden_size, 1),
             optional_whole_number("embedding_size", self.embedding_size, 1),
             real_number("dropout", self.dropout, 0.0, 1.0),
             whole_number("n_members", self.n_members, 1),
+            seed_number(self.random_state, "random_state"),
+            real_number("reward_unit", self.reward_unit, 0.0, low_included=False),
+            None if self.reward_middle is None else real_number("reward_middle", self.reward_middle, -math.inf),
         )
-        with seeded(seed_number(self.random_state, "random_state")), building(settings):
-            model = self.rnn_class(
-                n_actions=self.n_actions, n_participants=self.n_participants, n_experiments=self.n_experiments
-            )
-        middle = None if self.reward_middle is None else real_number("reward_middle", self.reward_middle, -math.inf)
-        model.start_in_unit(real_number("reward_unit", self.reward_unit, 0.0, low_included=False), middle)
-        return model
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that a fitted model keeps besides its architecture."""
+        known = {*Architecture.__dataclass_fields__, *OF_ONE_RUN}
+        return {name: value for name, value in self.get_params().items() if name not in known}
 
     def _check_choices(self) -> None:
         """Check the settings that no other part of the fit looks at, or looks at only after training."""

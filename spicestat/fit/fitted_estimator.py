@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from spicestat.agents.agents import AgentNetwork, AgentSpice
 from spicestat.equations.estimate.forward import equation_logits, equation_nll
 from spicestat.equations.estimate.refit import RefitResult
 from spicestat.equations.structure.equation_set import EXCLUDED, EquationSet
-from spicestat.equations.structure.units import in_unit_of_data, unit_factors
+from spicestat.equations.structure.units import in_unit_of_data
 from spicestat.errors import ConfigError, NotFittedError, ShapeError
+from spicestat.fit.fitted_model import Architecture, FittedModel
 from spicestat.fit.model_files import load_equations, load_rnn, save_equations, save_rnn
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
@@ -40,29 +41,65 @@ class FittedSpice:
     unseen_participants: Literal["error", "typical"]
     reward_unit: float
 
-    rnn_model_: BaseRNN
-    training_: TrainingResult
-    sparse_: EquationSet
-    equations_: EquationSet
-    refit_: RefitResult
-    inclusion_: np.ndarray
-    stability_: np.ndarray
+    fitted_model_: FittedModel
+    _network: tuple[BaseRNN, TrainingResult]
     _deterministic = True
 
-    def build_model(self) -> BaseRNN:
-        """Return a new model, which the settings describe."""
+    def architecture(self) -> Architecture:
+        """Return what the settings build a network from."""
         raise NotImplementedError
 
-    def adopt_refit(self, refit: RefitResult) -> None:
-        """Take equations and estimates from a refit, such as one on other trials of the same participants."""
-        self.refit_ = refit
-        self.equations_ = refit.equations
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that a fitted model keeps besides its architecture."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_model(cls, model: FittedModel) -> Self:
+        """Return an estimator with the settings of a fitted model, which it takes as its own."""
+        estimator = cls(**_fields(model.architecture), **model.settings)
+        estimator.fitted_model_ = model
+        return estimator
+
+    @property
+    def rnn_model_(self) -> BaseRNN:
+        """The trained network."""
+        return self.fitted_model_.network if "fitted_model_" in self.__dict__ else self._network[0]
+
+    @property
+    def training_(self) -> TrainingResult:
+        """What training did."""
+        return self.fitted_model_.training if "fitted_model_" in self.__dict__ else self._network[1]
+
+    @property
+    def sparse_(self) -> EquationSet:
+        """The equations as the sparse regression read them off the network."""
+        return self.fitted_model_.sparse
+
+    @property
+    def equations_(self) -> EquationSet:
+        """The equations with the coefficients as estimated from the choices."""
+        return self.fitted_model_.equations
+
+    @property
+    def refit_(self) -> RefitResult:
+        """Estimates of the coefficients with covariances."""
+        return self.fitted_model_.refit
+
+    @property
+    def inclusion_(self) -> np.ndarray:
+        """Inclusion probabilities (P, K); absent where the equations came from a file."""
+        return _present(self.fitted_model_.inclusion)
+
+    @property
+    def stability_(self) -> np.ndarray:
+        """Share of the ensemble's members whose equations have a term (P, K); absent as `inclusion_` is."""
+        return _present(self.fitted_model_.stability)
 
     @property
     def unit_factors(self) -> np.ndarray:
         """By what each coefficient of the equations must be multiplied to be in the unit of the data, (K,)."""
         self._check_fitted()
-        return unit_factors(self.equations_, self.rnn_model_.reward_units, self.reward_unit)
+        return self.fitted_model_.unit_factors
 
     @property
     def rnn_agent(self) -> AgentNetwork:
@@ -228,18 +265,18 @@ class FittedSpice:
             raise NotFittedError(
                 "equations need the networks they belong to, and this SpiceEstimator has none", do="pass path_rnn, too"
             )
-        model = self.build_model().eval() if path_rnn is not None else self.rnn_model_
+        model = self.architecture().build().eval() if path_rnn is not None else self.rnn_model_
         training = load_rnn(path_rnn, model) if path_rnn is not None else self.training_
-        loaded = None if path_spice is None else load_equations(path_spice)
-        if loaded is not None:
-            self._check_equations(loaded[0], model)
-        self.rnn_model_, self.training_ = model, training
-        if loaded is not None:
-            self.sparse_ = loaded[0]
-            self.adopt_refit(loaded[1])
-            # files do not hold these, and an earlier fit's belong to other equations
-            self.__dict__.pop("inclusion_", None)
-            self.__dict__.pop("stability_", None)
+        if path_spice is not None:
+            sparse, refit = load_equations(path_spice)
+            self._check_equations(sparse, model)
+            self.fitted_model_ = FittedModel(
+                self.architecture(), model, training, sparse, refit, settings=self.settings()
+            )
+        elif hasattr(self, "fitted_model_"):
+            self.fitted_model_ = replace(self.fitted_model_, network=model, training=training)
+        else:
+            self._network = model, training
         self._deterministic = deterministic
         return self
 
@@ -284,7 +321,7 @@ class FittedSpice:
         print("\n".join(in_unit_of_data(self.equations_, self.unit_factors).text(participant_id).values()))
 
     def _check_fitted(self) -> None:
-        if not hasattr(self, "refit_"):
+        if not hasattr(self, "fitted_model_"):
             trained = hasattr(self, "rnn_model_")
             raise NotFittedError(
                 "this SpiceEstimator has a network but no equations"
@@ -315,3 +352,14 @@ def sequences(
     """Read arrays onto the CPU, wherever a `DatasetRNN` has its tensors."""
     xs, ys = (array.cpu() if isinstance(array, Tensor) else array for array in (conditions, targets))
     return SequenceDataset.from_arrays(xs, ys, n_participants, n_experiments)
+
+
+def _fields(architecture: Architecture) -> dict[str, Any]:
+    return {name: getattr(architecture, name) for name in architecture.__dataclass_fields__}
+
+
+def _present(values: np.ndarray | None) -> np.ndarray:
+    """Refuse as Python does for an attribute that is not there, so that `hasattr` says no."""
+    if values is None:
+        raise AttributeError("the equations came from a file, which does not hold this")
+    return values

@@ -60,8 +60,8 @@ def simulate_fit(
     parts = []
     for number in range(whole_number("n_simulations", n_simulations, 1)):
         played = simulate_model(
-            fit.estimator.rnn_model_,
-            fit.estimator.equations_,
+            fit.model.network,
+            fit.model.equations,
             task,
             n_trials,
             n_blocks,

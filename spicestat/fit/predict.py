@@ -12,7 +12,7 @@ from spicestat._files.tables import TableSource
 from spicestat.equations.estimate.forward import equation_logits
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
-from spicestat.fit.transfer import Unseen, equations_of, estimator_for, known_codes, read_like
+from spicestat.fit.transfer import Unseen, known_codes, read_like
 from spicestat.training.evaluate import rnn_logits
 from spicestat.trials.labels import labels_to_series
 from spicestat.trials.reading import TrialTable
@@ -69,15 +69,16 @@ def predict_choices(
     """
     if by not in ("equations", "rnn"):
         raise ConfigError("unknown `by`", got=by, allowed="'equations' or 'rnn'")
-    if fit.estimator.rnn_class.needs_times:
+    if fit.model.network.needs_times:
         raise ConfigError("a model of choices and response times has no probabilities of choices alone")
     if trials is None and columns:
         raise ConfigError("the fit's own trials have been read already", got=sorted(columns), do="pass other trials")
     table = fit.trials if trials is None else read_like(fit, trials, **columns)
     codes = known_codes(fit, table.participants, unseen)
     data = SequenceDataset.from_trials(table)
-    model = estimator_for(fit.estimator, codes).rnn_model_
-    logits = equation_logits(model, data, equations_of(fit, codes)) if by == "equations" else rnn_logits(model, data)
+    model = fit.model.with_participants(codes)
+    by_network = by == "rnn"
+    logits = rnn_logits(model.network, data) if by_network else equation_logits(model.network, data, model.equations)
     return _laid_out(table, _per_trial(table, data, torch.softmax(logits.double(), dim=-1).numpy()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
@@ -169,22 +168,20 @@ def spice_fit_split(
         # whether coefficients are identified on the discovery's blocks is not what the fit is about
         warnings.simplefilter("ignore", ConvergenceWarning)
         discovered = spice_fit(parts.discovery, **fitting)
-    estimator = copy.copy(discovered.estimator)
     estimation = scaled_like(discovered, parts.estimation)
     data = SequenceDataset.from_trials(estimation)
     record = {
         "share": float(share),
         "seed": split_seed,
-        "n_discovery": int(discovered.estimator.refit_.n_trials.sum()),
+        "n_discovery": int(discovered.model.refit.n_trials.sum()),
         "n_estimation": int(data.trials_per_participant.sum()),
         "halved_blocks": int(parts.blocks.duplicated(["participant", "block"]).sum()),
     }
     return estimated_on(
         estimation,
         data,
-        estimator,
-        estimator.equations_,
-        model=discovered.coefficients.info["model"],
+        discovered.model,
+        name=discovered.coefficients.info["model"],
         where="their estimation blocks",
         sample_splitting=record,
     )

@@ -1,4 +1,4 @@
-"""Storage of fitted estimators: safetensors and JSON only, so that loading never executes code."""
+"""Storage of fitted models: safetensors and JSON only, so that loading never executes code."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Any, TypeGuard
 
 from spicestat._files.atomic import DAMAGE, parse_json
 from spicestat.errors import ConfigError, StorageError
-from spicestat.fit.estimator import SpiceEstimator
+from spicestat.fit.estimator import OF_ONE_RUN, SpiceEstimator
+from spicestat.fit.fitted_model import Architecture, FittedModel
 from spicestat.fit.model_files import equations_bytes, json_bytes, restore_equations, restore_rnn, rnn_bytes
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
 
-__all__ = ["is_programmed", "pack_estimator", "register_model", "unpack_estimator"]
+__all__ = ["is_programmed", "pack_model", "register_model", "unpack_model"]
 
 _MANIFEST = "fit.json"
 _WEIGHTS = "rnn.safetensors"
 _EQUATIONS = "equations.json"
 _DECLARED, _DECLARATION = "declared", "declaration"
 _REGISTERED: dict[str, tuple[type[BaseRNN], SpiceConfig]] = {}
-_NOT_STORED = ("rnn_class", "spice_config", "progress", "checkpoint", "save_path_rnn", "save_path_spice")
+_SIZES = tuple(name for name in Architecture.__dataclass_fields__ if name not in ("rnn_class", "spice_config"))
 
 
-def pack_estimator(estimator: SpiceEstimator, extra: dict[str, Any] | None = None) -> dict[str, bytes]:
-    """Return the files of a fitted estimator: weights, equations and a manifest.
+def pack_model(model: FittedModel, extra: dict[str, Any] | None = None) -> dict[str, bytes]:
+    """Return the files of a fitted model: weights, equations and a manifest.
 
     Parameters
     ----------
-    estimator : SpiceEstimator
-        Fitted.
+    model : FittedModel
     extra : dict, optional
         JSON-serialisable values that the manifest keeps under ``extra``.
 
@@ -38,24 +38,26 @@ def pack_estimator(estimator: SpiceEstimator, extra: dict[str, Any] | None = Non
     StorageError
         A setting is of a kind that JSON cannot hold.
     """
-    params = {name: value for name, value in estimator.get_params().items() if name not in _NOT_STORED}
+    architecture = model.architecture
+    sizes = {name: getattr(architecture, name) for name in _SIZES}
     manifest = {
-        "model": _model_name(estimator.rnn_class, estimator.spice_config),
-        **_declaration(estimator.rnn_class),
-        "params": params,
+        "model": _model_name(architecture.rnn_class, architecture.spice_config),
+        **_declaration(architecture.rnn_class),
+        "architecture": sizes,
+        "settings": dict(model.settings),
         "extra": extra or {},
     }
     return {
         _MANIFEST: json_bytes(manifest, indent=2),
-        _WEIGHTS: rnn_bytes(estimator.rnn_model_, estimator.training_),
-        _EQUATIONS: equations_bytes(estimator.sparse_, estimator.refit_),
+        _WEIGHTS: rnn_bytes(model.network, model.training),
+        _EQUATIONS: equations_bytes(model.sparse, model.refit),
     }
 
 
-def unpack_estimator(
+def unpack_model(
     files: Mapping[str, bytes], rnn_class: type[BaseRNN] | None = None, spice_config: SpiceConfig | None = None
-) -> tuple[SpiceEstimator, dict[str, Any]]:
-    """Make the estimator of `pack_estimator`'s files.
+) -> tuple[FittedModel, dict[str, Any]]:
+    """Make the fitted model of `pack_model`'s files.
 
     Parameters
     ----------
@@ -65,8 +67,8 @@ def unpack_estimator(
 
     Returns
     -------
-    (SpiceEstimator, dict)
-        The fitted estimator and the manifest's ``extra``.
+    (FittedModel, dict)
+        The fitted model, without inclusion probabilities, and the manifest's ``extra``.
 
     Raises
     ------
@@ -82,17 +84,20 @@ def unpack_estimator(
     if rnn_class is None or spice_config is None:
         rnn_class, spice_config = _model_of(manifest)
     try:
+        sizes = {name: manifest["architecture"][name] for name in _SIZES}
         # where files are written is the business of whoever fits again, and not of the fit's author
-        params = {name: value for name, value in manifest["params"].items() if name not in _NOT_STORED}
-        estimator = SpiceEstimator(rnn_class, spice_config, **params)
-        estimator.rnn_model_ = estimator.build_model().eval()
+        settings = {name: value for name, value in manifest["settings"].items() if name not in OF_ONE_RUN}
+        architecture = Architecture(rnn_class, spice_config, **sizes)
+        # a damaged setting is found here, where it can be named, and not when the fit is used
+        SpiceEstimator(rnn_class, spice_config, **sizes, **settings)
+        network = architecture.build().eval()
     except DAMAGE as error:
         raise StorageError(f"'{_MANIFEST}' is damaged: {error}", do="save the fit again") from error
-    estimator.training_ = restore_rnn(files[_WEIGHTS], estimator.rnn_model_, _WEIGHTS)
-    estimator.sparse_, estimator.refit_ = restore_equations(files[_EQUATIONS], _EQUATIONS)
-    estimator.equations_ = estimator.refit_.equations
+    training = restore_rnn(files[_WEIGHTS], network, _WEIGHTS)
+    sparse, refit = restore_equations(files[_EQUATIONS], _EQUATIONS)
     extra = manifest.get("extra")
-    return estimator, extra if isinstance(extra, dict) else {}
+    model = FittedModel(architecture, network, training, sparse, refit, settings=settings)
+    return model, extra if isinstance(extra, dict) else {}
 
 
 def register_model(rnn_class: type[BaseRNN], spice_config: SpiceConfig) -> None:

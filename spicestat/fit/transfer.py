@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from inspect import signature
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from spicestat._checks import check_options
 from spicestat._files.tables import TableSource
-from spicestat.equations.estimate.refit import RefitResult, refit
+from spicestat.equations.estimate.refit import refit
 from spicestat.equations.estimate.stand_ins import with_typical_equations
-from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning, warn_user
-from spicestat.fit.estimator import SpiceEstimator
+from spicestat.fit.fitted_model import FittedModel
 from spicestat.fit.api import SpiceFit, assemble_fit
-from spicestat.models.pieces import EnsembleEmbedding
 from spicestat.trials.labels import label_key, match_labels
 from spicestat.trials.reading import TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
 
-__all__ = ["Unseen", "equations_of", "estimated_on", "estimator_for", "known_codes", "read_like", "scaled_like"]
+__all__ = ["Unseen", "estimated_on", "known_codes", "read_like", "scaled_like"]
 
 Unseen = Literal["error", "typical"]
 """What to do about participants whom the fit does not know: refuse, or take typical equations."""
@@ -117,58 +113,12 @@ def known_codes(fit: SpiceFit, labels: Sequence[Hashable], unseen: Unseen) -> np
     return codes
 
 
-def equations_of(fit: SpiceFit, codes: np.ndarray) -> EquationSet:
-    """Return the fit's equations of some participants, and typical ones for those with the code -1."""
-    own = fit.estimator.refit_
-    extended = [*range(fit.trials.n_participants), *([0] if (codes < 0).any() else [])]
-    n_trials = own.n_trials[extended].copy()
-    n_trials[fit.trials.n_participants :] = 0
-    everybody = RefitResult(
-        replace(
-            own.equations,
-            coefficients=own.equations.coefficients[extended],
-            status=own.equations.status[extended],
-        ),
-        own.covariance[extended],
-        own.log_likelihood[extended],
-        n_trials,
-        own.converged[extended],
-        own.at_bound[extended],
-    )
-    found = with_typical_equations(everybody).equations
-    # -1 is the last row, which is the typical one
-    return replace(found, coefficients=found.coefficients[codes].copy(), status=found.status[codes].copy())
-
-
-def estimator_for(estimator: SpiceEstimator, codes: np.ndarray) -> SpiceEstimator:
-    """Return a copy whose model knows participants with these codes of the fit; the mean embedding stands for -1."""
-    other = copy.copy(estimator)
-    other.n_participants = len(codes)
-    model = other.build_model().eval()
-    trained = estimator.rnn_model_.state_dict()
-    fitting = {
-        name: trained[name] if name in trained and trained[name].shape == value.shape else value
-        for name, value in model.state_dict().items()
-    }
-    model.load_state_dict(fitting)
-    embedding = getattr(model, "participant_embedding", None)
-    old = getattr(estimator.rnn_model_, "participant_embedding", None)
-    if isinstance(embedding, EnsembleEmbedding) and isinstance(old, EnsembleEmbedding):
-        with torch.no_grad():
-            own = old.weight[:, torch.from_numpy(codes.clip(0))]
-            new = torch.from_numpy(codes < 0)[None, :, None]
-            embedding.weight.copy_(torch.where(new, old.weight.mean(dim=1, keepdim=True), own))
-    other.rnn_model_ = model
-    return other
-
-
 def estimated_on(
     table: TrialTable,
     data: SequenceDataset,
-    estimator: SpiceEstimator,
-    equations: EquationSet,
+    model: FittedModel,
     *,
-    model: str,
+    name: str,
     where: str,
     **info: Any,
 ) -> SpiceFit:
@@ -178,12 +128,10 @@ def estimated_on(
     ----------
     table, data : TrialTable, SequenceDataset
         The trials, twice.
-    estimator : SpiceEstimator
-        Takes the estimates; its network, sparse equations and inclusion probabilities stay.
-    equations : EquationSet
-        Of the participants in the trials.
-    model : str
-        The name to show.
+    model : FittedModel
+        Of the participants in the trials; its network, sparse equations and inclusion probabilities stay.
+    name : str
+        The model's, to show.
     where : str
         What a warning calls the trials.
     **info
@@ -194,8 +142,7 @@ def estimated_on(
     ConvergenceWarning
         Some participants have no identified estimate.
     """
-    found = refit(estimator.rnn_model_, data, equations)
-    estimator.adopt_refit(with_typical_equations(found))
+    found = refit(model.network, data, model.equations)
     lost = int((~found.converged | found.unidentified).sum())
     if lost:
         warn_user(
@@ -203,5 +150,5 @@ def estimated_on(
             "(see the columns 'converged' and 'at_bound'); their standard errors are missing.",
             ConvergenceWarning,
         )
-    fit = assemble_fit(table, data, estimator, model)
+    fit = assemble_fit(table, data, model.with_refit(with_typical_equations(found)), name)
     return replace(fit, coefficients=replace(fit.coefficients, info={**fit.coefficients.info, **info}))

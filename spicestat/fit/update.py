@@ -8,7 +8,7 @@ import numpy as np
 
 from spicestat._files.tables import TableSource
 from spicestat.fit.api import SpiceFit
-from spicestat.fit.transfer import equations_of, estimated_on, estimator_for, known_codes, read_like
+from spicestat.fit.transfer import estimated_on, known_codes, read_like
 from spicestat.trials.reading import TrialTable
 from spicestat.trials.sequences import SequenceDataset
 
@@ -57,25 +57,11 @@ def spice_update(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any
     """
     table = read_like(fit, trials, **columns)
     codes = known_codes(fit, table.participants, unseen="typical")
-    earlier = equations_of(fit, codes)
-    estimator = estimator_for(fit.estimator, codes)
-    estimator.n_experiments = fit.estimator.n_experiments
-    estimator.sparse_ = earlier
-    estimator.inclusion_ = _inclusion(fit, codes)
     return estimated_on(
         table,
         SequenceDataset.from_trials(table),
-        estimator,
-        earlier,
-        model=fit.coefficients.info["model"],
+        fit.model.with_participants(codes),
+        name=fit.coefficients.info["model"],
         where="these trials",
         updated={"n_new": int((codes < 0).sum()), "n_known": int((codes >= 0).sum())},
     )
-
-
-def _inclusion(fit: SpiceFit, codes: np.ndarray) -> np.ndarray:
-    """Inclusion probabilities (P, K) as the earlier fit has them, the mean for new participants."""
-    frame, shape = fit.coefficients.frame, fit.estimator.equations_.coefficients.shape
-    known = frame["inclusion_prob"].to_numpy(dtype="float64").reshape(shape)
-    inclusion: np.ndarray = np.where((codes < 0)[:, None], known.mean(axis=0), known[codes])
-    return inclusion

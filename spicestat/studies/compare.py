@@ -196,7 +196,7 @@ def _check_fits(fits: Mapping[str, SpiceFit]) -> None:
         choices = [trials.frame[["participant", "block", "choice"]].to_numpy() for trials in (one, other)]
         if not np.array_equal(choices[0], choices[1]):
             raise DataError(f"the fit '{name}' is of other choices than the first", do="fit all models to one table")
-        if fit.estimator.rnn_class.needs_times != first.estimator.rnn_class.needs_times:
+        if fit.model.network.needs_times != first.model.network.needs_times:
             raise ConfigError(
                 "likelihoods of choices cannot be compared with those of choices and response times", got=list(fits)
             )
@@ -209,13 +209,13 @@ def _said(trials: TrialTable) -> list[list[str]]:
 
 def _scores(fit: SpiceFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Log-likelihood, free coefficients and predicted choices of each participant, (P,) each."""
-    result = fit.estimator.refit_
+    result = fit.model.refit
     return result.log_likelihood, (result.equations.status == FREE).sum(axis=1), result.n_trials
 
 
 def _laplace(fit: SpiceFit) -> np.ndarray:
     """Laplace approximation of each participant's log evidence (P,), -inf where the posterior has no peak."""
-    model, equations = fit.estimator.rnn_model_, fit.estimator.equations_
+    model, equations = fit.model.network, fit.model.equations
     data = SequenceDataset.from_trials(fit.trials)
     ranges = {name: high - low for name, (low, high) in model.bounds.items()}
     weak = weak_prior(equations, data.largest_reward, ranges, reward_span=data.reward_span)

@@ -119,11 +119,11 @@ def _draws(fit: SpiceFit, group: HasDraws) -> tuple[list[object], np.ndarray]:
     posterior = found.posterior["coefficient"]
     labels = posterior["participant"].to_numpy().tolist()
     values = posterior.to_numpy().reshape(-1, len(labels), posterior.sizes["equation_term"])
-    terms = fit.estimator.equations_.terms
+    terms = fit.model.equations.terms
     # what the group model leaves out stays as the participants' own estimates have it
     known = [fit.trials.participants.index(label) for label in labels]
-    draws = np.broadcast_to(fit.estimator.equations_.coefficients[known], (len(values), len(labels), len(terms))).copy()
-    names, factors = [f"{module}:{term}" for module, term in terms], fit.estimator.unit_factors
+    draws = np.broadcast_to(fit.model.equations.coefficients[known], (len(values), len(labels), len(terms))).copy()
+    names, factors = [f"{module}:{term}" for module, term in terms], fit.model.unit_factors
     for column, name in enumerate(posterior["equation_term"].to_numpy().tolist()):
         position = names.index(name)
         link = find_link(group.links.get(terms[position], "identity"))
@@ -144,7 +144,7 @@ def _history(data: SequenceDataset) -> tuple[np.ndarray, np.ndarray]:
 
 def _equations(fit: SpiceFit, codes: list[int], coefficients: np.ndarray) -> EquationSet:
     """Equations of everybody, with new coefficients (P, K) for some."""
-    equations = fit.estimator.equations_
+    equations = fit.model.equations
     full = equations.coefficients.copy()
     full[codes] = coefficients
     return equations.with_coefficients(full)
@@ -157,7 +157,7 @@ def _one_step_ahead(
     known = some.mask.numpy()
 
     def replicate(coefficients: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        logits = equation_logits(fit.estimator.rnn_model_, some, _equations(fit, codes, coefficients))
+        logits = equation_logits(fit.model.network, some, _equations(fit, codes, coefficients))
         policy = torch.softmax(logits.double(), dim=-1).numpy()
         passed = np.cumsum(policy[..., :-1], axis=2) < rng.random((*known.shape, 1))
         choice = np.where(known, passed.sum(axis=2), -1)
@@ -173,7 +173,7 @@ def _playing(
 
     def replicate(coefficients: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         played = simulate_model(
-            fit.estimator.rnn_model_,
+            fit.model.network,
             _equations(fit, codes, coefficients),
             environment,
             data.n_steps + 1,

@@ -184,7 +184,7 @@ def spice_power(
     designs = _designs(n_participants, n_trials, effect, n_blocks)
     if environment is not None and simulate is not None:
         raise ConfigError("say what is played in one way", do="pass environment or simulate")
-    if fit.estimator.rnn_class.needs_times and simulate is None:
+    if fit.model.network.needs_times and simulate is None:
         raise ConfigError("response times are not simulated by `environment`", do="pass simulate, which gives them")
     if covariate not in ("continuous", "binary"):
         raise ConfigError("unknown covariate", got=covariate, allowed="'continuous' or 'binary'")
@@ -192,7 +192,7 @@ def spice_power(
     population = fitted_population(fit, group)
     position = _position(coefficient, population.terms)
     plan = StudyPlan(
-        estimator=fit.estimator,
+        model=fit.model,
         population=population,
         position=position,
         covariate=covariate,

@@ -193,7 +193,7 @@ def _refitted(fit: SpiceFit, data: SequenceDataset, counted: np.ndarray) -> Refi
     """Estimate the fit's structure from the targets ``counted`` (S, T)."""
     part = data.with_mask(torch.from_numpy(counted))
     part = part.select(torch.nonzero(part.mask.any(dim=1)).squeeze(1))
-    return refit(fit.estimator.rnn_model_, part, fit.estimator.equations_)
+    return refit(fit.model.network, part, fit.model.equations)
 
 
 def _identified(results: Sequence[RefitResult], position: int) -> np.ndarray:
@@ -221,12 +221,12 @@ def _each(
 
 def _positions(fit: SpiceFit) -> Iterator[tuple[int, int]]:
     """Coefficients that someone has, and how many have them."""
-    n_free = (fit.estimator.equations_.status == FREE).sum(axis=0)
+    n_free = (fit.model.equations.status == FREE).sum(axis=0)
     yield from ((position, int(n_free[position])) for position in np.flatnonzero(n_free).tolist())
 
 
 def _row(fit: SpiceFit, position: int, method: str, known: np.ndarray, n_free: int, values: Values) -> dict[str, Any]:
-    module, term = fit.estimator.equations_.terms[position]
+    module, term = fit.model.equations.terms[position]
     n = int(known.sum())
     names = ("reliability", "conf_low", "conf_high")
     where = {"module": module, "term": term, "method": method}

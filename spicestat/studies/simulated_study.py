@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from spicestat.agents.simulation import simulate_model
-from spicestat.equations.estimate.refit import RefitResult, refit
+from spicestat.equations.estimate.refit import refit
 from spicestat.equations.structure.equation_set import BETA, FREE, EquationSet
 from spicestat.errors import ConfigError, DataError, NumericalError, SpicestatWarning
 from spicestat.fit.api import SpiceFit, lay_out_coefficients
-from spicestat.fit.estimator import SpiceEstimator
+from spicestat.fit.fitted_model import FittedModel
 from spicestat.group.api import spice_group
 from spicestat.group.inputs.links import find_link
 from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
@@ -65,7 +64,7 @@ class Population:
 class StudyPlan:
     """What all simulated studies have in common."""
 
-    estimator: SpiceEstimator
+    model: FittedModel
     population: Population
     position: int
     covariate: str
@@ -95,7 +94,7 @@ def fitted_population(fit: SpiceFit, group: GroupResult | None = None) -> Popula
     DataError
         Too few participants are identified.
     """
-    equations, result = fit.estimator.equations_, fit.estimator.refit_
+    equations, result = fit.model.equations, fit.model.refit
     if (equations.status != equations.status[0]).any():
         raise ConfigError(
             "participants have different equations, which have no common distribution",
@@ -112,7 +111,7 @@ def fitted_population(fit: SpiceFit, group: GroupResult | None = None) -> Popula
             got=f"{int(known.sum())} of {len(known)}",
             do="pass group=spice_group(fit, '~ 1', method=...), or a fit with more trials",
         )
-    factors = fit.estimator.unit_factors[free]
+    factors = fit.model.unit_factors[free]
     V = result.covariance[known][:, free[:, None], free] * np.outer(factors, factors)
     estimates = equations.coefficients[known][:, free] * factors
     found = multivariate_meta_regression(estimates, V, np.ones((int(known.sum()), 1)))
@@ -216,32 +215,32 @@ def _simulated_fit(
     plan: StudyPlan, x: np.ndarray, labels: list[str], n_trials: int, effect: float, rng: np.random.Generator
 ) -> SpiceFit:
     """Draw participants with covariates ``x``, let them play, and estimate their coefficients."""
-    factors = plan.estimator.unit_factors
-    equations = _repeated(plan.estimator.equations_, plan.population, len(x), factors)
+    factors = plan.model.unit_factors
+    equations = _repeated(plan.model.equations, plan.population, len(x), factors)
     shift = np.zeros((len(x), len(plan.population.terms)))
     shift[:, plan.position] = effect * (x if plan.covariate == "continuous" else x - 0.5)
-    true = _stable(plan.estimator.rnn_model_, _inserted(equations, plan.population.draw(rng, shift), factors))
+    true = _stable(plan.model.network, _inserted(equations, plan.population.draw(rng, shift), factors))
     table = _played(plan, true, labels, n_trials, int(rng.integers(2**31)))
-    estimator = _for_participants(plan.estimator, table.n_participants)
+    model = plan.model.with_participants(np.full(table.n_participants, -1))
     start = _repeated(equations, plan.population, table.n_participants, factors)
     # all start from the same values, so that their median would only repeat the first start
-    starts: list[np.ndarray] | None = None if estimator.rnn_model_.starts else []
-    return _fit_of(table, estimator, refit(estimator.rnn_model_, SequenceDataset.from_trials(table), start, starts))
+    starts: list[np.ndarray] | None = None if model.network.starts else []
+    found = refit(model.network, SequenceDataset.from_trials(table), start, starts)
+    return _fit_of(table, model.with_refit(found))
 
 
-def _fit_of(table: TrialTable, estimator: SpiceEstimator, result: RefitResult) -> SpiceFit:
-    fitted = copy.copy(estimator)
-    fitted.adopt_refit(result)
+def _fit_of(table: TrialTable, model: FittedModel) -> SpiceFit:
+    result = model.refit
     free = (result.equations.status == FREE).astype("float64")
-    info = {"model": estimator.rnn_class.__name__}
-    coefficients = lay_out_coefficients(table, result, free, info, fitted.unit_factors)
+    info = {"model": type(model.network).__name__}
+    coefficients = lay_out_coefficients(table, result, free, info, model.unit_factors)
     scores = pd.DataFrame({"model": ["refit"], "nll": [result.nll], "n_trials": [int(result.n_trials.sum())]})
-    return SpiceFit(table, fitted, coefficients, scores)
+    return SpiceFit(table, model, coefficients, scores)
 
 
 def _of_participants(fit: SpiceFit, labels: list[str]) -> SpiceFit | None:
     """Return the fit of some participants; those with unusable choices are not in it."""
-    table, result = fit.trials, fit.estimator.refit_
+    table = fit.trials
     codes = np.flatnonzero([label in set(labels) for label in table.participants])
     if not len(codes):
         return None
@@ -257,16 +256,7 @@ def _of_participants(fit: SpiceFit, labels: list[str]) -> SpiceFit | None:
         people=table.people.iloc[codes].reset_index(drop=True),
         rows=table.rows[rows],
     )
-    equations = result.equations
-    own = RefitResult(
-        replace(equations, coefficients=equations.coefficients[codes], status=equations.status[codes]),
-        result.covariance[codes],
-        result.log_likelihood[codes],
-        result.n_trials[codes],
-        result.converged[codes],
-        result.at_bound[codes],
-    )
-    return _fit_of(part, _for_participants(fit.estimator, len(codes)), own)
+    return _fit_of(part, fit.model.with_participants(codes))
 
 
 def _repeated(equations: EquationSet, population: Population, n: int, factors: np.ndarray) -> EquationSet:
@@ -301,7 +291,7 @@ def _stable(model: BaseRNN, equations: EquationSet) -> EquationSet:
 
 
 def _played(plan: StudyPlan, equations: EquationSet, labels: list[str], n_trials: int, seed: int) -> TrialTable:
-    model = _for_participants(plan.estimator, len(labels)).rnn_model_
+    model = plan.model.with_participants(np.full(len(labels), -1)).network
     per_block = n_trials // plan.n_blocks
     if plan.simulate is None:
         played = simulate_model(model, equations, plan.environment, per_block, plan.n_blocks, seed=seed, labels=labels)
@@ -320,20 +310,3 @@ def _played(plan: StudyPlan, equations: EquationSet, labels: list[str], n_trials
         actions=range(1, plan.n_actions + 1),
         covariates=[],
     )
-
-
-def _for_participants(estimator: SpiceEstimator, n: int) -> SpiceEstimator:
-    """Return a copy whose model knows N participants; equations take the place of its networks."""
-    other = copy.copy(estimator)
-    other.n_participants = n
-    model = other.build_model().eval()
-    own = model.state_dict()
-    trained = estimator.rnn_model_.state_dict()
-    model.load_state_dict(
-        {
-            name: trained[name] if name in trained and trained[name].shape == value.shape else value
-            for name, value in own.items()
-        }
-    )
-    other.rnn_model_ = model
-    return other

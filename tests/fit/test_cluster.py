@@ -56,7 +56,7 @@ def test_tuning_of_the_sparse_regression(cluster, fit):
     settings = SparseSettings(degree=1, threshold=0.05, alpha=0.001, structure="participant")
 
     def tune():
-        model, config = fit.estimator.rnn_model_, fit.estimator.spice_config
+        model, config = fit.model.network, fit.estimator.spice_config
         return tune_sparse(model, data, config, settings, 4, seed=1).values
 
     assert on_the_cluster(cluster, tune) == pytest.approx(tune(), rel=1e-12)

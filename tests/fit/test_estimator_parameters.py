@@ -107,7 +107,7 @@ def test_the_prediction_of_an_ensemble_is_the_mean_of_its_members(fit, small_dat
     ensemble = fit(n_members=2)
     members = []
     for member in range(2):
-        alone = make().build_model().eval()
+        alone = make().architecture().build().eval()
         weights = ensemble.rnn_model_.state_dict()
         alone.load_state_dict({name: weights[name][member : member + 1] for name in weights})
         with torch.no_grad():
@@ -130,7 +130,7 @@ def test_the_unit_of_reward(small_data):
     assert rate == own.coefficients[0, own.terms.index(("x_learning_rate_reward", "1"))]
     for wrong in ({"reward_unit": 0.0}, {"reward_unit": -1.0}, {"reward_middle": float("nan")}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
-            make(**wrong).build_model()
+            make(**wrong).architecture()
 
 
 @shows("n_actions")

@@ -209,7 +209,7 @@ def test_a_custom_model_gets_its_name(small_cohort):
 
     fit = fit_of(small_cohort.trials, model=(Mine, LEARNING_RATE_RNN_CONFIG))
     assert fit.glance()["model"].item() == "Mine"
-    assert isinstance(fit.estimator.rnn_model_, BaseRNN)
+    assert isinstance(fit.model.network, BaseRNN)
 
 
 def test_people_with_little_data_are_flagged_and_not_dropped(small_cohort):
@@ -292,7 +292,7 @@ def test_arguments_have_an_effect(change, small_cohort):
     base = fit_of(small_cohort.trials, model="learning_rate")
     other = fit_of(small_cohort.trials, model="learning_rate", **change)
     same = base.coefficients.terms == other.coefficients.terms and np.array_equal(
-        base.estimator.sparse_.coefficients, other.estimator.sparse_.coefficients
+        base.model.sparse.coefficients, other.model.sparse.coefficients
     )
     assert not same
 

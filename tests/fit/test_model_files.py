@@ -96,17 +96,17 @@ def test_every_part_of_the_training_history_is_kept():
 
 def test_equations_come_back_to_the_last_bit(tiny_fit, files):
     sparse, refit = load_equations(files[1])
-    assert_same(sparse, tiny_fit.estimator.sparse_)
-    assert_same(refit, tiny_fit.estimator.refit_)
+    assert_same(sparse, tiny_fit.model.sparse)
+    assert_same(refit, tiny_fit.model.refit)
     assert np.isnan(refit.covariance).any()
 
 
 def test_numbers_that_are_hard_to_write_come_back(tiny_fit, tmp_path):
-    refit = tiny_fit.estimator.refit_
+    refit = tiny_fit.model.refit
     values = refit.equations.coefficients.copy()
     values.flat[:4] = [1 / 3, 5e-324, -0.0, 1.7976931348623157e308]
     odd = dataclasses.replace(refit, equations=dataclasses.replace(refit.equations, coefficients=values))
-    _, again = load_equations(save_equations(tmp_path / "e.json", tiny_fit.estimator.sparse_, odd))
+    _, again = load_equations(save_equations(tmp_path / "e.json", tiny_fit.model.sparse, odd))
     assert again.equations.coefficients.tobytes() == values.tobytes()
     assert isinstance(again, RefitResult)
 
@@ -120,7 +120,7 @@ def test_the_formats_are_open_ones(files):
 def test_folders_are_made_and_older_files_replaced(tiny_fit, tmp_path):
     target = tmp_path / "a" / "b" / "spice"
     for _ in range(2):
-        save_equations(target, tiny_fit.estimator.sparse_, tiny_fit.estimator.refit_)
+        save_equations(target, tiny_fit.model.sparse, tiny_fit.model.refit)
     assert [path.name for path in target.parent.iterdir()] == ["spice"]
 
 

@@ -62,7 +62,7 @@ def test_the_seed_decides(trials):
 
 def test_coefficients_are_those_of_the_estimation_blocks(fit, trials):
     split = split_blocks(trials, seed=1)
-    result = refit(fit.estimator.rnn_model_, SequenceDataset.from_trials(split.estimation), fit.estimator.equations_)
+    result = refit(fit.model.network, SequenceDataset.from_trials(split.estimation), fit.model.equations)
     np.testing.assert_allclose(fit.coefficients.wide(), result.equations.coefficients, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(fit.trials.rows, split.estimation.rows)
     assert fit.coefficients.frame["n_trials"].eq(78).all()
@@ -71,7 +71,7 @@ def test_coefficients_are_those_of_the_estimation_blocks(fit, trials):
 def test_the_structure_is_that_of_the_discovery_blocks(fit, trials):
     split = split_blocks(trials, seed=1)
     alone = spice_fit(split.discovery, model="rescorla_wagner", epochs=5)
-    np.testing.assert_array_equal(fit.estimator.equations_.status, alone.estimator.equations_.status)
+    np.testing.assert_array_equal(fit.model.equations.status, alone.model.equations.status)
     assert fit.coefficients.info["sample_splitting"] == {
         "share": 0.5,
         "seed": 1,

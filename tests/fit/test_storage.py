@@ -21,7 +21,7 @@ from spicestat.coefficients import pack_coefficients
 from spicestat.errors import ConfigError, SpicestatError, StorageError
 from spicestat.fit.api import load_fit, spice_fit
 from spicestat.fit.estimator import SpiceEstimator
-from spicestat.fit.storage import pack_estimator, unpack_estimator
+from spicestat.fit.storage import pack_model, unpack_model
 from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 from spicestat.simulate import simulate_cohort
 
@@ -64,7 +64,7 @@ def assert_same_fit(one, other, data):
 def test_round_trip(tiny_fit, saved, small_data):
     again = load_fit(saved)
     assert_same_fit(tiny_fit, again, small_data)
-    assert again.estimator.training_ == tiny_fit.estimator.training_
+    assert again.model.training == tiny_fit.model.training
     assert again.coefficients.info == tiny_fit.coefficients.info
 
 
@@ -134,10 +134,10 @@ def test_folders_of_the_first_version_are_refused(saved):
 
 
 def test_the_files_of_a_folder_are_model_files(tiny_fit, saved):
-    model = tiny_fit.estimator.build_model()
-    assert model_files.load_rnn(saved / "rnn.safetensors", model) == tiny_fit.estimator.training_
+    model = tiny_fit.model.architecture.build()
+    assert model_files.load_rnn(saved / "rnn.safetensors", model) == tiny_fit.model.training
     _, refit = model_files.load_equations(saved / "equations.json")
-    np.testing.assert_array_equal(refit.covariance, tiny_fit.estimator.refit_.covariance)
+    np.testing.assert_array_equal(refit.covariance, tiny_fit.model.refit.covariance)
 
 
 @pytest.mark.parametrize("labels", [[3, 1, 2], ["x", "y", "z"], [1.5, 2.0, 3.0], [1, "b", 2]], ids=str)
@@ -206,8 +206,8 @@ def test_saved_paths_are_not_written_to_when_a_colleague_s_fit_is_fitted_again(s
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
     for name in ("save_path_rnn", "save_path_spice", "checkpoint"):
-        assert name not in manifest["params"]
-        manifest["params"][name] = str(mine)
+        assert name not in manifest["settings"]
+        manifest["settings"][name] = str(mine)
     reseal(saved, "fit.json", json.dumps(manifest).encode())
     load_fit(saved).estimator.set_params(epochs=1).fit_dataset(small_data)
     assert mine.read_text() == "mine"
@@ -216,7 +216,8 @@ def test_saved_paths_are_not_written_to_when_a_colleague_s_fit_is_fitted_again(s
 @pytest.mark.parametrize(
     ("name", "key"),
     [
-        ("fit.json", "params"),
+        ("fit.json", "settings"),
+        ("fit.json", "architecture"),
         ("fit.json", "extra"),
         ("equations.json", "libraries"),
         ("equations.json", "coefficients"),
@@ -348,11 +349,12 @@ def test_a_full_disk_leaves_the_older_fit(tiny_fit, saved, monkeypatch):
     assert [path.name for path in saved.parent.iterdir()] == ["fit"]
 
 
-def test_estimators_are_packed_on_their_own(small_data):
+def test_models_are_packed_on_their_own(small_data):
     estimator = SpiceEstimator(LearningRateRNN, LEARNING_RATE_RNN_CONFIG, epochs=2, n_participants=3)
     estimator.fit(small_data.xs, small_data.ys)
-    again, extra = unpack_estimator(pack_estimator(estimator, {"note": "ü"}))
+    model, extra = unpack_model(pack_model(estimator.fitted_model_, {"note": "ü"}))
     assert extra == {"note": "ü"}
+    again = SpiceEstimator.from_model(model)
     assert again.get_params()["epochs"] == 2
     for mine, theirs in zip(estimator.predict(small_data.xs), again.predict(small_data.xs), strict=True):
         np.testing.assert_array_equal(mine, theirs)

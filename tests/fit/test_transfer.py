@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,7 @@ from spicestat.equations.estimate.refit import RefitResult
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning
 from spicestat.fit.api import SpiceFit, load_fit, spice_fit
 from spicestat.fit.predict import predict_choices
-from spicestat.fit.transfer import equations_of as equations_of_codes
-from spicestat.fit.transfer import estimator_for
-from spicestat.fit.update import _inclusion, spice_update
+from spicestat.fit.update import spice_update
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 
@@ -69,33 +67,32 @@ def test_unknown_participants_are_refused_or_typical(fit: SpiceFit) -> None:
         predict_choices(fit, by="magic")  # type: ignore[arg-type]
 
 
-def test_a_typical_participant_is_the_median_of_all_and_nobody_in_particular(equations_of: Any) -> None:
+def test_a_typical_participant_is_the_median_of_all_and_nobody_in_particular(
+    equations_of: Any, tiny_fit: SpiceFit
+) -> None:
     rate, beta = ("x_learning_rate_reward", "1"), ("beta", "x_value_reward")
     equations = equations_of("learning_rate", 4, {rate: [0.9, 0.2, 0.3, 0.1], beta: [1.0, 5.0, 9.0, 3.0]})
     n, k = equations.coefficients.shape
     trials, nowhere = np.full(n, 50), np.zeros((n, k), dtype=bool)
     result = RefitResult(equations, np.full((n, k, k), np.nan), -trials / 2.0, trials, trials > 0, nowhere)
-    fit: Any = SimpleNamespace(estimator=SimpleNamespace(refit_=result), trials=SimpleNamespace(n_participants=n))
-    found = equations_of_codes(fit, np.array([2, -1, 0, -1]))
+    model = replace(tiny_fit.model, refit=result, sparse=equations, inclusion=None, stability=None)
+    found = model.with_participants(np.array([2, -1, 0, -1])).equations
     positions = [equations.terms.index(rate), equations.terms.index(beta)]
     np.testing.assert_allclose(found.coefficients[:, positions], [[0.3, 9.0], [0.25, 4.0], [0.9, 1.0], [0.25, 4.0]])
 
 
 def test_the_mean_embedding_stands_for_those_whom_the_network_does_not_know(tiny_fit: SpiceFit) -> None:
-    old = tiny_fit.estimator.rnn_model_.participant_embedding.weight  # type: ignore[union-attr]
-    new = estimator_for(tiny_fit.estimator, np.array([2, -1, 0])).rnn_model_.participant_embedding.weight  # type: ignore[union-attr]
+    old = tiny_fit.model.network.participant_embedding.weight  # type: ignore[union-attr]
+    other = tiny_fit.model.with_participants(np.array([2, -1, 0])).network
+    new = other.participant_embedding.weight  # type: ignore[union-attr]
     expected = torch.stack([old[:, 2], old.mean(dim=1), old[:, 0]], dim=1)  # type: ignore[operator]
     torch.testing.assert_close(new, expected)
 
 
-def test_new_participants_have_the_mean_inclusion(equations_of: Any) -> None:
-    equations = equations_of("learning_rate", 3, {("beta", "x_value_reward"): 3.0})
-    inclusion = np.random.default_rng(1).random(equations.coefficients.shape)
-    fit: Any = SimpleNamespace(
-        coefficients=SimpleNamespace(frame=pd.DataFrame({"inclusion_prob": inclusion.ravel()})),
-        estimator=SimpleNamespace(equations_=equations),
-    )
-    found = _inclusion(fit, np.array([1, -1, 0]))
+def test_new_participants_have_the_mean_inclusion(tiny_fit: SpiceFit) -> None:
+    inclusion = np.random.default_rng(1).random(tiny_fit.model.equations.coefficients.shape)
+    found = replace(tiny_fit.model, inclusion=inclusion).with_participants(np.array([1, -1, 0])).inclusion
+    assert found is not None
     np.testing.assert_allclose(found, [inclusion[1], inclusion.mean(axis=0), inclusion[0]])
 
 
@@ -111,8 +108,8 @@ def test_an_update_estimates_new_participants_with_the_old_structure(fit: SpiceF
     updated = spice_update(fit, fresh.rename(columns={"participant": "id"}), participant="id")
     assert updated.trials.participants == ("new", "p2", "p3")
     assert updated.coefficients.info["updated"] == {"n_new": 1, "n_known": 2}
-    status = updated.estimator.equations_.status
-    assert (status == fit.estimator.equations_.status[0]).all()
+    status = updated.model.equations.status
+    assert (status == fit.model.equations.status[0]).all()
     updated.save(tmp_path / "fit")
     assert load_fit(tmp_path / "fit").coefficients.frame.equals(updated.coefficients.frame)
     nll = updated.scores.set_index("model")["nll"]

@@ -26,7 +26,7 @@ def fits(trials):
 def test_criteria_are_those_of_the_refit(fits):
     found = spice_compare(fits, "bic")
     for name, fit in fits.items():
-        result = fit.estimator.refit_
+        result = fit.model.refit
         k = (result.equations.status == 1).sum(axis=1)
         bic = -2 * result.log_likelihood + k * np.log(result.n_trials)
         row = found.tidy().set_index("model").loc[name]
@@ -61,7 +61,7 @@ def test_the_table_is_sorted_and_adds_up(fits):
 @pytest.mark.filterwarnings("ignore::spicestat.errors.ExclusionWarning")
 def test_the_evidence_charges_more_than_the_likelihood(fits):
     found = spice_compare(fits, "evidence")
-    result = fits["learning_rate"].estimator.refit_
+    result = fits["learning_rate"].model.refit
     people = [fits["learning_rate"].trials.participants.index(label) for label in found.evidence.index]
     assert (found.evidence["learning_rate"].to_numpy() < result.log_likelihood[people]).all()
     assert len(found.evidence) + len(found.excluded) == 6

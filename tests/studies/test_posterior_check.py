@@ -13,7 +13,7 @@ from spicestat.studies.posterior_check import _draws, posterior_check
 
 def group_of(fit, change=0.0, people=None, **links):
     """What a Bayesian group model would give if everybody's coefficients were known (plus a change)."""
-    equations = fit.estimator.equations_
+    equations = fit.model.equations
     participants = list(fit.trials.participants)
     kept = list(range(len(participants))) if people is None else people
     values = equations.coefficients[kept] + change
@@ -61,11 +61,11 @@ def test_curves_by_covariate(tiny_fit):
 
 
 def test_draws_are_taken_back_to_the_natural_scale(tiny_fit):
-    term = tiny_fit.estimator.equations_.terms[1]
+    term = tiny_fit.model.equations.terms[1]
     group = group_of(tiny_fit)
     values = group.extra["inference_data"].posterior["coefficient"]
     values[:] = np.log(0.25)
-    group.links = {term: "logit", tiny_fit.estimator.equations_.terms[2]: "log"}
+    group.links = {term: "logit", tiny_fit.model.equations.terms[2]: "log"}
     _, draws = _draws(tiny_fit, group)
     np.testing.assert_allclose(draws[:, :, :3], np.broadcast_to([np.log(0.25), 0.2, 0.25], (40, 3, 3)))
 

@@ -1,5 +1,6 @@
 """spice_power: studies are drawn from the fitted distribution, and counted as they should be."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -40,14 +41,13 @@ def fit(equations_of):
 
 
 def beta_of(made):
-    return {key: 3.0 for key in made.estimator.equations_.terms if key[0] == "beta"}
+    return {key: 3.0 for key in made.model.equations.terms if key[0] == "beta"}
 
 
 def with_structure(made, equations):
     data = SequenceDataset.from_trials(made.trials)
-    made.estimator.adopt_refit(refit(made.estimator.rnn_model_, data, equations))
-    made.estimator.inclusion_ = np.ones(equations.status.shape)
-    return assemble_fit(made.trials, data, made.estimator, "rescorla_wagner")
+    model = made.model.with_refit(refit(made.model.network, data, equations))
+    return assemble_fit(made.trials, data, replace(model, inclusion=np.ones(equations.status.shape)), "rescorla_wagner")
 
 
 def power(fit, **settings):
@@ -166,9 +166,9 @@ def test_an_effect_is_about_the_mean_of_the_population(fit, covariate, differenc
     terms, mean = fitted_population(fit).terms, np.array([0.4, 0.5])
     position = terms.index(RATE)
     population = Population(terms, mean, np.zeros((2, 2)), ("identity", "identity"))
-    plan = StudyPlan(fit.estimator, population, position, covariate, 1, None, simulate, 2, False, "ols", {})
+    plan = StudyPlan(fit.model, population, position, covariate, 1, None, simulate, 2, False, "ols", {})
     simulate_studies(plan, 8, 20, 0.1, [0], [5])
-    free = np.flatnonzero(fit.estimator.equations_.status[0] == 1)
+    free = np.flatnonzero(fit.model.equations.status[0] == 1)
     shifts = played[0][:, free] - mean
     np.testing.assert_allclose(shifts[:, 1 - position], 0.0, atol=1e-12)
     if differences is None:
@@ -293,12 +293,7 @@ def test_coefficients_and_structures_are_checked(fit):
 
 
 def _copy_with(fit, **changes):
-    from copy import copy
-    from dataclasses import replace
-
-    estimator = copy(fit.estimator)
-    estimator.adopt_refit(replace(fit.estimator.refit_, **changes))
-    return estimator
+    return fit.model.with_refit(replace(fit.model.refit, **changes))
 
 
 def test_settings_of_the_group_model_are_checked_before_anything_is_simulated(fit):

@@ -39,14 +39,14 @@ def row_of(table, fit, method):
 
 def test_odd_and_even_blocks_are_estimated_apart(fit):
     table = spice_reliability(fit, "odd_even")
-    equations = fit.estimator.equations_
+    equations = fit.model.equations
     position = equations.terms.index(first_term(fit))
     data = SequenceDataset.from_trials(fit.trials)
     order = fit.trials.blocks.groupby("participant").cumcount().to_numpy()[data.block.numpy()]
     halves = []
     known = np.ones(10, dtype=bool)
     for parity in (0, 1):
-        result = refit(fit.estimator.rnn_model_, data.select(np.flatnonzero(order % 2 == parity)), equations)
+        result = refit(fit.model.network, data.select(np.flatnonzero(order % 2 == parity)), equations)
         known &= result.converged & np.isfinite(result.covariance[:, position, position])
         halves.append(result.equations.coefficients[:, position])
     expected = split_half(*(half[known] for half in halves))
@@ -77,7 +77,7 @@ def test_the_halves_that_are_estimated_are_halves(fit, monkeypatch, method, unit
 
     def seen(fit, data, counted):
         parts.append(counted & data.mask.numpy())
-        return fit.estimator.refit_
+        return fit.model.refit
 
     monkeypatch.setattr(reliability, "_refitted", seen)
     spice_reliability(fit, method, unit=unit, n_splits=3)
@@ -95,7 +95,7 @@ def test_the_halves_that_are_estimated_are_halves(fit, monkeypatch, method, unit
 
 def test_random_halves_are_averaged_as_z_and_stepped_up(fit, monkeypatch):
     """Four drawn estimates of everybody stand for two splits: the mean z of the halves, by Spearman-Brown to all."""
-    result, rng = fit.estimator.refit_, np.random.default_rng(8)
+    result, rng = fit.model.refit, np.random.default_rng(8)
     position = result.equations.terms.index(first_term(fit))
     common = rng.normal(size=10)
     drawn = [common + noise * rng.normal(size=10) for noise in (0.4, 0.4, 1.5, 1.5)]
@@ -158,7 +158,7 @@ def test_single_blocks_are_split_by_choices():
 def test_the_trial_split_adds_up_to_the_whole_likelihood(fit):
     data = SequenceDataset.from_trials(fit.trials)
     rank, _ = _ranks(data, "trial")
-    model, equations = fit.estimator.rnn_model_, fit.estimator.equations_
+    model, equations = fit.model.network, fit.model.equations
     parts = []
     for parity in (0, 1):
         half = data.with_mask(torch.from_numpy(rank % 2 == parity))

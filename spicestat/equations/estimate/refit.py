@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -71,6 +71,19 @@ class RefitResult:
     def nll(self) -> float:
         """Mean negative log-likelihood per choice."""
         return float(-self.log_likelihood.sum() / self.n_trials.sum())
+
+    def select(self, codes: np.ndarray) -> RefitResult:
+        """Return copies of the estimates of some participants, in the order of their codes (N,)."""
+        own = self.equations
+        equations = replace(own, coefficients=own.coefficients[codes], status=own.status[codes])
+        return RefitResult(
+            equations,
+            self.covariance[codes],
+            self.log_likelihood[codes],
+            self.n_trials[codes],
+            self.converged[codes],
+            self.at_bound[codes],
+        )
 
 
 @dataclass(frozen=True, eq=False)

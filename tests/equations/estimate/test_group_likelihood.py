@@ -107,7 +107,7 @@ def test_bounds_are_those_of_the_refit(likelihood):
 
 def test_a_fit_offers_its_likelihood(tiny_fit):
     likelihood = tiny_fit.choice_likelihood()
-    refit = tiny_fit.estimator.refit_
+    refit = tiny_fit.model.refit
     free = (refit.equations.status != EXCLUDED).any(axis=0) & (refit.equations.status == FREE).any(axis=0)
     own = refit.equations.coefficients[:, free]
     assert likelihood.participants == tiny_fit.trials.participants

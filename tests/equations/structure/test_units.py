@@ -60,7 +60,7 @@ def factors_of(table, scale):
 
 def test_structure_and_fit_are_the_same(plain, scaled):
     _, fit = scaled
-    np.testing.assert_array_equal(fit.estimator.equations_.status, plain.estimator.equations_.status)
+    np.testing.assert_array_equal(fit.model.equations.status, plain.model.equations.status)
     np.testing.assert_allclose(fit.scores["nll"], plain.scores["nll"], atol=1e-9)
 
 
@@ -98,7 +98,7 @@ def test_the_likelihood_in_the_unit_of_the_data(scaled):
     likelihood = fit.choice_likelihood()
     own = fit.coefficients.wide()[list(likelihood.terms)].to_numpy()
     value, gradient, _ = likelihood.derivatives(own)
-    np.testing.assert_allclose(value, fit.estimator.refit_.log_likelihood, rtol=1e-9)
+    np.testing.assert_allclose(value, fit.model.refit.log_likelihood, rtol=1e-9)
     some = likelihood.select([2, 5])
     np.testing.assert_allclose(some.log_likelihood(own[None, [2, 5]])[0], value[[2, 5]], rtol=1e-12)
     away = 0.9 * own
@@ -153,7 +153,7 @@ def test_without_forgetting_not_even_the_zero_matters(model):
         declared = ModelDeclaration(modules=[rate], states={"x_value": start})
         trials = TRIALS.assign(reward=low + (1 - low) * TRIALS["reward"])
         fit = spice_fit(trials, block="block", epochs=40, model=declared if model == "declared" else model)
-        structures.append(fit.estimator.equations_.status)
+        structures.append(fit.model.equations.status)
         nll.append(fit.scores["nll"].iloc[2])
     np.testing.assert_array_equal(*structures)
     assert nll[0] == pytest.approx(nll[1], abs=1e-6)
@@ -162,12 +162,12 @@ def test_without_forgetting_not_even_the_zero_matters(model):
 def test_values_start_in_the_middle_unless_the_model_says_otherwise():
     losses = TRIALS.assign(reward=-10.0 * TRIALS["reward"])
     fit = spice_fit(losses, block="block", epochs=1)
-    assert fit.estimator.rnn_model_.start_values["x_value_reward"] == -0.5
+    assert fit.model.network.start_values["x_value_reward"] == -0.5
     assert "values start at -5" in repr(fit)
     rate = ModuleDeclaration("x_rate", "x_value", kind="rate", cells="chosen")
     model = ModelDeclaration(modules=[rate], states={"x_value": -2.0})
     declared = spice_fit(losses, block="block", epochs=1, model=model)
-    assert declared.estimator.rnn_model_.start_values["x_value"] == pytest.approx(-0.2)
+    assert declared.model.network.start_values["x_value"] == pytest.approx(-0.2)
 
 
 class NoUnitsRNN(LearningRateRNN):
@@ -180,7 +180,7 @@ def test_rewards_are_left_alone_where_the_model_does_not_know_its_units():
     with pytest.warns(ScaleWarning, match="reward_units"):
         fit = spice_fit(scaled_trials(10.0), block="block", epochs=1, model=(NoUnitsRNN, LEARNING_RATE_RNN_CONFIG))
     assert fit.trials.frame[["reward_0", "reward_1"]].max(axis=None) == 10.0
-    assert (fit.estimator.unit_factors == 1).all()
+    assert (fit.model.unit_factors == 1).all()
 
 
 @pytest.mark.parametrize("name", list(PRECODED))

@@ -63,12 +63,12 @@ def test_an_additional_input_reaches_the_choices(tmp_path: Path) -> None:
     )
     fit = spice_fit(trials, block="block", model=model, epochs=20)
     assert fit.glance()["model"].item() == "cued"
-    assert ("x_cued", "c_cue") in fit.estimator.equations_.terms
+    assert ("x_cued", "c_cue") in fit.model.equations.terms
     fit.save(tmp_path / "fit")
     again = load_fit(tmp_path / "fit")
     assert again.estimator.rnn_class is fit.estimator.rnn_class
     data = SequenceDataset.from_trials(again.trials)
-    nll = equation_nll(again.estimator.rnn_model_, data, again.estimator.equations_)
+    nll = equation_nll(again.model.network, data, again.model.equations)
     assert nll == pytest.approx(fit.scores.set_index("model")["nll"]["refit"], abs=1e-9)
     with pytest.raises(ConfigError, match="additional inputs cannot play a task.*Got: cue"):
         simulate_fit(fit)

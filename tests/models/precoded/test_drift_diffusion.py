@@ -306,7 +306,7 @@ def test_the_whole_way_finds_the_true_structure(fit, cohort):
 
     The seed is fixed; over seeds the structure is missed in a few in 100 (see tests/recovery).
     """
-    equations = fit.estimator.equations_
+    equations = fit.model.equations
     assert len(np.unique(equations.status, axis=0)) == 1
     used = {term: equations.status[0, position] for position, term in enumerate(equations.terms)
             if equations.status[0, position]}  # fmt: skip
@@ -320,11 +320,11 @@ def test_the_whole_way_finds_the_true_structure(fit, cohort):
 def test_scores_beside_the_oracle(fit, cohort):
     nll = fit.scores.set_index("model")["nll"]
     data = SequenceDataset.from_trials(fit.trials)
-    equations = fit.estimator.equations_
+    equations = fit.model.equations
     values = equations.coefficients.copy()
     for term, name in TRUTH.items():
         values[:, equations.terms.index(term)] = cohort.truth[name]
-    oracle = equation_nll(fit.estimator.rnn_model_, data, equations.with_coefficients(values))
+    oracle = equation_nll(fit.model.network, data, equations.with_coefficients(values))
     assert oracle - 0.03 < nll["refit"] < oracle
     assert nll["refit"] < nll["rnn"] < oracle + 0.15
 
@@ -336,7 +336,7 @@ def test_rewards_in_points_leave_the_constants_alone(cohort):
     points = spice_fit(
         table.assign(reward=100 * table["reward"]), block="block", trial="trial", rt="rt", model=NAME, epochs=2
     )
-    sparse = points.estimator.sparse_
+    sparse = points.model.sparse
     assert (sparse.coefficients[:, sparse.terms.index(BOUNDARY)] > 1.0).all()
     wide = points.coefficients.wide()
     np.testing.assert_allclose(wide[BOUNDARY], cohort.truth["boundary"][:4], rtol=0.25)
@@ -348,7 +348,7 @@ def test_a_saved_fit_comes_back(fit, tmp_path):
     pd.testing.assert_frame_equal(again.tidy(), fit.tidy())
     pd.testing.assert_frame_equal(again.trials.frame, fit.trials.frame)
     data = SequenceDataset.from_trials(again.trials)
-    assert rnn_nll(again.estimator.rnn_model_, data) == pytest.approx(fit.scores["nll"][0], abs=1e-6)
+    assert rnn_nll(again.model.network, data) == pytest.approx(fit.scores["nll"][0], abs=1e-6)
     _, probabilities = again.estimator.predict(data.xs)
     chosen = np.take_along_axis(probabilities, data.targets.numpy()[..., None], axis=-1)[..., 0][data.mask.numpy()]
     assert (chosen > 0.5).mean() > 0.6
@@ -357,5 +357,5 @@ def test_a_saved_fit_comes_back(fit, tmp_path):
 def test_the_arrays_of_a_dataset_hold_the_times(fit, cohort):
     data = SequenceDataset.from_trials(fit.trials)
     again = SequenceDataset.from_arrays(data.xs, data.ys)
-    equations = fit.estimator.equations_
-    assert equation_nll(fit.estimator.rnn_model_, again, equations) == pytest.approx(fit.scores["nll"][2], abs=1e-9)
+    equations = fit.model.equations
+    assert equation_nll(fit.model.network, again, equations) == pytest.approx(fit.scores["nll"][2], abs=1e-9)
