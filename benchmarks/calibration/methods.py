@@ -17,7 +17,6 @@ DEFAULT: dict[str, dict[str, Any]] = {"hierarchical": {"method": "hierarchical",
 
 OTHERS: dict[str, dict[str, Any]] = {
     "hierarchical, Laplace": {"method": "hierarchical", "links": LINKS, "integration": "laplace"},
-    "deshrunk meta": {"method": "deshrunk_meta", "links": LINKS},
     "multivariate meta": {"method": "multivariate_meta"},
     "meta": {"method": "meta"},
     "mixed": {"method": "mixed"},

@@ -101,7 +101,6 @@ ANALYSES = (
         _method("hierarchical", integration="laplace"),
     ),
     Analysis("bayes", "one stage", "posterior of the hierarchical model (NUTS)", _method("bayes"), _JAX),
-    Analysis("deshrunk_meta", "two stages", "de-shrunk posterior modes, multivariate REML", _method("deshrunk_meta")),
     Analysis(
         "multivariate_meta",
         "two stages",

@@ -19,8 +19,7 @@
 #'   from the choices. `"meta"`: meta-regression with known sampling
 #'   covariance, REML and the Knapp-Hartung adjustment;
 #'   `"multivariate_meta"`: the same for all coefficients together.
-#'   `"deshrunk_meta"`: two stages with everybody's likelihood. `"bayes"`,
-#'   `"bayes_meta"`: posteriors. `"mixed"`: a mixed model of all coefficients.
+#'   `"bayes"`, `"bayes_meta"`: posteriors. `"mixed"`: a mixed model of all coefficients.
 #'   `"permutation"`: Freedman-Lane permutation tests. `"presence"`,
 #'   `"hurdle"`: whether a term is in the equations, and how large it is.
 #'   `"ols"`: ordinary least squares with robust errors, which takes the
@@ -244,7 +243,7 @@ checked_links <- function(links, call) {
   as.list(links)
 }
 
-choice_methods <- c("hierarchical", "bayes", "deshrunk_meta")
+choice_methods <- c("hierarchical", "bayes")
 group_methods <- c(
   choice_methods, "multivariate_meta", "bayes_meta", "meta", "permutation", "mixed", "presence", "hurdle", "ols"
 )

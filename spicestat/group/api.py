@@ -78,7 +78,6 @@ def spice_group(
         - "hierarchical": coefficients and effects together from the choices (`hierarchical.Settings`).
         - "meta": random-effects meta-regression with known variances for each equation term, REML and Knapp-Hartung.
         - "multivariate_meta": the same for all terms together, with full covariances (`multivariate_meta.Settings`).
-        - "deshrunk_meta": two-stage with everybody's likelihood, taken as normal (`deshrink.Settings`).
         - "bayes", "bayes_meta": posterior of the hierarchical model and of "multivariate_meta" by NUTS.
         - "mixed": one mixed model of all terms, random intercept per participant.
         - "permutation": Freedman-Lane permutation tests (`permutation.Settings`).

@@ -18,7 +18,6 @@ import spicestat
 from spicestat._files.atomic import write_file
 from spicestat.fit.api import SpiceFit
 from spicestat.group.result import GroupResult
-from spicestat.report.plots import plot_caterpillar, plot_forest
 
 __all__ = ["write_report"]
 
@@ -116,7 +115,7 @@ def _sections(fit: SpiceFit, group: GroupResult, scores: pd.DataFrame) -> list[_
             table=_html(scores),
         ),
         _Section("Equations", f"The first {len(shown)} of {fit.trials.n_participants} participants.", lines=lines),
-        _Section("Coefficients of every participant", image=_png(plot_caterpillar(fit.coefficients)[0])),
+        _Section("Coefficients of every participant", image=_png(group.plot("caterpillar", values="observed"))),
         _Section(
             "Group model",
             f"{group.formula}, method {group.method}; p-values adjusted by {group.adjust} within each covariate.",
@@ -129,7 +128,7 @@ def _sections(fit: SpiceFit, group: GroupResult, scores: pd.DataFrame) -> list[_
 def _forest(group: GroupResult) -> list[_Section]:
     if set(group.tidy()["term"]) <= {"(Intercept)"}:
         return []
-    return [_Section("Effects of the covariates", image=_png(plot_forest(group)[0]))]
+    return [_Section("Effects of the covariates", image=_png(group.plot("forest")))]
 
 
 def _html(frame: pd.DataFrame) -> Markup:

@@ -3,17 +3,14 @@
 import re
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 import pytest
 
 from spicestat.coefficients import read_coefficients
-from spicestat.errors import ColumnError, DataError, StorageError
+from spicestat.errors import StorageError
 from spicestat.fit.api import load_fit
-from spicestat.group import spice_group
 from spicestat.report.demo import run_demo
 from spicestat.report.page import write_report
-from spicestat.report.plots import plot_caterpillar, plot_covariate, plot_forest
 
 # one of the 40 simulated people is so consistent that no inverse temperature is too large, and is reported
 pytestmark = pytest.mark.filterwarnings(
@@ -77,29 +74,6 @@ def test_the_report_names_a_path_it_cannot_write(demo, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
         write_report(demo.fit, demo.group, tmp_path / "file" / "report.html")
-
-
-def test_figures_have_one_panel_per_covariate_or_coefficient(demo, tmp_path):
-    figure, axes = plot_forest(demo.group)
-    assert [axis.get_title(loc="left") for axis in axes] == ["anxiety", "age", "diagnosispatient"]
-    figure.savefig(tmp_path / "forest.png")
-    _, axes = plot_caterpillar(demo.fit.coefficients)
-    assert len(axes) == 4
-    _, axis = plot_covariate(demo.fit.coefficients, "anxiety", "x_learning_rate_reward", "1")
-    shown = axis.lines[-1].get_ydata()
-    rates = demo.fit.tidy().query("module == 'x_learning_rate_reward' and term == '1' and std_error.notna()")
-    np.testing.assert_allclose(np.sort(shown), np.sort(rates["estimate"]))
-
-
-def test_figures_name_what_is_missing(demo):
-    with pytest.raises(ColumnError, match="no covariate 'iq'"):
-        plot_covariate(demo.fit.coefficients, "iq", "x_learning_rate_reward", "1")
-    with pytest.raises(ColumnError, match="no coefficient"):
-        plot_covariate(demo.fit.coefficients, "age", "x_learning_rate_reward", "c_moon")
-    with pytest.raises(DataError, match="no participant has an estimate"):
-        plot_covariate(demo.fit.coefficients, "age", "x_learning_rate_reward", "c_reward")
-    with pytest.raises(DataError, match="no covariate effect"):
-        plot_forest(spice_group(demo.fit, "~ 1"))
 
 
 def test_the_saved_fit_loads_alike(demo):

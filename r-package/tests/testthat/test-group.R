@@ -51,12 +51,12 @@ test_that("a fit is analysed by its choices and a table by its estimates", {
 
 test_that("all methods give the contract's columns", {
   skip_if_no_engine()
-  for (method in c("deshrunk_meta", "multivariate_meta", "meta", "permutation", "mixed", "hurdle", "ols")) {
+  for (method in c("multivariate_meta", "meta", "permutation", "mixed", "hurdle", "ols")) {
     group <- suppressWarnings(spice_group(example_fit, ~diagnosis, method = method))
     expect_s3_class(group, "spice_group")
     expect_equal(names(group$coefficients), names(example_group$coefficients))
     fixed <- tidy(group)
-    joint <- method %in% c("deshrunk_meta", "multivariate_meta", "mixed")
+    joint <- method %in% c("multivariate_meta", "mixed")
     n_models <- if (joint) 1 else nrow(unique(fixed["component"]))
     expect_equal(nrow(glance(group)), n_models)
   }

@@ -69,7 +69,6 @@ _ONE_STAGE: dict[str, Any] = {"needs_std_error": False, "reads_choices": True, "
 _ALL = (
     Method("hierarchical", "hierarchical", f"{_HOME}.hierarchical", **_ONE_STAGE),
     Method("bayes", "bayes", f"{_HOME}.bayes", **_ONE_STAGE),
-    Method("deshrunk_meta", "deshrunk meta", f"{_HOME}.deshrink", needs_std_error=False, reads_choices=True),
     Method("multivariate_meta", "multivariate meta", f"{_HOME}.multivariate_meta"),
     Method("bayes_meta", "bayes meta", f"{_HOME}.bayes_meta"),
     Method("meta", "meta", f"{_HOME}.meta"),

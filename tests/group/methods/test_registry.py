@@ -44,5 +44,5 @@ def test_unknown_methods_are_named():
 
 def test_methods_that_read_choices_do_not_ask_for_standard_errors():
     reading = {name for name, method in METHODS.items() if method.reads_choices}
-    assert reading == {"hierarchical", "bayes", "deshrunk_meta"}
+    assert reading == {"hierarchical", "bayes"}
     assert not any(METHODS[name].needs_std_error for name in reading)
