@@ -15,6 +15,7 @@ from spicestat.errors import ConfigError, ShapeError
 from spicestat.models.choice_likelihood import choice_log_likelihood
 from spicestat.models.module_equation import ModuleEquation
 from spicestat.models.pieces import EnsembleEmbedding, ResidualModule, ScalingConstant
+from spicestat.trials.features import FeatureLayout
 
 __all__ = ["BaseRNN", "BuildSettings", "Call", "building"]
 
@@ -227,20 +228,15 @@ class BaseRNN(nn.Module):
             Signals of shape (T, R, .) and ids of shape (R, 1).
         """
         features = inputs.transpose(0, 1) if batch_first else inputs
-        n_actions, width = self.n_actions, int(features.shape[-1])
-        short = width == 2 * n_actions + 1
-        if features.ndim != 3 or (not short and width < 2 * n_actions + 3):
-            raise ShapeError(
-                "a model needs features of shape (sequences, steps, 2 * n_actions + inputs + 3)",
-                got=tuple(inputs.shape),
-                allowed=f"{2 * n_actions + 3} or more features, or {2 * n_actions + 1} without block and experiment",
-            )
-        actions = torch.where(features[..., :n_actions] > 0, 1.0, 0.0).to(features.dtype)
-        rewards = self._observed(actions, features[..., n_actions : 2 * n_actions])
-        additional = self._given(features[..., :n_actions], features[..., 2 * n_actions : -1 if short else -3])
+        if features.ndim != 3:
+            raise ShapeError("a model needs features of shape (sequences, steps, columns)", got=tuple(inputs.shape))
+        layout = FeatureLayout(self.n_actions, int(features.shape[-1]))
+        actions = torch.where(features[..., layout.actions] > 0, 1.0, 0.0).to(features.dtype)
+        rewards = self._observed(actions, features[..., layout.rewards])
+        additional = self._given(features[..., layout.actions], features[..., layout.inputs])
         participant = features[0, :, -1:].long()
-        experiment = torch.zeros_like(participant) if short else features[0, :, -2:-1].long()
-        blocks = torch.zeros_like(features[..., :1]) if short else torch.nan_to_num(features[..., -3:-2])
+        experiment = features[0, :, -2:-1].long() if layout.has_blocks else torch.zeros_like(participant)
+        blocks = torch.nan_to_num(features[..., -3:-2]) if layout.has_blocks else torch.zeros_like(features[..., :1])
         self._start(features, prev_state)
         n_steps = int(features.shape[0])
         return (actions, rewards, blocks, additional), (participant, experiment), LogitSequence(n_steps), range(n_steps)

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from spicestat._checks import whole_number
 from spicestat.errors import ConfigError, DataError, ShapeError
+from spicestat.trials.features import FeatureLayout
 
 __all__ = ["DatasetRNN", "real_steps"]
 
@@ -181,8 +182,7 @@ def _windows(xs: Tensor, ys: Tensor, length: int, stride: int) -> tuple[Tensor, 
     if missing:
         # ids are needed on padding too, so the last step is repeated and emptied
         padding = xs[:, -1:].repeat(1, missing, 1)
-        n_ids = 1 if xs.shape[2] == 2 * ys.shape[2] + 1 else 3
-        padding[..., :-n_ids] = torch.nan
+        padding[..., FeatureLayout(ys.shape[2], xs.shape[2]).signals] = torch.nan
         xs = torch.cat([xs, padding], dim=1)
         ys = torch.cat([ys, torch.full_like(ys[:, :1], torch.nan).repeat(1, missing, 1)], dim=1)
     real = real_steps(xs, ys.shape[-1])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spicestat.errors import ConfigError
 from spicestat.spice.dataset import DatasetRNN
+from spicestat.trials.features import FeatureLayout
 from spicestat.trials.splits import check_everybody_trains, checked_share, first_targets, position_within, until_last
 
 __all__ = ["reshape_data_along_participantdim", "split_data_along_sessiondim", "split_data_along_timedim"]
@@ -41,8 +42,8 @@ def split_data_along_timedim(
     steps = until_last(first)
     length = max(int(steps.sum(dim=-1).max()), 1)
     x, y = dataset.xs.clone(), dataset.ys
-    n_ids = 1 if x.shape[-1] == 2 * y.shape[-1] + 1 else 3
-    x[..., :-n_ids] = torch.where(steps[..., None], x[..., :-n_ids], torch.nan)
+    signals = FeatureLayout(y.shape[-1], x.shape[-1]).signals
+    x[..., signals] = torch.where(steps[..., None], x[..., signals], torch.nan)
     train = x[..., :length, :], torch.where(first[..., None], y, torch.nan)[..., :length, :]
     test = dataset.xs, torch.where((mask & ~first)[..., None], y, torch.nan)
     return _like(dataset, *train, device), _like(dataset, *test, device)
@@ -80,10 +81,10 @@ def split_data_along_sessiondim(
         whole = dataset if device is None else _like(dataset, dataset.xs, dataset.ys, device)
         return whole, whole
     participant = dataset.xs[:, 0, -1].cpu().numpy()
-    if dataset.xs.shape[-1] == 2 * dataset.ys.shape[-1] + 1:
-        session = position_within(participant, np.arange(len(dataset)))
-    else:
+    if FeatureLayout(dataset.ys.shape[-1], dataset.xs.shape[-1]).has_blocks:
         session = dataset.xs[:, 0, -3].cpu().numpy()
+    else:
+        session = position_within(participant, np.arange(len(dataset)))
     unknown = [number for number in list_test_sessions if number not in session]
     if unknown:
         raise ConfigError("there are no such sessions", got=unknown, allowed=np.unique(session).tolist())
@@ -111,13 +112,13 @@ def reshape_data_along_participantdim(dataset: DatasetRNN, device: torch.device 
         NaN, with the ids of the participant's first session.
     """
     x, y, participant = dataset.xs, dataset.ys, dataset.xs[:, 0, -1]
-    n_ids = 1 if x.shape[-1] == 2 * y.shape[-1] + 1 else 3
+    ids = FeatureLayout(y.shape[-1], x.shape[-1]).ids
     codes, counts = torch.unique(participant, return_counts=True)
     xs = x.new_full((len(codes), int(counts.max()), *x.shape[1:]), torch.nan)
     ys = y.new_full((len(codes), int(counts.max()), *y.shape[1:]), torch.nan)
     for row, code in enumerate(codes):
         own = torch.nonzero(participant == code).squeeze(1)
-        xs[row, ..., -n_ids:] = x[own[0], 0, -n_ids:]
+        xs[row, ..., ids] = x[own[0], 0, ids]
         xs[row, : len(own)], ys[row, : len(own)] = x[own], y[own]
     return _like(dataset, xs, ys, device)
 

@@ -18,6 +18,7 @@ from spicestat._files.atomic import write_file
 from spicestat.errors import ConfigError, StorageError
 from spicestat.simulate.base_agent import Agent
 from spicestat.spice.sessions import BanditSession, get_update_dynamics
+from spicestat.trials.features import FeatureLayout
 
 __all__ = ["plot_session"]
 
@@ -192,7 +193,8 @@ def _trials(experiment: BanditSession | np.ndarray | torch.Tensor, replay: _Repl
     else:
         features = np.asarray(torch.as_tensor(experiment).detach().cpu(), dtype=float)
         features = features.reshape(-1, features.shape[-1])[:n_trials]
-        actions, rewards = features[:, :n_actions], features[:, n_actions : 2 * n_actions]
+        layout = FeatureLayout(n_actions, features.shape[1])
+        actions, rewards = features[:, layout.actions], features[:, layout.rewards]
         choices = np.where((actions > 0).any(axis=1), np.nan_to_num(actions, nan=-1.0).argmax(axis=1), -1)
     received = np.take_along_axis(rewards, np.maximum(choices, 0)[:, None], axis=1)[:, 0]
     return choices, np.where(choices >= 0, received, np.nan)

@@ -16,12 +16,11 @@ from spicestat.simulate.base_agent import Agent
 from spicestat.simulate.base_environment import Bandits
 from spicestat.simulate.user_environment import as_environment
 from spicestat.spice.dataset import DatasetRNN
+from spicestat.trials.features import FeatureLayout
 
 __all__ = ["BanditSession", "Dynamics", "create_dataset", "get_update_dynamics", "run_experiment"]
 
 Dynamics = tuple[tuple[np.ndarray, dict[str, np.ndarray]], np.ndarray, Agent]
-
-_N_IDS = 3  # block, experiment, participant close the long feature vector
 
 
 class BanditSession(NamedTuple):
@@ -267,14 +266,9 @@ def _features(experiment: BanditSession | np.ndarray | torch.Tensor, n_actions: 
     features = np.asarray(detached, dtype="float64")
     if features.ndim == 3 and len(features) == 1:
         features = features[0]
-    long_enough = features.ndim == 2 and features.shape[1] > 2 * n_actions
-    if not long_enough or features.shape[1] == 2 * n_actions + 2:
-        raise ShapeError(
-            "the experiment has the wrong shape",
-            got=features.shape,
-            allowed=f"(T, F) or (1, T, F) with F = {2 * n_actions + 1} or at least {2 * n_actions + _N_IDS}",
-        )
-    actions = features[:, :n_actions]
+    if features.ndim != 2:
+        raise ShapeError("the experiment has the wrong shape", got=features.shape, allowed="(T, F) or (1, T, F)")
+    actions = features[:, FeatureLayout(n_actions, features.shape[1]).actions]
     trials = np.flatnonzero(~(np.isnan(actions) | (actions == -1)).all(axis=1))
     if not len(trials):
         raise DataError("the experiment holds no trial, only padding")
@@ -283,8 +277,8 @@ def _features(experiment: BanditSession | np.ndarray | torch.Tensor, n_actions: 
 
 def _parted(features: np.ndarray, n_actions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Part features (T, F) into actions (T, A), rewards (T, A), inputs (T, I) and ids (T, 3)."""
-    actions, rewards = features[:, :n_actions], features[:, n_actions : 2 * n_actions]
-    rest = features[:, 2 * n_actions :]
-    if rest.shape[1] == 1:
-        return actions, rewards, rest[:, :0], np.concatenate([np.zeros((len(rest), 2)), rest], axis=1)
-    return actions, rewards, rest[:, :-_N_IDS], np.nan_to_num(rest[:, -_N_IDS:])
+    layout = FeatureLayout(n_actions, features.shape[1])
+    ids = features[:, layout.ids]
+    if not layout.has_blocks:
+        ids = np.concatenate([np.zeros((len(ids), 2)), ids], axis=1)
+    return features[:, layout.actions], features[:, layout.rewards], features[:, layout.inputs], np.nan_to_num(ids)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from spicestat.errors import DataError, ShapeError
+from spicestat.trials.features import FeatureLayout
 from spicestat.trials.reading import TrialTable
 
 __all__ = ["SequenceDataset"]
 
-_N_IDS = 3  # block, experiment, participant close every feature vector
 _PER_STEP = ("actions", "rewards", "inputs", "targets", "mask", "times", "valid")
 
 
@@ -244,15 +244,8 @@ class SequenceDataset:
             raise ShapeError(
                 "xs and ys must be 3-D and agree in their first two dimensions", got=(tuple(x.shape), tuple(y.shape))
             )
-        n_actions, width = int(y.shape[2]), int(x.shape[2])
-        short = width == 2 * n_actions + 1
-        if not short and width < 2 * n_actions + _N_IDS:
-            raise ShapeError(
-                "xs has the wrong number of features",
-                got=width,
-                allowed=f"{2 * n_actions + 1} or at least {2 * n_actions + _N_IDS} for {n_actions} actions",
-            )
-        actions = x[..., :n_actions]
+        layout = FeatureLayout(int(y.shape[2]), int(x.shape[2]))
+        actions = x[..., layout.actions]
         valid = ~(torch.isnan(actions) | (actions == -1)).all(dim=-1)
         mask = (y > 0).any(dim=-1)
         if not bool(mask.any()):
@@ -261,12 +254,12 @@ class SequenceDataset:
         timed = mask & torch.isfinite(chosen) & (chosen[mask] != 1).any()
         participant = _codes(x[..., -1], valid, "participant")
         zeros = torch.zeros_like(participant)
-        block = zeros if short else _codes(x[..., -3], valid, "block")
-        experiment = zeros if short else _codes(x[..., -2], valid, "experiment")
+        block = _codes(x[..., -3], valid, "block") if layout.has_blocks else zeros
+        experiment = _codes(x[..., -2], valid, "experiment") if layout.has_blocks else zeros
         return cls(
             actions=torch.where(actions > 0, 1.0, 0.0),
-            rewards=x[..., n_actions : 2 * n_actions],
-            inputs=x[..., 2 * n_actions : width - _N_IDS] if not short else x[..., :0],
+            rewards=x[..., layout.rewards],
+            inputs=x[..., layout.inputs],
             targets=torch.where(mask, torch.nan_to_num(y, nan=-1.0).argmax(dim=-1), 0),
             mask=mask,
             times=torch.where(timed, chosen, torch.nan),
