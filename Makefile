@@ -18,7 +18,8 @@ ifneq ($(shell test -d "$$HOME" -a -w "$$HOME" && echo writable),writable)
   $(shell mkdir -p $(HOME))
 endif
 
-.PHONY: help setup setup-python setup-r demo test lint lint-python lint-r test-python test-r check-r coverage-r \
+.PHONY: help setup setup-python setup-r demo test lint lint-python lint-r test-python test-lowest test-r check-r \
+	coverage-r \
 	coverage-python mutants install-r vignettes prebuild-vignettes site document-r format hooks constraints clean
 
 help: ## List the targets
@@ -60,6 +61,12 @@ mutants: setup-python ## Break the code of studies on purpose; a fault that no t
 
 coverage-python: setup-python ## pytest with coverage of the Python package; below 90 % of lines fails
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --cov=spicestat --cov-report=term:skip-covered --cov-fail-under=90
+
+test-lowest: setup-python ## Group and fit tests with the lowest versions that pyproject.toml allows
+	@scripts/setup-lowest.sh
+	@# what old versions say about newer ones of others is no fault of theirs, nor of ours
+	OMP_NUM_THREADS=1 build/lowest/bin/pytest --numprocesses 2 --dist loadfile -p no:cacheprovider \
+		-W ignore::DeprecationWarning tests/group tests/test_fit.py tests/test_trials.py tests/test_cli.py tests/test_imports.py
 
 test-r: install-r ## testthat on the installed R package
 	@numpy1=$$(scripts/setup-numpy1.sh); \
