@@ -86,7 +86,7 @@ def cohort(seed, n=40, trials=10, slope=0.8):
 
 
 @given(SEEDS, st.floats(-3, 3), st.floats(0.3, 5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_normal_likelihood_is_returned_whatever_the_prior(seed, center, width):
     toy, _ = cohort(seed, n=6)
     inputs = deshrunk_inputs(toy, LINKS, np.array([0.0, 0.5, center]), np.diag([1.5, 1.0, width]) ** 2)
@@ -153,7 +153,7 @@ def test_directions_without_information_have_no_pull_either():
 
 
 @given(SEEDS, st.sampled_from(["REML", "ML"]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_regular_information_is_the_multivariate_meta_regression(seed, estimator):
     rng = np.random.default_rng(seed)
     n = 25
