@@ -64,9 +64,9 @@ coverage-python: setup-python ## pytest with coverage of the Python package; bel
 
 test-lowest: setup-python ## Group and fit tests with the lowest versions that pyproject.toml allows
 	@scripts/setup-lowest.sh
-	@# what old versions say about newer ones of others is no fault of theirs, nor of ours
-	OMP_NUM_THREADS=1 build/lowest/bin/pytest --numprocesses 2 --dist loadfile -p no:cacheprovider \
-		-W ignore::DeprecationWarning tests/group tests/test_fit.py tests/test_trials.py tests/test_cli.py tests/test_imports.py
+	OMP_NUM_THREADS=1 build/lowest/bin/pytest --numprocesses 2 --dist loadfile -p no:cacheprovider tests/group \
+		tests/test_fit.py tests/test_trials.py tests/test_intake.py tests/test_tables.py tests/test_coefficients.py \
+		tests/test_storage.py tests/simulate/test_sessions.py
 
 test-r: install-r ## testthat on the installed R package
 	@numpy1=$$(scripts/setup-numpy1.sh); \
