@@ -18,7 +18,8 @@ ifneq ($(shell test -d "$$HOME" -a -w "$$HOME" && echo writable),writable)
   $(shell mkdir -p $(HOME))
 endif
 
-.PHONY: help setup setup-python setup-r demo test lint lint-python lint-r test-python test-r check-r coverage-r \
+.PHONY: help setup setup-python setup-r demo test test-fast lint lint-python lint-r test-python test-lowest test-r check-r \
+	coverage-r \
 	coverage-python mutants install-r vignettes prebuild-vignettes site document-r format hooks constraints clean
 
 help: ## List the targets
@@ -42,15 +43,21 @@ test: setup lint-python test-python lint-r test-r check-r vignettes ## Run all c
 
 lint: lint-python lint-r ## Check style, types and import directions
 
-lint-python: setup-python ## ruff, mypy and import-linter
+lint-python: setup-python ## ruff, mypy, import-linter, and whether an import goes back to an earlier room
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	@$(BIN)/python scripts/rooms.py >/dev/null
 
 lint-r: setup-r ## lintr on the R package, and whether its site lists all help pages
 	@Rscript --vanilla -e 'found <- lintr::lint_dir("r-package"); print(found); quit(status = length(found) > 0)'
 	@Rscript --vanilla scripts/check-site-index.R
+
+test-fast: lint-python ## Style, types, imports, and the tests that take seconds; under 90 s
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/files tests/runtime/test_progress.py \
+		tests/trials tests/simulate tests/group/formula tests/group/inputs tests/group/inference tests/group/numerics \
+		tests/equations/structure/test_equation_set.py tests/test_coefficients.py tests/test_imports.py
 
 test-python: setup-python ## pytest, with the examples in the docstrings
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --durations=10
@@ -60,6 +67,12 @@ mutants: setup-python ## Break the code of studies on purpose; a fault that no t
 
 coverage-python: setup-python ## pytest with coverage of the Python package; below 90 % of lines fails
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --cov=spicestat --cov-report=term:skip-covered --cov-fail-under=90
+
+test-lowest: setup-python ## Group and fit tests with the lowest versions that pyproject.toml allows
+	@scripts/setup-lowest.sh
+	OMP_NUM_THREADS=1 build/lowest/bin/pytest --numprocesses 2 --dist loadfile -p no:cacheprovider tests/group \
+		tests/fit/test_fit.py tests/fit/test_storage.py tests/trials/test_reading.py tests/trials/test_intake.py \
+		tests/files/test_tables.py tests/test_coefficients.py tests/spice/test_sessions.py tests/studies/test_model_selection.py
 
 test-r: install-r ## testthat on the installed R package
 	@numpy1=$$(scripts/setup-numpy1.sh); \

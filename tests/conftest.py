@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from spicestat.equations.propose.sparse import polynomial_library
 from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT, EquationSet
@@ -10,6 +11,10 @@ from spicestat.models.precoded import PRECODED
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset
+
+# how long an example takes says what else the machine does, not whether the code is right
+settings.register_profile("spicestat", deadline=None)
+settings.load_profile("spicestat")
 
 KEEP = "keep"
 """Stands for a term of status KEPT in `equations_of`."""

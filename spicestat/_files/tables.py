@@ -56,8 +56,8 @@ def read_table(source: TableSource, *, ids: Sequence[str] = (), labels: Collecti
     Parameters
     ----------
     source : DataFrame, path, pattern, or list of paths
-        A data frame (copied; also of polars or pyarrow) or files ending in ``.csv``, ``.tsv``, ``.txt`` (also with
-        ``.gz``), ``.xlsx`` or ``.parquet``.
+        A data frame (copied; also of pyarrow, or of polars 1.3 or later) or files ending in ``.csv``, ``.tsv``,
+        ``.txt`` (also with ``.gz``), ``.xlsx`` or ``.parquet``.
     ids : sequence of str, default ()
         Columns with ids, which stay text exactly as written. Where there are several files and none has the first of
         these columns, the ids are taken from the names of the files.

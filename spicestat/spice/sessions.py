@@ -171,7 +171,7 @@ def create_dataset(
         )
     task = as_environment(environment, agents[0].n_actions)
     played, parameters = [], []
-    for number, player in enumerate(track(agents, "Creating dataset", disable=not verbose)):
+    for number, player in enumerate(track(agents, "Creating dataset") if verbose else agents):
         task.new_sess()
         player.new_sess(participant_id=number, sample_parameters=sample_parameters)
         played.append(_play(player, task, n_trials, number))

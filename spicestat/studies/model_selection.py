@@ -179,6 +179,8 @@ def _largest(counts: np.ndarray, position: int) -> float:
     marks = np.concatenate([gamma.ppf([1e-12, 1e-3, 0.5, 0.999], count) for count in (own, others.max())])
     upper = float(gamma.isf(1e-15, own))
     points = np.unique(marks[(marks > 0) & (marks < upper)])
+    # between marks that rounding alone tells apart, quad finds a bad integrand
+    points = points[np.diff(points, prepend=0.0) > 1e-9 * points]
 
     def integrand(x: float) -> float:
         return float(gamma.pdf(x, own) * np.prod(gammainc(others, x)))

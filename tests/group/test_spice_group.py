@@ -152,13 +152,15 @@ def test_a_covariate_that_varies_within_participants_is_refused(cohort, where):
 
 
 @given(st.integers(0, 1000), st.sampled_from(METHODS))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_order_and_labels_of_participants_do_not_matter(cohort, seed, method):
     frame, people = cohort(seed=seed, terms=("1", "reward"))
     rng = np.random.default_rng(seed)
     labels = dict(zip(people["participant"], rng.permutation(1000)[:24].tolist(), strict=True))
-    shuffled = frame.sample(frac=1, random_state=seed).replace({"participant": labels})
-    others = people.sample(frac=1, random_state=seed + 1).replace({"participant": labels})
+    shuffled, others = (
+        table.assign(participant=table["participant"].map(labels)).sample(frac=1, random_state=seed + place)
+        for place, table in enumerate((frame, people))
+    )
     by = ["sparse_term", "term", "effect"]
     one = spice_group(frame, "~ diagnosis + age", data=people, method=method).coefficients.sort_values(by)
     other = spice_group(shuffled, "~ diagnosis + age", data=others, method=method).coefficients.sort_values(by)

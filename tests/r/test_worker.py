@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spicestat.errors import StorageError
@@ -24,7 +24,6 @@ TREES = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.t
 
 
 @given(TREES)
-@settings(deadline=None)
 def test_trees_come_back(tree: Any) -> None:
     assert unpack(pack(tree)) == tree
 

@@ -407,7 +407,7 @@ outcomes = st.one_of(unit, st.just(NAN))
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_values_and_kernel_stay_between_0_and_1(data):
     n_actions = data.draw(st.integers(2, 4))
     agent = data.draw(learners(n_actions))
@@ -422,7 +422,7 @@ def test_values_and_kernel_stay_between_0_and_1(data):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_renaming_the_actions_renames_the_states(data):
     n_actions = data.draw(st.integers(2, 4))
     agent = data.draw(learners(n_actions))

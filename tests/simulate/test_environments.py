@@ -103,7 +103,7 @@ def test_an_explicit_seed_ignores_the_global_state_and_leaves_it(make):
 
 
 @given(sigma=st.floats(0, 2), n_actions=st.integers(2, 5), seed=st.integers(0, 10**6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_drifting_probabilities_stay_between_0_and_1(sigma, n_actions, seed):
     _, probabilities = play(BanditsDrift(sigma, n_actions, seed=seed), 20)
     assert probabilities.shape == (20, n_actions)

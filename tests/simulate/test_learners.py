@@ -78,7 +78,7 @@ def test_probabilities_are_those_of_agents_step_by_step(mechanism, counterfactua
 
 
 @given(seed=st.integers(0, 10**6), n_actions=st.integers(2, 4), mechanism=st.sampled_from(sorted(MECHANISMS)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_replays_agree_on_any_data(seed, n_actions, mechanism):
     """Missed trials, missing rewards, rewards of any size between 0 and 1, SPICE's -1."""
     rng = np.random.default_rng(seed)

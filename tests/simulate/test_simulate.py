@@ -136,7 +136,7 @@ def test_unknown_parameters_and_covariates_are_refused(parameters):
 
 
 @given(sigma=st.floats(0, 2), n_actions=st.integers(1, 4), seed=st.integers(0, 1000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_reward_probabilities_are_probabilities(sigma, n_actions, seed):
     drawn = drifting_probabilities(np.random.default_rng(seed), 3, 20, n_actions, sigma)
     assert drawn.shape == (3, 20, n_actions)

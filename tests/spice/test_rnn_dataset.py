@@ -152,7 +152,7 @@ def test_short_sessions_have_as_many_windows_as_on_their_own(stride):
     length=st.integers(1, 14),
     stride=st.integers(1, 14),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_trial_is_lost(lengths, length, stride):
     xs, ys = sessions(lengths)
     dataset = DatasetRNN(xs, ys, sequence_length=length, stride=min(stride, length))

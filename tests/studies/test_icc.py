@@ -18,7 +18,7 @@ def ratings(seed, n=20, k=3, noise=0.7):
 
 
 @given(SEEDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_units_and_order_do_not_matter(seed):
     x = ratings(seed)
     one, other = icc(x).tidy(), icc(3.0 - 5.0 * x[::-1, ::-1]).tidy()

@@ -93,7 +93,7 @@ def test_mean_nll_of_ignorance_is_log_of_the_number_of_actions(ragged):
 
 
 @given(extra=st.integers(1, 15), fill=st.sampled_from([0.0, 1.0, -1.0, float("nan")]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_padding_never_counts(extra, fill):
     table = simulate_cohort(2, 30, n_blocks=1, seed=2).trials
     data = SequenceDataset.from_trials(read_trials(table, block="block"))

@@ -547,7 +547,7 @@ def tables(draw):
     return frame.astype({"choice": "float64", "reward": "float64"})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tables(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(frame, random):
     order = random.sample(range(len(frame)), len(frame))
@@ -557,7 +557,7 @@ def test_the_order_of_rows_does_not_matter(frame, random):
     assert left.rows.tolist() == [order[row] for row in right.rows]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tables(), st.permutations(["left", "right", "up"]), st.permutations(["x", 7, "a"]))
 def test_relabelling_changes_labels_only(frame, action_names, person_names):
     renamed = frame.assign(
@@ -578,7 +578,7 @@ def test_relabelling_changes_labels_only(frame, action_names, person_names):
         np.testing.assert_array_equal(a[f"reward_{code}"], b[f"reward_{to_action[code]}"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(tables())
 def test_save_and_to_frame_lose_nothing(tmp_path_factory, frame):
     trials = read(frame)

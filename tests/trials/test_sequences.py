@@ -264,7 +264,7 @@ def test_arrays_of_a_dataset_give_the_dataset_again(ragged):
 @given(
     n_sequences=st.integers(1, 4), n_steps=st.integers(1, 5), n_actions=st.integers(2, 4), seed=st.integers(0, 2**16)
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_round_trip_of_random_arrays(n_sequences, n_steps, n_actions, seed):
     rng = np.random.default_rng(seed)
     choice = rng.integers(0, n_actions, (n_sequences, n_steps))

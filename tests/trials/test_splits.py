@@ -86,7 +86,7 @@ def test_a_ratio_of_one_trains_on_everything():
     lengths=st.lists(st.integers(1, 15), min_size=1, max_size=4),
     ratio=st.floats(0.0, 1.0, exclude_min=True),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_parts_in_time_share_no_target_and_lose_none(lengths, ratio):
     data = sequences(lengths)
     train, test = split_by_time(data, ratio)
@@ -288,7 +288,7 @@ def test_folds_in_time_test_every_target_once():
     by=st.sampled_from(["session", "block"]),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_folds_leave_training_data_to_everybody(sizes, n_folds, by, seed):
     participants = [person for person, size in enumerate(sizes) for _ in range(size)]
     blocks = [block for size in sizes for block in range(size)]

@@ -59,7 +59,7 @@ class EquationLikelihood:
     Examples
     --------
     >>> from spicestat.simulate import simulate_cohort
-    >>> from spicestat.fit import spice_fit
+    >>> from spicestat import spice_fit
     >>> cohort = simulate_cohort(3, 60, n_blocks=3, seed=1)
     >>> likelihood = spice_fit(cohort.trials, block="block", epochs=5).choice_likelihood()
     >>> zeros = np.zeros((2, 3, len(likelihood.terms)))

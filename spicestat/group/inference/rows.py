@@ -99,7 +99,8 @@ def coefficient_table(
     else:
         fixed["conf_low"], fixed["conf_high"] = intervals(fixed, conf_level)
     spread = estimates.ran_pars.assign(effect="ran_pars")
-    frame = pd.concat([fixed.reindex(columns=COLUMNS), spread.reindex(columns=COLUMNS)], ignore_index=True)
+    together = fixed if spread.empty else pd.concat([fixed, spread], ignore_index=True)
+    frame = together.reindex(columns=COLUMNS)
     frame["conf_level"] = conf_level
     return _typed(frame)
 

@@ -86,8 +86,8 @@ def _glance(present: pd.DataFrame, size: pd.DataFrame, problem: GroupProblem) ->
     if present.empty or size.empty:
         return size if present.empty else present
     keys = ["module", "sparse_term"]
-    both = size.merge(present[[*keys, "converged"]], on=keys, how="left", suffixes=("", "_presence"))
-    both["converged"] &= both.pop("converged_presence").fillna(True).astype(bool)
+    also = present.set_index(keys)["converged"].reindex(pd.MultiIndex.from_frame(size[keys]), fill_value=True)
+    both = size.assign(converged=size["converged"].to_numpy(dtype=bool) & also.to_numpy(dtype=bool))
     alone = present[~present[keys].apply(tuple, axis=1).isin(both[keys].apply(tuple, axis=1))]
     return _ordered(pd.concat([both, alone], ignore_index=True) if len(alone) else both, problem)
 

@@ -155,7 +155,7 @@ def test_long_sequences_do_not_overflow(n_actions, build, equations_of):
     torch.testing.assert_close(problem.values(nothing[None])[0], chance.double())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 def test_any_structure_agrees(drawn):
     """Structures of the choice model without products of states, with coefficients up to their bounds."""

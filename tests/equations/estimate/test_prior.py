@@ -13,7 +13,7 @@ POINTS = np.linspace(-6, 6, 41)
 
 
 @given(center=st.floats(-3, 3), scale=st.floats(0.01, 100))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_it_is_students_t_with_4_degrees_of_freedom(center, scale):
     prior = CoefficientPrior(np.array([center]), np.array([scale]))
     found = prior.log_density(POINTS[:, None])[:, 0]
@@ -21,7 +21,7 @@ def test_it_is_students_t_with_4_degrees_of_freedom(center, scale):
 
 
 @given(center=st.floats(-3, 3), scale=st.floats(0.1, 10))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_gradient_is_the_slope(center, scale):
     prior = CoefficientPrior(np.array([center]), np.array([scale]))
     step = 1e-5 * scale
@@ -30,7 +30,7 @@ def test_the_gradient_is_the_slope(center, scale):
 
 
 @given(center=st.floats(-3, 3), scale=st.floats(0.1, 10), at=st.floats(-6, 6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_normal_touches_from_below(center, scale, at):
     """With the density's value and slope at the point, and nowhere above it."""
     prior = CoefficientPrior(np.array([center]), np.array([scale]))

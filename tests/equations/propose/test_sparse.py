@@ -68,7 +68,7 @@ def test_degree_starts_at_one(degree):
     alpha=st.floats(0.0, 1.0),
     scale=st.floats(0.3, 3.0),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_batched_stlsq_is_pysindy_for_each_participant(seed, n_participants, degree, threshold, alpha, scale):
     trajectory = random_trajectory(seed, n_participants, scale=scale)
     library = polynomial_library(MODULE, ["c_reward", "c_value"], degree)
@@ -138,7 +138,7 @@ def test_settings_out_of_range_are_refused(search, bad):
 
 
 @given(seed=st.integers(0, 2**20), threshold=st.floats(0.01, 0.5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_for_one_participant_group_sparsity_is_stlsq(seed, threshold):
     trajectory, library = random_trajectory(seed, 1), polynomial_library(MODULE, ["c_reward", "c_value"], 2)
     alone, group = stlsq(trajectory, library, 1, threshold), group_threshold(trajectory, library, 1, threshold)
@@ -193,7 +193,7 @@ def test_a_constant_signal_is_no_candidate_beside_the_constant():
 
 
 @given(seed=st.integers(0, 2**20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_terms_of_a_full_rank_design_are_all_candidates(seed):
     trajectory = random_trajectory(seed, 2)
     assert independent_terms(trajectory, polynomial_library(MODULE, ["c_reward", "c_value"], 2)).all()

@@ -37,7 +37,7 @@ def run(objective, start, free=None, active=None, inverse=None, **options):
 
 
 @given(seed=st.integers(0, 2**20), n_participants=st.integers(1, 5), n_coefficients=st.integers(1, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_maxima_of_concave_functions_are_reached(seed, n_participants, n_coefficients):
     top, information, height = bowls(seed, n_participants, n_coefficients)
     found = run(objective_of(top, information, height), torch.zeros_like(top))
@@ -46,7 +46,7 @@ def test_maxima_of_concave_functions_are_reached(seed, n_participants, n_coeffic
 
 
 @given(seed=st.integers(0, 2**20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_maximum_among_the_free_coefficients_is_the_constrained_one(seed):
     """Fixed coefficients stay, and the others make the best of it: x_f = top_f - A_ff^-1 A_fc (x_c - top_c)."""
     top, information, height = bowls(seed, 3, 4)
@@ -81,7 +81,7 @@ def rugged(values, active):
 
 
 @given(seed=st.integers(0, 2**20), max_iter=st.integers(0, 25))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_value_ever_goes_down(seed, max_iter):
     start = torch.tensor(np.random.default_rng(seed).uniform(-1.4, 1.4, size=(6, 2)))
     found = run(rugged, start, max_iter=max_iter)

@@ -191,7 +191,7 @@ def test_a_prediction_at_the_peak_is_the_score(with_prior, build, equations_of, 
 
 
 @given(seed=st.integers(0, 2**20), size=st.floats(1e-3, 1e3), with_prior=st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_information_is_positive_definite(seed, size, with_prior, equations_of):
     """Whatever the likelihood's curvature: of any sign, or none at all."""
     rng = np.random.default_rng(seed)

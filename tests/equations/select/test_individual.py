@@ -29,7 +29,7 @@ def worth(gains):
 
 
 @given(seed=st.integers(0, 2**20), n_participants=st.integers(1, 9), share=st.floats(0.05, 0.9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_everybody_gets_what_raises_its_own_score(
     seed, n_participants, share, pretend_bench, empty_equations, status_of
 ):
@@ -76,7 +76,7 @@ def test_mechanisms_that_stand_in_for_each_other_are_exchanged(pretend_bench, em
 
 
 @given(seed=st.integers(0, 2**20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_nobody_ends_below_the_start_and_the_order_does_not_matter(seed, pretend_bench, empty_equations):
     """With terms that depend on each other in any way."""
     rng = np.random.default_rng(seed)

@@ -78,7 +78,7 @@ def test_inverse_temperatures_never_move(equations):
 
 
 @given(seed=st.integers(0, 2**20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_move_changes_its_terms_and_nothing_else(seed, equations):
     rng = np.random.default_rng(seed)
     structures = every_status(equations)

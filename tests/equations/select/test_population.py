@@ -27,7 +27,7 @@ CHOSEN, NOT_CHOSEN = "x_value_reward_chosen", "x_value_reward_not_chosen"
 
 
 @given(seed=st.integers(0, 2**20), n_participants=st.integers(1, 6), pessimism=st.floats(0.0, 0.9))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_terms_come_in_if_they_pay_for_everybody_together(
     seed, n_participants, pessimism, pretend_bench, empty_equations, status_of
 ):
@@ -44,7 +44,7 @@ def test_terms_come_in_if_they_pay_for_everybody_together(
 
 
 @given(seed=st.integers(0, 2**20))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_move_leads_higher_from_where_it_ends(seed, pretend_bench, empty_equations):
     """With terms that depend on each other in any way; participants without data have no say."""
     rng = np.random.default_rng(seed)

@@ -82,7 +82,7 @@ def test_the_answer_may_be_changed_without_harm():
 
 
 @given(seed=st.integers(0, 2**20), shared=st.booleans(), size=st.floats(0.1, 1e4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_shares_are_probabilities_and_levels_of_scores_do_not_matter(seed, shared, size):
     """Also with scores like -100000 (a log-likelihood of many trials), where exponentials underflow."""
     rng = np.random.default_rng(seed)

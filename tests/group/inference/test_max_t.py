@@ -26,7 +26,7 @@ def exact_normal(bound, m, rho):
     return quad(some, -12, 12, epsabs=1e-16, epsrel=1e-10, limit=500, points=[-bound, 0, bound])[0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 6), st.integers(2, 40), st.integers(0, 10_000))
 def test_adjusted_p_values_are_ordered(m, n_rows, seed):
     statistics = np.abs(np.random.default_rng(seed).normal(size=(n_rows, m)).round(1))
@@ -38,7 +38,7 @@ def test_adjusted_p_values_are_ordered(m, n_rows, seed):
     assert (np.diff(down[order]) >= 0).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_the_order_of_tests_does_not_matter(seed):
     rng = np.random.default_rng(seed)

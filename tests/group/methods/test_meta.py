@@ -24,7 +24,7 @@ def simulate(seed, n=20, p=3, tau=0.4, spread=1.0):
 
 
 @given(SEEDS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_order_of_participants_does_not_matter(seed):
     y, v, X = simulate(seed)
     order = np.random.default_rng(seed).permutation(len(y))
@@ -34,7 +34,7 @@ def test_order_of_participants_does_not_matter(seed):
 
 
 @given(SEEDS, st.floats(-5, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_adding_a_constant_moves_only_the_intercept(seed, constant):
     y, v, X = simulate(seed)
     one, other = meta_regression(y, v, X), meta_regression(y + constant, v, X)
@@ -43,7 +43,7 @@ def test_adding_a_constant_moves_only_the_intercept(seed, constant):
 
 
 @given(SEEDS, st.floats(-6, 6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_units_of_the_outcome_scale_the_results(seed, power):
     y, v, X = simulate(seed)
     c = 10.0**power
@@ -54,7 +54,7 @@ def test_units_of_the_outcome_scale_the_results(seed, power):
 
 
 @given(SEEDS, st.floats(-4, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_units_of_a_covariate_scale_only_its_coefficient(seed, power):
     y, v, X = simulate(seed)
     units = np.array([1.0, 10.0**power, 1.0])
@@ -64,7 +64,7 @@ def test_units_of_a_covariate_scale_only_its_coefficient(seed, power):
 
 
 @given(SEEDS, st.floats(0.001, 10))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_equal_variances_give_ordinary_least_squares(seed, variance):
     y, _, X = simulate(seed)
     fit, plain = meta_regression(y, np.full(len(y), variance), X), least_squares_hc3(y, X)
@@ -73,7 +73,7 @@ def test_equal_variances_give_ordinary_least_squares(seed, variance):
 
 
 @given(SEEDS, st.floats(0, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_tau2_is_the_global_maximum(seed, spread):
     y, v, X = simulate(seed, n=8, p=2, tau=0.2, spread=spread)
     fit = meta_regression(y, v, X)
@@ -141,7 +141,7 @@ def test_null_rejection_rate_is_nominal_and_fixed_effect_would_fail():
 
 
 @given(SEEDS, st.floats(0, 3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_full_maximum_likelihood_is_a_global_maximum(seed, spread):
     y, v, X = simulate(seed, n=8, p=2, tau=0.2, spread=spread)
     fit = meta_regression(y, v, X, estimator="ML")
@@ -156,7 +156,7 @@ def test_full_maximum_likelihood_is_a_global_maximum(seed, spread):
 
 
 @given(SEEDS, st.floats(0.001, 10))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_with_equal_variances_ml_divides_by_n_and_reml_by_n_minus_p(seed, variance):
     y, _, X = simulate(seed, tau=4.0)
     v = np.full(len(y), variance)

@@ -22,7 +22,7 @@ def joint(n=20, k=3, seed=0, tau=0.8):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_order_and_labels_do_not_matter(seed):
     z, D, group = joint(seed=seed)
     order = np.random.default_rng(seed).permutation(len(z))
@@ -34,7 +34,7 @@ def test_order_and_labels_do_not_matter(seed):
 
 
 @given(st.integers(0, 10**6), st.floats(-4, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_units_scale_the_results(seed, power):
     z, D, group = joint(seed=seed)
     one, other = random_intercept(z, D, group), random_intercept(10.0**power * z, D, group)

@@ -36,7 +36,7 @@ def simulate(seed, n=30, d=3, p=2, rank=None, missing=0.0):
 
 
 @given(SEEDS, st.booleans(), st.booleans())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_derivatives_agree_with_finite_differences(seed, restricted, gaps):
     y, V, X = simulate(seed, n=15, missing=0.2 if gaps else 0.0)
     likelihood = _Likelihood(_Observed(y, np.where(np.isfinite(V), V, 1.0), np.isfinite(y)), X, restricted)
@@ -56,7 +56,7 @@ def test_derivatives_agree_with_finite_differences(seed, restricted, gaps):
 
 
 @given(SEEDS, st.sampled_from(["REML", "ML"]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_one_coefficient_is_the_univariate_meta_regression(seed, estimator):
     y, V, X = simulate(seed, d=1)
     fit = multivariate_meta_regression(y, V, X, estimator=estimator)
@@ -70,7 +70,7 @@ def test_one_coefficient_is_the_univariate_meta_regression(seed, estimator):
 
 
 @given(SEEDS, st.sampled_from([None, 0, 1, 2]), st.sampled_from(["REML", "ML"]), st.sampled_from([0.0, 0.2]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_covariance_is_more_likely_than_the_estimate(seed, rank, estimator, missing):
     y, V, X = simulate(seed, n=14, rank=rank, missing=missing)
     fit = multivariate_meta_regression(y, V, X, estimator=estimator)
@@ -89,7 +89,7 @@ def test_no_covariance_is_more_likely_than_the_estimate(seed, rank, estimator, m
 
 
 @given(SEEDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_units_and_order_do_not_matter(seed):
     y, V, X = simulate(seed, missing=0.1)
     rng = np.random.default_rng(seed)

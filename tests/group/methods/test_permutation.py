@@ -135,7 +135,7 @@ def test_f_of_several_columns_equals_the_ratio_of_residual_sums():
     assert ours == pytest.approx((none - full) / 2 / (full / 17), rel=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.floats(-3, 3), st.floats(0.01, 100))
 def test_units_of_covariates_and_shifts_along_nuisances_do_not_matter(seed, shift, scale):
     rng = np.random.default_rng(seed)

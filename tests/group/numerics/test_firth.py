@@ -26,7 +26,7 @@ def modified_score(y, X, beta):
     return X.T @ (y - pi + leverage * (0.5 - pi))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(12, 60), st.integers(0, 10_000), st.floats(-6, 6))
 def test_the_modified_score_is_zero_also_under_separation(n, seed, slope):
     y, X = cohort(n, seed, slope)
