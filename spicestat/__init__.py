@@ -24,6 +24,7 @@ _HOMES = {
     "predict_choices": "spicestat.fit.predict",
     "read_coefficients": "spicestat.coefficients",
     "read_trials": "spicestat.trials.reading",
+    "register_model": "spicestat.fit.storage",
     "simulate_cohort": "spicestat.simulate",
     "simulate_fit": "spicestat.fit.play",
     "spice_compare": "spicestat.studies.compare",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.fit.play import simulate_fit as simulate_fit
     from spicestat.fit.predict import predict_choices as predict_choices
     from spicestat.fit.splitting import spice_fit_split as spice_fit_split
+    from spicestat.fit.storage import register_model as register_model
     from spicestat.fit.update import spice_update as spice_update
     from spicestat.group import GroupResult as GroupResult
     from spicestat.group import spice_group as spice_group

@@ -1,4 +1,4 @@
-"""Checks of settings: their names, and whole and real numbers in a range, returned as plain Python numbers."""
+"""Argument checks: names of settings, and whole and real numbers within a range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used, so that `import spicestat` stays cheap."""
+"""Lazy imports: a package finds its public names when they are first used, which keeps `import spicestat` fast."""
 
 from __future__ import annotations
 

@@ -69,9 +69,9 @@ def _reporting() -> Iterator[None]:
             raise typer.Exit(_INTERRUPTED) from error
         except (MemoryError, OSError, ImportError, RuntimeError) as error:
             if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
-                _say(f"there is not enough memory ({error}). To mend it: fit fewer participants at once")
+                _say(f"there is not enough memory ({error}). Try: fit fewer participants at once")
             elif isinstance(error, OSError):
-                _say(f"the output cannot be written: {error}. To mend it: check rights and free space")
+                _say(f"the output cannot be written: {error}. Try: check rights and free space")
                 _drop_output()
             else:
                 raise
@@ -381,5 +381,5 @@ def main() -> None:
         sys.exit(_INTERRUPTED)
     except MemoryError:
         # not even enough to format the message
-        os.write(2, b"error: there is not enough memory. To mend it: fit fewer participants at once\n")
+        os.write(2, b"error: there is not enough memory. Try: fit fewer participants at once\n")
         sys.exit(_FAILED)

@@ -1,4 +1,4 @@
-"""The seed's module names: after ``import spicestat.compat``, code with ``from spice...`` imports runs.
+"""SPICE's module names: after ``import spicestat.compat``, code with ``from spice...`` imports runs.
 
     import spicestat.compat
     from spice.estimator import SpiceEstimator

@@ -1,4 +1,4 @@
-"""Errors and warnings of spicestat: every message says what, got, allowed, and what to do."""
+"""Errors and warnings: each message says what is wrong, what was given, what is allowed, and what to do."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SpicestatError(Exception):
     Examples
     --------
     >>> print(ColumnError("no column 'rt'", allowed="choice, reward", do="pass reward='reward'"))
-    no column 'rt'. Allowed: choice, reward. To mend it: pass reward='reward'.
+    no column 'rt'. Allowed: choice, reward. Try: pass reward='reward'.
     """
 
     code = "error"
@@ -66,7 +66,7 @@ class SpicestatError(Exception):
         if allowed is not None:
             parts.append(f"Allowed: {allowed}")
         if do is not None:
-            parts.append(f"To mend it: {do}")
+            parts.append(f"Try: {do}")
         sentences = [part if part.endswith("?") else part.rstrip(".") + "." for part in parts]
         super().__init__(" ".join(sentences))
 

@@ -22,7 +22,7 @@ augment.spice_fit <- function(x, data = NULL, newdata = NULL, ...) {
   if (!is.data.frame(own) || nrow(own) != nrow(found$table)) {
     abort_spicestat("data", paste0(
       "`data` are not the trials that were fitted: there were ", count(nrow(found$table), "row"),
-      ". To mend it: pass other trials as `newdata`."
+      ". Try: pass other trials as `newdata`."
     ))
   }
   added <- c(
@@ -54,7 +54,7 @@ augment.spice_group <- function(x, ...) {
   table <- x$participants
   if (is.null(table)) {
     abort_spicestat("config", paste0(
-      "method = \"", x$method, "\" has no fitted values of participants. To mend it: use another method of ",
+      "method = \"", x$method, "\" has no fitted values of participants. Try: use another method of ",
       "spice_group()."
     ))
   }

@@ -30,7 +30,7 @@ recover_data.spice_group <- function(object, data = NULL, ...) { # nolint: objec
   odd <- grep("[$@]|^[0-9.]+$", all.vars(formula.spice_group(object)), value = TRUE)
   if (length(odd) > 0) {
     abort_spicestat("covariate", paste0(
-      "emmeans cannot read a covariate called ", name_some(odd), ". To mend it: rename the column and fit again."
+      "emmeans cannot read a covariate called ", name_some(odd), ". Try: rename the column and fit again."
     ))
   }
   emmeans::recover_data(

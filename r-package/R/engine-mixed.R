@@ -65,7 +65,7 @@ need_two_equations <- function(problem, call) {
   if (length(problem$equations) < 2) {
     abort_spicestat("data", paste0(
       "with a single term a mixed model is not identified: one row per participant cannot tell the random intercept ",
-      "from the residual. Got: ", names(problem$equations), ". To mend it: analyse several (module, term) pairs ",
+      "from the residual. Got: ", names(problem$equations), ". Try: analyse several (module, term) pairs ",
       "together, or use method = \"metafor\"."
     ), call = call)
   }

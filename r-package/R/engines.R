@@ -166,7 +166,7 @@ check_free <- function(names, own, call = rlang::caller_env()) {
   if (length(clash) > 0) {
     abort_spicestat("covariate", paste0(
       "covariates have names of the table's own columns: ", paste(clash, collapse = ", "),
-      ". To mend it: rename them."
+      ". Try: rename them."
     ), call = call)
   }
 }

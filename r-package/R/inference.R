@@ -72,7 +72,7 @@ adjusted_p <- function(fixed, adjust, joint_covariance, call) {
 max_t_p <- function(fixed, joint_covariance, call) {
   if (is.null(joint_covariance)) {
     abort_spicestat("config", paste0(
-      "adjust = \"maxT\" needs the covariance of all effects together. To mend it: use a method that has one, such ",
+      "adjust = \"maxT\" needs the covariance of all effects together. Try: use a method that has one, such ",
       "as \"hierarchical\", \"lme4\" or \"metafor\" with joint = TRUE, or another adjustment."
     ), call = call)
   }

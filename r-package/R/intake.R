@@ -147,7 +147,7 @@ tell_number <- function(value, x, name, refuse, call) {
   )
   if (refuse) {
     abort_spicestat("covariate", paste0(
-      found, ", far from all others, and it is a usual code for missing values. To mend it: ", advice
+      found, ", far from all others, and it is a usual code for missing values. Try: ", advice
     ), call = call)
   }
   warn_spicestat("suspicious_data", paste0(found, ", which looks like a code for missing values: ", advice))
@@ -202,7 +202,7 @@ tell_odd <- function(cells, n_numbers, name, refuse, call) {
   )
   advice <- paste0("correct the cells or, where they stand for missing values, pass ", r_missing(name, odd), ".")
   if (refuse) {
-    abort_spicestat("covariate", paste0(found, ". To mend it: ", advice), call = call)
+    abort_spicestat("covariate", paste0(found, ". Try: ", advice), call = call)
   }
   warn_spicestat("suspicious_data", paste0(
     found, "; as categories each number would have an effect of its own: ", advice

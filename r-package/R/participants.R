@@ -34,7 +34,7 @@ check_alike <- function(labels, offered, call) {
     abort_spicestat("covariate", paste0(
       "ids of ", length(pairs), " participants look alike, but are not the same in the coefficients and in the ",
       "covariate table. Got: ", paste(utils::head(pairs, 3), collapse = ", "), if (length(pairs) > 3) ", ...",
-      ". To mend it: write them the same way in both tables; zeros in front stay where ids are read as text."
+      ". Try: write them the same way in both tables; zeros in front stay where ids are read as text."
     ), call = call)
   }
 }
@@ -69,7 +69,7 @@ align_people <- function(participants, people, id, call) {
     abort_spicestat("data", paste0(
       "no participant of the coefficient table is in the covariate table. Got: ", name_some(participants, 3),
       " in the coefficients and ", name_some(people[[id]], 3), " in column '", id,
-      "' of the covariates. To mend it: use the same labels in both tables."
+      "' of the covariates. Try: use the same labels in both tables."
     ), call = call)
   }
   missing <- is.na(row)
@@ -90,7 +90,7 @@ check_one_row_each <- function(labels, keys, call) {
   if (any(twice)) {
     abort_spicestat("covariate", paste0(
       length(unique(keys[twice])), " participants have more than one row in the covariate table: ",
-      name_some(unique(labels[twice])), ". To mend it: give one row per participant."
+      name_some(unique(labels[twice])), ". Try: give one row per participant."
     ), call = call)
   }
 }
@@ -128,7 +128,7 @@ check_one_sided <- function(formula, call) {
   if (length(formula) > 2) {
     abort_spicestat("formula", paste0(
       "the formula has a left-hand side. Allowed: ", formula_example,
-      ". To mend it: write nothing before '~'; the outcome is each coefficient of the equations in turn."
+      ". Try: write nothing before '~'; the outcome is each coefficient of the equations in turn."
     ), call = call)
   }
 }
@@ -139,7 +139,7 @@ check_design_formula <- function(formula, people, call) {
   if ("|" %in% all.names(formula) || "||" %in% all.names(formula)) {
     refuse(
       "the formula has more than one part. Allowed: ", formula_example,
-      ". To mend it: leave out '|'; the random effect of participants is always in the model."
+      ". Try: leave out '|'; the random effect of participants is always in the model."
     )
   }
   if ("." %in% all.vars(formula)) refuse("'.' is not known here; name the covariates.")
@@ -156,7 +156,7 @@ check_known_variables <- function(formula, columns, id, call) {
     abort_spicestat("formula", paste0(
       "the formula names the unknown variable '", unknown[[1]], "'. Allowed: ",
       if (length(known) > 0) paste(known, collapse = ", ") else "(no covariates were given)",
-      ". To mend it: correct the name, or pass the table that holds it as `data`."
+      ". Try: correct the name, or pass the table that holds it as `data`."
     ), call = call)
   }
 }
@@ -212,7 +212,7 @@ prepare_factor <- function(x, name, call) {
   if (nlevels(x) < 2) {
     abort_spicestat("covariate", paste0(
       "the factor '", name, "' has a single level. Got: '", levels(x),
-      "'. To mend it: leave it out of the formula, or add participants of another level."
+      "'. Try: leave it out of the formula, or add participants of another level."
     ), call = call)
   }
   stats::contrasts(x) <- if (is.character(own)) own else "contr.treatment"
@@ -250,7 +250,7 @@ check_design <- function(matrix, who, call) {
     abort_spicestat("covariate", paste0(
       "the formula's '", names[bad[[1]]], "' is missing or infinite for participants ",
       name_some(who[!is.finite(matrix[, bad[[1]]])]),
-      ". To mend it: check the transformation, for example the logarithm of zero."
+      ". Try: check the transformation, for example the logarithm of zero."
     ), call = call)
   }
   n <- nrow(matrix)
@@ -258,14 +258,14 @@ check_design <- function(matrix, who, call) {
   if (n <= p) {
     abort_spicestat("data", paste0(
       n, " participants are too few for ", p, " coefficients (", some(names, 8), "). Allowed: at least ", p + 1,
-      " participants. To mend it: use a simpler formula."
+      " participants. Try: use a simpler formula."
     ), call = call)
   }
   if (design_rank(matrix) < p) {
     redundant <- names[-qr(scaled_columns(matrix), tol = 1e-9)$pivot[seq_len(design_rank(matrix))]]
     abort_spicestat("formula", paste0(
       "the columns of the formula are linearly dependent: ", paste(redundant, collapse = ", "),
-      ". To mend it: leave out covariates that are constant or follow from the others."
+      ". Try: leave out covariates that are constant or follow from the others."
     ), call = call)
   }
 }

@@ -144,7 +144,7 @@ abort_nothing_left <- function(skipped, call) {
   listed <- utils::head(paste0(skipped$module, " / ", skipped$sparse_term, ": ", skipped$reason), 5)
   abort_spicestat("data", paste0(
     "no coefficient can be analysed. Got: ", paste(listed, collapse = "; "),
-    ". To mend it: check estimates and standard errors."
+    ". Try: check estimates and standard errors."
   ), call = call)
 }
 

@@ -29,7 +29,7 @@ tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, # nolint:
   check_flag(conf.int, "conf.int")
   if (!identical(effects, "ran_coefs")) {
     abort_spicestat("config", paste0(
-      "a fit has no such effects. Got: ", paste(effects, collapse = ", "), ". Allowed: ran_coefs. To mend it: ",
+      "a fit has no such effects. Got: ", paste(effects, collapse = ", "), ". Allowed: ran_coefs. Try: ",
       "spice_group() estimates effects of covariates and how much participants differ."
     ))
   }
@@ -219,7 +219,7 @@ with_normal_interval <- function(table, group, level) {
 need_deviations <- function(group, call) {
   if (is.null(group$ran_vals)) {
     abort_spicestat("config", paste0(
-      "method = \"", group$method, "\" estimates no deviations of participants. To mend it: use \"hierarchical\", ",
+      "method = \"", group$method, "\" estimates no deviations of participants. Try: use \"hierarchical\", ",
       "\"multivariate_meta\", \"metafor\" or a mixed model."
     ), call = call)
   }

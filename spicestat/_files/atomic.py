@@ -1,4 +1,4 @@
-"""Files that are written all or nothing, and what reading a damaged one may raise."""
+"""Atomic files: written completely or not at all; and the exceptions that damaged files raise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The argument ``missing``: values that stand for "not there", in all columns or in some."""
+"""The argument ``missing``: which values mean "not there", in all columns or in some."""
 
 from __future__ import annotations
 

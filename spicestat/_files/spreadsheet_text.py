@@ -1,4 +1,4 @@
-"""Texts in CSV files that spreadsheets would take for formulas."""
+"""Cells of CSV files that a spreadsheet would execute as formulas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the table files that other software writes; what stands in a text file stays text, as it was written."""
+"""Readers for the table files of other software; text is kept exactly as written."""
 
 from __future__ import annotations
 

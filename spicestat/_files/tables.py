@@ -1,4 +1,4 @@
-"""Tables at the boundary: read and write files, and check columns."""
+"""Reading, writing and checking tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C that arrives where Python would swallow it."""
+"""Ctrl-C in places where Python would swallow it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports of progress, and a line a minute about work that takes long, with an estimate of what is left."""
+"""Progress reports, and a line a minute with the time left for long work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Torch's threads and random numbers, which all threads of Python share."""
+"""Torch's threads and random state, which all Python threads share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agents that play by a model, one trial at a time: by its networks or by its equations."""
+"""Agents that play a task one trial at a time, by the networks or the equations of a model."""
 
 from __future__ import annotations
 

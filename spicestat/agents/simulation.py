@@ -1,4 +1,4 @@
-"""Play: let a model make the choices of many participants in a task, by its networks or by its equations."""
+"""simulate_model: all participants of a model play a task, by its networks or its equations."""
 
 from __future__ import annotations
 

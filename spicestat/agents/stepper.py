@@ -1,4 +1,4 @@
-"""A model run one trial at a time, by its networks or by its equations, for many sequences at once."""
+"""Stepper: runs a model one trial at a time, for many sequences at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optuna studies over a few positive numbers: seeded by trial, resumable, and quiet (the only import of Optuna)."""
+"""Optuna studies over a few positive numbers: seeded, resumable, quiet (the only import of Optuna)."""
 
 from __future__ import annotations
 

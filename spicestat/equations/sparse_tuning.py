@@ -1,4 +1,4 @@
-"""Tuning of the sparse regression: threshold and ridge penalty by Optuna, judged by the participants' choices."""
+"""Tuning of the sparse regression's threshold and ridge penalty with Optuna, by the likelihood of the choices."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Fits: spice_fit and the estimator behind it; predictions, simulation, further trials, files. Use the names of `spicestat`."""
+"""Fits: spice_fit and its result, the estimator behind it, predictions, further trials, files (private)."""

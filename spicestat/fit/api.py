@@ -16,6 +16,7 @@ from scipy.stats import norm
 
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat._files.tables import TableSource
+from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable, pack_coefficients, unpack_coefficients
 from spicestat.equations.discover import Structure
 from spicestat.equations.estimate.forward import equation_nll
@@ -27,12 +28,11 @@ from spicestat.equations.structure.units import in_unit_of_data
 from spicestat.errors import ConfigError, ContradictionWarning, ScaleWarning, StorageError, warn_user
 from spicestat.fit.estimator import SpiceEstimator
 from spicestat.fit.fitted_model import FittedModel
+from spicestat.fit.plausibility import baseline_nll, contradictions
+from spicestat.fit.storage import is_programmed, pack_model, unpack_model
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
-from spicestat.fit.plausibility import baseline_nll, contradictions
-from spicestat.fit.storage import is_programmed, pack_model, unpack_model
-from spicestat._runtime.progress import Progress
 from spicestat.training.evaluate import rnn_nll
 from spicestat.trials.reading import TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
@@ -403,7 +403,7 @@ def _in_reward_unit(table: TrialTable, rnn_class: type[BaseRNN], config: SpiceCo
         if unit > _LARGE_REWARD:
             warn_user(
                 f"rewards range from {low:g} to {high:g} and are used as they are, as the model '{name}' does not say "
-                "which of its states are in the unit of reward. To mend it: set `reward_units` in its class, or divide "
+                "which of its states are in the unit of reward. Try: set `reward_units` in its class, or divide "
                 "the rewards by a round number",
                 ScaleWarning,
             )

@@ -1,4 +1,4 @@
-"""SpiceEstimator: the scikit-learn interface to RNN training and equation discovery; how it is set and fitted."""
+"""SpiceEstimator: the scikit-learn interface to network training and equation discovery."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 from spicestat._checks import optional_whole_number, real_number, seed_number, whole_number
+from spicestat._runtime.progress import Progress
 from spicestat.equations.discover import SparseSettings, Structure, discover
 from spicestat.equations.estimate.stand_ins import use_typical_embedding, with_typical_equations
 from spicestat.equations.propose.sparse import OPTIMIZERS
@@ -24,7 +25,6 @@ from spicestat.fit.fitted_model import Architecture, FittedModel
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.training.config import TrainingConfig
-from spicestat._runtime.progress import Progress
 from spicestat.training.loop import train
 from spicestat.trials.sequences import SequenceDataset
 from spicestat.trials.splits import split_by_time
@@ -285,7 +285,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         if data.n_steps > _LONG_BLOCK:
             warn_user(
                 f"the longest block has {data.n_steps:,} trials. A network goes through a block trial by trial, so "
-                f"that {self.epochs} epochs may take hours. To mend it: name the column of blocks, or divide the "
+                f"that {self.epochs} epochs may take hours. Try: name the column of blocks, or divide the "
                 "block where people paused",
                 SuspiciousDataWarning,
             )

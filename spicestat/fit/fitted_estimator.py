@@ -1,4 +1,4 @@
-"""What a fitted `SpiceEstimator` can be asked for: predictions, agents, equations and files."""
+"""What a fitted `SpiceEstimator` offers: predictions, agents, equations and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FittedModel: a trained network with the equations read off it and their estimates, which nothing changes."""
+"""FittedModel: a trained network, the equations read off it, and their estimates, frozen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks and equations as single files: safetensors and JSON, so that loading never executes code."""
+"""Networks and equations as single files of safetensors and JSON; loading never executes code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what a fit says can be true: equations against their refit, and every model against knowing no history."""
+"""Plausibility checks: scores of a fit that cannot be true, or that are no better than guessing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""predict_choices: how probable every action was on every trial, by a fit's equations or its network."""
+"""predict_choices: the probability of every action on every trial, by a fit's equations or its network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Storage of fitted models: safetensors and JSON only, so that loading never executes code."""
+"""Storing fitted models as safetensors and JSON, so that loading never executes code."""
 
 from __future__ import annotations
 
@@ -145,6 +145,6 @@ def _model_of(manifest: Mapping[str, Any]) -> tuple[type[BaseRNN], SpiceConfig]:
     if name not in known:
         raise ConfigError(
             f"the fit used the model '{name}', which spicestat does not know",
-            do="pass rnn_class and spice_config to the loading function, or call spicestat.fit.storage.register_model()",
+            do="pass rnn_class and spice_config to the loading function, or spicestat.register_model()",
         )
     return known[name]

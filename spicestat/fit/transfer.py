@@ -1,4 +1,4 @@
-"""Further trials: read as a fit's own were read, with stand-ins for unknown participants, and estimated on."""
+"""Using a fit on further trials: they are read as its own were, unknown participants get stand-ins."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from spicestat._files.tables import TableSource
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.estimate.stand_ins import with_typical_equations
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning, warn_user
-from spicestat.fit.fitted_model import FittedModel
 from spicestat.fit.api import SpiceFit, assemble_fit
+from spicestat.fit.fitted_model import FittedModel
 from spicestat.trials.labels import label_key, match_labels
 from spicestat.trials.reading import TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset

@@ -1,10 +1,8 @@
-"""spice_update: estimate a fit's equations on other trials, without training a network again."""
+"""spice_update: re-estimates a fit's coefficients on other trials, without retraining the network."""
 
 from __future__ import annotations
 
 from typing import Any
-
-import numpy as np
 
 from spicestat._files.tables import TableSource
 from spicestat.fit.api import SpiceFit

@@ -1,4 +1,4 @@
-"""BaseRNN: the model class of SPICE, whose modules run as small networks or as sparse equations."""
+"""BaseRNN: the base class of models, whose modules run as small networks or as sparse equations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The masked likelihood of choices, which all models have unless they say otherwise."""
+"""The masked likelihood of choices, the default of all models."""
 
 from __future__ import annotations
 

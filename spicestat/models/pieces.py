@@ -1,4 +1,4 @@
-"""The learnable pieces of a model; ensemble members ride in the batch as contiguous groups of rows."""
+"""Building blocks of models; ensemble members occupy contiguous groups of rows in the batch."""
 
 from __future__ import annotations
 

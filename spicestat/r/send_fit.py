@@ -1,4 +1,4 @@
-"""The tables of fits and other results in protocol form, and how a fit is found again."""
+"""Fits as tables in the column protocol, on their way to R."""
 
 from __future__ import annotations
 

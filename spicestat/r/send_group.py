@@ -1,4 +1,4 @@
-"""The tables of a group model in protocol form."""
+"""Group models as tables in the column protocol, on their way to R."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load torch so that it calls its own linear algebra, and not R's."""
+"""Loads torch so that it uses its own linear algebra and not R's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What R's verbs on fits call: simulate, predict, update, compare, power and reliability."""
+"""Entry points of R's verbs on fits: simulate, predict, update, compare, power and reliability."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job on a simulated cohort whose truth is known."""
+"""The demo: the whole analysis on a simulated cohort whose truth is known."""
 
 from __future__ import annotations
 

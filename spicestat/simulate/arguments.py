@@ -1,4 +1,4 @@
-"""Arguments that environments and agents share: seeds, probabilities and choices."""
+"""Arguments shared by environments and agents: seeds, probabilities and choices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agent: the simplest learner, and what all agents have in common."""
+"""Agent: the simplest learner, and the base of all agents."""
 
 from __future__ import annotations
 

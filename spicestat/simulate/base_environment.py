@@ -1,4 +1,4 @@
-"""Bandits: what all environments have in common, and the base of your own."""
+"""Bandits: the base of all environments, including your own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bandit environments, vectorised over sequences."""
+"""Drifting reward probabilities, vectorised over sequences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environments of your own: anything with a gymnasium-like ``reset`` and ``step`` becomes a task for the agents."""
+"""Your own environments: anything with a gymnasium-like ``reset`` and ``step`` becomes a task for agents."""
 
 from __future__ import annotations
 

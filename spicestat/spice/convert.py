@@ -1,4 +1,4 @@
-"""convert_dataset: a table of trials in the layout of the seed's API."""
+"""convert_dataset: turns a table of trials into SPICE's layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""fit_spice: replace the modules of a trained network by sparse equations, without estimating them on the choices."""
+"""fit_spice: replaces a trained network's modules by sparse equations, without estimating them on the choices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Off-policy sessions: trials that show what networks do where a participant's own choices did not lead."""
+"""Off-policy sessions: simulated trials that take networks beyond what participants chose."""
 
 from __future__ import annotations
 

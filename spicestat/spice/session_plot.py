@@ -1,4 +1,4 @@
-"""plot_session: what agents believed on every trial of a session, and what happened on it."""
+"""plot_session: what agents believed on each trial of a session, and what happened."""
 
 from __future__ import annotations
 

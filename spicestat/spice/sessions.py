@@ -1,4 +1,4 @@
-"""Sessions: let agents play environments, and replay what was played."""
+"""Sessions: agents play environments, or replay recorded choices."""
 
 from __future__ import annotations
 

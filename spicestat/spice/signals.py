@@ -1,4 +1,4 @@
-"""Which control signals a model's modules get, found out by watching the model."""
+"""Finds out which control signals each module receives, by running the model once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""optimize_for_participant: search the settings of one participant's sparse regression."""
+"""optimize_for_participant: tunes the sparse regression of a single participant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Posterior predictive checks of choice curves: whether replicated choices run over trials as observed ones do."""
+"""Posterior predictive checks of choice curves over trials."""
 
 from __future__ import annotations
 

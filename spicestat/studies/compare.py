@@ -1,4 +1,4 @@
-"""spice_compare: say which of several fitted models the participants use."""
+"""spice_compare: which of several fitted models the participants use."""
 
 from __future__ import annotations
 

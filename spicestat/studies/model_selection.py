@@ -1,4 +1,4 @@
-"""Which model do people use? Group comparison of models by their evidence, one model for all or one per person."""
+"""Group-level model selection from model evidence: one model for everybody, or one per person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Permutation tests of a whole analysis, from discovery to group model, for analyses that saw the covariates."""
+"""Permutation tests of a whole analysis, for pipelines in which discovery saw the covariates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""posterior_check: whether choices that a Bayesian group model predicts run over trials as the observed ones do."""
+"""posterior_check: compares choice curves predicted by a Bayesian group model with those observed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""spice_power: how many participants and trials are needed, by simulation from a fitted model."""
+"""spice_power: how many participants and trials a study needs, by simulation from a fitted model."""
 
 from __future__ import annotations
 

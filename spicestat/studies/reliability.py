@@ -1,4 +1,4 @@
-"""spice_reliability: how reliably the equations' coefficients tell participants apart."""
+"""spice_reliability: how well the equations' coefficients tell participants apart."""
 
 from __future__ import annotations
 

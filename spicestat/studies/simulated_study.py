@@ -1,4 +1,4 @@
-"""Simulated studies: draw participants from a fitted distribution, let them play, estimate and analyse them."""
+"""Simulated studies: participants are drawn from a fitted distribution, play, and are estimated and analysed."""
 
 from __future__ import annotations
 

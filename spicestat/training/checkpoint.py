@@ -1,4 +1,4 @@
-"""Checkpoint: one file from which an interrupted training run goes on, to the same last bit."""
+"""Checkpoint: one file from which interrupted training resumes, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TrainingConfig: the settings of RNN training, checked once."""
+"""TrainingConfig: the settings of network training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained network predicts, and how well: its members averaged as probabilities."""
+"""Predictions of a trained network and their likelihood; ensemble members are averaged as probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training run is of, so that none goes on with another one's checkpoint."""
+"""The identity of a training run: data, model and settings, which a checkpoint must match to be resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop: AdamW on the model's masked likelihood, with ensembles riding in the batch."""
+"""The training loop: AdamW on the masked likelihood, with all ensemble members in one batch."""
 
 from __future__ import annotations
 

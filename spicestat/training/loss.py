@@ -1,4 +1,4 @@
-"""What a model loses on data: checks of response times, and the mean negative log-likelihood of choices."""
+"""The loss on held-out or training data, and checks of response times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TrainingState: all that an interrupted training run needs to go on, to the last bit."""
+"""TrainingState: everything that interrupted training needs to resume, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of a trial table before it is coded: columns and roles, order of trials, usable participants."""
+"""Checks of a trial table before coding: columns and roles, order of trials, usable participants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Participant covariates: one row per participant, from the trials, a second table, or both."""
+"""Covariates of participants: one row each, from the trials, a second table, or both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What exports of experiments have that a table of trials must not: unnamed blocks, several rows per trial, ..."""
+"""Shapes of raw exports that do not fit a trial table: unnamed blocks, several rows per trial, and so on."""
 
 from __future__ import annotations
 

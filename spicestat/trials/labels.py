@@ -1,4 +1,4 @@
-"""Integer codes for labels of any type: participants, actions, experiments, blocks."""
+"""Labels and their integer codes, and the rule for when two labels are the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that look like codes for "missing" (-1, 99, -999, "NR", ...), labels that look alike, numbers among text."""
+"""Values that look like codes for "missing" (-1, 99, "NR", ...), labels that look alike, numbers stored as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trials: read a tidy table of choices and rewards, check it once, and code it."""
+"""read_trials: reads a tidy table of choices and rewards, checks it once, and codes it."""
 
 from __future__ import annotations
 

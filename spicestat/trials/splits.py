@@ -1,4 +1,4 @@
-"""Splits into training and test data: by time, session, block or participant, once or in k folds."""
+"""Training and test splits by time, session, block or participant, once or in k folds."""
 
 from __future__ import annotations
 

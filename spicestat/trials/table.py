@@ -1,4 +1,4 @@
-"""Coded trials of all participants with the labels behind the codes, and how they are stored."""
+"""TrialTable: the coded trials of all participants, the labels behind the codes, and how both are stored."""
 
 from __future__ import annotations
 

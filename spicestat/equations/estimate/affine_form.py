@@ -1,4 +1,4 @@
-"""Find the affine form of a model with its equations by trying out a single step of its own forward pass."""
+"""Finds the affine form of a model's equations by probing one step of its forward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EquationLikelihood: the likelihood of the choices, as group models ask for it, at any coefficients."""
+"""EquationLikelihood: the likelihood of the choices at any coefficients, in the form that group models need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weakly informative prior of the coefficients, for comparing structures by their evidence."""
+"""Weakly informative prior on the coefficients, for comparing structures by their evidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sparse regression with pysindy (the only import of it), and the same for all participants at once."""
+"""Sparse regression with pysindy (its only import), and a batched version for all participants at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trajectories: what each RNN module did on the data, as rows for sparse regression."""
+"""Trajectories: each module's inputs and outputs on the data, as rows for sparse regression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What decides between structures: an information criterion, or the evidence under a weak prior."""
+"""Criteria for choosing between structures: information criteria, or the evidence under a weak prior."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A structure for each participant: all are offered the same changes, and each takes what its choices speak for."""
+"""Structure search for each participant separately, with the same moves offered to all."""
 
 from __future__ import annotations
 

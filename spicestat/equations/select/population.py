@@ -1,4 +1,4 @@
-"""One structure for everybody: climb from a simple start while the choices demand it."""
+"""Structure search for the whole population, growing from a simple start."""
 
 from __future__ import annotations
 

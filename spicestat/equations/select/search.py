@@ -1,4 +1,4 @@
-"""Selection of equation structures, with the choices' likelihood as arbiter."""
+"""Structure search, judged by the likelihood of the choices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inclusion probabilities: how much of the support for the structures that were compared has a term."""
+"""Inclusion probabilities: the share of support, over all visited structures, for those that contain a term."""
 
 from __future__ import annotations
 

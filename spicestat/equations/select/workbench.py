@@ -1,4 +1,4 @@
-"""Workbench of the structure search: fits structures, scores them, and predicts where others have their peak."""
+"""Workbench of the structure search: fits and scores structures, and predicts where others peak."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EquationSet: every participant's equations, with what is free, kept or excluded."""
+"""EquationSet: every participant's equations, and which terms are free, kept or excluded."""
 
 from __future__ import annotations
 

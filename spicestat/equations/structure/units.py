@@ -1,4 +1,4 @@
-"""Units: coefficients are found with rewards divided by one number, and reported in the unit of the data."""
+"""Units: rewards are divided by one number for fitting; coefficients are reported in the unit of the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning from the shown rewards of the actions that were not chosen, with a learning rate of its own."""
+"""Learning from the rewards shown for actions that were not chosen, with a learning rate of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models declared by naming states, modules and their inputs: no code, and saved as JSON."""
+"""Models declared as data: named states, modules and inputs, saved as JSON."""
 
 from __future__ import annotations
 
