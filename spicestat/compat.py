@@ -106,7 +106,7 @@ _MODULES: dict[str, dict[str, str]] = {
 
 
 class _SeedModule(ModuleType):
-    """One of the seed's modules, whose names are looked up in spicestat on first use."""
+    """A module of SPICE, whose names are looked up in spicestat on first use."""
 
     def __init__(self, name: str, homes: dict[str, str], is_package: bool) -> None:
         super().__init__(name, f"Names of SPICE's {name}, as implemented by spicestat.")
@@ -129,7 +129,7 @@ class _SeedModule(ModuleType):
 
 
 def install() -> None:
-    """Make the seed's modules importable; ``import spicestat.compat`` does this, and twice is once.
+    """Make SPICE's modules importable; ``import spicestat.compat`` does this, and twice is once.
 
     Raises
     ------

@@ -35,7 +35,7 @@ class Study:
     ranges : mapping of str to (low, high)
         Where to search, on a log scale; they are widened to hold ``start``.
     seed : int
-        Of the sampler.
+        Seed of Optuna's sampler.
     storage : Optuna storage
         From `open_storage`.
     fingerprint : str

@@ -123,7 +123,7 @@ def tune_sparse(
     stop_at : float, optional
         A study ends when its best value reaches this many nats per choice; default: never.
     seed : int
-        Of the sampler.
+        Seed of Optuna's sampler.
     storage : str or Path, optional
         A file (Optuna's journal) or a database address such as ``sqlite:///tuning.db`` that keeps the
         trials; a later call with the same data goes on from there. Default: nothing is kept.

@@ -233,7 +233,7 @@ def spice_fit(
     degree : int, default 1
         Polynomial degree of the candidate terms.
     threshold : float, default 0.03
-        Of the sparse regression that proposes candidate terms.
+        Threshold of the sparse regression that proposes candidate terms.
     epochs, learning_rate, hidden_size, embedding_size, dropout, n_members, device
         RNN training, as in `SpiceEstimator`, with defaults for cohorts: 300 epochs, learning rate .01,
         hidden size 8, the model's embedding size, dropout .1, 1 member, "cpu".

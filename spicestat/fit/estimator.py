@@ -54,17 +54,17 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
     n_actions : int, default 2
         Number of actions A.
     n_participants, n_experiments : int, default 0
-        Handed to the model; 0 means that it has no embedding of them. With 0 participants, all sequences
-        count as those of one participant, with one equation for everybody.
+        Numbers that the model's embeddings are made for; 0 means no embedding. With 0 participants, all
+        sequences are treated as those of one participant, with one equation for everybody.
     epochs : int, default 128
         Passes over the data.
     learning_rate : float, default 5e-3
-        Of AdamW.
+        Learning rate of AdamW.
     batch_size, n_steps_per_call : int, optional
-        See `TrainingConfig`; None or -1 for all sequences, whole sequences.
+        Sequences per batch, and steps between updates; None or -1 uses all sequences and whole sequences.
     train_test_ratio : float in (0, 1], default 1.0
-        Share of each sequence that the network trains on; by the rest its best weights are chosen. Has no
-        effect where validation data are given. Equations are estimated on all choices.
+        Share of each sequence that the network trains on; the rest selects its best weights. Ignored when
+        validation data are given. Equations are estimated on all choices.
     l2_weight_decay : float, default 1e-4
         Weight decay.
     scheduler : bool, default False
@@ -72,30 +72,30 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
     n_members : int, default 1
         Networks in the ensemble; they train together in one batch.
     bagging : bool, default False
-        Bootstrap of sequences for each member, within participants.
+        Whether each member trains on a bootstrap sample of sequences, drawn within participants.
     convergence_threshold : float, default 1e-7
         See `TrainingConfig`.
     patience : int, optional
-        Epochs without better validation loss until training stops.
+        Epochs without a better validation loss after which training stops.
     spice_library_polynomial_degree : int, default 1
         Degree of candidate terms.
     spice_optimizer_type : {"STLSQ", "SR3_L1", "SR3_weighted_l1"} or pysindy optimizer, default "STLSQ"
-        Sparse regression on what the networks do; see `sparse_regression`.
+        Optimizer of the sparse regression; see `sparse_regression`.
     spice_optim_threshold : float, default 0.03
         Threshold of the sparse regression.
     spice_optim_regularization : float, default 0.1
         Ridge penalty of the sparse regression (relaxation for SR3).
     use_optuna : bool, default False
-        Search threshold and penalty by Optuna, starting from these two; see `tune_sparse`.
+        Whether Optuna tunes threshold and penalty, starting from these two; see `tune_sparse`.
     optuna_n_trials : int, default 50
-        Trials of this search, per participant or for the population.
+        Optuna trials, per participant or for the population.
     spice_structure : {"population", "participant"}, default "participant"
         One structure for everybody or one per participant.
     spice_criterion : {"aic", "bic", "evidence", "cv"}, optional
         What decides between structures; see `select_structure`. Default: "evidence" for a structure per
         participant, "aic" for the population's.
     spice_significance : float, default 0.001
-        Level of the likelihood-ratio test that goes with "aic" and "bic".
+        Level of the likelihood-ratio test that "aic" and "bic" require as well.
     spice_stability : float in [0, 1], default 0.5
         With ensembles: share of the members in which the sparse regression must select a term of degree 2
         or more for it to be a candidate; constants and linear terms always are.
@@ -127,6 +127,8 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
+    fitted_model_ : FittedModel
+        All of the following in one frozen object.
     rnn_model_ : BaseRNN
         Trained model.
     training_ : TrainingResult
@@ -138,10 +140,9 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
     refit_ : RefitResult
         Estimates with covariances and flags.
     inclusion_ : ndarray of shape (P, K)
-        How probable it is that a term is estimated in a participant's equation (a kept own state is not);
-        see `Selection`.
+        Probability that a term is estimated in a participant's equation (a kept own state is not).
     stability_ : ndarray of shape (P, K)
-        Share of ensemble members whose sparse regression selects it; see `member_stability`.
+        Share of ensemble members whose sparse regression selects the term.
     rnn_agent, spice_agent : AgentNetwork, AgentSpice
         Agents that play by the networks and by the equations.
 

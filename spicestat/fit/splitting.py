@@ -51,7 +51,7 @@ def split_blocks(trials: TrialTable, share: float = 0.5, seed: int = 0, *, halve
     share : float in (0, 1), default 0.5
         Share of each participant's blocks for discovery, rounded; either part gets at least one.
     seed : int, default 0
-        Of the dealing.
+        Seed for assigning blocks.
     halve_single : bool, default False
         What to do about participants with a single block: refuse, or cut it in two, first ``share`` for discovery.
         The second piece then starts from the initial values, although its participant has learnt already; the more
@@ -123,7 +123,7 @@ def spice_fit_split(
     share : float in (0, 1), default 0.5
         Share of each participant's blocks that the equations are discovered on; see `split_blocks`.
     split_seed : int, default 0
-        Of the dealing out of blocks.
+        Seed for assigning blocks to discovery and estimation.
     halve_single : bool, default False
         Cut the block of participants who have only one, instead of refusing.
     **settings

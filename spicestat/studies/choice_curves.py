@@ -95,7 +95,7 @@ def choice_curve_check(
     n_replicates : int, default 200
         At most n, evenly spread over the draws.
     conf_level : float, default 0.95
-        Of the interval that replicates fall into.
+        Level of the interval over replicates.
     seed : int, default 0
 
     Returns

@@ -80,7 +80,7 @@ def spice_reliability(
     conf_level : float, default 0.95
         In (0, 1).
     seed : int, default 0
-        Of the random splits.
+        Seed of the random splits.
 
     Returns
     -------

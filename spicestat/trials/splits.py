@@ -85,11 +85,11 @@ def split_by_session(
     test : sequence of int, optional
         Positions of the test sequences.
     every : int, optional
-        Test every so-manieth sequence of each participant, 2 or more.
+        Test every n-th sequence of each participant; 2 or more.
     ratio : float in (0, 1), optional
         Share of each participant's sequences that train, rounded; drawn at random.
     seed : int, default 0
-        Of the draw.
+        Seed of the random draw.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def split_by_participant(
     ratio : float in (0, 1), optional
         Or: share of participants that train, rounded, drawn at random; at least one trains.
     seed : int, default 0
-        Of the draw.
+        Seed of the random draw.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def k_folds(data: SequenceDataset, n_folds: int = 5, by: By = "session", seed: i
         ``"participant"``: participants are dealt out at random. ``"time"``: every sequence in
         consecutive parts; both sides keep the whole sequence and count different targets.
     seed : int, default 0
-        Of the dealing.
+        Seed for assigning sequences to folds.
 
     Raises
     ------

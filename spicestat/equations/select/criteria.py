@@ -84,7 +84,7 @@ class Arbiter:
     identification_price : float
         What a participant without an identified estimate costs in addition.
     prior : CoefficientPrior, optional
-        Of the evidence.
+        Prior that the evidence is computed under.
     """
 
     price: float
