@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ from spicestat.group.formula.matrix import FormulaModel, model_of
 from spicestat.group.formula.syntax import EXAMPLE
 from spicestat.group.formula.terms import Term, read_formula
 
-__all__ = ["Design", "build_design", "design_rank", "name_some", "too_few"]
+__all__ = ["Design", "build_design", "design_rank", "name_some", "rebuild_design", "too_few"]
 
 # names of coefficients and their estimates, and columns that `augment` puts beside the covariates
 # fmt: off
@@ -126,6 +126,33 @@ class Design:
             raise CovariateError(f"the formula's {', '.join(map(repr, bad))} is not finite for the new data")
         return matrix
 
+    def of_some(self, places: np.ndarray, labels: Sequence[object]) -> Design:
+        """Return the design of some of its participants, made as if there were no others.
+
+        Parameters
+        ----------
+        places : int ndarray of shape (m,)
+            Rows of `matrix`.
+        labels : sequence of length m
+            The participants, for messages.
+
+        Raises
+        ------
+        FormulaError, CovariateError, DataError
+            These participants do not suffice for the formula.
+        """
+        if len(places) == len(self.matrix):
+            return self
+        if self.frame is None or self.spec is None:
+            return replace(self, matrix=self.matrix[places], rows=self.rows[places])
+        frame = self.frame.iloc[places].reset_index(drop=True)
+        for name in frame.select_dtypes("category"):
+            frame[name] = frame[name].cat.remove_unused_categories()
+        spec = _model(read_formula(self.formula), frame)
+        matrix = spec.matrix(frame).matrix
+        _check_matrix(matrix, spec.names, labels)
+        return Design(self.formula, spec.names, matrix, self.rows[places], frame, spec)
+
     @cached_property
     def _coerced(self) -> frozenset[str]:
         """Variables that a factor of the formula makes categorical, as in ``C(visit)``."""
@@ -231,6 +258,27 @@ def build_design(
     matrix = spec.matrix(prepared).matrix
     _check_matrix(matrix, spec.names, kept)
     return Design(formula, spec.names, matrix, rows, prepared, spec)
+
+
+def rebuild_design(formula: str, frame: pd.DataFrame, matrix: np.ndarray, rows: np.ndarray) -> Design:
+    """Return a design that was kept as its formula, its prepared covariates, its matrix and its rows.
+
+    How columns are made (levels, centres) follows from the formula and the covariates, as it did the first time.
+
+    Raises
+    ------
+    FormulaError, DataError
+        The formula is none, or does not go with the covariates.
+
+    Examples
+    --------
+    >>> design = build_design("~ scale(age)", pd.DataFrame({"participant": [1, 2, 3], "age": [20.0, 30, 50]}))
+    >>> again = rebuild_design(design.formula, design.frame, design.matrix, design.rows)
+    >>> again.names == design.names, bool((again.spec.matrix(design.frame).matrix == design.matrix).all())
+    (True, True)
+    """
+    spec = _model(read_formula(formula), frame)
+    return Design(formula, spec.names, matrix, rows, frame, spec)
 
 
 def design_rank(matrix: np.ndarray) -> int:
