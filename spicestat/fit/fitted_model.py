@@ -53,7 +53,7 @@ class Architecture:
         return network
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FittedModel:
     """A trained network, the equations read off it, and the estimates of their coefficients.
 
@@ -95,6 +95,13 @@ class FittedModel:
     def unit_factors(self) -> np.ndarray:
         """By what each coefficient must be multiplied to be in the unit of the data, (K,)."""
         return unit_factors(self.equations, self.network.reward_units, self.architecture.reward_unit)
+
+    def __repr__(self) -> str:
+        equations = self.equations
+        return (
+            f"<FittedModel: {type(self.network).__name__}, {equations.n_participants} participants, "
+            f"{len(equations.terms)} terms, NLL per choice {self.refit.nll:.4f}>"
+        )
 
     def with_refit(self, refit: RefitResult) -> FittedModel:
         """Return the same network and sparse equations with other estimates, of the same participants."""

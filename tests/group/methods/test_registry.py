@@ -2,11 +2,15 @@
 
 from dataclasses import fields, is_dataclass
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from spicestat.errors import ConfigError
+from spicestat.group import spice_group
 from spicestat.group.methods.registry import METHODS, find_method
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -40,6 +44,13 @@ def test_given_settings_are_kept():
 def test_unknown_methods_are_named():
     with pytest.raises(ConfigError, match=r"unknown group method.*lme.*hierarchical.*ols"):
         find_method("lme")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_named_wherever_users_look_for_it(name):
+    assert f'"{name}"' in (spice_group.__doc__ or "")
+    assert f"`{name}`" in (ROOT / "docs" / "group-models.md").read_text(encoding="utf-8")
+    assert f'"{name}"' in (ROOT / "r-package" / "R" / "group.R").read_text(encoding="utf-8")
 
 
 def test_methods_that_read_choices_do_not_ask_for_standard_errors():
