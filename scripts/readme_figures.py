@@ -4,10 +4,8 @@ import sys
 from pathlib import Path
 
 from spicestat import load_fit, spice_group
-from spicestat.report.plots import plot_covariate, plot_forest
 
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
-fit = load_fit(source)
-group = spice_group(fit, "~ anxiety + diagnosis")
-plot_covariate(fit.coefficients, "anxiety", "x_learning_rate_reward", "1")[0].savefig(target / "covariate.png", dpi=110)
-plot_forest(group)[0].savefig(target / "forest.png", dpi=110)
+group = spice_group(load_fit(source), "~ anxiety + diagnosis")
+group.plot_covariate("anxiety", "x_learning_rate_reward", "1").savefig(target / "covariate.png", dpi=110)
+group.plot_forest().savefig(target / "forest.png", dpi=110)

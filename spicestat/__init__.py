@@ -21,6 +21,7 @@ _HOMES = {
     "SpiceFit": "spicestat.fit.api",
     "TrialTable": "spicestat.trials.reading",
     "load_fit": "spicestat.fit.api",
+    "load_group": "spicestat.group",
     "predict_choices": "spicestat.fit.predict",
     "read_coefficients": "spicestat.coefficients",
     "read_trials": "spicestat.trials.reading",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.fit.storage import register_model as register_model
     from spicestat.fit.update import spice_update as spice_update
     from spicestat.group import GroupResult as GroupResult
+    from spicestat.group import load_group as load_group
     from spicestat.group import spice_group as spice_group
     from spicestat.models.config import SpiceConfig as SpiceConfig
     from spicestat.models.precoded.declared import ModelDeclaration as ModelDeclaration

@@ -20,7 +20,7 @@ from rich.table import Table
 
 import spicestat
 from spicestat._files.atomic import save_or_rescue
-from spicestat._files.sealed import kind_of
+from spicestat._files.sealed import check_target, kind_of
 from spicestat._runtime.interrupts import kept_interrupts
 from spicestat._runtime.progress import heartbeat
 from spicestat.errors import ConfigError, InputError, SpicestatError, SpicestatWarning
@@ -186,7 +186,6 @@ def fit(
 ) -> None:
     """Fit an RNN, find the equations behind it, and estimate each participant's coefficients."""
     with _reporting():
-        from spicestat._files.sealed import check_target
         from spicestat.fit.api import spice_fit
 
         # now, and not after minutes of fitting
@@ -305,15 +304,19 @@ def group(
     ] = None,
     adjust: Annotated[str, typer.Option(help="BH, BY, holm, bonferroni, maxT or none.")] = "BH",
     conf_level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
-    out: Annotated[Path | None, typer.Option(help="Also write the full table to this .csv or .parquet file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write all coefficients to this .csv or .parquet file, or all to a folder.")
+    ] = None,
 ) -> None:
     """Relate coefficients to covariates; reads a fit or any table of coefficients."""
     with _reporting():
-        from spicestat._files.tables import check_table_target
+        from spicestat._files.tables import check_table_target, names_file
         from spicestat.group import spice_group
 
-        if out is not None:
+        if out is not None and names_file(out):
             check_table_target(out)
+        elif out is not None:
+            check_target(out, "group")
         settings: dict[str, Any] = {"links": _links(link)} if link else {}
         with heartbeat(_errors.print, "Fitting the group model"):
             result = spice_group(

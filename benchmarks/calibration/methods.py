@@ -51,7 +51,7 @@ def run_method(fit: EquationFit, options: dict[str, Any]) -> dict[str, Any]:
     record["seconds"] = time.process_time() - begun
     record["converged"] = bool(group.glance()["converged"].all())
     if group.method == "hierarchical":
-        record |= _inside(group)
+        record["sd"] = float(group.tidy("ran_pars")["estimate"].iloc[0])
     return record
 
 
@@ -61,13 +61,3 @@ def _effect(group: GroupResult, module: str, term: str) -> dict[str, Any]:
         return {"estimate": None, "std_error": None, "df": None}
     row = rows.iloc[0]
     return {name: float(row[name]) for name in ("estimate", "std_error", "df")}
-
-
-def _inside(group: GroupResult) -> dict[str, Any]:
-    fit = group.extra["fit"]
-    given_sigma = np.sqrt(np.diag(np.linalg.pinv(fit.information.gamma)))
-    return {
-        "rounds": fit.rounds,
-        "std_error_given_sigma": float(given_sigma[1]),
-        "sd": float(fit.group.sigma[0, 0] ** 0.5),
-    }

@@ -34,7 +34,7 @@ def network_coefficients(fit: SpiceFit, people: pd.DataFrame) -> pd.DataFrame:
 
 def shrunken_estimates(fit: SpiceFit, people: pd.DataFrame) -> pd.DataFrame:
     """Return empirical-Bayes estimates: all participants in one hierarchical model without covariates."""
-    found: pd.DataFrame = spice_group(fit, "~ 1", data=people).extra["participants"]
+    found: pd.DataFrame = spice_group(fit, "~ 1", data=people).shrunken
     return found
 
 

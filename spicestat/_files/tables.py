@@ -26,6 +26,7 @@ __all__ = [
     "csv_text",
     "first_rows",
     "frame_of_parquet",
+    "names_file",
     "parquet_bytes",
     "read_table",
     "require_columns",
@@ -139,6 +140,17 @@ def check_table_target(path: str | Path) -> None:
     _written_kind(Path(path))
     if check_writable(path).is_dir():
         raise StorageError(f"'{path}' is a folder", do="name a file in it")
+
+
+def names_file(path: str | Path) -> bool:
+    """Whether a name is that of a file, as it has an ending, and not that of a folder.
+
+    Examples
+    --------
+    >>> names_file("a/group.csv.gz"), names_file("group.xlsx"), names_file("group"), names_file("v0.2")
+    (True, True, False, False)
+    """
+    return Path(path).suffix[1:2].isalpha()
 
 
 def _written_kind(path: Path) -> str:

@@ -175,7 +175,10 @@ def spice_group(
         ran_vals=estimates.ran_vals,
         joint_covariance=estimates.joint_covariance,
         links=estimates.links,
-        extra=estimates.extra,
+        shrunken=estimates.shrunken,
+        posterior=estimates.posterior,
+        presence=estimates.presence,
+        exact=estimates.exact,
     )
 
 

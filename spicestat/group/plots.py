@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["PLOTS", "caterpillar_plot", "covariate_plot", "forest_plot", "literal", "presence_plot"]
+__all__ = ["caterpillar_plot", "covariate_plot", "forest_plot", "literal", "presence_plot"]
 
 # Okabe & Ito (2008), told apart with every common kind of colour vision
 _BLUE, _ORANGE, _GREEN, _PURPLE, _BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#333333"
@@ -36,26 +36,7 @@ _EFFECT_LABELS = {
 
 
 def forest_plot(model: FittedGroup, kind: str = "total") -> Figure:
-    """Draw all effects of the covariates with their intervals.
-
-    Filled points: the interval excludes 0. Open points: it does not. Crosses: no interval, as inference is withheld
-    or no spread between participants was found.
-
-    Parameters
-    ----------
-    model : GroupResult
-        From `spice_group`.
-    kind : {"total", "residual", "raw"}, default "total"
-        Standardised effects (see `standardised_effects`) share an axis, one panel per covariate term. Raw
-        effects are in the units of their equation, one panel per equation.
-
-    Raises
-    ------
-    ConfigError
-        An unknown kind.
-    DataError
-        The formula has no covariate.
-    """
+    """Draw all effects of the covariates with their intervals; see `GroupResult.plot_forest`."""
     if kind not in _EFFECT_LABELS:
         raise ConfigError("unknown kind of effect", got=kind, allowed=", ".join(map(repr, _EFFECT_LABELS)))
     if kind == "raw":
@@ -85,23 +66,7 @@ def forest_plot(model: FittedGroup, kind: str = "total") -> Figure:
 def caterpillar_plot(
     model: FittedGroup, values: str = "auto", *, equations: Sequence[tuple[str, str]] | None = None
 ) -> Figure:
-    """Draw every participant's coefficient with a 95 % interval, sorted, one panel per equation.
-
-    Parameters
-    ----------
-    model : GroupResult
-        From `spice_group`.
-    values : {"auto", "observed", "posterior"}, default "auto"
-        Own estimates, or the model's (shrunken) ones; "auto" takes the latter where the method gives them. Estimates
-        without an interval, or whose interval leaves the panel, are drawn as open circles or with cut lines.
-    equations : sequence of (module, sparse_term), optional
-        Default: all.
-
-    Raises
-    ------
-    ConfigError
-        Posterior values of a method that has none, or an unknown equation.
-    """
+    """Draw every participant's coefficient, sorted; see `GroupResult.plot_caterpillar`."""
     if values not in ("auto", "observed", "posterior"):
         raise ConfigError("`values` is unknown", got=values, allowed="'auto', 'observed', 'posterior'")
     if values == "posterior" and model.ran_vals is None:
@@ -130,30 +95,9 @@ def covariate_plot(
     module: str | None = None,
     sparse_term: str | None = None,
     *,
-    at: dict[str, Any] | None = None,
+    at: Mapping[str, Any] | None = None,
 ) -> Figure:
-    """Draw coefficients against a covariate, with the group model's line and the band of its mean.
-
-    Points are the participants' own estimates with 95 % intervals. The line is the marginal mean: other factors
-    averaged with equal weights, other numbers at their mean (or as in ``at``). For a factor it is a
-    mean with interval per level. All on the natural scale.
-
-    Parameters
-    ----------
-    model : GroupResult
-        From `spice_group`.
-    covariate : str, optional
-        A covariate of the formula. Default: the first, as in R.
-    module, sparse_term : str, optional
-        The equation. Default: all, or all of a module or with a term, in one panel each.
-    at : dict, optional
-        Values of the other covariates.
-
-    Raises
-    ------
-    ConfigError
-        The covariate is not in the formula, or there is no such equation.
-    """
+    """Draw coefficients against a covariate; see `GroupResult.plot_covariate`."""
     keys = equation_keys(model, module, sparse_term)
     own = _covariate(model, covariate)
     name = str(own.name)
@@ -382,11 +326,3 @@ def _broken(label: str) -> str:
 def _scale_note(model: FittedGroup, key: tuple[str, str]) -> str:
     link = model.links.get(key, "identity")
     return "" if link == "identity" else f" ({link} scale)"
-
-
-PLOTS: Mapping[str, Callable[..., Figure]] = {
-    "forest": forest_plot,
-    "caterpillar": caterpillar_plot,
-    "covariate": covariate_plot,
-}
-"""The plots of a group result, by name."""

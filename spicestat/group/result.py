@@ -4,33 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from spicestat._checks import check_level, check_options, named_options
-from spicestat._files.tables import write_table
+from spicestat._checks import check_level, named_options
+from spicestat._display import html_block, screen
+from spicestat._files.sealed import read_sealed, write_sealed
+from spicestat._files.tables import names_file, write_table
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError
 from spicestat.group.after.augment import augment
 from spicestat.group.after.average_effects import average_effects
 from spicestat.group.after.contrasts import ContrastMethod, contrasts, linear_hypotheses, term_tests
 from spicestat.group.after.derived import derived_means
+from spicestat.group.after.intervals import intervals_at
 from spicestat.group.after.marginal_means import MarginalMeans, marginal_means
 from spicestat.group.after.standardised import standardised_effects
 from spicestat.group.after.text import equation_paragraphs, wrapped
 from spicestat.group.formula.design import Design
-from spicestat.group.inference.rows import COLUMNS, GLANCE, SAMPLING, intervals
-from spicestat.group.plots import PLOTS
+from spicestat.group.inference.rows import COLUMNS, GLANCE, SAMPLING
+from spicestat.group.inputs.problem import Posterior, Presence
+from spicestat.group.plots import caterpillar_plot, covariate_plot, forest_plot
+from spicestat.group.storage import pack_group, unpack_group
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["GroupResult"]
+__all__ = ["GroupResult", "load_group"]
 
+Plot = Literal["forest", "caterpillar", "covariate"]
+"""The plots of a group result."""
+
+_KIND = "group"
 _EFFECTS = ("fixed", "ran_pars")
 _SHOWN = [
     "module",
@@ -81,8 +89,16 @@ class GroupResult:
         Covariance of all fixed effects together, labelled by (module, sparse_term, term).
     links : mapping of (module, sparse_term) to str
         Scales of the effects where they are not the natural one.
-    extra : mapping
-        Whatever else the method has to show.
+    shrunken : DataFrame or None
+        Participants' coefficients as the hierarchical model estimates them, posterior medians on their natural scale;
+        index ``participant``, columns (module, sparse_term). For description: analysed again, they give false
+        positives.
+    posterior : Posterior or None
+        Draws and diagnostics of ``method="bayes"`` and ``"bayes_meta"``.
+    presence : Presence or None
+        Who has which term, of ``method="presence"`` and ``"hurdle"``.
+    exact : bool or None
+        Of ``method="permutation"``: whether every permutation was used, and not a sample of them.
     """
 
     coefficients: pd.DataFrame
@@ -99,7 +115,10 @@ class GroupResult:
     ran_vals: pd.DataFrame | None = None
     joint_covariance: pd.DataFrame | None = None
     links: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    shrunken: pd.DataFrame | None = None
+    posterior: Posterior | None = None
+    presence: Presence | None = None
+    exact: bool | None = None
 
     @named_options
     def tidy(
@@ -132,7 +151,7 @@ class GroupResult:
         if not conf_int:
             return frame[[name for name in COLUMNS if not name.startswith("conf_")]]
         if conf_level is not None:
-            low, high = self._intervals(check_level(conf_level))
+            low, high = intervals_at(self, check_level(conf_level))
             frame["conf_low"], frame["conf_high"] = low[kept], high[kept]
             frame["conf_level"] = float(conf_level)
         return frame
@@ -161,24 +180,165 @@ class GroupResult:
         ConfigError
             The method does not sample.
         """
-        if "diagnostics" not in self.extra:
+        if self.posterior is None:
             raise ConfigError("this method does not sample", got=self.method, allowed="bayes, bayes_meta")
-        found: pd.DataFrame = self.extra["diagnostics"]
-        return found.copy()
+        return self.posterior.diagnostics.copy()
+
+    def coef(self) -> pd.Series[float]:
+        """Return the fixed effects, in the order of `tidy`: what R's ``coef()`` gives.
+
+        Returns
+        -------
+        Series
+            Index ``module, sparse_term, term``, and ``group`` where a method has two parts ("presence" and
+            "magnitude").
+
+        Examples
+        --------
+        >>> from spicestat.group import spice_group
+        >>> people = pd.DataFrame({"participant": range(6), "age": [20, 30, 22, 45, 38, 50]})
+        >>> table = people.assign(module="x", term="1", std_error=0.05, estimate=[0.3, 0.4, 0.3, 0.6, 0.5, 0.6])
+        >>> group = spice_group(table, "~ age", data=people)
+        >>> group.coef().round(3).to_dict()
+        {('x', '1', '(Intercept)'): 0.069, ('x', '1', 'age'): 0.011}
+        """
+        fixed = self.tidy()
+        return pd.Series(fixed["estimate"].to_numpy(), index=_effect_index(fixed), name="estimate")
+
+    def vcov(self) -> pd.DataFrame:
+        """Return the covariance matrix of `coef`: what R's ``vcov()`` gives.
+
+        Returns
+        -------
+        DataFrame
+            Rows and columns as the index of `coef`; NaN between effects that were analysed separately, and where the
+            method gives no covariance.
+
+        Examples
+        --------
+        >>> from spicestat.group import spice_group
+        >>> people = pd.DataFrame({"participant": range(6), "age": [20, 30, 22, 45, 38, 50]})
+        >>> table = people.assign(module="x", term="1", std_error=0.05, estimate=[0.3, 0.4, 0.3, 0.6, 0.5, 0.6])
+        >>> group = spice_group(table, "~ age", data=people)
+        >>> bool(np.allclose(np.sqrt(np.diag(group.vcov())), group.tidy()["std_error"]))
+        True
+        """
+        fixed = self.tidy()
+        index, values = _effect_index(fixed), np.full((len(fixed), len(fixed)), np.nan)
+        effects = list(zip(fixed["module"], fixed["sparse_term"], fixed["term"], strict=True))
+        joint = self.joint_covariance
+        if joint is not None and set(effects) <= set(joint.index):
+            return pd.DataFrame(joint.loc[effects, effects].to_numpy(), index=index, columns=index)
+        for part, blocks in self._blocks().items():
+            own = np.flatnonzero((fixed["group"] == part).to_numpy() if part else fixed["group"].isna().to_numpy())
+            for key, block in blocks.items():
+                rows = [row for row in own if effects[row][:2] == key]
+                names = [effects[row][2] for row in rows]
+                values[np.ix_(rows, rows)] = block.loc[names, names].to_numpy()
+        return pd.DataFrame(values, index=index, columns=index)
+
+    def confint(self, level: float | None = None) -> pd.DataFrame:
+        """Return intervals of `coef`: what R's ``confint()`` gives.
+
+        Parameters
+        ----------
+        level : float, optional
+            In (0, 1). Default: that of the fit.
+
+        Returns
+        -------
+        DataFrame
+            ``conf_low, conf_high``, as in `tidy`; index as of `coef`.
+
+        Raises
+        ------
+        ConfigError
+            The level is outside (0, 1).
+
+        Examples
+        --------
+        >>> from spicestat.group import spice_group
+        >>> people = pd.DataFrame({"participant": range(6), "age": [20, 30, 22, 45, 38, 50]})
+        >>> table = people.assign(module="x", term="1", std_error=0.05, estimate=[0.3, 0.4, 0.3, 0.6, 0.5, 0.6])
+        >>> group = spice_group(table, "~ age", data=people)
+        >>> group.confint(0.9).loc[("x", "1", "age")].round(3).tolist()
+        [0.007, 0.015]
+        """
+        fixed = self.tidy(conf_level=level)
+        return fixed[["conf_low", "conf_high"]].set_axis(_effect_index(fixed))
+
+    def nobs(self) -> int:
+        """Return the number of observations, participants or (of joint models of estimates) estimates.
+
+        Where equations have different numbers, it is the largest, as R's ``nobs()``; `glance` has each.
+
+        Examples
+        --------
+        >>> from spicestat.group import spice_group
+        >>> people = pd.DataFrame({"participant": range(6), "age": [20, 30, 22, 45, 38, 50]})
+        >>> table = people.assign(module="x", term="1", std_error=0.05, estimate=[0.3, 0.4, 0.3, 0.6, 0.5, 0.6])
+        >>> group = spice_group(table, "~ age", data=people)
+        >>> group.nobs()
+        6
+        """
+        return int(self.glance_frame["nobs"].max())
+
+    def log_lik(self) -> float:
+        """Return the log likelihood, summed over equations that were analysed separately, as R's ``logLik()``.
+
+        Raises
+        ------
+        ConfigError
+            The method has no likelihood.
+
+        Examples
+        --------
+        >>> from spicestat.group import spice_group
+        >>> people = pd.DataFrame({"participant": range(6), "age": [20, 30, 22, 45, 38, 50]})
+        >>> table = people.assign(module="x", term="1", std_error=0.05, estimate=[0.3, 0.4, 0.3, 0.6, 0.5, 0.6])
+        >>> group = spice_group(table, "~ age", data=people)
+        >>> group.log_lik() == group.glance()["log_lik"].sum()
+        True
+        """
+        values = self.glance_frame["log_lik"]
+        if values.isna().any():
+            raise ConfigError("the method has no likelihood", got=self.method, do="see glance() for what it has")
+        return float(values.sum())
 
     def to_frame(self) -> pd.DataFrame:
         """Return a copy of all coefficients, fixed and random."""
         return self.coefficients.copy()
 
     def save(self, path: str | Path) -> Path:
-        """Write all coefficients to a ``.csv``, ``.tsv`` or ``.parquet`` file.
+        """Write the whole result into a folder, which `load_group` reads, or only its table into a file.
+
+        Parameters
+        ----------
+        path : path
+            A name without an ending is that of a folder, made or, if it holds an older group result, replaced; other
+            files in it stay as they are. One that ends in ``.csv``, ``.tsv`` (both also with ``.gz``) or ``.parquet``
+            is that of a file, for all coefficients as a table.
 
         Raises
         ------
         StorageError
-            The file cannot be written or has another ending.
+            The folder holds something else, the file has another ending, such as ``.xlsx``, or nothing can be written
+            there.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> from spicestat.group import load_group, spice_group
+        >>> people = pd.DataFrame({"participant": range(6), "age": [20, 30, 22, 45, 38, 50]})
+        >>> table = people.assign(module="x", term="1", std_error=0.05, estimate=[0.3, 0.4, 0.3, 0.6, 0.5, 0.6])
+        >>> group = spice_group(table, "~ age", data=people)
+        >>> with TemporaryDirectory() as folder:
+        ...     load_group(group.save(f"{folder}/group")).tidy().equals(group.tidy())
+        True
         """
-        return write_table(self.coefficients, path)
+        if names_file(path):
+            return write_table(self.coefficients, path)
+        return write_sealed(path, _KIND, pack_group(self))
 
     @named_options
     def augment(self) -> pd.DataFrame:
@@ -287,27 +447,103 @@ class GroupResult:
             self, expressions, variables, by=by, at=at, weights=weights, cov_keep=cov_keep, conf_level=conf_level
         )
 
-    def plot(self, kind: str = "forest", **options: Any) -> Figure:
-        """Draw the result.
+    def plot(self, kind: Plot = "forest") -> Figure:
+        """Draw the result as `plot_forest`, `plot_caterpillar` or `plot_covariate` does without options.
 
         Parameters
         ----------
         kind : {"forest", "caterpillar", "covariate"}, default "forest"
-            Standardised effects; participants in order; coefficients against ``covariate=``,
-            by default the formula's first.
-        **options
-            Of `group_plots.forest_plot`, `group_plots.caterpillar_plot` or `group_plots.covariate_plot`.
 
         Raises
         ------
         ConfigError
-            The kind, or an option, is unknown.
+            The kind is unknown.
         """
-        if kind not in PLOTS:
-            raise ConfigError("unknown plot", got=kind, allowed=", ".join(PLOTS))
-        check_options(options, list(signature(PLOTS[kind]).parameters)[1:], f"the plot '{kind}'")
-        drawn: Figure = PLOTS[kind](self, **options)
-        return drawn
+        if kind == "forest":
+            return self.plot_forest()
+        if kind == "caterpillar":
+            return self.plot_caterpillar()
+        if kind == "covariate":
+            return self.plot_covariate()
+        raise ConfigError("unknown plot", got=kind, allowed=", ".join(get_args(Plot)))
+
+    @named_options
+    def plot_forest(self, kind: Literal["total", "residual", "raw"] = "total") -> Figure:
+        """Draw all effects of the covariates with their intervals.
+
+        Filled points: the interval excludes 0. Open points: it does not. Crosses: no interval, as inference is withheld
+        or no spread between participants was found.
+
+        Parameters
+        ----------
+        kind : {"total", "residual", "raw"}, default "total"
+            Standardised effects (see `standardised`) share an axis, one panel per covariate term. Raw effects are in
+            the units of their equation, one panel per equation.
+
+        Raises
+        ------
+        ConfigError
+            An unknown kind.
+        DataError
+            The formula has no covariate.
+        """
+        return forest_plot(self, kind)
+
+    @named_options
+    def plot_caterpillar(
+        self,
+        values: Literal["auto", "observed", "posterior"] = "auto",
+        *,
+        equations: Sequence[tuple[str, str]] | None = None,
+    ) -> Figure:
+        """Draw every participant's coefficient with a 95 % interval, sorted, one panel per equation.
+
+        Parameters
+        ----------
+        values : {"auto", "observed", "posterior"}, default "auto"
+            Own estimates, or the model's (shrunken) ones; "auto" takes the latter where the method gives them.
+            Estimates without an interval, or whose interval leaves the panel, are drawn as open circles or with cut
+            lines.
+        equations : sequence of (module, sparse_term), optional
+            Default: all.
+
+        Raises
+        ------
+        ConfigError
+            Posterior values of a method that has none, or an unknown equation.
+        """
+        return caterpillar_plot(self, values, equations=equations)
+
+    @named_options
+    def plot_covariate(
+        self,
+        covariate: str | None = None,
+        module: str | None = None,
+        sparse_term: str | None = None,
+        *,
+        at: Mapping[str, Any] | None = None,
+    ) -> Figure:
+        """Draw coefficients against a covariate, with the group model's line and the band of its mean.
+
+        Points are the participants' own estimates with 95 % intervals. The line is the marginal mean: other factors
+        averaged with equal weights, other numbers at their mean (or as in ``at``). For a factor it is a mean with
+        interval per level. All on the natural scale.
+
+        Parameters
+        ----------
+        covariate : str, optional
+            A covariate of the formula. Default: the first, as in R.
+        module, sparse_term : str, optional
+            The equation. Default: all, or all of a module or with a term, in one panel each.
+        at : mapping, optional
+            Values of the other covariates.
+
+        Raises
+        ------
+        ConfigError
+            The covariate is not in the formula, or there is no such equation.
+        """
+        return covariate_plot(self, covariate, module, sparse_term, at=at)
 
     def summary(self) -> str:
         """Return the result as text: the model, the coefficients, and what to know about them."""
@@ -344,7 +580,16 @@ class GroupResult:
             "",
             equation_paragraphs(frame, ["term"], ["estimate", "conf_low", "conf_high", *p_values]),
         ]
-        return "\n".join(lines)
+        return screen("\n".join(lines), "tidy(), or summary()")
+
+    def _repr_html_(self) -> str:
+        frame = self.tidy()
+        p_values = ["p_value", "p_adjusted"] if frame["p_value"].notna().any() else []
+        columns = ["module", "sparse_term", "term", "estimate", "conf_low", "conf_high", *p_values]
+        notes = [f"{self._people()}, {100 * self.conf_level:g} % intervals" + self._adjustment(p_values)]
+        return html_block(
+            f"Group model {self.formula}, method {self.method}", [*notes, *self._warnings()], frame[columns]
+        )
 
     def _people(self) -> str:
         if self.table is None:
@@ -373,15 +618,12 @@ class GroupResult:
     def _contradictions(self) -> list[str]:
         return [text for text in self.glance_frame["contradictions"].unique() if text]
 
-    def _intervals(self, conf_level: float) -> tuple[np.ndarray, np.ndarray]:
-        """Intervals of all rows at another level, the method's own where it has some."""
-        low, high = intervals(self.coefficients, conf_level)
-        if "intervals" in self.extra:
-            rows = np.flatnonzero(self.coefficients["effect"] == "fixed")
-            shown = self.coefficients["conf_low"].notna().to_numpy()[rows]
-            for limits, own in zip((low, high), self.extra["intervals"](conf_level), strict=True):
-                limits[rows] = np.where(shown, own, np.nan)
-        return low, high
+    def _blocks(self) -> dict[str, Mapping[tuple[str, str], pd.DataFrame]]:
+        """Return the covariances within equations, by part of the model; "" where it has one part."""
+        if self.presence is None or self.method == "presence":
+            return {"": self.covariance}
+        size = {key: block for key, block in self.covariance.items() if key not in self.links}
+        return {"presence": self.presence.covariance, "magnitude": size}
 
     def _equations(self) -> pd.DataFrame:
         return self.coefficients[["module", "sparse_term"]].drop_duplicates()
@@ -392,6 +634,34 @@ class GroupResult:
             return ""
         shown = spread[["module", "sparse_term", "group", "term", "estimate"]]
         return str(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+
+
+def load_group(folder: str | Path) -> GroupResult:
+    """Read a group result that `GroupResult.save` wrote into a folder; nothing in it is executed.
+
+    Parameters
+    ----------
+    folder : path
+        The folder.
+
+    Raises
+    ------
+    StorageError
+        The folder holds no group result, or is damaged.
+    ConfigError
+        The result has posterior draws, and ArviZ is not installed (``pip install 'spicestat[bayes]'``).
+
+    Examples
+    --------
+    See `GroupResult.save`.
+    """
+    return GroupResult(**unpack_group(read_sealed(folder, _KIND)))
+
+
+def _effect_index(fixed: pd.DataFrame) -> pd.MultiIndex:
+    """Return labels of effects, with the part of the model where there are two."""
+    names = ["module", "sparse_term", "term", *(["group"] if fixed["group"].notna().any() else [])]
+    return pd.MultiIndex.from_frame(fixed[names])
 
 
 def _span(values: pd.Series[int]) -> str:

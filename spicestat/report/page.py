@@ -115,7 +115,7 @@ def _sections(fit: SpiceFit, group: GroupResult, scores: pd.DataFrame) -> list[_
             table=_html(scores),
         ),
         _Section("Equations", f"The first {len(shown)} of {fit.trials.n_participants} participants.", lines=lines),
-        _Section("Coefficients of every participant", image=_png(group.plot("caterpillar", values="observed"))),
+        _Section("Coefficients of every participant", image=_png(group.plot_caterpillar("observed"))),
         _Section(
             "Group model",
             f"{group.formula}, method {group.method}; p-values adjusted by {group.adjust} within each covariate.",

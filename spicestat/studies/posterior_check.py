@@ -15,6 +15,7 @@ from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.group.inputs.links import find_link
+from spicestat.group.inputs.problem import Posterior
 from spicestat.studies.choice_curves import choice_curve_check, choice_events, reference_actions
 from spicestat.trials.sequences import SequenceDataset
 
@@ -29,8 +30,8 @@ class HasDraws(Protocol):
         """Link of each equation term."""
 
     @property
-    def extra(self) -> Mapping[str, Any]:
-        """Has ``inference_data``."""
+    def posterior(self) -> Posterior | None:
+        """The draws."""
 
 
 def posterior_check(
@@ -113,10 +114,9 @@ def posterior_check(
 
 def _draws(fit: SpiceFit, group: HasDraws) -> tuple[list[object], np.ndarray]:
     """Labels of P participants and draws (n, P, K) of all coefficients of the equations, on their natural scale."""
-    found = group.extra.get("inference_data")
-    if found is None:
+    if group.posterior is None:
         raise ConfigError("the group model has no posterior draws", do='use method="bayes" or method="bayes_meta"')
-    posterior = found.posterior["coefficient"]
+    posterior = group.posterior.inference_data.posterior["coefficient"]
     labels = posterior["participant"].to_numpy().tolist()
     values = posterior.to_numpy().reshape(-1, len(labels), posterior.sizes["equation_term"])
     terms = fit.model.equations.terms

@@ -83,7 +83,7 @@ def test_levels_change_the_intervals_of_every_table():
         (lambda: GROUP.linear_hypotheses({"a": {"age": 1}}, values=1), "did you mean 'value'"),
         (lambda: GROUP.term_tests(adjusted="BH"), "did you mean 'adjust'"),
         (lambda: GROUP.augment(newdata=PEOPLE), "newdata"),
-        (lambda: GROUP.plot("covariate", covariates="age"), "did you mean 'covariate'"),
+        (lambda: GROUP.plot_covariate(covariates="age"), "did you mean 'covariate'"),
         (lambda: spice_group(TABLE, "~ age", data=PEOPLE, estimatr="ML"), "no such setting"),
     ],
 )

@@ -111,7 +111,7 @@ def test_covariate_plot_draws_everything_against_the_first_covariate_by_default(
     (alone,) = covariate_plot(group, "age", "x_value", "1").axes
     np.testing.assert_array_equal(axis.lines[-1].get_ydata(), alone.lines[-1].get_ydata())
     with pytest.raises(ConfigError, match="no such equation"):
-        group.plot("covariate", module="x_other")
+        group.plot_covariate(module="x_other")
     with pytest.raises(ConfigError, match="no covariate"):
         spice_group(table, "~ 1", data=people).plot("covariate")
 

@@ -88,8 +88,8 @@ def test_the_bayesian_model_samples_real_choices_and_agrees():
     found, row = group.tidy(), group.glance().iloc[0]
     assert row["n_divergent"] == 0
     assert row["rhat"] < 1.03
-    assert group.extra["approximation"]["ess_share"].min() > 0.9
-    assert group.extra["inference_data"].posterior["sd"].to_numpy().min() < 0.1
+    assert group.posterior.approximation["ess_share"].min() > 0.9
+    assert group.posterior.inference_data.posterior["sd"].to_numpy().min() < 0.1
     # two estimators of the same quantities from the same data, the mode and the mean of a wide posterior of Sigma
     gap = (found["estimate"] - best["estimate"]) / best["std_error"]
     assert np.abs(gap[found["term"] == "z"]).max() < 0.5

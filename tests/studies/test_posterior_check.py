@@ -27,7 +27,7 @@ def group_of(fit, change=0.0, people=None, **links):
         },
         dims={"coefficient": ["participant", "equation_term"]},
     )
-    return SimpleNamespace(links=links, extra={"inference_data": data})
+    return SimpleNamespace(links=links, posterior=SimpleNamespace(inference_data=data))
 
 
 def test_observed_shares_are_those_of_the_trials(tiny_fit, small_cohort):
@@ -42,7 +42,7 @@ def test_observed_shares_are_those_of_the_trials(tiny_fit, small_cohort):
 def test_choices_by_chance_repeat_half_of_the_time(tiny_fit):
     # 40 replicates of 171 choices between two: their mean has a standard error of .006
     chance = group_of(tiny_fit)
-    values = chance.extra["inference_data"].posterior["coefficient"]
+    values = chance.posterior.inference_data.posterior["coefficient"]
     values[:] = 0.0
     table = posterior_check(tiny_fit, chance, n_bins=1, n_replicates=40)
     assert table["predicted"].iloc[0] == pytest.approx(0.5, abs=0.025)
@@ -63,7 +63,7 @@ def test_curves_by_covariate(tiny_fit):
 def test_draws_are_taken_back_to_the_natural_scale(tiny_fit):
     term = tiny_fit.model.equations.terms[1]
     group = group_of(tiny_fit)
-    values = group.extra["inference_data"].posterior["coefficient"]
+    values = group.posterior.inference_data.posterior["coefficient"]
     values[:] = np.log(0.25)
     group.links = {term: "logit", tiny_fit.model.equations.terms[2]: "log"}
     _, draws = _draws(tiny_fit, group)
@@ -96,6 +96,6 @@ def test_playing_anew(tiny_fit):
 
 def test_what_cannot_be_checked_is_refused(tiny_fit):
     with pytest.raises(ConfigError, match="no posterior draws"):
-        posterior_check(tiny_fit, SimpleNamespace(links={}, extra={}))
+        posterior_check(tiny_fit, SimpleNamespace(links={}, posterior=None))
     with pytest.raises(ConfigError, match="together"):
         posterior_check(tiny_fit, group_of(tiny_fit), by="diagnosis", environment=BanditsDrift(sigma=0.1))

@@ -15,6 +15,7 @@ from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group.formula.design import Design
 from spicestat.group.inputs.links import Link, find_link
+from spicestat.group.inputs.problem import Posterior
 
 __all__ = [
     "FittedEquation",
@@ -67,6 +68,10 @@ class FittedGroup(Protocol):
     @property
     def links(self) -> Mapping[tuple[str, str], str]:
         """Link of each equation; the identity where absent."""
+
+    @property
+    def posterior(self) -> Posterior | None:
+        """Draws, where the method samples."""
 
     @property
     def conf_level(self) -> float:

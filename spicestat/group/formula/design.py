@@ -16,7 +16,7 @@ from spicestat.group.formula.matrix import FormulaModel, model_of
 from spicestat.group.formula.syntax import EXAMPLE
 from spicestat.group.formula.terms import Term, read_formula
 
-__all__ = ["Design", "build_design", "design_rank", "name_some", "too_few"]
+__all__ = ["Design", "build_design", "design_rank", "name_some", "rebuild_design", "too_few"]
 
 # names of coefficients and their estimates, and columns that `augment` puts beside the covariates
 # fmt: off
@@ -231,6 +231,27 @@ def build_design(
     matrix = spec.matrix(prepared).matrix
     _check_matrix(matrix, spec.names, kept)
     return Design(formula, spec.names, matrix, rows, prepared, spec)
+
+
+def rebuild_design(formula: str, frame: pd.DataFrame, matrix: np.ndarray, rows: np.ndarray) -> Design:
+    """Return a design that was kept as its formula, its prepared covariates, its matrix and its rows.
+
+    How columns are made (levels, centres) follows from the formula and the covariates, as it did the first time.
+
+    Raises
+    ------
+    FormulaError, DataError
+        The formula is none, or does not go with the covariates.
+
+    Examples
+    --------
+    >>> design = build_design("~ scale(age)", pd.DataFrame({"participant": [1, 2, 3], "age": [20.0, 30, 50]}))
+    >>> again = rebuild_design(design.formula, design.frame, design.matrix, design.rows)
+    >>> again.names == design.names, bool((again.spec.matrix(design.frame).matrix == design.matrix).all())
+    (True, True)
+    """
+    spec = _model(read_formula(formula), frame)
+    return Design(formula, spec.names, matrix, rows, frame, spec)
 
 
 def design_rank(matrix: np.ndarray) -> int:

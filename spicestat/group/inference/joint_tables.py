@@ -49,7 +49,6 @@ def joint_estimates(
     *,
     messages: tuple[str, ...] = (),
     links: Mapping[tuple[str, str], str] | None = None,
-    extra: Mapping[str, Any] | None = None,
 ) -> GroupEstimates:
     """Lay a joint model out as tables; ``glance`` is its one row, less ``module`` and ``sparse_term``.
 
@@ -79,7 +78,6 @@ def joint_estimates(
         ran_vals=_ran_vals(model),
         joint_covariance=pd.DataFrame(model.covariance, index=index, columns=index),
         links=dict(links or {}),
-        extra=dict(extra or {}),
     )
 
 

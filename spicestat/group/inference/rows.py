@@ -113,8 +113,8 @@ def _families(fixed: pd.DataFrame) -> list[tuple[object, object]]:
 
 def _max_t(estimates: GroupEstimates, fixed: pd.DataFrame, hidden: np.ndarray) -> np.ndarray:
     """Adjust by the distribution of the largest statistic of a family, from permutations or the joint covariance."""
-    if "max_t" in estimates.extra:
-        return np.asarray(estimates.extra["max_t"], dtype="float64")
+    if estimates.max_t is not None:
+        return np.asarray(estimates.max_t, dtype="float64")
     if estimates.joint_covariance is None:
         raise ConfigError(
             f'adjust="{MAX_T}" needs the covariance of all effects together',

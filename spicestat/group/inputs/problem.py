@@ -20,6 +20,8 @@ __all__ = [
     "EquationFit",
     "GroupEstimates",
     "GroupProblem",
+    "Posterior",
+    "Presence",
     "Skipped",
     "collect_equations",
     "describe_skipped",
@@ -124,6 +126,47 @@ class GroupProblem:
 
 
 @dataclass(frozen=True)
+class Posterior:
+    """Draws from the posterior of a Bayesian group model, and how good they are.
+
+    Attributes
+    ----------
+    inference_data : arviz.InferenceData
+        Draws of the effects (``fixed``), of standard deviations and correlations between participants (``sd``,
+        ``correlation``) and of participants' coefficients (``coefficient``), with named coordinates.
+    diagnostics : DataFrame
+        ``module, sparse_term, term, prob_direction, mcse_mean, rhat, ess_bulk, ess_tail``: one row per parameter.
+    approximation : DataFrame or None
+        How well mixtures stand for the likelihood of each participant's choices (``method="bayes"``): ``participant,
+        ess_share`` and more, see `compare_likelihoods`.
+    """
+
+    inference_data: Any = field(repr=False)
+    diagnostics: pd.DataFrame = field(repr=False)
+    approximation: pd.DataFrame | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Who has which term in the equation, of ``method="presence"`` and the presence part of ``method="hurdle"``.
+
+    Attributes
+    ----------
+    n_present : mapping of (module, sparse_term) to int
+        Participants who have the term.
+    ratio_tests : DataFrame
+        ``module, sparse_term, term, statistic, df, p_value``: a penalised likelihood ratio test of each term of the
+        formula, such as all levels of a factor together.
+    covariance : mapping of (module, sparse_term) to DataFrame of shape (p, p)
+        Covariance of the effects on presence, labelled by term.
+    """
+
+    n_present: Mapping[tuple[str, str], int]
+    ratio_tests: pd.DataFrame = field(repr=False)
+    covariance: Mapping[tuple[str, str], pd.DataFrame] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class GroupEstimates:
     """What a group method found, before tests, adjustment and intervals.
 
@@ -150,8 +193,17 @@ class GroupEstimates:
         Covariance of all fixed effects together; rows and columns are (module, sparse_term, term).
     links : mapping of (module, sparse_term) to str
         Scales of the coefficients where they are not the natural one.
-    extra : mapping
-        Whatever else the method has to show, by name.
+    shrunken : DataFrame or None
+        Participants' coefficients on their natural scale, posterior medians: index ``participant``, columns (module,
+        sparse_term).
+    posterior : Posterior or None
+        Of methods that sample.
+    presence : Presence or None
+        Of methods that ask who has a term.
+    max_t : ndarray or None
+        Of methods that permute: p-values adjusted by the largest statistic of a family, one per row of ``fixed``.
+    exact : bool or None
+        Of methods that permute: whether every permutation was used, not a sample of them.
     """
 
     fixed: pd.DataFrame
@@ -163,7 +215,11 @@ class GroupEstimates:
     ran_vals: pd.DataFrame | None = None
     joint_covariance: pd.DataFrame | None = None
     links: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    shrunken: pd.DataFrame | None = None
+    posterior: Posterior | None = None
+    presence: Presence | None = None
+    max_t: np.ndarray | None = None
+    exact: bool | None = None
 
 
 @dataclass(frozen=True)

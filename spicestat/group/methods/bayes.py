@@ -70,7 +70,7 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
     points about the participant's posterior, and a mixture of normal densities is fitted to it, over which any
     group distribution integrates in closed form. So all equations can be used, and the posterior that is sampled
     has few dimensions. Participants' coefficients are drawn afterwards, and mixtures and likelihoods compared at
-    these draws: ``extra["approximation"]``, see `compare_likelihoods`.
+    these draws: ``posterior.approximation``, see `compare_likelihoods`.
     Priors: `SamplerSettings`; centre and spread of a coefficient are those of a first
     normal approximation to the group.
 
@@ -105,7 +105,7 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
         reported=[equation.key for equation in problem.equations],
         data={"n_choices": (("participant",), np.asarray(likelihood.n_trials))},
         links={term: link.name for term, link in zip(likelihood.terms, links, strict=True)},
-        extra={"approximation": compared},
+        approximation=compared,
     )
 
 

@@ -201,7 +201,7 @@ class _Report:
             ran_vals=self._ran_vals(),
             joint_covariance=self._joint(),
             links={terms[k]: self.links[k].name for k in range(len(terms)) if self.links[k].name != "identity"},
-            extra={"fit": self.fit, "participants": self._participants()},
+            shrunken=self._shrunken(),
         )
 
     def _fixed(self) -> pd.DataFrame:
@@ -277,7 +277,7 @@ class _Report:
             [design @ gamma[self.ends[k] : self.ends[k + 1]] for k, design in enumerate(self.designs)]
         )
 
-    def _participants(self) -> pd.DataFrame:
+    def _shrunken(self) -> pd.DataFrame:
         """Posterior medians on the natural scale: shrunken, for description only."""
         natural = to_natural(self.links, self.fit.posterior.mean)
         columns = pd.MultiIndex.from_tuples(self.likelihood.terms, names=["module", "sparse_term"])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
-import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from spicestat.group.inference.rows import intervals
 from spicestat.group.inputs.problem import GroupEstimates, GroupProblem, Skipped
 from spicestat.group.methods import meta, presence
 
@@ -16,6 +15,7 @@ __all__ = ["PARTS", "estimate"]
 
 PARTS = ("presence", "magnitude")
 """Values of the column ``group``: which part a row belongs to."""
+_LIMITS = ("conf_low", "conf_high")
 
 _SELECTED = (
     "the magnitude part runs on a selected group, the participants whose equation has the term ({counts}). The search "
@@ -34,8 +34,7 @@ def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
     in the magnitude part, one with too few usable estimates only in the presence part.
 
     ``covariance``, ``ran_pars`` and ``glance`` are the magnitude part's, and the presence part's where it is
-    alone; ``converged`` is true when both parts converged. ``extra["presence"]`` and ``extra["magnitude"]`` hold
-    both `GroupEstimates` in full.
+    alone; ``converged`` is true when both parts converged. ``presence`` is that of `methods.presence`.
 
     References
     ----------
@@ -44,33 +43,22 @@ def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
     """
     present, size = presence.estimate(problem), meta.estimate(problem)
     only_present = {key: value for key, value in present.covariance.items() if key not in size.covariance}
-    limits = partial(_limits, fixed=_joined(present.fixed, size.fixed, problem), present=present)
-    low, high = limits(problem.conf_level)
+    counts = {} if present.presence is None else present.presence.n_present
     return GroupEstimates(
-        fixed=limits.keywords["fixed"].assign(conf_low=low, conf_high=high),
+        fixed=_joined(present.fixed, size.fixed, problem),
         ran_pars=size.ran_pars,
         glance=_glance(present.glance, size.glance, problem),
         covariance={**size.covariance, **only_present},
-        messages=(*present.messages, *_selected(present.extra["n_present"], problem, set(size.covariance))),
+        messages=(*present.messages, *_selected(counts, problem, set(size.covariance))),
         skipped=_skipped(present, size),
         links=dict.fromkeys(only_present, "logit"),
-        extra={"presence": present, "magnitude": size, "intervals": limits},
+        presence=present.presence,
     )
-
-
-def _limits(conf_level: float, fixed: pd.DataFrame, present: GroupEstimates) -> tuple[np.ndarray, np.ndarray]:
-    """Return profile intervals of the presence rows and t intervals of the magnitude rows."""
-    centre, error, df = (fixed[name].to_numpy(dtype="float64") for name in ("estimate", "std_error", "df"))
-    half = student.ppf(0.5 + conf_level / 2.0, df) * error
-    low, high = centre - half, centre + half
-    profiled = (fixed["group"] == "presence").to_numpy()
-    low[profiled], high[profiled] = present.extra["intervals"](conf_level)
-    return low, high
 
 
 def _joined(present: pd.DataFrame, size: pd.DataFrame, problem: GroupProblem) -> pd.DataFrame:
     """Put the rows in the table's order of terms, presence first, with the magnitude part's t tests."""
-    columns = ["module", "sparse_term", "group", "term", "estimate", "std_error", "df", "p_value"]
+    columns = ["module", "sparse_term", "group", "term", "estimate", "std_error", "df", "p_value", *_LIMITS]
     parts = []
     for part, name in zip((present, size), PARTS, strict=True):
         if len(part):
@@ -78,6 +66,7 @@ def _joined(present: pd.DataFrame, size: pd.DataFrame, problem: GroupProblem) ->
             if name == "magnitude":
                 t = (labelled["estimate"] / labelled["std_error"]).abs().to_numpy()
                 labelled["p_value"] = 2.0 * student.sf(t, labelled["df"].to_numpy())
+                labelled["conf_low"], labelled["conf_high"] = intervals(labelled, problem.conf_level)
             parts.append(labelled[columns])
     return _ordered(pd.concat(parts, ignore_index=True), problem) if parts else pd.DataFrame(columns=columns)
 

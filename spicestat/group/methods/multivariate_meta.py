@@ -228,7 +228,7 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
         "converged": fit.converged,
     }
     messages += (_SINGULAR,) if fit.singular else ()
-    return joint_estimates(model, glance, messages=messages, extra={"fit": fit})
+    return joint_estimates(model, glance, messages=messages)
 
 
 def _estimates(problem: GroupProblem, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

@@ -138,7 +138,7 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
     :math:`p = (1 + \#\{|t^*_b| \ge |t|\}) / (B + 1)`. Intercepts are tested by flipping the residuals' signs, which
     takes them to be symmetric. Intervals are the t intervals of the estimates, not inverted permutation tests.
 
-    All equations share the permutations, so that their dependence is kept: ``extra["max_t"]`` holds the
+    All equations share the permutations, so that their dependence is kept: ``max_t`` holds the
     step-down Westfall-Young p-values, adjusted over all equations within each covariate, one for each row of
     ``fixed``.
     """
@@ -161,7 +161,8 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
     return replace(
         fitted,
         fixed=fitted.fixed.assign(p_value=raw.ravel()),
-        extra={"max_t": adjusted.ravel(), "exact": everyone[0].exact},
+        max_t=adjusted.ravel(),
+        exact=everyone[0].exact,
     )
 
 

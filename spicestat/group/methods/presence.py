@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ import pandas as pd
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import DataError, NumericalError
 from spicestat.group.formula.design import Design
-from spicestat.group.inputs.problem import GroupEstimates, GroupProblem, Skipped
+from spicestat.group.inputs.problem import GroupEstimates, GroupProblem, Presence, Skipped
 from spicestat.group.numerics.firth import FirthLogistic, firth_logistic, penalised_ratio_test, profile_intervals
 
 __all__ = ["PresenceOutcome", "estimate", "presence_outcomes"]
@@ -90,16 +89,15 @@ def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
     explain, so this is for equations discovered with ``structure="participant"``. All participants with covariates
     count, also those without a usable estimate, as only ``selected`` is read; the identifiability gate therefore does
     not apply. Estimates are log odds ratios (link "logit"), standard errors come from the Fisher information,
-    p-values and intervals from the profiled penalised likelihood. ``extra["ratio_tests"]`` tests each term of the
-    formula, such as all levels of a factor together; ``extra["n_present"]`` counts who has each term; and
-    ``extra["intervals"]`` is a function that gives the lower and upper limits of all rows at another level.
+    p-values and intervals from the profiled penalised likelihood. ``presence.ratio_tests`` tests each term of the
+    formula, such as all levels of a factor together, and ``presence.n_present`` counts who has each term.
 
     References
     ----------
     Firth (1993), https://doi.org/10.1093/biomet/80.1.27;
     Heinze & Schemper (2002), https://doi.org/10.1002/sim.1047.
     """
-    X = problem.design.matrix
+    X, names = problem.design.matrix, list(problem.design.names)
     outcomes, skipped = presence_outcomes(problem.table, problem.design.rows, problem.wanted or None)
     fits: dict[PresenceOutcome, FirthLogistic] = {}
     for outcome in outcomes:
@@ -118,11 +116,11 @@ def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
         messages=(_NOTE,),
         skipped=skipped,
         links={outcome.key: "logit" for outcome in fitted},
-        extra={
-            "n_present": {outcome.key: int(outcome.present.sum()) for outcome in fitted},
-            "ratio_tests": _ratio_tests(fitted, problem.design),
-            "intervals": partial(_intervals, outcomes=fitted, X=X),
-        },
+        presence=Presence(
+            {outcome.key: int(outcome.present.sum()) for outcome in fitted},
+            _ratio_tests(fitted, problem.design),
+            {outcome.key: pd.DataFrame(fit.covariance, names, names) for outcome, fit in fits.items()},
+        ),
     )
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spicestat.group.inputs.problem import GroupEstimates
+from spicestat.group.inputs.problem import GroupEstimates, Posterior
 from spicestat.group.posterior.engine import Chains, load_arviz
 from spicestat.group.posterior.sampling import MAX_RHAT, MIN_ESS
 
-__all__ = ["PosteriorDraws", "collect_draws", "converged"]
+__all__ = ["PosteriorDraws", "collect_draws", "converged", "label_array"]
 
 Values = tuple[tuple[str, ...], np.ndarray]
 """Names of an array's dimensions, and the array."""
@@ -88,7 +88,7 @@ def collect_draws(
     reported: Sequence[tuple[str, str]] | None = None,
     links: Mapping[tuple[str, str], str] | None = None,
     messages: tuple[str, ...] = (),
-    extra: Mapping[str, Any] | None = None,
+    approximation: pd.DataFrame | None = None,
 ) -> GroupEstimates:
     """Summarise a posterior as the tables of a group result.
 
@@ -110,7 +110,7 @@ def collect_draws(
         Equation terms of the tables; the InferenceData, the joint covariance and convergence are of all. Default: all.
     links : mapping, optional
         Link of each equation term.
-    messages, extra : optional
+    messages, approximation : optional
         Passed on.
     """
     fixed, spread = _fixed(posterior, keys, names, conf_level), _spread(posterior, keys, conf_level)
@@ -122,19 +122,13 @@ def collect_draws(
     )
     blocks = {key: joint[k * p : (k + 1) * p, k * p : (k + 1) * p] for k, key in enumerate(keys)}
     columns = ["module", "sparse_term", "term", "prob_direction", "mcse_mean", "rhat", "ess_bulk", "ess_tail"]
-    found = {
-        "inference_data": _inference_data(posterior, keys, names, data, observed or {}),
-        "diagnostics": pd.concat([fixed[columns], spread.reindex(columns=columns)], ignore_index=True),
-        **(extra or {}),
-    }
+    found = Posterior(
+        _inference_data(posterior, keys, names, data, observed or {}),
+        pd.concat([fixed[columns], spread.reindex(columns=columns)], ignore_index=True),
+        approximation,
+    )
     shown = ["module", "sparse_term", "group", "term", "estimate", "std_error", "conf_low", "conf_high"]
     kept = list(keys) if reported is None else [key for key in keys if key in set(reported)]
-
-    def intervals(level: float) -> tuple[np.ndarray, np.ndarray]:
-        again = _only(_fixed(posterior, keys, names, level), kept)
-        return again["conf_low"].to_numpy(), again["conf_high"].to_numpy()
-
-    found["intervals"] = intervals
     covariance = pd.DataFrame(joint, index=index, columns=index)
     return GroupEstimates(
         fixed=_only(fixed, kept).drop(columns="mcse_mean"),
@@ -145,8 +139,23 @@ def collect_draws(
         ran_vals=_only(_deviations(posterior, keys), kept),
         joint_covariance=covariance,
         links={key: link for key, link in (links or {}).items() if link != "identity"},
-        extra=found,
+        posterior=found,
     )
+
+
+def label_array(labels: Sequence[Any]) -> np.ndarray:
+    """Return participants' labels as a coordinate, those of several types as what they are.
+
+    Examples
+    --------
+    >>> label_array([1, "1"]).tolist(), label_array([1, 2]).dtype.kind
+    ([1, '1'], 'i')
+    """
+    values = np.asarray(labels)
+    if values.tolist() != list(labels):
+        values = np.empty(len(labels), dtype=object)
+        values[:] = labels
+    return values
 
 
 def equation_label(key: tuple[str, str]) -> str:
@@ -294,7 +303,7 @@ def _inference_data(
                 "covariate": list(names),
                 "equation_term": labels,
                 "equation_term_2": labels,
-                "participant": list(posterior.participants),
+                "participant": label_array(posterior.participants),
             },
             dims=dims,
         )

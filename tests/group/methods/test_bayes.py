@@ -164,16 +164,16 @@ def test_tables(fit, result):
             row = fixed.loc[(module, term)]
             assert abs(row["estimate"] - truth) < 4 * row["std_error"]
     assert result.links == dict.fromkeys(TERMS, "logit")
-    compared = result.extra["approximation"]
+    compared = result.posterior.approximation
     assert compared["participant"].tolist() == list(fit.coins.participants)
     assert compared["ess_share"].min() > 0.95
-    data = result.extra["inference_data"]
+    data = result.posterior.inference_data
     assert data.posterior["coefficient"].shape == (4, 400, 24, 2)
     assert data.constant_data["n_choices"].to_numpy().tolist() == [60] * 24
 
 
 def test_participants_lie_between_their_data_and_the_group(fit, result):
-    drawn = result.extra["inference_data"].posterior["coefficient"].mean(("chain", "draw")).to_numpy()
+    drawn = result.posterior.inference_data.posterior["coefficient"].mean(("chain", "draw")).to_numpy()
     share = (fit.coins.heads + 0.5) / 31
     raw = np.log(share / (1 - share))
     assert (drawn.std(axis=0) < raw.std(axis=0)).all()

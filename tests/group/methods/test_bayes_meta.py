@@ -134,7 +134,7 @@ def test_tables(result):
 
 
 def test_inference_data_is_named(result):
-    data = result.extra["inference_data"]
+    data = result.posterior.inference_data
     assert set(data.groups()) >= {"posterior", "sample_stats", "log_likelihood", "observed_data", "constant_data"}
     fixed = data.posterior["fixed"]
     assert fixed.dims == ("chain", "draw", "covariate", "equation_term")
@@ -224,7 +224,7 @@ def test_a_group_result_shows_what_the_sampler_did():
     wide, narrow = found.tidy(conf_level=0.95), found.tidy(conf_level=0.5)
     assert (narrow["conf_low"] > wide["conf_low"]).all() and (narrow["conf_high"] < wide["conf_high"]).all()
     # quantiles of the draws, and not t intervals around their mean
-    draws = found.extra["inference_data"].posterior["fixed"].to_numpy()
+    draws = found.posterior.inference_data.posterior["fixed"].to_numpy()
     low = np.quantile(draws.reshape(-1, *draws.shape[2:]), 0.25, axis=0).ravel()
     np.testing.assert_allclose(np.sort(low), np.sort(narrow["conf_low"].to_numpy()), rtol=1e-6)
     with pytest.raises(ConfigError, match="does not sample"):

@@ -20,6 +20,8 @@ from spicestat.errors import (
 from spicestat.group import spice_group
 from spicestat.group.inference.rows import COLUMNS, GLANCE
 from spicestat.group.inputs.links import find_link
+from spicestat.group.marginal.hierarchical_fit import fit_hierarchical
+from spicestat.group.methods import hierarchical
 from spicestat.group.methods.hierarchical import Settings, starting_prior
 from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
 
@@ -46,6 +48,19 @@ def equation_fit():
 @pytest.fixture(scope="module")
 def group(equation_fit):
     return spice_group(equation_fit, "~ z", links=LINKS, max_unidentified=1.0)
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """What `fit_hierarchical` returns, call by call: results keep the tables only."""
+    found = []
+
+    def kept(*arguments, **options):
+        found.append(fit_hierarchical(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(hierarchical, "fit_hierarchical", kept)
+    return found
 
 
 def toy(n=30, d=2, seed=0, at_bound=0, links=None):
@@ -85,9 +100,10 @@ def test_the_joint_covariance_and_its_blocks_are_labelled(group):
         np.testing.assert_allclose(block, joint.loc[rows, rows])
 
 
-def test_random_effects_are_described(group):
+def test_random_effects_are_described(equation_fit, fits):
+    group = spice_group(equation_fit, "~ z", links=LINKS, max_unidentified=1.0)
     spread = group.tidy("ran_pars").set_index(["module", "term"])["estimate"]
-    fit = group.extra["fit"]
+    (fit,) = fits
     sd = np.sqrt(np.diag(fit.group.sigma))
     for k, (module, _) in enumerate(KEYS):
         assert spread[module, "sd__(Intercept)"] == pytest.approx(sd[k])
@@ -108,7 +124,7 @@ def test_random_effects_are_described(group):
 
 
 def test_participants_are_on_the_natural_scale_and_near_their_own_estimates(group, equation_fit):
-    shrunken = group.extra["participants"]
+    shrunken = group.shrunken
     assert shrunken.columns.tolist() == KEYS
     assert shrunken.index.tolist() == list(range(24))
     rates = shrunken[KEYS[0]]
@@ -142,7 +158,7 @@ def test_modules_and_terms_restrict_only_the_report(group, equation_fit):
 
 
 @pytest.mark.parametrize("wanted", [RATE, [f"{RATE}:1"]])
-def test_covariates_on_some_coefficients(equation_fit, wanted):
+def test_covariates_on_some_coefficients(equation_fit, wanted, fits):
     part = spice_group(equation_fit, "~ z", links=LINKS, max_unidentified=1.0, covariates_on=wanted)
     fixed = part.tidy()
     assert fixed[["module", "term"]].to_numpy().tolist() == [
@@ -155,7 +171,7 @@ def test_covariates_on_some_coefficients(equation_fit, wanted):
     assert part.covariance[KEYS[2]].shape == (1, 1)
     assert len(part.joint_covariance) == 4
     kept = part.ran_vals.set_index("module").loc[KEPT, "estimate"]
-    fit = part.extra["fit"]
+    (fit,) = fits
     np.testing.assert_allclose(kept, fit.posterior.mean[:, 1] - fit.group.gamma[2])
 
 
@@ -177,10 +193,10 @@ def test_tables_of_a_normal_toy_are_those_of_the_multivariate_meta_regression():
     np.testing.assert_allclose(deviations, meta.deviations, atol=2e-3)
 
 
-def test_restricted_and_full_likelihood_differ_in_sigma():
+def test_restricted_and_full_likelihood_differ_in_sigma(fits):
     fit, _ = toy()
-    restricted, full = (spice_group(fit, "~ z", estimator=name, avoid_boundary=False) for name in ("REML", "ML"))
-    more, less = (np.diag(result.extra["fit"].group.sigma) for result in (restricted, full))
+    restricted, full = [spice_group(fit, "~ z", estimator=name, avoid_boundary=False) for name in ("REML", "ML")]
+    more, less = (np.diag(found.group.sigma) for found in fits)
     assert (more > less).all()
     assert full.glance()["log_lik"].item() > restricted.glance()["log_lik"].item()
 
@@ -301,10 +317,10 @@ def test_a_formula_without_an_intercept():
     np.testing.assert_allclose(result.tidy()["estimate"], meta.beta.ravel(), atol=1e-3)
 
 
-def test_deviations_are_from_what_was_predicted_also_without_an_intercept():
+def test_deviations_are_from_what_was_predicted_also_without_an_intercept(fits):
     fit, X = toy()
     result = spice_group(fit, "~ 0 + z", covariates_on="module0")
-    at = result.extra["fit"]
+    (at,) = fits
     assert result.tidy()["term"].tolist() == ["z", "(Intercept)"]
     found = result.ran_vals["estimate"].to_numpy().reshape(2, -1)
     np.testing.assert_allclose(found[0], at.posterior.mean[:, 0] - at.group.gamma[0] * X[:, 1])

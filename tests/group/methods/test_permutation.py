@@ -212,7 +212,7 @@ def test_group_method_keeps_the_estimates_and_replaces_the_tests(cohort):
     first = problem.equations[0]
     fit = meta_regression(first.estimate, first.variance, problem.design.matrix[first.rows])
     np.testing.assert_allclose(found.fixed["estimate"][:3], fit.beta)
-    p, adjusted = found.fixed["p_value"].to_numpy(), found.extra["max_t"]
+    p, adjusted = found.fixed["p_value"].to_numpy(), found.max_t
     assert (p >= 1 / 500).all() and (adjusted >= p - 1e-12).all()
     age = (found.fixed["term"] == "age").to_numpy()
     assert p[age].max() < 0.05

@@ -11,7 +11,7 @@ from spicestat.group.formula.design import build_design
 from spicestat.group.inference.rows import coefficient_table, glance_table
 from spicestat.group.inputs.problem import GroupProblem
 from spicestat.group.inputs.usable import select_equations
-from spicestat.group.methods import hurdle, presence
+from spicestat.group.methods import hurdle, meta, presence
 from spicestat.group.methods.meta import meta_regression
 from spicestat.group.numerics.firth import firth_logistic, penalised_ratio_test, profile_intervals
 
@@ -61,18 +61,17 @@ def test_presence_is_firths_regression_of_who_has_the_term():
     np.testing.assert_array_equal(found.fixed[["conf_low", "conf_high"]].to_numpy().T, limits)
     assert found.glance.loc[0, ["nobs", "converged"]].tolist() == [40, True]
     assert found.links == {("x_value", "reward"): "logit"}
-    assert found.extra["n_present"] == {("x_value", "reward"): has.sum()}
+    assert found.presence.n_present == {("x_value", "reward"): has.sum()}
     assert {(entry.sparse_term, entry.reason.split(",")[0]) for entry in found.skipped} == {
         ("1", "in every participant's equation"),
         ("choice", "in no participant's equation"),
     }
-    np.testing.assert_array_equal(found.extra["intervals"](0.5), profile_intervals(has, X, 0.5))
 
 
 def test_all_levels_of_a_factor_are_tested_together():
     frame, people, has = structures()
     problem = problem_of(frame, people, "~ age + group")
-    tests = presence.estimate(problem).extra["ratio_tests"].set_index("term")
+    tests = presence.estimate(problem).presence.ratio_tests.set_index("term")
     assert tests["df"].to_dict() == {"(Intercept)": 1, "age": 1, "group": 2}
     expected = penalised_ratio_test(has, problem.design.matrix, problem.design.terms["group"])
     assert tests.loc["group", "p_value"] == expected.p_value
@@ -149,7 +148,7 @@ def test_hurdle_magnitudes_are_tested_by_t_and_presence_by_the_profile():
     frame, people, has = structures()
     problem = problem_of(frame, people, "~ age")
     found = hurdle.estimate(problem)
-    alone = found.extra["magnitude"]
+    alone = meta.estimate(problem)
     result = coefficient_table(
         alone, {("x_value", "1"): False, ("x_value", "reward"): False}, adjust="BH", conf_level=0.95
     )
@@ -157,9 +156,19 @@ def test_hurdle_magnitudes_are_tested_by_t_and_presence_by_the_profile():
     fixed = result[result["effect"] == "fixed"]
     for name in ("p_value", "conf_low", "conf_high"):
         np.testing.assert_allclose(size[name], fixed[name], rtol=1e-12)
-    low, high = found.extra["intervals"](0.8)
-    profiled = (found.fixed["group"] == "presence").to_numpy()
-    np.testing.assert_array_equal((low[profiled], high[profiled]), profile_intervals(has, problem.design.matrix, 0.8))
+    profiled = found.fixed.loc[found.fixed["group"] == "presence", ["conf_low", "conf_high"]].to_numpy(dtype=float).T
+    np.testing.assert_array_equal(profiled, profile_intervals(has, problem.design.matrix, 0.95))
+
+
+@pytest.mark.parametrize("method", ["presence", "hurdle"])
+def test_intervals_of_presence_are_profiled_at_every_level(method):
+    frame, people, has = structures()
+    result = spice_group(frame, "~ age", data=people, method=method)
+    limits = profile_intervals(has, result.design.matrix, 0.8)
+    found = result.tidy(conf_level=0.8)
+    rows = found[found["sparse_term"] == "reward"]
+    profiled = rows if method == "presence" else rows[rows["group"] == "presence"]
+    np.testing.assert_array_equal(profiled[["conf_low", "conf_high"]].to_numpy().T, limits)
 
 
 def test_hurdle_keeps_the_presence_of_a_term_that_few_have():
