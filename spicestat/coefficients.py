@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spicestat._display import html_block, screen, shortlist
 from spicestat._files.atomic import DAMAGE, parse_json
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat._files.tables import (
@@ -163,6 +164,29 @@ class CoefficientTable:
         """Share of participants, in [0, 1], with a bound hit, a bad Hessian or no convergence."""
         bad = self.frame["at_bound"] | ~self.frame["converged"]
         return float(bad.groupby(self.frame["participant"], sort=False).any().mean())
+
+    def __repr__(self) -> str:
+        title, *notes = self._described()
+        return screen("\n".join([f"CoefficientTable: {title}", *(f"  {note}" for note in notes)]), ".frame")
+
+    def _repr_html_(self) -> str:
+        title, *notes = self._described()
+        columns = ["participant", "module", "term", "estimate", "std_error", "selected"]
+        return html_block(f"Coefficients: {title}", notes, self.frame[columns])
+
+    def _described(self) -> list[str]:
+        """Return how many there are of what, and the terms of each module."""
+        n, terms = len(self.participants), self.terms
+        covariates = [] if self.people is None else [name for name in self.people.columns if name != "participant"]
+        by_module: dict[str, list[str]] = {}
+        for module, term in terms:
+            by_module.setdefault(module, []).append(term)
+        return [
+            f"{n} participants, {len(terms)} terms, {100 * self.share_unidentified:.0f} % not identified",
+            f"covariances: {'none' if self.covariance is None else 'within participants'}; "
+            f"covariates: {shortlist(covariates)}",
+            *(f"{module}: {shortlist(own)}" for module, own in by_module.items()),
+        ]
 
     def wide(self, column: str = "estimate") -> pd.DataFrame:
         """Return one column as a participants x (module, term) table, in table order."""

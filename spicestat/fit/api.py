@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from spicestat._display import html_block, screen, shortlist
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat._files.tables import TableSource
 from spicestat._runtime.progress import Progress
@@ -34,11 +35,11 @@ from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
 from spicestat.training.evaluate import rnn_nll
-from spicestat.trials.reading import TrialTable, read_trials
+from spicestat.trials.reading import TrialColumns, TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
 from spicestat.trials.table import pack_trials, unpack_trials
 
-__all__ = ["SpiceFit", "assemble_fit", "lay_out_coefficients", "load_fit", "spice_fit"]
+__all__ = ["FitSettings", "SpiceFit", "assemble_fit", "lay_out_coefficients", "load_fit", "spice_fit"]
 
 Model = str | ModelDeclaration | tuple[type[BaseRNN], SpiceConfig]
 """What `spice_fit` takes as a model."""
@@ -48,6 +49,26 @@ _TRIALS = "trials/"
 
 _LARGE_REWARD = 2.0
 """Rewards beyond this are worth a warning where they cannot be divided."""
+
+
+class FitSettings(TrialColumns, total=False):
+    """Settings of `spice_fit`, for functions that pass them on."""
+
+    model: Model
+    structure: Structure
+    criterion: Criterion | None
+    degree: int
+    threshold: float
+    epochs: int
+    learning_rate: float
+    hidden_size: int
+    embedding_size: int | None
+    dropout: float
+    n_members: int
+    seed: int
+    device: str
+    checkpoint: str | Path | None
+    progress: Progress | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +176,15 @@ class SpiceFit:
         return write_sealed(folder, "fit", trials | model | pack_coefficients(self.coefficients))
 
     def __repr__(self) -> str:
+        return screen("\n".join(self._described()), "glance(), equations_frame() and tidy()")
+
+    def _repr_html_(self) -> str:
+        title, *notes = self._described()
+        columns = ["participant", "module", "term", "estimate", "std_error", "selected"]
+        return html_block(title, notes, self.coefficients.frame[columns])
+
+    def _described(self) -> list[str]:
+        """Return model, equations and scores, a line each."""
         glance = self.glance().iloc[0]
         status = self.model.equations.status
         terms: dict[str, list[str]] = {}
@@ -163,20 +193,20 @@ class SpiceFit:
                 name = f"{term} (kept)" if (column != FREE).all() else term
                 terms.setdefault(module, []).extend([name] if (column != EXCLUDED).any() else [])
         structure = "; ".join(f"{module} ~ {' + '.join(names) or '0'}" for module, names in terms.items())
-        return (
-            f"SpiceFit: {glance['model']}, {glance['n_participants']} participants, {glance['nobs']} choices "
-            f"among {', '.join(map(str, self.trials.actions))}\n"
-            f"{self.trials.record['reward_note']}\n"
-            f"equations: {structure}\n"
+        scores = (
             f"NLL per choice: RNN {glance['nll_rnn']:.4f}, equations {glance['nll_equations']:.4f}, "
             f"refit {glance['nll_refit']:.4f}"
-            + (
-                ""
-                if math.isnan(glance["nll_shares"])
-                else f"; choice shares {glance['nll_shares']:.4f}, guessing {glance['nll_guessing']:.4f}"
-            )
-            + "".join(f"\nnote: {text}" for text in self.contradictions)
         )
+        if not math.isnan(glance["nll_shares"]):
+            scores += f"; choice shares {glance['nll_shares']:.4f}, guessing {glance['nll_guessing']:.4f}"
+        return [
+            f"SpiceFit: {glance['model']}, {glance['n_participants']} participants, {glance['nobs']} choices "
+            f"among {shortlist(self.trials.actions)}",
+            str(self.trials.record["reward_note"]),
+            f"equations: {structure}",
+            scores,
+            *(f"note: {text}" for text in self.contradictions),
+        ]
 
 
 def spice_fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from spicestat.fit.api import SpiceFit
 from spicestat.fit.transfer import Unseen, known_codes, read_like
 from spicestat.training.evaluate import rnn_logits
 from spicestat.trials.labels import labels_to_series
-from spicestat.trials.reading import TrialTable
+from spicestat.trials.reading import ReadSettings, TrialTable
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["predict_choices"]
@@ -27,7 +27,7 @@ def predict_choices(
     *,
     by: Literal["equations", "rnn"] = "equations",
     unseen: Unseen = "error",
-    **columns: Any,
+    **columns: Unpack[ReadSettings],
 ) -> pd.DataFrame:
     """Predict every choice from what its participant did and received before it in the block.
 

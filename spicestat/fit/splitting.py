@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from inspect import signature
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ import pandas as pd
 from spicestat._checks import check_options, real_number, seed_number
 from spicestat._files.tables import TableSource
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning, warn_user
-from spicestat.fit.api import SpiceFit, spice_fit
+from spicestat.fit.api import FitSettings, SpiceFit, spice_fit
 from spicestat.fit.transfer import estimated_on, scaled_like
 from spicestat.trials.labels import labels_to_series
 from spicestat.trials.reading import TrialTable, count_missing, read_trials
@@ -102,7 +102,7 @@ def spice_fit_split(
     share: float = 0.5,
     split_seed: int = 0,
     halve_single: bool = False,
-    **settings: Any,
+    **settings: Unpack[FitSettings],
 ) -> SpiceFit:
     r"""Fit with equations from some blocks and coefficients from the others.
 
@@ -187,7 +187,7 @@ def spice_fit_split(
     )
 
 
-def _sorted_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _sorted_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part the settings of `spice_fit` into those of reading and those of fitting."""
     check_options(settings, list(signature(spice_fit).parameters)[1:], "spice_fit()")
     reading = set(signature(read_trials).parameters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from inspect import signature
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWa
 from spicestat.fit.api import SpiceFit, assemble_fit
 from spicestat.fit.fitted_model import FittedModel
 from spicestat.trials.labels import label_key, match_labels
-from spicestat.trials.reading import TrialTable, read_trials
+from spicestat.trials.reading import ReadSettings, TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Unseen", "estimated_on", "known_codes", "read_like", "scaled_like"]
@@ -28,7 +28,7 @@ Unseen = Literal["error", "typical"]
 _ROLES = ("participant", "choice", "reward", "rt", "block", "trial", "experiment")
 
 
-def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any) -> TrialTable:
+def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]) -> TrialTable:
     """Read trials with the columns, actions and scaling of a fit's own.
 
     Parameters

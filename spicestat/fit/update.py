@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from spicestat._files.tables import TableSource
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.transfer import estimated_on, known_codes, read_like
-from spicestat.trials.reading import TrialTable
+from spicestat.trials.reading import ReadSettings, TrialTable
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["spice_update"]
 
 
-def spice_update(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Any) -> SpiceFit:
+def spice_update(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]) -> SpiceFit:
     """Estimate the coefficients of a fit's equations anew, on other trials: new participants, sessions or both.
 
     The structure stays as it was found, so that the new coefficients mean the same as the old ones, and their

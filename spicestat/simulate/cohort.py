@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
+from spicestat._display import screen, shortlist
 from spicestat.errors import ConfigError
 from spicestat.simulate.base_environment import TaskSequences
 from spicestat.simulate.drift import drifting_probabilities
@@ -69,6 +70,14 @@ class Cohort:
     truth: pd.DataFrame
     parameters: Mapping[str, Parameter]
     probability: np.ndarray
+
+    def __repr__(self) -> str:
+        covariates = list(self.people.columns.drop("participant"))
+        text = (
+            f"<Cohort: {len(self.people)} participants, {len(self.trials)} trials; "
+            f"covariates: {shortlist(covariates)}; parameters: {shortlist(list(self.parameters))}>"
+        )
+        return screen(text, ".trials, .people and .truth")
 
     @property
     def oracle_nll(self) -> float:

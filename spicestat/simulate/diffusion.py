@@ -47,6 +47,9 @@ class DiffusionCohort:
     truth: pd.DataFrame
     drift: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"<DiffusionCohort: {len(self.truth)} participants, {len(self.trials)} trials with response times>"
+
 
 def draw_decision_times(rng: np.random.Generator, drift: np.ndarray, boundary: np.ndarray) -> np.ndarray:
     r"""Draw how long diffusions take that start half-way between two boundaries, exactly.

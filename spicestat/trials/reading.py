@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,33 @@ from spicestat.trials.labels import tidy_text
 from spicestat.trials.missing_codes import notice_choices, notice_numbers
 from spicestat.trials.table import TrialTable, describe_blocks, load_trials
 
-__all__ = ["TrialTable", "count_missing", "load_trials", "read_trials"]
+__all__ = ["ReadSettings", "TrialColumns", "TrialTable", "count_missing", "load_trials", "read_trials"]
 
 Codes = npt.NDArray[np.int64]
+
+
+class TrialColumns(TypedDict, total=False):
+    """What `read_trials` and `spice_fit` take to read a table, for functions that pass it on."""
+
+    participant: str
+    choice: str
+    reward: str | Sequence[str]
+    rt: str | None
+    block: str | None
+    trial: str | None
+    experiment: str | None
+    inputs: Sequence[str]
+    covariates: Sequence[str] | None
+    people: TableSource | None
+    actions: Sequence[Hashable] | None
+    missing: Any
+    reward_scaling: Literal["minmax"] | None
+
+
+class ReadSettings(TrialColumns, total=False):
+    """All settings of `read_trials`, for functions that pass them on."""
+
+    unusable: Literal["exclude", "error"]
 
 
 def read_trials(

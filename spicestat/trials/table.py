@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spicestat._display import html_block, screen, shortlist
 from spicestat._files.atomic import DAMAGE, parse_json
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat._files.tables import frame_of_parquet, parquet_bytes
@@ -111,11 +112,17 @@ class TrialTable:
         return tuple(self.people.columns[1:])
 
     def __repr__(self) -> str:
-        summary = (
+        return screen(f"<TrialTable: {'; '.join([self._counted(), *_left_out(self.record)])}>", ".record")
+
+    def _repr_html_(self) -> str:
+        shown = self.to_frame()
+        return html_block(f"Trials: {self._counted()}", _left_out(self.record), shown[shown.columns[:8]])
+
+    def _counted(self) -> str:
+        return (
             f"{self.n_participants} participants, {len(self.blocks)} blocks, {len(self.frame)} trials, "
-            f"{self.n_actions} actions, covariates: {', '.join(self.covariates) or 'none'}"
+            f"{self.n_actions} actions, covariates: {shortlist(self.covariates)}"
         )
-        return f"<TrialTable: {'; '.join([summary, *_left_out(self.record)])}>"
 
     def to_frame(self) -> pd.DataFrame:
         """Return the trials under their original column names and labels, with the covariates.

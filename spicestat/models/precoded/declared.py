@@ -267,8 +267,10 @@ class DeclaredModel(ParticipantModel):
 
     declaration: ClassVar[ModelDeclaration]
 
-    def __init__(self, n_actions: int, n_participants: int = 0, **options: Any) -> None:
-        super().__init__(n_actions=n_actions, n_participants=n_participants, **options)
+    def __init__(
+        self, n_actions: int, n_participants: int = 0, embedding_size: int = 4, n_experiments: int = 0
+    ) -> None:
+        super().__init__(n_actions, n_participants, embedding_size, n_experiments)
         for module in self.declaration.modules:
             self.setup_network(module.name, n_inputs=len(module.inputs))
             if module.kind == "rate":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,10 @@ class DriftDiffusionRNN(LearningRateRNN):
         2.
     n_participants : int, default 0
         With 0, one network for everybody; else a participant embedding.
+    embedding_size : int, default 4
+        Of the participant embedding; an estimator has the last word on it.
+    n_experiments : int, default 0
+        Not used: the model is the same in all experiments.
 
     Attributes
     ----------
@@ -76,12 +80,14 @@ class DriftDiffusionRNN(LearningRateRNN):
     needs_times: ClassVar[bool] = True
     lapse_rate: ClassVar[float] = 0.01
 
-    def __init__(self, n_actions: int, n_participants: int = 0, **options: Any) -> None:
+    def __init__(
+        self, n_actions: int, n_participants: int = 0, embedding_size: int = 4, n_experiments: int = 0
+    ) -> None:
         if n_actions != 2:
             raise ConfigError(
                 "a diffusion between two boundaries needs two actions", got=n_actions, do="use another model"
             )
-        super().__init__(n_actions=n_actions, n_participants=n_participants, **options)
+        super().__init__(n_actions, n_participants, embedding_size, n_experiments)
         for name, initial in self.starts.items():
             self.betas[name] = PositiveConstant(initial, self.embedding_size, self.n_members)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -43,6 +43,10 @@ class ForgettingRNN(ParticipantModel):
         Number of actions.
     n_participants : int, default 0
         With 0, one network for everybody; else a participant embedding.
+    embedding_size : int, default 4
+        Of the participant embedding; an estimator has the last word on it.
+    n_experiments : int, default 0
+        Not used: the model is the same in all experiments.
 
     Examples
     --------
@@ -61,8 +65,10 @@ class ForgettingRNN(ParticipantModel):
         "x_value_reward_not_chosen": 0,
     }
 
-    def __init__(self, n_actions: int, n_participants: int = 0, **options: Any) -> None:
-        super().__init__(n_actions=n_actions, n_participants=n_participants, **options)
+    def __init__(
+        self, n_actions: int, n_participants: int = 0, embedding_size: int = 4, n_experiments: int = 0
+    ) -> None:
+        super().__init__(n_actions, n_participants, embedding_size, n_experiments)
         self.setup_network("x_value_reward_chosen", n_inputs=1)
         self.setup_network("x_value_reward_not_chosen", n_inputs=0)
 

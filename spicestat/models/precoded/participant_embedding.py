@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from spicestat.errors import ConfigError
 from spicestat.models.precoded.learning_rate import LearningRateRNN
 
@@ -19,6 +17,10 @@ class ParticipantEmbeddingRNN(LearningRateRNN):
         Number of actions.
     n_participants : int
         Number of participants, at least 1.
+    embedding_size : int, default 4
+        Of the participant embedding; an estimator has the last word on it.
+    n_experiments : int, default 0
+        Not used: the model is the same in all experiments.
 
     Raises
     ------
@@ -31,11 +33,11 @@ class ParticipantEmbeddingRNN(LearningRateRNN):
     4
     """
 
-    def __init__(self, n_actions: int, n_participants: int, **options: Any) -> None:
+    def __init__(self, n_actions: int, n_participants: int, embedding_size: int = 4, n_experiments: int = 0) -> None:
         if n_participants < 1:
             raise ConfigError(
                 "ParticipantEmbeddingRNN needs the number of participants",
                 got=n_participants,
                 do="pass n_participants to SpiceEstimator",
             )
-        super().__init__(n_actions=n_actions, n_participants=n_participants, **options)
+        super().__init__(n_actions, n_participants, embedding_size, n_experiments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -20,10 +19,12 @@ class ParticipantModel(BaseRNN):
     more than the reward values drives the choices, `logits`.
     """
 
-    def __init__(self, n_actions: int, n_participants: int = 0, embedding_size: int = 4, **options: Any) -> None:
+    def __init__(
+        self, n_actions: int, n_participants: int = 0, embedding_size: int = 4, n_experiments: int = 0
+    ) -> None:
         if n_participants < 0:
             raise ConfigError("n_participants must be 0 or more", got=n_participants)
-        super().__init__(n_actions=n_actions, embedding_size=embedding_size, **options)
+        super().__init__(n_actions=n_actions, embedding_size=embedding_size)
         if not n_participants:
             self.embedding_size = 0
         self.n_participants = n_participants

@@ -1,0 +1,124 @@
+"""How results show themselves: within a screen, whatever the size of the data, and as HTML in which nothing runs."""
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spicestat import CoefficientTable, read_trials, simulate_cohort, spice_group
+from spicestat._display import html_block, screen
+
+BAD = "<script>alert('x')</script><img src=x onerror=alert(1)>&"
+SHOWN = {"div", "strong", "br", "table", "thead", "tbody", "tr", "th", "td", "em"}
+
+
+class Tags(HTMLParser):
+    """The tags of a piece of HTML, its attributes, and how many rows its tables have."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+
+def check_html(text, *expected):
+    found = Tags(text)
+    assert set(found.tags) <= SHOWN and not found.attributes
+    assert found.tags.count("tr") <= 12 and found.tags.count("th") <= 12 and found.tags.count("br") <= 10
+    assert len(text) < 20_000
+    for words in expected:
+        assert words in text
+
+
+def check_screen(text, *expected):
+    lines = text.splitlines()
+    assert 1 <= len(lines) <= 25 and max(map(len, lines)) <= 100
+    for words in expected:
+        assert words in " ".join(text.split())
+
+
+def coefficients(n=4, k=3, word=""):
+    rng = np.random.default_rng(0)
+    names = [f"s{row}{word}" for row in range(n)]
+    frame = pd.DataFrame(
+        [(who, f"x_{word}", f"t{term}{word}") for who in names for term in range(k)],
+        columns=["participant", "module", "term"],
+    ).assign(estimate=rng.normal(size=n * k), std_error=0.1)
+    people = pd.DataFrame({"participant": names, f"age{word}": rng.normal(size=n), "kind": np.resize(["a", word], n)})
+    return CoefficientTable.from_frame(frame, people=people)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return coefficients(8, 2)
+
+
+def test_a_coefficient_table(small):
+    check_screen(repr(small), "8 participants, 2 terms", "x_: t0, t1", "covariates: age, kind")
+    check_html(small._repr_html_(), "8 participants", "6 more rows", "<td>s0</td>")
+
+
+def test_a_group_result(small):
+    group = spice_group(small, "~ age", adjust="holm")
+    check_screen(repr(group), "Group model ~ age, method meta", "8 participants", "x_ / t1:")
+    check_html(group._repr_html_(), "Group model ~ age, method meta", "<td>t1</td>", "adjusted by holm")
+
+
+def test_a_cohort():
+    cohort = simulate_cohort(4, 40)
+    check_screen(repr(cohort), "4 participants, 160 trials", "anxiety, age, diagnosis", "alpha, forget, beta")
+
+
+def test_a_fit(tiny_fit):
+    check_screen(repr(tiny_fit), "SpiceFit: choice, 3 participants", "NLL per choice", "equations: ")
+    check_html(tiny_fit._repr_html_(), "SpiceFit: choice, 3 participants", "NLL per choice")
+    table = tiny_fit.coefficients
+    check_html(
+        replace(tiny_fit, coefficients=replace(table, frame=table.frame.assign(term=BAD)))._repr_html_(), "&lt;script"
+    )
+
+
+def test_trials():
+    cohort = simulate_cohort(4, 40)
+    trials = read_trials(cohort.trials, block="block", people=cohort.people)
+    check_screen(repr(trials), "4 participants, 16 blocks, 160 trials", "anxiety, age, diagnosis")
+    check_html(trials._repr_html_(), "4 participants", "150 more rows")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_large_data_stay_within_a_screen():
+    table = coefficients(150, 120, "_long" * 30)
+    group = spice_group(table, "~ kind", method="ols")
+    for shown in (table, group):
+        check_screen(repr(shown))
+        check_html(shown._repr_html_())
+    assert repr(group).splitlines()[-1].endswith("see tidy(), or summary())")
+    frame = pd.DataFrame(
+        {"participant": np.repeat(np.arange(30), 60), "choice": np.tile(np.arange(60), 30), "reward": 0.5}
+    )
+    people = pd.DataFrame({"participant": np.arange(30), **{f"covariate{k}" * 9: np.arange(30.0) for k in range(70)}})
+    trials = read_trials(frame, people=people)
+    check_screen(repr(trials), "62 more")
+    check_html(trials._repr_html_())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_nothing_in_labels_is_a_tag():
+    table = coefficients(8, 2, BAD)
+    group = spice_group(table, "~ kind", method="ols")
+    frame = pd.DataFrame({"participant": np.repeat([BAD, "b"], 20), "choice": ["a", BAD] * 20, "reward": 0.5})
+    for shown in (table, group, read_trials(frame)):
+        check_html(shown._repr_html_(), "&lt;script&gt;")
+
+
+def test_lines_are_wrapped_and_cut():
+    text = screen("word " * 40 + "\n" + "x" * 250 + "\nshort", "there")
+    check_screen(text, "short", "x" * 98)
+    assert "(8 more lines: see there)" in screen("a\n" * 32, "there")
+    assert html_block(BAD, [BAD], pd.DataFrame({BAD: [BAD, 1.23456]})).count("&lt;script") == 4
