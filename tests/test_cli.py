@@ -218,7 +218,15 @@ def test_too_little_memory_for_the_message_is_one_line_all_the_same(monkeypatch,
     assert capfd.readouterr().err.startswith("error: there is not enough memory")
 
 
-@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "file/t.csv", "t.doc"])
+def test_a_group_result_is_saved_as_a_whole(folder, tmp_path):
+    out = tmp_path / "group"
+    done = RUN.invoke(app, ["group", str(folder / "fit"), "~ 1", "--method", "ols", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    found = spicestat.load_group(out)
+    assert (found.method, found.formula, found.nobs() > 0) == ("ols", "~ 1", True)
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "file/t.csv", "t.doc", "file"])
 def test_a_table_that_cannot_be_written_is_found_before_the_work(folder, tmp_path, monkeypatch, name):
     (tmp_path / "file").touch()
     monkeypatch.setattr("spicestat.group.spice_group", lambda *_, **__: pytest.fail("it was computed"))

@@ -106,7 +106,7 @@ def test_covariate_plot_draws_everything_against_the_first_covariate_by_default(
     figure = group.plot("covariate")
     assert [axis.get_ylabel() for axis in figure.axes] == ["x_value: reward", "x_value: constant"]
     assert {axis.get_xlabel() for axis in figure.axes} == {"diagnosis"}
-    (axis,) = group.plot("covariate", covariate="age", sparse_term="1").axes
+    (axis,) = group.plot_covariate("age", sparse_term="1").axes
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("age", "x_value: constant")
     (alone,) = covariate_plot(group, "age", "x_value", "1").axes
     np.testing.assert_array_equal(axis.lines[-1].get_ydata(), alone.lines[-1].get_ydata())

@@ -254,7 +254,7 @@ def test_formulas_of_all_kinds_come_back(formula, tmp_path):
     assert again.design.terms == group.design.terms
 
 
-def test_participants_without_covariates_or_choices_stay_left_out(tmp_path):
+def test_participants_without_covariates_stay_left_out(tmp_path):
     frame, people = study()
     people.loc[2, "age"] = np.nan
     with pytest.warns(ExclusionWarning):
@@ -262,6 +262,16 @@ def test_participants_without_covariates_or_choices_stay_left_out(tmp_path):
     again = load_group(group.save(tmp_path / "group"))
     pd.testing.assert_frame_equal(again.augment(), group.augment())
     assert again.nobs() == group.nobs() == 23
+
+
+def test_participants_without_choices_stay_left_out(tmp_path):
+    likelihood, X = gaussian_study(20, np.array([[0.5, 0.2], [0.2, 0.3]]))
+    precision = likelihood.precision.copy()
+    precision[3] = 0.0
+    fit = toy_fit(replace(likelihood, precision=precision), people_of(20).assign(age=X[:, 1]))
+    group = spice_group(fit, FORMULA)
+    check_same(load_group(group.save(tmp_path / "group")), group)
+    assert group.nobs() == 19
 
 
 # verbs --------------------------------------------------------------------------------------------------------------

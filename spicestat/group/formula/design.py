@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -125,6 +125,33 @@ class Design:
             bad = [name for name, column in zip(self.names, matrix.T, strict=True) if not np.isfinite(column).all()]
             raise CovariateError(f"the formula's {', '.join(map(repr, bad))} is not finite for the new data")
         return matrix
+
+    def of_some(self, places: np.ndarray, labels: Sequence[object]) -> Design:
+        """Return the design of some of its participants, made as if there were no others.
+
+        Parameters
+        ----------
+        places : int ndarray of shape (m,)
+            Rows of `matrix`.
+        labels : sequence of length m
+            The participants, for messages.
+
+        Raises
+        ------
+        FormulaError, CovariateError, DataError
+            These participants do not suffice for the formula.
+        """
+        if len(places) == len(self.matrix):
+            return self
+        if self.frame is None or self.spec is None:
+            return replace(self, matrix=self.matrix[places], rows=self.rows[places])
+        frame = self.frame.iloc[places].reset_index(drop=True)
+        for name in frame.select_dtypes("category"):
+            frame[name] = frame[name].cat.remove_unused_categories()
+        spec = _model(read_formula(self.formula), frame)
+        matrix = spec.matrix(frame).matrix
+        _check_matrix(matrix, spec.names, labels)
+        return Design(self.formula, spec.names, matrix, self.rows[places], frame, spec)
 
     @cached_property
     def _coerced(self) -> frozenset[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,7 @@ def with_choices(
             too_few(len(usable), len(design.names), having=" with choices"),
             do="use a simpler formula",
         )
-    design = replace(design, matrix=design.matrix[usable], rows=design.rows[usable])
+    design = design.of_some(usable, [table.participants[row] for row in design.rows[usable]])
     chosen = [term for term in everybody.terms if _is_wanted(term[0], modules) and _is_wanted(term[1], terms)]
     nothing = np.full(len(usable), np.nan)
     equations = tuple(

@@ -84,12 +84,15 @@ def test_everything_after_the_fit_is_there(group):
     assert np.isfinite(derived["estimate"]).all()
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [("forest", {}), ("caterpillar", {}), ("covariate", {"covariate": "age", "module": "module0", "sparse_term": "1"})],
-)
-def test_plots_are_figures(group, kind, options):
-    assert group.plot(kind, **options).axes
+@pytest.mark.parametrize("kind", ["forest", "caterpillar", "covariate"])
+def test_plots_are_figures(group, kind):
+    assert group.plot(kind).axes
+
+
+def test_plots_have_options(group):
+    assert group.plot_forest("raw").axes
+    assert len(group.plot_caterpillar("observed", equations=[("module0", "1")]).axes) == 1
+    assert len(group.plot_covariate("age", "module0", "1").axes) == 1
 
 
 def test_an_unknown_plot_is_an_error(group):

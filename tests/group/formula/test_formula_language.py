@@ -307,7 +307,7 @@ def test_plots_draw_dollars_as_they_are(cohort):
     table, people = cohort
     renamed = people.rename(columns={"plain": "cost $US$"}).replace({"ill": {"yes": "$x^2$"}})
     group = spice_group(table, "~ `cost $US$` + ill", data=renamed)
-    assert group.plot("covariate", covariate="cost $US$").axes[0].get_xlabel() == r"cost \$US\$"
-    levels = group.plot("covariate", covariate="ill").axes[0].get_xticklabels()
+    assert group.plot_covariate("cost $US$").axes[0].get_xlabel() == r"cost \$US\$"
+    levels = group.plot_covariate("ill").axes[0].get_xticklabels()
     assert r"\$x^2\$" in [level.get_text() for level in levels]
     assert any(axis.get_title(loc="left") == r"cost \$US\$" for axis in group.plot("forest").axes)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from spicestat.errors import ConfigError, DataError
+from spicestat.group import spice_group
 from spicestat.group.formula.design import build_design
 from spicestat.group.inputs.choices import with_choices
 from spicestat.group.inputs.likelihood import HasLikelihood
@@ -41,6 +42,26 @@ def test_everybody_with_choices_counts():
         assert equation.rows.tolist() == list(range(8))
         assert np.isnan(equation.estimate).all()
     assert fit.likelihood.participants[0] == "s000"
+
+
+def test_covariates_go_with_those_who_have_choices():
+    """As if the others were not there: the covariates' rows, the centres of scale(), the levels of factors."""
+    likelihood, X = gaussian_study(12, SIGMA)
+    people = pd.DataFrame({"z": X[:, 1], "kind": ["rare", *np.resize(["a", "b"], 11)]})
+    precision = likelihood.precision.copy()
+    precision[[0, 7]] = 0.0
+    fit = toy_fit(GaussianChoices(likelihood.y, likelihood.labels, precision), people)
+    group = spice_group(fit, "~ scale(z) + kind", max_unidentified=1.0)
+    kept = [row for row in range(12) if row not in (0, 7)]
+    frame = group.augment()
+    first = frame[frame["module"] == "module0"]
+    assert first["participant"].tolist() == [likelihood.labels[row] for row in kept]
+    np.testing.assert_array_equal(first["z"], people["z"].iloc[kept])
+    some = spice_group(toy_fit(likelihood.select(kept), people.iloc[kept]), "~ scale(z) + kind", max_unidentified=1.0)
+    pd.testing.assert_frame_equal(group.tidy(), some.tidy())
+    assert group.design.names == ("(Intercept)", "scale(z)", "kindb")
+    assert set(group.marginal_means("kind").frame["kind"]) == {"a", "b"}
+    assert group.plot_covariate("z") is not None
 
 
 def test_a_design_of_some_participants_gives_their_choices():

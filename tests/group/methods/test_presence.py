@@ -160,6 +160,7 @@ def test_hurdle_magnitudes_are_tested_by_t_and_presence_by_the_profile():
     np.testing.assert_array_equal(profiled, profile_intervals(has, problem.design.matrix, 0.95))
 
 
+@pytest.mark.filterwarnings("ignore::spicestat.errors.ExclusionWarning")
 @pytest.mark.parametrize("method", ["presence", "hurdle"])
 def test_intervals_of_presence_are_profiled_at_every_level(method):
     frame, people, has = structures()
