@@ -46,7 +46,7 @@ ORDER = (
     ".",
 )
 """From the bottom to the top; "." has the files that lie in the open, of which `FLOOR` are everybody's."""
-FLOOR = ("errors", "_checks", "_lazy", "coefficients")
+FLOOR = ("errors", "_checks", "_display", "_lazy", "coefficients")
 
 
 def module_name(path: Path) -> str:
