@@ -112,7 +112,8 @@ class TrialTable:
         return tuple(self.people.columns[1:])
 
     def __repr__(self) -> str:
-        return screen(f"<TrialTable: {'; '.join([self._counted(), *_left_out(self.record)])}>", ".record")
+        notes = "".join(f"\n  {note}" for note in _left_out(self.record))
+        return screen(f"<TrialTable: {self._counted()}{notes}>", ".record")
 
     def _repr_html_(self) -> str:
         shown = self.to_frame()
