@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from spicestat import load_fit, spice_group
-from spicestat.report.plots import plot_covariate, plot_forest
+from spicestat.group.plots import plot_covariate, plot_forest
 
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
 fit = load_fit(source)
