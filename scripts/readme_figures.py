@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 from spicestat import load_fit, spice_group
-from spicestat.group.plots import plot_covariate, plot_forest
 
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
-fit = load_fit(source)
-group = spice_group(fit, "~ anxiety + diagnosis")
-plot_covariate(fit.coefficients, "anxiety", "x_learning_rate_reward", "1")[0].savefig(target / "covariate.png", dpi=110)
-plot_forest(group)[0].savefig(target / "forest.png", dpi=110)
+group = spice_group(load_fit(source), "~ anxiety + diagnosis")
+covariate = group.plot("covariate", covariate="anxiety", module="x_learning_rate_reward", sparse_term="1")
+covariate.savefig(target / "covariate.png", dpi=110)
+group.plot("forest").savefig(target / "forest.png", dpi=110)
