@@ -20,6 +20,7 @@ ORDER = (
     "_runtime",
     "simulate",
     "trials",
+    "pooled",
     "models",
     "models.precoded",
     "training",

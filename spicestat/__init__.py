@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "CoefficientTable": "spicestat.coefficients",
     "GroupResult": "spicestat.group",
+    "HistoryFit": "spicestat.fit.history",
     "ModelDeclaration": "spicestat.models.precoded.declared",
     "ModuleDeclaration": "spicestat.models.precoded.declared",
     "SpiceConfig": "spicestat.models.config",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.fit.api import load_fit as load_fit
     from spicestat.fit.api import spice_fit as spice_fit
     from spicestat.fit.estimator import SpiceEstimator as SpiceEstimator
+    from spicestat.fit.history import HistoryFit as HistoryFit
     from spicestat.fit.play import simulate_fit as simulate_fit
     from spicestat.fit.predict import predict_choices as predict_choices
     from spicestat.fit.splitting import spice_fit_split as spice_fit_split

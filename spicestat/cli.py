@@ -167,7 +167,9 @@ def fit(
     experiment: Annotated[str | None, typer.Option(help="Column of experiments.")] = None,
     people: Annotated[Path | None, typer.Option(help="Table with one row of covariates per participant.")] = None,
     missing: Annotated[list[str] | None, typer.Option(help=_MISSING_HELP)] = None,
-    model: Annotated[str, typer.Option(help="Precoded model.")] = "choice",
+    model: Annotated[
+        str, typer.Option(help="Precoded model; 'history' fits states of the past without a network.")
+    ] = "choice",
     structure: Annotated[str, typer.Option(help="One structure per 'population' or per 'participant'.")] = "population",
     criterion: Annotated[
         str | None,
@@ -194,7 +196,7 @@ def fit(
         _check_apart(kept_in, out)
         rewards = reward or ["reward"]
         with _progress(quiet) as progress:
-            fitted = spice_fit(
+            fitted = spice_fit(  # type: ignore[call-overload, misc]  # options are text
                 trials[0] if len(trials) == 1 else trials,
                 participant=participant,
                 choice=choice,
@@ -206,8 +208,8 @@ def fit(
                 people=people,
                 missing=_missing(missing or []),
                 model=model,
-                structure=structure,  # type: ignore[arg-type]
-                criterion=criterion,  # type: ignore[arg-type]
+                structure=structure,
+                criterion=criterion,
                 reward_scaling="minmax" if scale_rewards else None,
                 epochs=epochs,
                 seed=seed,

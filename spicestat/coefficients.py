@@ -33,7 +33,7 @@ from spicestat.errors import (
     warn_user,
 )
 
-__all__ = ["COLUMNS", "CoefficientTable", "pack_coefficients", "read_coefficients", "unpack_coefficients"]
+__all__ = ["COLUMNS", "OPTIONAL", "CoefficientTable", "pack_coefficients", "read_coefficients", "unpack_coefficients"]
 
 COLUMNS = (
     "participant",
@@ -49,6 +49,8 @@ COLUMNS = (
     "converged",
     "at_bound",
 )
+OPTIONAL = ("pooled", "pooled_sd", "shared")
+"""Columns of tables whose people were estimated together with their population."""
 _REQUIRED = ("participant", "module", "term", "estimate", "std_error")
 _KEY = ["participant", "module", "term"]
 # what R's tidy() calls them
@@ -62,6 +64,7 @@ _OWN_NAMES = {
     "inclusion.prob": "inclusion_prob",
     "n.trials": "n_trials",
     "at.bound": "at_bound",
+    "pooled.sd": "pooled_sd",
 }
 _TABLE_FILE = "coefficients.parquet"
 _MANIFEST_FILE = "coefficients.json"
@@ -82,6 +85,9 @@ class CoefficientTable:
         own state that is simply kept, coefficient 1) has ``selected`` True and
         ``std_error`` NaN; its ``inclusion_prob`` is the probability that it should be
         estimated instead. Inverse temperatures have module ``beta`` and the state as term.
+        A fit that pools people has the columns `OPTIONAL`, too: posterior mean and standard deviation, and whether
+        the coefficient is the population's, repeated in everybody's rows; then a person's own ``estimate`` is
+        missing (NaN), with ``at_bound`` True, where the choices do not bound it.
     covariance : ndarray of shape (P, K, K) or None
         Sampling covariance of each participant's estimates, NaN where there is none.
     people : DataFrame or None
@@ -279,7 +285,7 @@ def pack_coefficients(table: CoefficientTable) -> dict[str, bytes]:
     StorageError
         Labels cannot be told apart in a file, or are of a type that none can hold.
     """
-    manifest: dict[str, Any] = {"columns": list(COLUMNS), "info": dict(table.info)}
+    manifest: dict[str, Any] = {"columns": list(table.frame), "info": dict(table.info)}
     mixed = len({type(label) for label in table.participants}) > 1
     if mixed and len({str(label) for label in table.participants}) < len(table.participants):
         raise StorageError("participants such as 1 and '1' cannot be told apart in a file", do="rename them")
@@ -375,14 +381,17 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     defaults: dict[str, Any] = {"selected": typed["estimate"].notna().to_numpy(), "converged": True, "at_bound": False}
     for name, default in defaults.items():
         typed[name] = _as_bool(frame, name) if name in frame else default
-    lost = (typed["selected"] & typed["estimate"].isna()).to_numpy()
+    for name in [name for name in OPTIONAL if name in frame]:
+        typed[name] = _as_bool(frame, name) if name == "shared" else check_numeric(frame, name, what).to_numpy()
+    unbounded = typed["at_bound"] & ("pooled" in frame)
+    lost = (typed["selected"] & typed["estimate"].isna() & ~unbounded).to_numpy()
     if lost.any():
         raise DataError(f"{what} has selected terms without an estimate", got=first_rows(typed, lost, _KEY))
     typed["estimate"] = typed["estimate"].where(typed["selected"], 0.0)
     twice = typed.duplicated(_KEY).to_numpy()
     if twice.any():
         raise DataError(f"{what} has duplicate rows", got=first_rows(typed, twice, _KEY))
-    return typed[list(COLUMNS)]
+    return typed[_columns_of(typed)]
 
 
 def _as_bool(frame: pd.DataFrame, name: str) -> np.ndarray:
@@ -411,4 +420,12 @@ def _complete(frame: pd.DataFrame) -> pd.DataFrame:
     completed["estimate"] = completed["estimate"].where(~absent, 0.0)
     for name, default in {"selected": False, "converged": True, "at_bound": False}.items():
         completed[name] = completed[name].where(~absent, default).astype(bool)
-    return completed[list(COLUMNS)]
+    if "shared" in completed:
+        completed["shared"] = completed["shared"].where(~absent, False).astype(bool)
+    return completed[_columns_of(completed)]
+
+
+def _columns_of(frame: pd.DataFrame) -> list[str]:
+    """Return the contract's columns, and those of the optional ones that are there, each in its place."""
+    own = [*COLUMNS[:7], *OPTIONAL[:2], "selected", "shared", *COLUMNS[8:]]
+    return [name for name in own if name in COLUMNS or name in frame]

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import spicestat
-from spicestat import load_fit, spice_group
+from spicestat import HistoryFit, load_fit, spice_group
 from spicestat.cli import app, main
 from spicestat.coefficients import read_coefficients
 from spicestat.simulate import simulate_cohort, simulate_diffusion_cohort
@@ -51,6 +51,20 @@ def test_fit_reads_response_times(tmp_path):
     without = RUN.invoke(app, arguments)
     assert without.exit_code == 2
     assert "needs response times" in without.output
+
+
+def test_fit_of_history_and_its_group_model(folder, tmp_path):
+    arguments = ["fit", str(folder / "trials.csv.gz"), "--participant", "subject", "--block", "block",
+                 "--model", "history", "--out", str(tmp_path / "fit")]  # fmt: skip
+    done = RUN.invoke(app, [*arguments, "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert "HistoryFit: 10 participants" in done.output
+    assert isinstance(load_fit(tmp_path / "fit"), HistoryFit)
+    table = read_coefficients(tmp_path / "fit").frame
+    assert {"pooled", "pooled_sd", "shared"} <= set(table)
+    refused = RUN.invoke(app, [*arguments, "--epochs", "20", "--quiet"])
+    assert refused.exit_code == 2
+    assert "epochs" in refused.output
 
 
 def test_fit_goes_on_from_a_checkpoint_outside_of_the_fit(folder, tmp_path):

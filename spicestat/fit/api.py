@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from spicestat._checks import seed_number
 from spicestat._display import html_block, screen, shortlist
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat._files.tables import TableSource
@@ -29,6 +30,9 @@ from spicestat.equations.structure.units import in_unit_of_data
 from spicestat.errors import ConfigError, ContradictionWarning, ScaleWarning, StorageError, warn_user
 from spicestat.fit.estimator import SpiceEstimator
 from spicestat.fit.fitted_model import FittedModel
+from spicestat.fit.history import HistoryFit, check_plain, fit_history
+from spicestat.fit.history_files import MANIFEST as HISTORY_MANIFEST
+from spicestat.fit.history_files import unpack_pooled
 from spicestat.fit.plausibility import baseline_nll, contradictions
 from spicestat.fit.storage import is_programmed, pack_model, unpack_model
 from spicestat.models.base import BaseRNN
@@ -39,7 +43,7 @@ from spicestat.trials.reading import TrialColumns, TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
 from spicestat.trials.table import pack_trials, unpack_trials
 
-__all__ = ["FitSettings", "SpiceFit", "assemble_fit", "lay_out_coefficients", "load_fit", "spice_fit"]
+__all__ = ["FitSettings", "HistoryFit", "SpiceFit", "assemble_fit", "lay_out_coefficients", "load_fit", "spice_fit"]
 
 Model = str | ModelDeclaration | tuple[type[BaseRNN], SpiceConfig]
 """What `spice_fit` takes as a model."""
@@ -209,6 +213,30 @@ class SpiceFit:
         ]
 
 
+@overload
+def spice_fit(  # type: ignore[overload-overlap]  # a type checker takes the first that fits
+    trials: TableSource | TrialTable,
+    *,
+    participant: str = "participant",
+    choice: str = "choice",
+    reward: str | Sequence[str] = "reward",
+    rt: str | None = None,
+    block: str | None = None,
+    trial: str | None = None,
+    experiment: str | None = None,
+    inputs: Sequence[str] = (),
+    covariates: Sequence[str] | None = None,
+    people: TableSource | None = None,
+    actions: Sequence[Hashable] | None = None,
+    missing: Any = None,
+    reward_scaling: Literal["minmax"] | None = None,
+    model: Literal["history"],
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> HistoryFit: ...
+
+
+@overload
 def spice_fit(
     trials: TableSource | TrialTable,
     *,
@@ -240,7 +268,41 @@ def spice_fit(
     device: str = "cpu",
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
-) -> SpiceFit:
+) -> SpiceFit: ...
+
+
+def spice_fit(
+    trials: TableSource | TrialTable,
+    *,
+    participant: str = "participant",
+    choice: str = "choice",
+    reward: str | Sequence[str] = "reward",
+    rt: str | None = None,
+    block: str | None = None,
+    trial: str | None = None,
+    experiment: str | None = None,
+    inputs: Sequence[str] = (),
+    covariates: Sequence[str] | None = None,
+    people: TableSource | None = None,
+    actions: Sequence[Hashable] | None = None,
+    missing: Any = None,
+    reward_scaling: Literal["minmax"] | None = None,
+    model: Model = "choice",
+    structure: Structure = "population",
+    criterion: Criterion | None = None,
+    degree: int = 1,
+    threshold: float = 0.03,
+    epochs: int = 300,
+    learning_rate: float = 1e-2,
+    hidden_size: int = 8,
+    embedding_size: int | None = None,
+    dropout: float = 0.1,
+    n_members: int = 1,
+    seed: int = 0,
+    device: str = "cpu",
+    checkpoint: str | Path | None = None,
+    progress: Progress | None = None,
+) -> SpiceFit | HistoryFit:
     """Fit an RNN to trials, find the equations behind it, and estimate every participant's coefficients.
 
     Parameters
@@ -248,7 +310,10 @@ def spice_fit(
     trials : DataFrame, path or TrialTable
         One row per trial; see `read_trials`, which also explains ``participant`` to ``reward_scaling``.
     model : str, ModelDeclaration or (rnn class, config), default "choice"
-        A name in `spicestat.models.precoded.PRECODED`, or a custom model: declared by naming its states and modules
+        ``"history"`` fits no network: it chooses states of the past that predict choices and pools their weights
+        over people, which takes seconds; see `HistoryFit`, which it returns. ``structure`` to ``checkpoint`` are
+        not for it. Else
+        a name in `spicestat.models.precoded.PRECODED`, or a custom model: declared by naming its states and modules
         (`spicestat.models.precoded.ModelDeclaration`, whose ``inputs`` are read without being named here) or
         programmed. The precoded ones learn from the
         chosen action's reward only, ``"counterfactual"`` from all that are shown (``reward`` then names one
@@ -278,12 +343,12 @@ def spice_fit(
 
     Returns
     -------
-    SpiceFit
+    SpiceFit or, with ``model="history"``, HistoryFit
 
     Raises
     ------
     ConfigError
-        A setting is out of range.
+        A setting is out of range, or the model has no use for it.
     InputError
         The trials cannot be used; the message names column and rows.
     StorageError
@@ -315,6 +380,19 @@ def spice_fit(
     if isinstance(model, ModelDeclaration) and not inputs and not isinstance(trials, TrialTable):
         reading["inputs"] = model.inputs
     table = _table(trials, reading)
+    if model == "history":
+        network: dict[str, Any] = {
+            "structure": structure,
+            "criterion": criterion,
+            "degree": degree,
+            "threshold": threshold,
+        }
+        network |= {"epochs": epochs, "learning_rate": learning_rate, "hidden_size": hidden_size}
+        network |= {"embedding_size": embedding_size, "dropout": dropout, "n_members": n_members}
+        network |= {"device": device, "checkpoint": checkpoint}
+        _refuse_settings(network)
+        check_plain(table)
+        return fit_history(table, seed_number(seed), progress)
     name, (rnn_class, config) = _model(model)
     if isinstance(model, str) and table.inputs:
         raise ConfigError(
@@ -361,8 +439,8 @@ def spice_fit(
 
 def load_fit(
     folder: str | Path, rnn_class: type[BaseRNN] | None = None, spice_config: SpiceConfig | None = None
-) -> SpiceFit:
-    """Read a fit that `SpiceFit.save` or ``spicestat fit`` wrote; nothing in it is executed.
+) -> SpiceFit | HistoryFit:
+    """Read a fit that `SpiceFit.save`, `HistoryFit.save` or ``spicestat fit`` wrote; nothing in it is executed.
 
     Parameters
     ----------
@@ -371,12 +449,19 @@ def load_fit(
     rnn_class, spice_config : optional
         Needed for a custom model.
 
+    Returns
+    -------
+    SpiceFit or HistoryFit
+        Of the kind that was saved.
+
     Raises
     ------
     StorageError
         The folder is no fit folder or damaged.
     """
     files = read_sealed(folder, "fit")
+    if HISTORY_MANIFEST in files:
+        return _load_history(files, folder)
     model, extra = unpack_model(files, rnn_class, spice_config)
     trials = {name.removeprefix(_TRIALS): files[name] for name in files if name.startswith(_TRIALS)}
     table, coefficients, scores = unpack_trials(trials), unpack_coefficients(files), extra.get("scores")
@@ -393,19 +478,47 @@ def load_fit(
     return SpiceFit(table, replace(model, inclusion=inclusion), coefficients, pd.DataFrame(scores))
 
 
+def _load_history(files: Mapping[str, bytes], folder: str | Path) -> HistoryFit:
+    pooled, scores = unpack_pooled(files)
+    trials = {name.removeprefix(_TRIALS): files[name] for name in files if name.startswith(_TRIALS)}
+    table, coefficients = unpack_trials(trials), unpack_coefficients(files)
+    same_people = len(pooled.n_choices) == table.n_participants and coefficients.participants == table.participants
+    if not (same_people and coefficients.terms == tuple((BETA, name) for name in pooled.names)):
+        raise StorageError(
+            f"trials, weights and coefficients in '{folder}' have different participants or terms",
+            do="save the fit again",
+        )
+    return HistoryFit(table, pooled, coefficients, pd.DataFrame(scores))
+
+
 def _table(trials: TableSource | TrialTable, reading: dict[str, Any]) -> TrialTable:
     """Read the trials; a `TrialTable` is read already, so nothing about columns goes with it."""
     if not isinstance(trials, TrialTable):
         return read_trials(trials, **reading)
-    defaults = {name: parameter.default for name, parameter in signature(spice_fit).parameters.items()}
-    given = [
-        name
-        for name, value in reading.items()
-        if not (value is defaults[name] or (isinstance(value, str) and value == defaults[name]))
-    ]
+    given = _given(reading)
     if given:
         raise ConfigError("a TrialTable has been read already", got=given, do="pass these to read_trials()")
     return trials
+
+
+def _given(settings: dict[str, Any]) -> list[str]:
+    """Return the names of those settings of `spice_fit` that differ from its defaults."""
+    defaults = {name: parameter.default for name, parameter in signature(spice_fit).parameters.items()}
+    return [
+        name
+        for name, value in settings.items()
+        if not (value is defaults[name] or (isinstance(value, str | int | float) and value == defaults[name]))
+    ]
+
+
+def _refuse_settings(settings: dict[str, Any]) -> None:
+    given = _given(settings)
+    if given:
+        raise ConfigError(
+            "the model 'history' has no network, and no equations of modules to search for",
+            got=", ".join(given),
+            do="leave these settings out",
+        )
 
 
 def _model(model: Model) -> tuple[str, tuple[type[BaseRNN], SpiceConfig]]:
@@ -418,7 +531,7 @@ def _model(model: Model) -> tuple[str, tuple[type[BaseRNN], SpiceConfig]]:
     raise ConfigError(
         "unknown model",
         got=model,
-        allowed=f"{', '.join(PRECODED)}, a ModelDeclaration, or (BaseRNN subclass, SpiceConfig)",
+        allowed=f"history, {', '.join(PRECODED)}, a ModelDeclaration, or (BaseRNN subclass, SpiceConfig)",
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from spicestat.trials.sequences import SequenceDataset
 
-__all__ = ["baseline_nll", "contradictions"]
+__all__ = ["baseline_nll", "choice_shares_nll", "contradictions"]
 
 _TOLERANCE = 1e-4
 """Nats per choice by which nothing is said to be worse."""
@@ -47,13 +47,24 @@ def baseline_nll(data: SequenceDataset) -> dict[str, float]:
     """
     mask = data.mask.numpy()
     who = np.broadcast_to(data.participant.numpy()[:, None], mask.shape)[mask]
-    counts = np.zeros((data.n_participants, data.n_actions))
-    np.add.at(counts, (who, data.targets.numpy()[mask]), 1.0)
+    return choice_shares_nll(who, data.targets.numpy()[mask], data.n_participants, data.n_actions)
+
+
+def choice_shares_nll(who: np.ndarray, choice: np.ndarray, n_participants: int, n_actions: int) -> dict[str, float]:
+    """Return what `baseline_nll` does, of R choices by participants ``who``, both int arrays of shape (R,).
+
+    Examples
+    --------
+    >>> round(choice_shares_nll(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]), 2, 2)["shares"], 3)
+    0.347
+    """
+    counts = np.zeros((n_participants, n_actions))
+    np.add.at(counts, (who, choice), 1.0)
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.ones_like(counts), where=counts > 0)
     return {
         "shares": float(-(counts * np.log(share)).sum() / counts.sum()),
-        "guessing": math.log(data.n_actions),
+        "guessing": math.log(n_actions),
     }
 
 

@@ -12,6 +12,7 @@ from spicestat._files.tables import TableSource
 from spicestat.equations.estimate.forward import equation_logits
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
+from spicestat.fit.history import HistoryFit
 from spicestat.fit.transfer import Unseen, known_codes, read_like
 from spicestat.training.evaluate import rnn_logits
 from spicestat.trials.labels import labels_to_series
@@ -22,7 +23,7 @@ __all__ = ["predict_choices"]
 
 
 def predict_choices(
-    fit: SpiceFit,
+    fit: SpiceFit | HistoryFit,
     trials: TableSource | TrialTable | None = None,
     *,
     by: Literal["equations", "rnn"] = "equations",
@@ -33,15 +34,16 @@ def predict_choices(
 
     Parameters
     ----------
-    fit : SpiceFit
+    fit : SpiceFit or HistoryFit
         Any fit of choices.
     trials : DataFrame, path or TrialTable, optional
         Other trials, with the columns of the fit's own; default: the fit's.
     by : {"equations", "rnn"}, default "equations"
-        What predicts.
-    unseen : {"error", "typical"}, default "error"
-        Whether participants whom the fit does not know get typical equations (the most frequent structure with its
-        median coefficients) or an error.
+        What predicts. A `HistoryFit` has no network; its equation predicts by the average over everybody's posterior.
+    unseen : {"error", "typical", "population"}, default "error"
+        Participants whom the fit does not know are an error, or predicted by typical equations (the most frequent
+        structure with its median coefficients; a `SpiceFit`), or by the whole population, averaged over the weights
+        that people may have (a `HistoryFit`).
     **columns
         Settings of `read_trials` that differ from those of the fit.
 
@@ -50,12 +52,13 @@ def predict_choices(
     DataFrame
         One row per row of the table: ``row`` (from 0), ``participant``, ``choice``, ``probability`` (of the choice)
         and ``p_<action>`` for each action. NaN on the first trial of a block, which nothing predicts, where a choice is
-        missing (``probability``), and for participants who were left out.
+        missing (``probability``; with a `HistoryFit` all), and for participants who were left out. To a `HistoryFit`
+        the first choice that was made is that of the first trial.
 
     Raises
     ------
     ConfigError
-        A setting is unknown, or the model is one of choices and response times.
+        A setting is unknown or not for this kind of fit, or the model is one of choices and response times.
     DataError
         A participant or an action is unknown.
 
@@ -69,17 +72,35 @@ def predict_choices(
     """
     if by not in ("equations", "rnn"):
         raise ConfigError("unknown `by`", got=by, allowed="'equations' or 'rnn'")
+    if isinstance(fit, HistoryFit):
+        return _by_history(fit, trials, by, unseen, columns)
     if fit.model.network.needs_times:
         raise ConfigError("a model of choices and response times has no probabilities of choices alone")
-    if trials is None and columns:
-        raise ConfigError("the fit's own trials have been read already", got=sorted(columns), do="pass other trials")
-    table = fit.trials if trials is None else read_like(fit, trials, **columns)
+    table = _table_of(fit, trials, columns)
     codes = known_codes(fit, table.participants, unseen)
     data = SequenceDataset.from_trials(table)
     model = fit.model.with_participants(codes)
     by_network = by == "rnn"
     logits = rnn_logits(model.network, data) if by_network else equation_logits(model.network, data, model.equations)
     return _laid_out(table, _per_trial(table, data, torch.softmax(logits.double(), dim=-1).numpy()))
+
+
+def _table_of(fit: SpiceFit | HistoryFit, trials: TableSource | TrialTable | None, columns: ReadSettings) -> TrialTable:
+    if trials is None and columns:
+        raise ConfigError("the fit's own trials have been read already", got=sorted(columns), do="pass other trials")
+    return fit.trials if trials is None else read_like(fit, trials, **columns)
+
+
+def _by_history(
+    fit: HistoryFit, trials: TableSource | TrialTable | None, by: str, unseen: Unseen, columns: ReadSettings
+) -> pd.DataFrame:
+    if by == "rnn":
+        raise ConfigError("a HistoryFit has no network", got="by='rnn'", do="leave `by` out")
+    table = _table_of(fit, trials, columns)
+    found = fit.predict(table, known_codes(fit, table.participants, unseen))
+    probabilities = np.full((len(table.frame), table.n_actions), np.nan)
+    probabilities[found.row] = found.probabilities
+    return _laid_out(table, probabilities)
 
 
 def _per_trial(table: TrialTable, data: SequenceDataset, predicted: np.ndarray) -> np.ndarray:

@@ -190,6 +190,12 @@ def spice_fit_split(
 def _sorted_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part the settings of `spice_fit` into those of reading and those of fitting."""
     check_options(settings, list(signature(spice_fit).parameters)[1:], "spice_fit()")
+    if settings.get("model") == "history":
+        raise ConfigError(
+            "spice_fit_split() estimates the equations of a network",
+            got="model='history'",
+            do="fit some blocks with spice_fit() and predict the others with predict_choices()",
+        )
     reading = set(signature(read_trials).parameters)
     return (
         {name: value for name, value in settings.items() if name in reading},

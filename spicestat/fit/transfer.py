@@ -16,19 +16,27 @@ from spicestat.equations.estimate.stand_ins import with_typical_equations
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning, warn_user
 from spicestat.fit.api import SpiceFit, assemble_fit
 from spicestat.fit.fitted_model import FittedModel
+from spicestat.fit.history import HistoryFit
 from spicestat.trials.labels import label_key, match_labels
 from spicestat.trials.reading import ReadSettings, TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Unseen", "estimated_on", "known_codes", "read_like", "scaled_like"]
 
-Unseen = Literal["error", "typical"]
-"""What to do about participants whom the fit does not know: refuse, or take typical equations."""
+Unseen = Literal["error", "typical", "population"]
+"""What to do about participants whom the fit does not know: refuse, take typical equations (of a `SpiceFit`), or
+predict them by the population, integrated over its weights (of a `HistoryFit`)."""
 
+_REMEDY = {
+    "typical": "pass unseen='typical' to give them typical equations, or estimate theirs with spice_update()",
+    "population": "pass unseen='population' to predict them by the population, or fit them with the others",
+}
 _ROLES = ("participant", "choice", "reward", "rt", "block", "trial", "experiment")
 
 
-def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]) -> TrialTable:
+def read_like(
+    fit: SpiceFit | HistoryFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]
+) -> TrialTable:
     """Read trials with the columns, actions and scaling of a fit's own.
 
     Parameters
@@ -64,7 +72,7 @@ def read_like(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Unpack
     return scaled_like(fit, read_trials(trials, **{**own, **known, **columns}))
 
 
-def scaled_like(fit: SpiceFit, table: TrialTable) -> TrialTable:
+def scaled_like(fit: SpiceFit | HistoryFit, table: TrialTable) -> TrialTable:
     """Map rewards as those of the fit were mapped: by the fit's unit, and not by that of the new trials."""
     _warn_other_unit(fit, table)
     scaling = fit.trials.record["reward_scaling"]
@@ -73,7 +81,7 @@ def scaled_like(fit: SpiceFit, table: TrialTable) -> TrialTable:
     return table.rescaled(scaling, f"as those of the fit: {fit.trials.record['reward_note']}")
 
 
-def _warn_other_unit(fit: SpiceFit, table: TrialTable) -> None:
+def _warn_other_unit(fit: SpiceFit | HistoryFit, table: TrialTable) -> None:
     """Warn of rewards far outside the fit's range, or spread over a tenth of it or less."""
     known, given = fit.trials.record.get("reward_range"), table.record.get("reward_range")
     if known is None or given is None:
@@ -90,25 +98,26 @@ def _warn_other_unit(fit: SpiceFit, table: TrialTable) -> None:
         )
 
 
-def known_codes(fit: SpiceFit, labels: Sequence[Hashable], unseen: Unseen) -> np.ndarray:
+def known_codes(fit: SpiceFit | HistoryFit, labels: Sequence[Hashable], unseen: Unseen) -> np.ndarray:
     """Return the fit's code of every label, -1 for those that it does not know.
 
     Raises
     ------
     ConfigError
-        ``unseen`` is unknown.
+        ``unseen`` is unknown, or not for this kind of fit.
     DataError
         A label is unknown, and ``unseen`` is "error".
     """
-    if unseen not in ("error", "typical"):
-        raise ConfigError("unknown `unseen`", got=unseen, allowed="'error' or 'typical'")
+    stand_in = "population" if isinstance(fit, HistoryFit) else "typical"
+    if unseen not in ("error", stand_in):
+        raise ConfigError("unknown `unseen`", got=unseen, allowed=f"'error' or '{stand_in}'")
     codes = match_labels(labels, fit.trials.participants, here="the trials", there="the fit")
     unknown = [label for label, code in zip(labels, codes.tolist(), strict=True) if code < 0]
     if unknown and unseen == "error":
         raise DataError(
             f"{len(unknown)} participants are not in the fit",
             got=", ".join(map(str, unknown[:5])),
-            do="pass unseen='typical' to give them typical equations, or estimate theirs with spice_update()",
+            do=_REMEDY[stand_in],
         )
     return codes
 

@@ -53,12 +53,13 @@ def spice_update(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Unp
     >>> spice_update(fit, second.trials).trials.n_participants
     6
     """
+    model = fit.model
     table = read_like(fit, trials, **columns)
     codes = known_codes(fit, table.participants, unseen="typical")
     return estimated_on(
         table,
         SequenceDataset.from_trials(table),
-        fit.model.with_participants(codes),
+        model.with_participants(codes),
         name=fit.coefficients.info["model"],
         where="these trials",
         updated={"n_new": int((codes < 0).sum()), "n_known": int((codes >= 0).sum())},

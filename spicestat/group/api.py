@@ -35,6 +35,10 @@ from spicestat.group.result import GroupResult
 __all__ = ["HasCoefficients", "spice_group"]
 
 
+_MOST_TOGETHER = 8
+"""Coefficients of a fit with pooled weights up to which all are estimated together from the choices by default."""
+
+
 @runtime_checkable
 class HasCoefficients(Protocol):
     """Anything that carries a coefficient table, such as a fit."""
@@ -73,7 +77,8 @@ def spice_group(
     data : DataFrame or path, optional
         Covariates, one row per participant. Default: the table's own ``people``.
     method : str, optional
-        Default: "hierarchical" for a fit, which has the choices, and "meta" for a coefficient table.
+        Default: "hierarchical" for a fit, which has the choices, and "meta" for a coefficient table, or for a
+        `HistoryFit` with more than eight weights of people's own.
 
         - "hierarchical": coefficients and effects together from the choices (`hierarchical.Settings`).
         - "meta": random-effects meta-regression with known variances for each equation term, REML and Knapp-Hartung.
@@ -132,7 +137,8 @@ def spice_group(
     >>> group.tidy()[["term", "estimate", "df"]].round(3).to_dict("list")
     {'term': ['(Intercept)', 'age'], 'estimate': [0.078, 0.011], 'df': [6.0, 6.0]}
     """
-    chosen = find_method(_default_method(coefficients) if method is None else method)
+    default, note = _default_method(coefficients)
+    chosen = find_method(default if method is None else method)
     _check_adjustment(adjust)
     limit = chosen.max_unidentified
     if max_unidentified is not None:
@@ -169,7 +175,7 @@ def spice_group(
         adjust=adjust,
         conf_level=level,
         covariance=_labelled(estimates),
-        messages=estimates.messages,
+        messages=(*estimates.messages, note) if note and method is None else estimates.messages,
         design=problem.design,
         table=table,
         ran_vals=estimates.ran_vals,
@@ -182,8 +188,20 @@ def spice_group(
     )
 
 
-def _default_method(coefficients: Any) -> str:
-    return "hierarchical" if isinstance(coefficients, HasLikelihood) else "meta"
+def _default_method(coefficients: Any) -> tuple[str, str]:
+    """Return the name of the method, and what is to be said about it."""
+    if not isinstance(coefficients, HasLikelihood):
+        return "meta", ""
+    table = _as_table(coefficients)
+    if "shared" not in table.frame:
+        return "hierarchical", ""
+    n_own = int((~table.frame["shared"].to_numpy()[: len(table.terms)]).sum())
+    if n_own <= _MOST_TOGETHER:
+        return "hierarchical", ""
+    return "meta", (
+        f"{n_own} coefficients are people's own, and each was analysed alone, by its estimates: all at once from the "
+        'choices (method="hierarchical") takes long with so many'
+    )
 
 
 def _check_adjustment(adjust: object) -> None:

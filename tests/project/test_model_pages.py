@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from spicestat.models.precoded import PRECODED
+from spicestat.pooled.state_signals import KINDS
 
 FOLDER = Path(__file__).parents[2] / "docs" / "models"
-PAGES = sorted(path for path in FOLDER.glob("*.md") if path.stem != "README")
+HISTORY = FOLDER / "history.md"
+PAGES = sorted(path for path in FOLDER.glob("*.md") if path.stem not in ("README", HISTORY.stem))
 
 
 def python_of(page):
@@ -38,6 +40,16 @@ def test_a_page_names_class_modules_and_source(page):
     missing = [name for name in (rnn_class.__name__, *config.rnn_modules) if f"`{name}`" not in text]
     assert not missing
     assert re.search(r"doi:10\.|Source: ", text)
+    assert "## When not to use it" in text
+
+
+def test_the_page_of_history_names_every_signal_and_runs():
+    printed, text = io.StringIO(), HISTORY.read_text(encoding="utf-8")
+    with contextlib.redirect_stdout(printed):
+        exec(compile(python_of(HISTORY), str(HISTORY), "exec"), {"__name__": "history"})
+    assert "HistoryFit: 20 participants" in printed.getvalue()
+    named = set(re.findall(r"`([a-z_]+?)(?:_[κa])?`", text))
+    assert set(KINDS) <= named
     assert "## When not to use it" in text
 
 

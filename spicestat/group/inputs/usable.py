@@ -79,7 +79,7 @@ def select_equations(
     equations, skipped, reasons = [], [], Counter[str]()
     for column in wanted:
         module, term = table.terms[column]
-        structural = _structural(cells, column)
+        structural = _structural(cells, column) or _shared(table, column)
         if structural:
             skipped.append(Skipped(module, term, structural))
             continue
@@ -153,6 +153,16 @@ def _structural(cells: _Cells, column: int) -> str | None:
     if np.isnan(cells.std_error[selected, column]).all() and np.ptp(values) == 0:
         return f"fixed at {values[0]:g} by the structure of the equation"
     return None
+
+
+def _shared(table: CoefficientTable, column: int) -> str | None:
+    """Say so where a coefficient is the population's, or None."""
+    if (
+        "shared" not in table.frame
+        or not table.frame["shared"].to_numpy().reshape(-1, len(table.terms))[:, column].any()
+    ):
+        return None
+    return "shared by everybody: it is a coefficient of the population"
 
 
 def _equation(table: CoefficientTable, design: Design, cells: _Cells, column: int) -> Equation:

@@ -1,0 +1,403 @@
+"""HistoryFit: weights of behavioural states in people's choices, pooled over the population."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from spicestat._files.sealed import write_sealed
+from spicestat._runtime.progress import Progress
+from spicestat.coefficients import CoefficientTable, pack_coefficients
+from spicestat.equations.structure.equation_set import BETA
+from spicestat.errors import ConfigError, ContradictionWarning, ConvergenceWarning, DataError, warn_user
+from spicestat.fit.history_files import pack_pooled
+from spicestat.fit.history_likelihood import HistoryLikelihood
+from spicestat.fit.plausibility import choice_shares_nll
+from spicestat.pooled.fit import PooledFit, choose_states, fit_pooled
+from spicestat.pooled.packed import Sessions, pack_sessions
+from spicestat.pooled.state_library import constants, history_states
+from spicestat.pooled.states import State, StateRows, state
+from spicestat.trials.table import TrialTable, pack_trials
+
+__all__ = ["HistoryFit", "HistoryPrediction", "fit_history", "unit_factors"]
+
+_CONF_LEVEL = 0.95
+_TRIALS = "trials/"
+_IN_REWARD_UNIT = frozenset({"rewarded", "foregone", "value", "reward_rate", "surprise"})
+"""Kinds of signals that double where all rewards double."""
+
+_KEEPS = (0.0, 0.5, 0.8, 0.9)
+"""Time scales of the rewards shown for actions not chosen."""
+
+_LEAST_PEOPLE = 3
+_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class HistoryPrediction:
+    """Probabilities of R choices.
+
+    Attributes
+    ----------
+    probabilities : ndarray of shape (R, A)
+    row : int ndarray of shape (R,)
+        Position of each choice in the `TrialTable`'s frame.
+    """
+
+    probabilities: np.ndarray
+    row: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class HistoryFit:
+    """A fitted model of choice history: which states of the past count in people's choices, and how much for whom.
+
+    Attributes
+    ----------
+    trials : TrialTable
+        The checked trials.
+    pooled : PooledFit
+        States, population and everybody's weights, in logits per unit of the state, with rewards as fractions of
+        ``pooled.reward_size``.
+    coefficients : CoefficientTable
+        One row per participant and state (module ``beta``), in the unit of the data. ``estimate`` and ``std_error``
+        are a person's own maximum-likelihood weights, missing (with ``at_bound``) where the choices do not bound
+        them; ``pooled`` and ``pooled_sd`` are posterior means and standard deviations under the population.
+        Weights that are the population's stand in everybody's rows with ``shared`` True, and group models leave
+        them out.
+    scores : DataFrame
+        ``model`` (history, shares, guessing), ``nll`` (mean negative log-likelihood per choice, nats) and
+        ``n_trials``: the fit's own predictions, everybody's choice shares, and guessing.
+    """
+
+    trials: TrialTable
+    pooled: PooledFit
+    coefficients: CoefficientTable
+    scores: pd.DataFrame
+
+    @property
+    def people(self) -> pd.DataFrame:
+        """Covariates, one row per participant."""
+        return self.trials.people
+
+    @property
+    def model(self) -> NoReturn:
+        """There is none: what needs the network of a `SpiceFit` ends here.
+
+        Raises
+        ------
+        ConfigError
+        """
+        raise ConfigError(
+            "this needs a fit with a network, and a HistoryFit has none", do='fit with model="choice" or another'
+        )
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states, those whose weights are people's own first."""
+        return self.pooled.states
+
+    def tidy(self) -> pd.DataFrame:
+        """Return the coefficient table (a copy), with ``pooled``, ``pooled_sd`` and ``shared``."""
+        return self.coefficients.frame.copy()
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row about the whole fit.
+
+        ``log_lik``, ``aic`` and ``bic`` are those of everybody's own maximum-likelihood weights, as in
+        `SpiceFit.glance`; ``log_marginal`` is the likelihood that is integrated over the population.
+        """
+        pooled = self.pooled
+        n_people, n_shared = len(pooled.n_choices), len(pooled.states) - pooled.n_own
+        n_free, log_lik = pooled.n_own * n_people + n_shared, float(pooled.own.log_lik.sum())
+        own_choices = np.log(np.maximum(pooled.n_choices, 1)).sum()
+        nll = self.scores.set_index("model")["nll"].to_dict()
+        row = {
+            "model": self.coefficients.info["model"],
+            "n_participants": self.trials.n_participants,
+            "n_excluded": len(self.trials.record["excluded"]),
+            "n_actions": self.trials.n_actions,
+            "nobs": int(pooled.n_choices.sum()),
+            "n_states": len(pooled.states),
+            "n_shared": n_shared,
+            "n_coefficients": n_free,
+            "log_lik": log_lik,
+            "log_marginal": float(pooled.log_marginal.sum()),
+            "aic": 2 * n_free - 2 * log_lik,
+            "bic": float(pooled.n_own * own_choices + n_shared * math.log(max(pooled.n_choices.sum(), 1)))
+            - 2 * log_lik,
+            **{f"nll_{name}": nll[name] for name in ("history", "shares", "guessing")},
+            "contradictions": "; ".join(self.contradictions),
+            "rewards": self.trials.record["reward_note"],
+            "share_unidentified": self.coefficients.share_unidentified,
+            "converged": pooled.converged,
+        }
+        return pd.DataFrame([row])
+
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """What in the scores cannot be true, or is no better than guessing, in words; usually nothing."""
+        nll = dict(zip(self.scores["model"], self.scores["nll"], strict=True))
+        # shares are fitted to the choices that they predict, and gain half a nat per parameter by it
+        optimism = (self.trials.n_actions - 1) * self.trials.n_participants / max(int(self.pooled.n_choices.sum()), 1)
+        bound = min(nll["shares"] + optimism, nll["guessing"]) + _TOLERANCE
+        if nll["history"] <= bound:
+            return ()
+        return (
+            f"the weighted states predict worse ({nll['history']:.4f} nats per choice) than everybody's choice shares "
+            f"do without any history ({nll['shares']:.4f}; guessing {nll['guessing']:.4f}): do not interpret them; "
+            "suspect that rewards, blocks or stimuli were read in the wrong role",
+        )
+
+    def equations_frame(self) -> pd.DataFrame:
+        """Return everybody's equation as text, with pooled weights in the unit of the data.
+
+        Columns ``participant, module, equation``; the logit is that of each action, up to a constant.
+        """
+        names = self.pooled.names
+        wide = self.coefficients.wide("pooled").to_numpy()
+        texts = [
+            "logit = " + " + ".join(f"{weight:.3f} {name}" for weight, name in zip(row, names, strict=True))
+            for row in wide
+        ]
+        labels = pd.Series(self.trials.participants).to_numpy()
+        return pd.DataFrame({"participant": labels, "module": BETA, "equation": texts})
+
+    def choice_likelihood(self) -> HistoryLikelihood:
+        """Return the likelihood of the choices in people's own weights, in the unit of the data.
+
+        Weights that are the population's are held at their estimates.
+        """
+        pooled = self.pooled
+        rows = pooled.rows(pack_table(self.trials, pooled.reward_size))
+        factors = unit_factors(pooled.states, pooled.reward_size)[: pooled.n_own]
+        return HistoryLikelihood.of(rows, pooled.n_own, pooled.mean, factors, self.trials.participants)
+
+    def predict(self, table: TrialTable, codes: np.ndarray) -> HistoryPrediction:
+        """Predict the choices of a table, but the first of each block.
+
+        Parameters
+        ----------
+        table : TrialTable
+            With the actions and the scaling of the fit's own.
+        codes : int ndarray
+            The fit's code of each participant of the table, below 0 for those that it does not know: they are
+            predicted by the whole population, integrated over its weights, and nothing is learned from their choices.
+        """
+        pooled = self.pooled
+        rows = pooled.rows(pack_table(table, pooled.reward_size))
+        who = codes[rows.person]
+        probabilities = np.empty(rows.values.shape[:2])
+        for known, predict in ((who >= 0, pooled.predict), (who < 0, pooled.predict_new)):
+            if known.any():
+                probabilities[known] = _by_sorted_person(rows.rows(known), who[known], predict)
+        return HistoryPrediction(probabilities, _frame_rows(table, rows))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the fit into a folder, in place of an older fit there; `load_fit` reads it.
+
+        Other files in the folder stay as they are. A full disk, an interrupt or a kill leaves the older fit.
+
+        Raises
+        ------
+        StorageError
+            The folder holds something else or cannot be written.
+        """
+        trials = {f"{_TRIALS}{name}": content for name, content in pack_trials(self.trials).items()}
+        own = pack_pooled(self.pooled, {str(name): values.tolist() for name, values in self.scores.items()})
+        return write_sealed(folder, "fit", trials | own | pack_coefficients(self.coefficients))
+
+    def __repr__(self) -> str:
+        glance, names = self.glance().iloc[0], self.pooled.names
+        own, shared = names[: self.pooled.n_own], names[self.pooled.n_own :]
+        return (
+            f"HistoryFit: {glance['n_participants']} participants, {glance['nobs']} choices "
+            f"among {', '.join(map(str, self.trials.actions))}\n"
+            f"{self.trials.record['reward_note']}\n"
+            f"weights of each person: {', '.join(own)}\n"
+            f"weights of the population: {', '.join(shared) or 'none'}\n"
+            f"NLL per choice: history {glance['nll_history']:.4f}; choice shares {glance['nll_shares']:.4f}, "
+            f"guessing {glance['nll_guessing']:.4f}"
+            + ("" if self.pooled.converged else "\nnote: the estimation of the population did not converge")
+            + "".join(f"\nnote: {text}" for text in self.contradictions)
+        )
+
+
+def fit_history(table: TrialTable, seed: int = 0, progress: Progress | None = None) -> HistoryFit:
+    """Choose states by left-out blocks and estimate their weights.
+
+    Parameters
+    ----------
+    table : TrialTable
+        Rewards are used as they stand in its frame.
+    seed : int, default 0
+        Recorded only: nothing in this fit is random.
+    progress : callable, optional
+        Called with (stage, done, total, message); stages are equations and refit.
+
+    Raises
+    ------
+    DataError
+        Too few people have two choices in a block.
+
+    Warns
+    -----
+    ConvergenceWarning
+        The estimation of the population did not converge.
+    ContradictionWarning
+        The states predict worse than nothing.
+    """
+    report = progress or _silent
+    data = pack_table(table)
+    _check_people(data)
+    report("equations", 0, 1, "searching states")
+    chosen = choose_states(data, _library(table))
+    report("equations", 1, 1, f"{len(chosen.states)} states")
+    last = chosen.path[-1].fit
+    start = last if len(last.posterior.mode) == table.n_participants else None
+    report("refit", 0, 1, "estimating weights")
+    pooled = fit_pooled(data, chosen.states, chosen.n_own, start=start)
+    report("refit", 1, 1, "")
+    fit = _assemble(table, data, pooled, seed)
+    if not pooled.converged:
+        warn_user("the estimation of the population's weights did not converge.", ConvergenceWarning)
+    for text in fit.contradictions:
+        warn_user(text + ".", ContradictionWarning)
+    return fit
+
+
+def unit_factors(states: Sequence[State], reward_size: float) -> np.ndarray:
+    """By what weights are multiplied to be those of the unit of the data, (K,): per unit and degree of reward.
+
+    Examples
+    --------
+    >>> unit_factors([state("last"), state(("rewarded", 0.5)), state("last", ("reward_rate", 0.5))], 25.0).tolist()
+    [1.0, 0.04, 0.04]
+    """
+    degrees = [sum(signal.kind in _IN_REWARD_UNIT for signal in declared.signals) for declared in states]
+    return np.asarray(reward_size ** -np.array(degrees, dtype="float64"))
+
+
+def pack_table(table: TrialTable, reward_size: float | None = None) -> Sessions:
+    """Pack a table's blocks, in the order of its ``blocks``; ``reward_size`` as in `pack_sessions`."""
+    frame, n_blocks = table.frame, len(table.blocks)
+    where = frame["block"].to_numpy(), frame["trial"].to_numpy()
+    shape = (n_blocks, int(table.blocks["n_trials"].max()))
+    choice = np.full(shape, -1)
+    reward = np.full((*shape, table.n_actions), np.nan)
+    choice[where] = frame["choice"].to_numpy()
+    reward[where] = frame[[f"reward_{action}" for action in range(table.n_actions)]].to_numpy()
+    person = table.blocks["participant"].to_numpy()
+    return pack_sessions(choice, reward, person, table.n_actions, reward_size)
+
+
+def check_plain(table: TrialTable) -> None:
+    """Refuse what this model has no use for.
+
+    Raises
+    ------
+    ConfigError
+        The table has response times or additional inputs.
+    """
+    for role, name in (("rt", "response times"), ("inputs", "additional inputs")):
+        given = table.record["columns"].get(role)
+        if given:
+            raise ConfigError(f"the model 'history' has no use for {name}", got=given, do=f"leave {role} out")
+
+
+def _silent(_stage: str, _done: int, _total: int, _message: str) -> None:
+    """Report nothing."""
+
+
+def _library(table: TrialTable) -> tuple[State, ...]:
+    """Return the states of choice history, with those of the rewards of other actions where these were shown."""
+    states, fixed = history_states(table.n_actions), constants(table.n_actions)
+    if table.record["feedback"] != "counterfactual":
+        return states
+    return (*states[: len(states) - len(fixed)], *(state(("foregone", keep)) for keep in _KEEPS), *fixed)
+
+
+def _check_people(data: Sessions) -> None:
+    able = len(np.unique(data.person[(data.choice >= 0).sum(axis=0) > 1]))
+    if able < _LEAST_PEOPLE:
+        raise DataError(
+            "too few people to learn what a population does: the model 'history' pools them",
+            got=f"{able} with two or more choices in a block",
+            allowed=f"{_LEAST_PEOPLE} or more",
+            do='pass model="choice", which estimates everybody alone',
+        )
+
+
+def _assemble(table: TrialTable, data: Sessions, pooled: PooledFit, seed: int) -> HistoryFit:
+    rows = pooled.rows(data)
+    made = pooled.predict(rows)[np.arange(len(rows.choice)), rows.choice]
+    nll = {"history": float(-np.log(made).mean())}
+    nll |= choice_shares_nll(rows.person, rows.choice, table.n_participants, table.n_actions)
+    scores = pd.DataFrame({"model": list(nll), "nll": list(nll.values()), "n_trials": len(made)})
+    info = {
+        "model": "history",
+        "spicestat": version("spicestat"),
+        "seed": seed,
+        "structure": "population",
+        "varying": list(table.record.get("varying", [])),
+        "missing": table.record.get("missing"),
+    }
+    return HistoryFit(table, pooled, lay_out_weights(table, pooled, info), scores)
+
+
+def lay_out_weights(table: TrialTable, pooled: PooledFit, info: Mapping[str, Any]) -> CoefficientTable:
+    """Lay everybody's weights out as a coefficient table, in the unit of the data."""
+    factors, n_own = unit_factors(pooled.states, pooled.reward_size), pooled.n_own
+    n_people, n_states = pooled.pooled.shape
+    estimate, std_error = (np.tile(values, (n_people, 1)) for values in (pooled.mean, pooled.std_error))
+    estimate[:, :n_own], std_error[:, :n_own] = pooled.own.estimate, pooled.own.std_error
+    covariance = np.full((n_people, n_states, n_states), np.nan)
+    covariance[:, :n_own, :n_own] = pooled.own.covariance
+    covariance[:, n_own:, n_own:] = pooled.mean_covariance[n_own:, n_own:]
+    estimate, std_error = estimate * factors, std_error * factors
+    # where there are several kinds of people, their shared weights differ a little: what is shown is their mean
+    mean, sd = pooled.pooled.copy(), pooled.pooled_sd.copy()
+    mean[:, n_own:], sd[:, n_own:] = pooled.mean[n_own:], pooled.std_error[n_own:]
+    margin = norm.ppf(0.5 + _CONF_LEVEL / 2) * std_error
+    labels: np.ndarray = pd.Series(list[Hashable](table.participants)).to_numpy()
+    frame = pd.DataFrame(
+        {
+            "participant": np.repeat(labels, n_states),
+            "module": BETA,
+            "term": np.tile(pooled.names, n_people),
+            "estimate": estimate.ravel(),
+            "std_error": std_error.ravel(),
+            "conf_low": (estimate - margin).ravel(),
+            "conf_high": (estimate + margin).ravel(),
+            "pooled": (mean * factors).ravel(),
+            "pooled_sd": (sd * factors).ravel(),
+            "selected": True,
+            "shared": np.tile(np.arange(n_states) >= n_own, n_people),
+            "n_trials": np.repeat(pooled.n_choices, n_states).astype("float64"),
+            "converged": True,
+            "at_bound": np.isnan(estimate).ravel(),
+        }
+    )
+    return CoefficientTable.from_frame(frame, covariance * np.outer(factors, factors), table.people, info)
+
+
+def _by_sorted_person(rows: StateRows, who: np.ndarray, predict: Any) -> np.ndarray:
+    """Predict rows as those of the people ``who``, whose rows have to lie together in order of their codes."""
+    order = np.argsort(who, kind="stable")
+    found = np.empty(rows.values.shape[:2])
+    found[order] = predict(replace(rows.rows(order), person=who[order]))
+    return found
+
+
+def _frame_rows(table: TrialTable, rows: StateRows) -> np.ndarray:
+    """Position in the table's frame, which has a block's trials next to each other, of every predicted choice."""
+    lengths = table.blocks["n_trials"].to_numpy()
+    return np.asarray((np.cumsum(lengths) - lengths)[rows.session] + rows.trial)

@@ -1,0 +1,134 @@
+"""HistoryLikelihood: the likelihood of choices in people's own weights, in the form that group models need."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from spicestat.equations.structure.equation_set import BETA
+from spicestat.errors import ConfigError, DataError, ShapeError
+from spicestat.pooled.contrasts import Design, make_design
+from spicestat.pooled.logit import derivatives, log_likelihood
+from spicestat.pooled.states import StateRows
+
+__all__ = ["HistoryLikelihood"]
+
+
+@dataclass(frozen=True, eq=False)
+class HistoryLikelihood:
+    r"""Log-likelihood of P people's choices as a function of their L own weights, in the unit of the data.
+
+    .. math:: \log p(y_i \mid b_i) = \sum_t \log \frac{\exp(x_{ty}^\top b_i + o_{ty})}{\sum_a \exp(x_{ta}^\top b_i
+        + o_{ta})}
+
+    with the states x of every action and what the population's shared weights add, o. It is concave.
+
+    Attributes
+    ----------
+    rows : StateRows
+        The L own states and the sum of the shared ones, as the last.
+    scale : ndarray of shape (L + 1,)
+        By what the states are divided to be in the unit of the data.
+    participants : tuple of length P
+    terms : tuple of L (module, term)
+    """
+
+    rows: StateRows
+    scale: np.ndarray
+    participants: tuple[Hashable, ...]
+    terms: tuple[tuple[str, str], ...]
+    design: Design
+
+    @classmethod
+    def of(
+        cls, rows: StateRows, n_own: int, mean: np.ndarray, factors: np.ndarray, participants: Sequence[Hashable]
+    ) -> HistoryLikelihood:
+        """Make the likelihood of the states of a fit.
+
+        Parameters
+        ----------
+        rows : StateRows
+            K states, the first ``n_own`` of which have weights of people's own.
+        n_own : int
+        mean : ndarray of shape (K,)
+            Weights of the population, of which those that are shared are used.
+        factors : ndarray of shape (n_own,)
+            By what weights are multiplied to be those of the unit of the data.
+        participants : sequence of length P
+        """
+        shared = (rows.values[:, :, n_own:] @ mean[n_own:])[..., None]
+        names = rows.names[:n_own]
+        both = replace(
+            rows, values=np.concatenate([rows.values[:, :, :n_own], shared], axis=2), names=(*names, "shared")
+        )
+        scale = np.append(factors, 1.0)
+        design = make_design(both, len(participants), scale)
+        return cls(both, scale, tuple(participants), tuple((BETA, name) for name in names), design)
+
+    @property
+    def n_trials(self) -> np.ndarray:
+        """Predicted choices of each participant, (P,)."""
+        return self.design.n_choices
+
+    @property
+    def low(self) -> np.ndarray:
+        """Lower bounds, (L,): none."""
+        return np.full(len(self.terms), -np.inf)
+
+    @property
+    def high(self) -> np.ndarray:
+        """Upper bounds, (L,): none."""
+        return np.full(len(self.terms), np.inf)
+
+    def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:
+        """Log-likelihood, in nats, of each participant's choices: coefficients (Q, P, L) to (Q, P)."""
+        values = self._checked(coefficients, 3, "(Q, P, K)")
+        return np.stack([log_likelihood(self.design, weights) for weights in self._full(values)])
+
+    def derivatives(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log-likelihood (P,), its gradient (P, L) and minus its Hessian (P, L, L), at coefficients (P, L)."""
+        here = derivatives(self.design, self._full(self._checked(coefficients, 2, "(P, K)")))
+        n_own = len(self.terms)
+        return here.log_lik, here.slope[:, :n_own], here.information[:, :n_own, :n_own]
+
+    def select(self, people: Sequence[int] | np.ndarray) -> HistoryLikelihood:
+        """Return the likelihood of some participants, by their positions; one may come more than once.
+
+        Raises
+        ------
+        ConfigError
+            A position is not from 0 to P - 1, or there is none.
+        DataError
+            None of these people made a choice.
+        """
+        index, n_people = np.asarray(people), len(self.participants)
+        if index.dtype.kind not in "iu" or not index.size or index.min() < 0 or index.max() >= n_people:
+            raise ConfigError(
+                "people must be positions of participants",
+                got=index.tolist()[:8],
+                allowed=f"whole numbers from 0 to {n_people - 1}",
+            )
+        if not self.n_trials[index].any():
+            raise DataError("none of the selected people made a choice", got=index.tolist()[:8], do="select others")
+        own = [np.flatnonzero(self.rows.person == code) for code in index]
+        rows = self.rows.rows(np.concatenate(own))
+        rows = replace(rows, person=np.repeat(np.arange(len(index)), [len(at) for at in own]))
+        labels = tuple(self.participants[position] for position in index)
+        design = make_design(rows, len(index), self.scale)
+        return replace(self, rows=rows, participants=labels, design=design)
+
+    def _full(self, own: np.ndarray) -> np.ndarray:
+        """Own weights with that of the sum of the shared states, which is 1."""
+        return np.concatenate([own, np.ones((*own.shape[:-1], 1))], axis=-1)
+
+    def _checked(self, coefficients: np.ndarray, n_dim: int, shape: str) -> np.ndarray:
+        values = np.asarray(coefficients, dtype="float64")
+        if values.ndim != n_dim or values.shape[-2:] != (len(self.participants), len(self.terms)):
+            raise ShapeError(
+                f"coefficients must be of shape {shape}",
+                got=values.shape,
+                allowed=f"P = {len(self.participants)}, K = {len(self.terms)}",
+            )
+        return values

@@ -1,0 +1,132 @@
+r"""Populations of several components: heavy tails, people who guess, and rates that differ between people.
+
+Person i belongs to component c with probability :math:`\pi_c` and then has weights
+:math:`b_i \sim N(\mu, s_c \Sigma)` of the states as c computes them. Given the component the likelihood is concave,
+so that the sum over components finds every mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from spicestat.pooled.contrasts import Design
+from spicestat.pooled.em import PopulationFit
+from spicestat.pooled.laplace import Normal, Posterior, posterior
+from spicestat.pooled.maximise import Part, Prior, log_prior, maximise
+from spicestat.pooled.packed import Floats
+
+__all__ = ["Component", "MixtureFit", "fit_mixture", "heavy_tails"]
+
+
+@dataclass(frozen=True, eq=False)
+class Component:
+    """One component: its states, by what the covariance is multiplied, and whether its people guess.
+
+    Attributes
+    ----------
+    design : Design
+    scale : float, default 1
+    guesses : bool, default False
+        Whether all actions are equally likely, whatever has happened.
+    """
+
+    design: Design
+    scale: float = 1.0
+    guesses: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureFit:
+    """A fitted mixture of C components.
+
+    Attributes
+    ----------
+    population : Normal
+    shares : ndarray of shape (C,)
+    belongs : ndarray of shape (N, C)
+        Probability of each component, given the person's choices.
+    posteriors : tuple of C Posterior
+    log_marginals : ndarray of shape (N,)
+        Marginal log-likelihood of each person.
+    converged : bool
+    n_rounds : int
+    """
+
+    population: Normal
+    shares: Floats
+    belongs: Floats
+    posteriors: tuple[Posterior, ...]
+    log_marginals: Floats
+    converged: bool
+    n_rounds: int
+
+    @property
+    def log_marginal(self) -> float:
+        """Marginal log-likelihood of everybody's choices, without the prior."""
+        return float(self.log_marginals.sum())
+
+
+def heavy_tails(design: Design, scale: float = 9.0, guesses: bool = True) -> list[Component]:
+    """Components of a population with heavy tails: most people, people far from the others, and people who guess."""
+    components = [Component(design), Component(design, scale)]
+    return [*components, Component(design, guesses=True)] if guesses else components
+
+
+def fit_mixture(
+    components: Sequence[Component],
+    start: PopulationFit,
+    prior: Prior | None = Prior(),  # noqa: B008 (frozen)
+    tolerance: float = 1e-2,
+    rounds: int = 200,
+) -> MixtureFit:
+    """Estimate a mixture by EM.
+
+    Parameters
+    ----------
+    components : sequence of C Component
+        All of the same people and states.
+    start : PopulationFit
+        A normal population to start from; says which weights are people's own.
+    prior : Prior or None
+        Of the normal part; every component's share has a prior worth one person in all.
+    tolerance, rounds
+        See `fit_population`.
+    """
+    n_components, population = len(components), start.population
+    shares, before = np.full(n_components, 1.0 / n_components), -np.inf
+    modes = [start.posterior.mode] * n_components
+    for used in range(1, rounds + 1):
+        found = [_under(c, population, m, tolerance) for c, m in zip(components, modes, strict=True)]
+        joint = np.stack([f.log_marginal for f in found], axis=1) + np.log(shares)
+        belongs = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+        now = np.asarray(logsumexp(joint, axis=1))
+        height = float(now.sum()) + log_prior(population, prior) + float(np.log(shares).mean())
+        if abs(height - before) < tolerance or used == rounds:
+            return MixtureFit(population, shares, belongs, tuple(found), now, used < rounds, used)
+        before, modes = height, [f.mode for f in found]
+        shares = (belongs.sum(axis=0) + 1.0 / n_components) / (len(belongs) + 1.0)
+        parts = [Part(f, belongs[:, i], c.scale) for i, (f, c) in enumerate(zip(found, components, strict=True))]
+        population = maximise(population, [p for p, c in zip(parts, components, strict=True) if not c.guesses], prior)
+    raise AssertionError("unreachable")
+
+
+def _under(component: Component, population: Normal, modes: Floats, tolerance: float) -> Posterior:
+    design = component.design
+    wider = Normal(population.mean, component.scale * population.covariance, population.own)
+    found = posterior(design, wider, modes, tolerance / (10.0 * design.n_people + 1.0))
+    if not component.guesses:
+        return found
+    by_chance = -design.n_choices * np.log(design.n_actions)
+    nothing = np.zeros_like(found.covariance)
+    return Posterior(
+        np.zeros_like(found.mode),
+        np.zeros_like(found.shift),
+        nothing,
+        by_chance,
+        found.at_mode,
+        np.zeros_like(found.skew),
+    )

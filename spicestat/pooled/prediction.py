@@ -1,0 +1,137 @@
+"""Predictions of choices: for people who were fitted and for people who were not, integrated over what is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy.stats import norm, qmc
+
+from spicestat.pooled.packed import Floats, Ints
+from spicestat.pooled.states import StateRows
+
+__all__ = ["Kind", "predict_at", "predict_fitted", "predict_new"]
+
+_SEED = 20261128
+
+
+@cache
+def _normal_points(n_points: int, size: int) -> Floats:
+    """Evenly spread standard normal points, in pairs of opposite sign, (n_points, size); always the same."""
+    sobol = qmc.Sobol(size, seed=_SEED).random(max(n_points // 2, 1))
+    points = norm.ppf(np.clip(sobol, 1e-12, 1.0 - 1e-12))
+    return np.concatenate([points, -points])
+
+
+def _shares(logits: Floats) -> Floats:
+    """Probabilities of A actions on axis 1 of logits (R, A, Q)."""
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
+def predict_at(rows: StateRows, weights: Floats) -> Floats:
+    """Probabilities (R, A) at everybody's weights (N, K), in logits per unit of the state."""
+    logits = np.einsum("rak,rk->ra", rows.values, weights[rows.person])
+    return _shares(logits[..., None])[..., 0]
+
+
+def predict_fitted(rows: StateRows, mean: Floats, covariance: Floats, points: int = 64) -> Floats:
+    """Probabilities (R, A) for people who were fitted, averaged over their posteriors.
+
+    Parameters
+    ----------
+    rows : StateRows
+        R choices of K states.
+    mean : ndarray of shape (N, K)
+        Posterior means, in logits per unit of the state.
+    covariance : ndarray of shape (N, L, L)
+        Posterior covariances of the first L weights; the others are known.
+    points : int, default 64
+        Number of quasi-random weights per person.
+    """
+    n_own = covariance.shape[1]
+    draws = _normal_points(points, n_own)
+    out = np.empty(rows.values.shape[:2])
+    for person, at in _by_person(rows):
+        weights = np.repeat(mean[person][None], len(draws), axis=0)
+        weights[:, :n_own] += draws @ _root(covariance[person]).T
+        out[at] = _shares(rows.values[at] @ weights.T).mean(axis=2)
+    return out
+
+
+def _root(covariance: Floats) -> Floats:
+    """Square root of a covariance, which may be singular."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """One kind of people in a population.
+
+    Attributes
+    ----------
+    share : float
+        How many people are of it.
+    mean : ndarray of shape (K,)
+        Means of their weights, in logits per unit of the state.
+    covariance : ndarray of shape (L, L)
+        Of the first L weights; the others are shared.
+    guesses : bool
+        Whether all actions are equally likely for them, whatever has happened.
+    """
+
+    share: float
+    mean: Floats
+    covariance: Floats
+    guesses: bool
+
+
+def predict_new(rows: StateRows, kinds: Sequence[Kind], points: int = 1024, learn: bool = False) -> Floats:
+    """Probabilities (R, A) for people who were not fitted, integrated over the population.
+
+    Parameters
+    ----------
+    rows : StateRows
+        R choices of K states; every person's rows in order of time.
+    kinds : sequence of Kind
+    points : int, default 1024
+        Number of quasi-random people of each kind.
+    learn : bool, default False
+        Whether a person's earlier choices among the rows count for the later ones.
+    """
+    everybody = np.concatenate([_some_people(kind, points) for kind in kinds])
+    prior = np.repeat([kind.share for kind in kinds], len(everybody) // len(kinds))
+    prior = prior / prior.sum()
+    out = np.empty(rows.values.shape[:2])
+    for _, at in _by_person(rows):
+        predicted = _shares(rows.values[at] @ everybody.T)
+        belief = _beliefs(predicted, rows.choice[at], prior) if learn else prior[None]
+        out[at] = (predicted * belief[:, None]).sum(axis=2)
+    return out
+
+
+def _some_people(kind: Kind, points: int) -> Floats:
+    """Weights of quasi-random people of one kind, (Q, K)."""
+    n_own = len(kind.covariance)
+    moves = _normal_points(points, n_own) @ _root(kind.covariance).T
+    weights = np.repeat(kind.mean[None], len(moves), axis=0)
+    weights[:, :n_own] += moves
+    return np.zeros_like(weights) if kind.guesses else weights
+
+
+def _beliefs(shares: Floats, choice: Ints, prior: Floats) -> Floats:
+    """Posterior share of each quasi-random person before each choice, (R, Q)."""
+    log_p = np.log(np.take_along_axis(shares, choice[:, None, None], axis=1)[:, 0])
+    seen = np.cumsum(log_p, axis=0) - log_p + np.log(np.maximum(prior, 1e-300))
+    belief = np.exp(seen - seen.max(axis=1, keepdims=True))
+    return np.asarray(belief / belief.sum(axis=1, keepdims=True))
+
+
+def _by_person(rows: StateRows) -> list[tuple[int, slice]]:
+    """Everybody's rows, which lie together."""
+    people, start = np.unique(rows.person, return_index=True)
+    stop = [*start[1:], len(rows.person)]
+    return [(int(p), slice(int(a), int(b))) for p, a, b in zip(people, start, stop, strict=True)]

@@ -1,0 +1,72 @@
+"""The library of what people do: the states that the search starts from."""
+
+from __future__ import annotations
+
+from spicestat.pooled.states import Signal, State, state
+
+__all__ = ["constants", "history_states", "ten_states"]
+
+FAST, MIDDLE, SLOW, SLOWEST = 0.5, 0.8, 0.9, 0.97
+
+
+def constants(n_actions: int) -> tuple[State, ...]:
+    """Constant preferences of all actions but the first."""
+    return tuple(State((Signal(kind="constant", action=a),)) for a in range(1, n_actions))
+
+
+def ten_states(n_actions: int) -> tuple[State, ...]:
+    """Ten states that predict well on many tables, and constant preferences: a start without search."""
+    return (
+        state("last"),
+        state("last", "run"),
+        state("last", ("switching", SLOW)),
+        state("last", ("reward_rate", MIDDLE)),
+        state("last", "long_run"),
+        state(("rewarded", 0.0)),
+        state(("rewarded", FAST)),
+        state(("rewarded", MIDDLE)),
+        state(("choices", FAST)),
+        state(("choices", MIDDLE)),
+        *constants(n_actions),
+    )
+
+
+def history_states(n_actions: int) -> tuple[State, ...]:
+    """Everything that the search may choose from, constant preferences last.
+
+    Parameters
+    ----------
+    n_actions : int
+        Number of actions A. With more than two, states that only then differ from the others are added.
+
+    Returns
+    -------
+    tuple of State
+
+    Examples
+    --------
+    >>> len(history_states(2)), history_states(2)[0].name
+    (40, 'last')
+    """
+    scales = (FAST, MIDDLE, SLOW, SLOWEST)
+    alone = [state("last"), state("untried")]
+    alone += [state((kind, keep)) for kind in ("choices", "value") for keep in scales]
+    alone += [state(("rewarded", keep)) for keep in (0.0, *scales)]
+    stays = [state("last", kind) for kind in ("run", "previous_run", "long_run", "elapsed")]
+    stays += [state("last", ("switching", keep)) for keep in (0.0, *scales)]
+    stays += [state("last", ("reward_rate", keep)) for keep in (FAST, MIDDLE, SLOW, SLOWEST)]
+    stays += [state("last", ("surprise", keep)) for keep in (FAST, SLOW)]
+    products = [
+        state(("rewarded", 0.0), "run"),
+        state(("rewarded", 0.0), ("switching", SLOW)),
+        state(("rewarded", 0.0), ("surprise", SLOW)),
+        state("last", "run", ("switching", SLOW)),
+        state("last", "run", ("reward_rate", MIDDLE)),
+        state("last", "run", "run"),
+        state("last", "long_run", ("switching", SLOW)),
+        state("last", "previous_run", "run"),
+    ]
+    more = (
+        [state("previous"), state("last", ("returning", SLOW)), state("since")] if n_actions > 2 else [state("since")]
+    )
+    return (*alone, *stays, *products, *more, *constants(n_actions))

@@ -1,0 +1,219 @@
+"""Signals: what somebody has seen and done so far, as bounded difference equations of past choices and rewards.
+
+Every function takes `Sessions` of S sessions with T choices and A actions, and returns what is known *before* each
+choice: an array of shape (T, S, A), or (T, S, 1) where the signal is the same for all actions. A reward that was not
+shown leaves what it would have changed as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from spicestat.pooled.packed import Floats, Sessions
+
+__all__ = ["KINDS", "Kind", "Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a signal moves: all that a kind of signal may be told.
+
+    Attributes
+    ----------
+    keep : float in [0, 1)
+        Share of a trace that survives one choice; one minus a learning rate.
+    keep_negative : float in [0, 1) or None
+        The same for outcomes below the value; None: as `keep`.
+    keep_unchosen : float in [0, 1]
+        Share of the values of actions not chosen that survives one choice.
+    action : int
+        Index of the action that a constant belongs to.
+    """
+
+    keep: float = 0.0
+    keep_negative: float | None = None
+    keep_unchosen: float = 1.0
+    action: int = 0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of signal: its function, what it may be told, and whether it differs between actions."""
+
+    compute: Callable[[Sessions, Settings], Floats]
+    about: str
+    takes: tuple[str, ...] = ()
+    per_action: bool = True
+
+
+def _trace(seen: Floats, keep: float) -> Floats:
+    """s[t + 1] = keep * s[t] + (1 - keep) * seen[t], from 0; NaN in `seen` leaves s as it is."""
+    state = np.zeros_like(seen)
+    moved = (1.0 - keep) * seen
+    missing = np.isnan(moved)
+    gaps = bool(missing.any())
+    for t in range(len(seen) - 1):
+        state[t + 1] = keep * state[t] + moved[t]
+        if gaps:
+            np.copyto(state[t + 1], state[t], where=missing[t])
+    return state
+
+
+def _chosen(data: Sessions) -> Floats:
+    """1 for the action chosen on each trial, shape (T, S, A)."""
+    return np.asarray(data.choice[..., None] == np.arange(data.n_actions), dtype=float)
+
+
+def _switched(data: Sessions) -> Floats:
+    """Whether each choice differs from the one before, shape (T, S); 0 for the first."""
+    out = np.zeros(data.choice.shape)
+    out[1:] = data.choice[1:] != data.choice[:-1]
+    return out
+
+
+def _runs(data: Sessions) -> tuple[Floats, Floats]:
+    """Before each choice: length of the present run of equal choices and of the run before it, each (T, S)."""
+    switched = _switched(data)
+    run, before = np.zeros(data.choice.shape), np.zeros(data.choice.shape)
+    for t in range(1, len(run)):
+        new = switched[t - 1] > 0
+        run[t] = np.where(new, 1.0, run[t - 1] + 1.0)
+        before[t] = np.where(new, run[t - 1], before[t - 1])
+    return run, before
+
+
+def last(data: Sessions, how: Settings) -> Floats:
+    """Return 1 for the last choice."""
+    return _trace(_chosen(data), 0.0)
+
+
+def previous(data: Sessions, how: Settings) -> Floats:
+    """Return 1 for the action chosen before the present run; 0 for all in the first run."""
+    chosen, switched = _chosen(data), _switched(data)
+    seen = np.full_like(chosen, np.nan)
+    seen[1:] = np.where(switched[1:, :, None] > 0, chosen[:-1], np.nan)
+    return _trace(seen, 0.0)
+
+
+def choices(data: Sessions, how: Settings) -> Floats:
+    """Trace of the choices of each action."""
+    return _trace(_chosen(data), how.keep)
+
+
+def rewarded(data: Sessions, how: Settings) -> Floats:
+    """Trace of rewarded choices: an action that is not chosen fades as one that earned nothing."""
+    return _trace(np.where(_chosen(data) > 0, data.received[..., None], 0.0), how.keep)
+
+
+def foregone(data: Sessions, how: Settings) -> Floats:
+    """Trace of the rewards shown for actions that were not chosen."""
+    return _trace(np.where(_chosen(data) > 0, 0.0, data.reward), how.keep)
+
+
+def value(data: Sessions, how: Settings) -> Floats:
+    """Rescorla-Wagner value, with a rate of its own for outcomes below the value, and forgetting of the others."""
+    return _learn(data, how)[0]
+
+
+def surprise(data: Sessions, how: Settings) -> Floats:
+    """Pearce-Hall associability: trace of the size of reward prediction errors, whatever was chosen."""
+    return _trace(_learn(data, how)[1], how.keep)[..., None]
+
+
+def _learn(data: Sessions, how: Settings) -> tuple[Floats, Floats]:
+    """Return values before each choice (T, S, A) and the size of each prediction error (T, S), NaN where not shown."""
+    below = how.keep if how.keep_negative is None else how.keep_negative
+    chosen, received = _chosen(data), data.received
+    values, size = np.zeros_like(chosen), np.full(received.shape, np.nan)
+    for t in range(len(chosen)):
+        error = received[t] - (values[t] * chosen[t]).sum(axis=1)
+        size[t] = np.abs(error)
+        if t + 1 < len(chosen):
+            step = np.nan_to_num(error * np.where(error < 0, 1.0 - below, 1.0 - how.keep))
+            fade = np.where(chosen[t] > 0, 1.0, how.keep_unchosen)
+            values[t + 1] = fade * values[t] + chosen[t] * step[:, None]
+    return values, size
+
+
+def untried(data: Sessions, how: Settings) -> Floats:
+    """Return 1 for actions that have not been chosen in this session."""
+    tried = np.cumsum(_trace(_chosen(data), 0.0), axis=0) > 0
+    return (~tried).astype(float)
+
+
+def since(data: Sessions, how: Settings) -> Floats:
+    """Log of one plus the choices since each action was last chosen (or since the start); 0 for the last choice."""
+    chosen = _chosen(data)
+    waited = np.zeros_like(chosen)
+    for t in range(len(chosen) - 1):
+        waited[t + 1] = np.where(chosen[t] > 0, 0.0, waited[t] + 1.0)
+    return np.log1p(waited)
+
+
+def constant(data: Sessions, how: Settings) -> Floats:
+    """Return 1 for one action: a preference that is there whatever has happened."""
+    return np.broadcast_to((np.arange(data.n_actions) == how.action) * 1.0, (*data.choice.shape, data.n_actions)).copy()
+
+
+def run(data: Sessions, how: Settings) -> Floats:
+    """Log of one plus the length of the present run of equal choices."""
+    return np.log1p(_runs(data)[0])[..., None]
+
+
+def previous_run(data: Sessions, how: Settings) -> Floats:
+    """Log of one plus the length of the run before the present one; 0 in the first run."""
+    return np.log1p(_runs(data)[1])[..., None]
+
+
+def long_run(data: Sessions, how: Settings) -> Floats:
+    """Return 1 where the present run is at least as long as the one before."""
+    present, before = _runs(data)
+    return (present >= before).astype(float)[..., None]
+
+
+def switching(data: Sessions, how: Settings) -> Floats:
+    """Trace of switching: how often the choice differed from the one before."""
+    return _trace(_switched(data), how.keep)[..., None]
+
+
+def returning(data: Sessions, how: Settings) -> Floats:
+    """Trace of returning: how often the choice was that of two choices ago, and not the last one."""
+    back = np.zeros(data.choice.shape)
+    back[2:] = (data.choice[2:] == data.choice[:-2]) & (data.choice[2:] != data.choice[1:-1])
+    return _trace(back, how.keep)[..., None]
+
+
+def reward_rate(data: Sessions, how: Settings) -> Floats:
+    """Trace of rewards, whatever was chosen."""
+    return _trace(data.received, how.keep)[..., None]
+
+
+def elapsed(data: Sessions, how: Settings) -> Floats:
+    """Log of one plus the number of choices in this session."""
+    return np.log1p(np.broadcast_to(np.arange(len(data.choice))[:, None], data.choice.shape))[..., None]
+
+
+_LEARNS = ("keep", "keep_negative", "keep_unchosen")
+
+KINDS: dict[str, Kind] = {
+    "last": Kind(last, "last choice"),
+    "previous": Kind(previous, "action chosen before the present run"),
+    "choices": Kind(choices, "trace of choices", ("keep",)),
+    "rewarded": Kind(rewarded, "trace of rewarded choices", ("keep",)),
+    "foregone": Kind(foregone, "trace of rewards shown for actions not chosen", ("keep",)),
+    "value": Kind(value, "learned value", _LEARNS),
+    "untried": Kind(untried, "not chosen yet in this session"),
+    "since": Kind(since, "log choices since the action was chosen"),
+    "constant": Kind(constant, "constant preference", ("action",)),
+    "run": Kind(run, "log length of the present run", per_action=False),
+    "previous_run": Kind(previous_run, "log length of the run before", per_action=False),
+    "long_run": Kind(long_run, "present run at least as long as the one before", per_action=False),
+    "switching": Kind(switching, "trace of switching", ("keep",), per_action=False),
+    "returning": Kind(returning, "trace of returning to the action before", ("keep",), per_action=False),
+    "reward_rate": Kind(reward_rate, "trace of rewards", ("keep",), per_action=False),
+    "surprise": Kind(surprise, "trace of surprise", _LEARNS, per_action=False),
+    "elapsed": Kind(elapsed, "log choices made in this session", per_action=False),
+}

@@ -1,0 +1,386 @@
+"""spice_fit(model="history"): weights of states of the past, their files, predictions and group models."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spicestat import (
+    HistoryFit,
+    load_fit,
+    predict_choices,
+    read_coefficients,
+    simulate_fit,
+    spice_fit,
+    spice_fit_split,
+    spice_group,
+    spice_update,
+)
+from spicestat._files.sealed import read_sealed, write_sealed
+from spicestat.coefficients import CoefficientTable
+from spicestat.errors import ConfigError, DataError, ShapeError, StorageError
+from spicestat.fit.history import unit_factors
+from spicestat.pooled.packed import pack_sessions
+from spicestat.pooled.state_signals import KINDS
+from spicestat.pooled.states import Signal, State, state, state_rows
+
+
+def simulate(n_people=40, n_blocks=2, n_trials=80, effect=0.8, seed=0, prefix="s"):
+    """People who repeat choices, the more the more anxious, and whose last rewards count."""
+    rng = np.random.default_rng(seed)
+    rows, people = [], []
+    for person in range(n_people):
+        anxiety = rng.normal()
+        stay, reward_weight = 0.6 + effect * anxiety + 0.4 * rng.normal(), 2.0 + 0.7 * rng.normal()
+        people.append((f"{prefix}{person}", anxiety))
+        for block in range(n_blocks):
+            last, rewarded = np.zeros(2), np.zeros(2)
+            for _ in range(n_trials):
+                logit = stay * last + reward_weight * rewarded
+                choice = int(rng.random() < 1 / (1 + np.exp(logit[0] - logit[1])))
+                reward = float(rng.random() < (0.7 if choice == block % 2 else 0.3))
+                rows.append((f"{prefix}{person}", block, "LR"[choice], reward))
+                last = np.eye(2)[choice]
+                rewarded = 0.5 * rewarded + 0.5 * last * reward
+    trials = pd.DataFrame(rows, columns=["participant", "block", "choice", "reward"])
+    return trials, pd.DataFrame(people, columns=["participant", "anxiety"])
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    return simulate()
+
+
+@pytest.fixture(scope="module")
+def fit(cohort) -> HistoryFit:
+    trials, people = cohort
+    return spice_fit(trials, block="block", people=people, model="history")
+
+
+def mean_loss(table):
+    return -np.log(table["probability"].dropna()).mean()
+
+
+def test_one_row_per_person_and_state(fit):
+    table = fit.tidy()
+    assert len(table) == 40 * len(fit.states)
+    assert set(table["module"]) == {"beta"}
+    assert tuple(table["term"][: len(fit.states)]) == fit.pooled.names
+    assert table["shared"].sum() == 40 * (len(fit.states) - fit.pooled.n_own)
+    own, shared = table[~table["shared"]], table[table["shared"]]
+    assert (own["estimate"].isna() == own["at_bound"]).all()
+    assert (own["std_error"].isna() == own["at_bound"]).all()
+    assert np.isfinite(table[["pooled", "pooled_sd"]]).all(axis=None)
+    assert (shared.groupby("term")[["estimate", "std_error", "pooled"]].std() < 1e-12).all(axis=None)
+
+
+def test_the_population_adds_what_it_knows(fit):
+    own = fit.tidy().query("term == 'last' and not at_bound")
+    assert (own["pooled_sd"] < own["std_error"]).mean() > 0.9
+    assert np.corrcoef(own["pooled"], own["estimate"])[0, 1] > 0.8
+
+
+def test_the_same_call_gives_the_same_numbers(fit, cohort):
+    trials, people = cohort
+    again = spice_fit(trials, block="block", people=people, model="history", seed=7)
+    pd.testing.assert_frame_equal(again.tidy(), fit.tidy())
+
+
+def test_scores_are_those_of_the_predictions(fit):
+    table = predict_choices(fit)
+    assert mean_loss(table) == pytest.approx(fit.scores["nll"][0])
+    assert int(table["probability"].notna().sum()) == fit.scores["n_trials"][0] == fit.glance()["nobs"][0] == 40 * 158
+    assert np.allclose((table["p_L"] + table["p_R"]).dropna(), 1)
+    assert fit.scores["nll"][0] < fit.scores["nll"][1] <= fit.scores["nll"][2] + 1e-9
+    assert fit.contradictions == ()
+
+
+def test_the_likelihood_is_that_of_the_reported_weights(fit):
+    """Weights in the unit of the data, states from the raw rewards, shared weights held."""
+    likelihood = fit.choice_likelihood()
+    own = fit.coefficients.wide("pooled").to_numpy()
+    terms = fit.coefficients.terms
+    weights = own[:, [terms.index(term) for term in likelihood.terms]]
+    frame = fit.trials.frame
+    choice, reward = (frame[name].to_numpy().reshape(80, 80) for name in ("choice", "reward_0"))
+    reward = np.where(choice == 0, reward, frame["reward_1"].to_numpy().reshape(80, 80))
+    data = pack_sessions(choice, reward, np.repeat(np.arange(40), 2), 2, reward_size=1.0)
+    rows = state_rows(data, fit.states)
+    logits = np.einsum("rak,rk->ra", rows.values, own[rows.person])
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    expected = np.bincount(rows.person, log_p[np.arange(len(log_p)), rows.choice])
+    assert np.allclose(likelihood.log_likelihood(weights[None])[0], expected)
+    value, slope, information = likelihood.derivatives(weights)
+    assert np.allclose(value, expected)
+    for k in range(weights.shape[1]):
+        move = 1e-5 * np.eye(weights.shape[1])[k]
+        up, down = likelihood.derivatives(weights + move), likelihood.derivatives(weights - move)
+        assert np.allclose((up[0] - down[0]) / 2e-5, slope[:, k], atol=1e-4)
+        assert np.allclose(-(up[1] - down[1]) / 2e-5, information[:, k], atol=1e-3)
+
+
+def test_a_part_of_the_likelihood(fit):
+    likelihood = fit.choice_likelihood()
+    point = np.full((1, 40, len(likelihood.terms)), 0.3)
+    whole = likelihood.log_likelihood(point)[0]
+    some = likelihood.select(np.array([5, 2, 5]))
+    assert some.participants == tuple(fit.trials.participants[i] for i in (5, 2, 5))
+    assert np.allclose(some.log_likelihood(point[:, :3])[0], whole[[5, 2, 5]])
+    with pytest.raises(ShapeError, match="coefficients must be of shape"):
+        some.log_likelihood(point)
+    with pytest.raises(ConfigError, match="positions of participants"):
+        likelihood.select(np.array([40]))
+
+
+@pytest.mark.parametrize("unit", [25.0, 0.01])
+def test_units_of_rewards_do_not_matter(fit, cohort, unit):
+    trials, people = cohort
+    scaled = trials.assign(reward=trials["reward"] * unit)
+    other = spice_fit(scaled, block="block", people=people, model="history")
+    assert other.pooled.names == fit.pooled.names
+    factors = 1 / unit_factors(fit.states, 1 / unit)
+    for column in ("estimate", "std_error", "pooled", "pooled_sd"):
+        assert np.allclose(other.coefficients.wide(column), fit.coefficients.wide(column) * factors, equal_nan=True)
+    at = fit.coefficients.wide("pooled").to_numpy()[:, : fit.pooled.n_own]
+    values = (
+        f.choice_likelihood().log_likelihood(w[None]) for f, w in ((fit, at), (other, at * factors[: at.shape[1]]))
+    )
+    assert np.allclose(*values)
+    assert np.allclose(mean_loss(predict_choices(other)), mean_loss(predict_choices(fit)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_signal_has_its_degree_in_rewards(kind):
+    """What a kind does where rewards double is what `unit_factors` says, also for kinds that are added later."""
+    rng = np.random.default_rng(0)
+    settings = {"keep": 0.5} if "keep" in KINDS[kind].takes else {}
+    declared = State((Signal(kind=kind, **settings), Signal(kind="last")))
+    choice, reward = rng.integers(0, 2, (2, 12)), rng.normal(size=(2, 12, 2))
+    one, two = (
+        state_rows(pack_sessions(choice, unit * reward, [0, 1], 2, reward_size=1.0), [declared]).values
+        for unit in (1.0, 2.0)
+    )
+    assert np.allclose(two * unit_factors([declared], 2.0), one)
+
+
+def test_files(fit, tmp_path):
+    folder = fit.save(tmp_path / "fit")
+    again = load_fit(folder)
+    assert isinstance(again, HistoryFit)
+    pd.testing.assert_frame_equal(again.tidy(), fit.tidy())
+    pd.testing.assert_frame_equal(again.glance(), fit.glance())
+    pd.testing.assert_frame_equal(predict_choices(again), predict_choices(fit))
+    assert repr(again) == repr(fit)
+    assert again.pooled.states == fit.pooled.states
+    table = read_coefficients(folder)
+    pd.testing.assert_frame_equal(table.frame, fit.coefficients.frame)
+
+
+def damage(files, name):
+    if name == "kind":
+        manifest = json.loads(files["history.json"])
+        manifest["states"][0]["signals"][0]["kind"] = "__import__"
+        return files | {"history.json": json.dumps(manifest).encode()}
+    if name == "states":
+        manifest = json.loads(files["history.json"])
+        return files | {"history.json": json.dumps(manifest | {"states": manifest["states"][:-1]}).encode()}
+    if name == "arrays":
+        return files | {"history.safetensors": b"nothing"}
+    return {key: value for key, value in files.items() if key != "history.safetensors"}
+
+
+@pytest.mark.parametrize("name", ["kind", "states", "arrays", "absent"])
+def test_damaged_files_are_refused(fit, tmp_path, name):
+    files = read_sealed(fit.save(tmp_path / "fit"), "fit")
+    folder = write_sealed(tmp_path / "damaged", "fit", damage(files, name))
+    with pytest.raises(StorageError, match="damaged|lacks"):
+        load_fit(folder)
+
+
+def test_held_out_blocks_are_predicted(cohort):
+    trials, _ = simulate(n_blocks=3)
+    held = trials["block"] == 2
+    fit = spice_fit(trials[~held], block="block", model="history")
+    table = predict_choices(fit, trials[held])
+    assert mean_loss(table) < 0.6
+    order = np.random.default_rng(0).permutation(40)
+    shuffled = pd.concat([trials[held & (trials["participant"] == f"s{person}")] for person in order])
+    moved = predict_choices(fit, shuffled)
+    assert mean_loss(moved) == pytest.approx(mean_loss(table))
+    assert np.allclose(
+        moved[moved["participant"] == "s3"]["probability"],
+        table[table["participant"] == "s3"]["probability"],
+        equal_nan=True,
+    )
+
+
+def test_people_never_seen_get_the_population(fit, cohort):
+    new, _ = simulate(4, seed=5, prefix="new")
+    both = pd.concat([new.iloc[:320], cohort[0].iloc[:160], new.iloc[320:]])
+    table = predict_choices(fit, both, unseen="population")
+    known = table["participant"] == "s0"
+    own = predict_choices(fit).query("participant == 's0'")
+    assert np.allclose(table[known]["p_L"], own["p_L"], equal_nan=True)
+    assert mean_loss(table[~known]) < 0.66
+    # what they chose is no secret that their own prediction could use: probabilities follow from the past alone
+    swapped = new.copy()
+    swapped.loc[swapped.index[159], "choice"] = "L" if swapped["choice"].iloc[159] == "R" else "R"
+    first, second = (predict_choices(fit, part, unseen="population")["p_L"] for part in (new, swapped))
+    assert np.allclose(first, second, equal_nan=True)
+    with pytest.raises(DataError, match="unseen='population'"):
+        predict_choices(fit, new)
+    with pytest.raises(ConfigError, match="'error' or 'population'"):
+        predict_choices(fit, new, unseen="typical")
+
+
+def test_other_fits_keep_their_stand_ins(tiny_fit, small_cohort):
+    with pytest.raises(ConfigError, match="'error' or 'typical'"):
+        predict_choices(tiny_fit, small_cohort.trials, unseen="population")
+
+
+def test_missing_choices_and_rewards(cohort):
+    trials, _ = cohort
+    rng = np.random.default_rng(0)
+    lost = rng.random(len(trials)) < 0.1
+    unseen = rng.random(len(trials)) < 0.1
+    gaps = trials.assign(
+        choice=trials["choice"].where(~lost, None), reward=trials["reward"].where(~lost & ~unseen, np.nan)
+    )
+    fit = spice_fit(gaps, block="block", model="history")
+    table = predict_choices(fit)
+    assert table["probability"].notna().sum() == int((~lost).sum()) - 80 == fit.glance()["nobs"][0]
+    assert mean_loss(table) == pytest.approx(fit.scores["nll"][0])
+
+
+def test_names_and_order_do_not_matter(fit, cohort):
+    trials, _ = cohort
+    renamed = trials.assign(
+        participant=trials["participant"].map(lambda name: f"{99 - int(name[1:]):02d}"),
+        choice=trials["choice"].map({"L": "R", "R": "L"}),
+    )
+    other = spice_fit(renamed, block="block", model="history")
+    assert other.scores["nll"][0] == pytest.approx(fit.scores["nll"][0], abs=1e-3)
+    wide, mine = other.coefficients.wide("pooled")["beta"]["last"], fit.coefficients.wide("pooled")["beta"]["last"]
+    assert wide["99"] == pytest.approx(mine["s0"], abs=0.02)
+
+
+def test_more_actions_and_rewards_of_other_actions(cohort):
+    trials, _ = cohort
+    rng = np.random.default_rng(1)
+    three = trials.assign(choice=np.where(rng.random(len(trials)) < 0.3, "M", trials["choice"]))
+    assert spice_fit(three, block="block", model="history").glance()["n_actions"][0] == 3
+    shown = trials.drop(columns="reward").assign(left=rng.integers(0, 2, len(trials)), right=0.5)
+    with_all = spice_fit(shown, block="block", reward=["left", "right"], model="history")
+    assert np.isfinite(with_all.scores["nll"]).all()
+
+
+# the slope is found in each of the cohorts of seeds 0 to 9; one is enough here
+@pytest.mark.parametrize("method", ["meta", "hierarchical"])
+def test_group_models_find_an_effect(fit, method):
+    group = spice_group(fit, "~ anxiety", method=method, terms=["last"])
+    row = group.tidy().query("term == 'anxiety'").iloc[0]
+    assert row["p_value"] < 0.01
+    assert abs(row["estimate"] - 0.8) < 3 * row["std_error"]
+
+
+def test_group_models_leave_out_what_is_shared(fit):
+    group = spice_group(fit, "~ anxiety", method="meta")
+    shared = fit.pooled.names[fit.pooled.n_own :]
+    assert shared
+    assert set(group.skipped["sparse_term"]) == set(shared)
+    assert not set(group.tidy()["sparse_term"]) & set(shared)
+    with pytest.raises(DataError, match="coefficient of the population"):
+        spice_group(fit, "~ anxiety", method="meta", terms=[shared[0]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"epochs": 20, "structure": "participant"}, ConfigError, "Got: structure, epochs"),
+        ({"checkpoint": "here"}, ConfigError, "Got: checkpoint"),
+        ({"rt": "rt"}, ConfigError, "no use for response times"),
+        ({"inputs": ["rt"]}, ConfigError, "no use for additional inputs"),
+        ({"seed": -1}, ConfigError, "seed is out of range"),
+    ],
+)
+def test_settings_that_are_not_for_it(cohort, settings, error, message):
+    trials = cohort[0].assign(rt=0.5)
+    with pytest.raises(error, match=message):
+        spice_fit(trials, block="block", model="history", **settings)
+
+
+def test_a_population_needs_people(cohort):
+    few = cohort[0][cohort[0]["participant"].isin(["s0", "s1"])]
+    with pytest.raises(DataError, match="too few people"):
+        spice_fit(few, block="block", model="history")
+
+
+def test_what_needs_a_network_says_so(fit, cohort):
+    for call in (
+        lambda: spice_update(fit, cohort[0], block="block"),
+        lambda: simulate_fit(fit),
+        lambda: predict_choices(fit, by="rnn"),
+        lambda: spice_fit_split(cohort[0], block="block", model="history"),
+    ):
+        with pytest.raises(ConfigError, match="network"):
+            call()
+
+
+def test_a_pattern_without_any_learning_is_said_to_be_none():
+    """Choices by chance: no better than guessing, and no contradiction."""
+    rng = np.random.default_rng(3)
+    trials = pd.DataFrame(
+        {
+            "participant": np.repeat([f"p{i}" for i in range(10)], 60),
+            "choice": rng.integers(0, 2, 600),
+            "reward": rng.integers(0, 2, 600),
+        }
+    )
+    fit = spice_fit(trials, model="history")
+    assert fit.contradictions == ()
+    assert abs(fit.scores["nll"][0] - np.log(2)) < 0.05
+
+
+def test_words(fit):
+    text = repr(fit)
+    assert "weights of each person: last" in text
+    assert "choice shares" in text
+    equations = fit.equations_frame()
+    assert list(equations) == ["participant", "module", "equation"]
+    first = fit.coefficients.wide("pooled").iloc[0, 0]
+    assert equations["equation"][0].startswith(f"logit = {first:.3f} {fit.pooled.names[0]}")
+    assert state("last") in fit.states
+
+
+class ManyWeights:
+    """A fit with nine weights of people's own, and one of the population's."""
+
+    def __init__(self, n_own):
+        rng = np.random.default_rng(0)
+        names = [f"state{k}" for k in range(n_own)] + ["everybodys"]
+        frame = pd.DataFrame(
+            {
+                "participant": np.repeat([f"s{i}" for i in range(30)], len(names)),
+                "module": "beta",
+                "term": names * 30,
+                "estimate": rng.normal(size=30 * len(names)),
+                "std_error": 0.2,
+                "shared": [name == "everybodys" for name in names] * 30,
+            }
+        )
+        people = pd.DataFrame({"participant": [f"s{i}" for i in range(30)], "anxiety": rng.normal(size=30)})
+        self.coefficients = CoefficientTable.from_frame(frame, people=people)
+
+    def choice_likelihood(self):
+        raise AssertionError("the choices are not needed")
+
+
+def test_many_own_weights_are_analysed_one_by_one_by_default():
+    group = spice_group(ManyWeights(9), "~ anxiety")
+    assert group.method == "meta"
+    assert any("9 coefficients are people's own" in text for text in group.messages)
+    assert len(group.tidy()) == 18
+    with pytest.raises(AssertionError, match="choices are not needed"):
+        spice_group(ManyWeights(8), "~ anxiety")
+    assert not any("people's own" in text for text in spice_group(ManyWeights(9), "~ anxiety", method="meta").messages)
