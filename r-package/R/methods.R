@@ -143,7 +143,14 @@ BIC.spice_fit <- function(object, ...) { # nolint: object_name_linter.
 coef.spice_group <- function(object, ...) {
   check_dots(..., ignored = "complete")
   table <- tidy(object)
-  stats::setNames(table$estimate, effect_names(table))
+  stats::setNames(table$estimate, labelled_effects(table))
+}
+
+#' Names of effects, with the part in front where a model has two parts with effects of the same name ("hurdle")
+#' @noRd
+labelled_effects <- function(table) {
+  names <- effect_names(table)
+  if (anyDuplicated(names)) paste(table$group, names, sep = ":") else names
 }
 
 effect_names <- function(table) {
@@ -161,7 +168,8 @@ fixef.spice_group <- function(object, ...) {
 #' @export
 vcov.spice_group <- function(object, ...) {
   check_dots(..., ignored = "complete")
-  names <- names(stats::coef(object))
+  table <- tidy(object)
+  names <- labelled_effects(table)
   result <- matrix(NA_real_, length(names), length(names), dimnames = list(names, names))
   joint <- object$joint_covariance
   if (!is.null(joint) && all(names %in% rownames(joint))) {
@@ -169,8 +177,12 @@ vcov.spice_group <- function(object, ...) {
     return(result)
   }
   rows <- object$covariance
-  label <- function(term) match(paste(rows$module, rows$sparse_term, term, sep = ":"), names)
+  part <- if (anyDuplicated(effect_names(table))) "magnitude:" else ""
+  label <- function(term) match(paste0(part, paste(rows$module, rows$sparse_term, term, sep = ":")), names)
   result[cbind(label(rows$row), label(rows$column))] <- rows$value
+  # the covariances of who has a term do not cross from the engine, its variances do
+  alone <- is.na(diag(result))
+  diag(result)[alone] <- table$std.error[alone]^2
   result
 }
 
@@ -189,7 +201,7 @@ confint.spice_group <- function(object, parm, level = NULL, ...) {
   check_dots(...)
   if (is.null(level)) level <- object$coefficients$conf_level[[1]]
   table <- tidy(object, conf.int = TRUE, conf.level = level)
-  interval_matrix(table, effect_names(table), level, parm)
+  interval_matrix(table, labelled_effects(table), level, parm)
 }
 
 interval_matrix <- function(table, names, level, parm) {

@@ -176,3 +176,14 @@ test_that("the package parameters shows a group model", {
   expect_equal(table$CI_low, tidy(example_group, conf.int = TRUE, conf.level = 0.9)$conf.low)
   expect_output(print(table), "90% CI")
 })
+
+test_that("the two parts of a hurdle model keep their own covariances", {
+  skip_if_no_engine()
+  group <- suppressWarnings(spice_group(example_fit, ~diagnosis, method = "hurdle"))
+  table <- tidy(group)
+  covariance <- vcov(group)
+  expect_equal(names(coef(group)), rownames(covariance))
+  expect_false(anyDuplicated(rownames(covariance)) > 0)
+  expect_equal(unname(sqrt(diag(covariance))), table$std.error, tolerance = 1e-8)
+  expect_equal(rownames(confint(group)), rownames(covariance))
+})
