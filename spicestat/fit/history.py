@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -367,7 +367,7 @@ def lay_out_weights(table: TrialTable, pooled: PooledFit, info: Mapping[str, Any
     mean, sd = pooled.pooled.copy(), pooled.pooled_sd.copy()
     mean[:, n_own:], sd[:, n_own:] = pooled.mean[n_own:], pooled.std_error[n_own:]
     margin = norm.ppf(0.5 + _CONF_LEVEL / 2) * std_error
-    labels: np.ndarray = pd.Series(list[Hashable](table.participants)).to_numpy()
+    labels = pd.Series(table.participants).to_numpy()
     frame = pd.DataFrame(
         {
             "participant": np.repeat(labels, n_states),
@@ -389,7 +389,7 @@ def lay_out_weights(table: TrialTable, pooled: PooledFit, info: Mapping[str, Any
     return CoefficientTable.from_frame(frame, covariance * np.outer(factors, factors), table.people, info)
 
 
-def _by_sorted_person(rows: StateRows, who: np.ndarray, predict: Any) -> np.ndarray:
+def _by_sorted_person(rows: StateRows, who: np.ndarray, predict: Callable[[StateRows], np.ndarray]) -> np.ndarray:
     """Predict rows as those of the people ``who``, whose rows have to lie together in order of their codes."""
     order = np.argsort(who, kind="stable")
     found = np.empty(rows.values.shape[:2])
