@@ -175,8 +175,19 @@ class HistoryFit:
         """Return the likelihood of the choices in people's own weights, in the unit of the data.
 
         Weights that are the population's are held at their estimates.
+
+        Raises
+        ------
+        DataError
+            No weight is people's own.
         """
         pooled = self.pooled
+        if not pooled.n_own:
+            raise DataError(
+                "all weights are the population's: no difference between people predicted left-out blocks, so that "
+                "there is nothing to compare",
+                do="fit more trials per person, or a model with coefficients of everybody's own, such as 'choice'",
+            )
         rows = pooled.rows(pack_table(self.trials, pooled.reward_size))
         factors = unit_factors(pooled.states, pooled.reward_size)[: pooled.n_own]
         return HistoryLikelihood.of(rows, pooled.n_own, pooled.mean, factors, self.trials.participants)
