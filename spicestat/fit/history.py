@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -175,8 +175,19 @@ class HistoryFit:
         """Return the likelihood of the choices in people's own weights, in the unit of the data.
 
         Weights that are the population's are held at their estimates.
+
+        Raises
+        ------
+        DataError
+            No weight is people's own.
         """
         pooled = self.pooled
+        if not pooled.n_own:
+            raise DataError(
+                "all weights are the population's: no difference between people predicted left-out blocks, so that "
+                "there is nothing to compare",
+                do="fit more trials per person, or a model with coefficients of everybody's own, such as 'choice'",
+            )
         rows = pooled.rows(pack_table(self.trials, pooled.reward_size))
         factors = unit_factors(pooled.states, pooled.reward_size)[: pooled.n_own]
         return HistoryLikelihood.of(rows, pooled.n_own, pooled.mean, factors, self.trials.participants)
@@ -367,7 +378,7 @@ def lay_out_weights(table: TrialTable, pooled: PooledFit, info: Mapping[str, Any
     mean, sd = pooled.pooled.copy(), pooled.pooled_sd.copy()
     mean[:, n_own:], sd[:, n_own:] = pooled.mean[n_own:], pooled.std_error[n_own:]
     margin = norm.ppf(0.5 + _CONF_LEVEL / 2) * std_error
-    labels: np.ndarray = pd.Series(list[Hashable](table.participants)).to_numpy()
+    labels = pd.Series(table.participants).to_numpy()
     frame = pd.DataFrame(
         {
             "participant": np.repeat(labels, n_states),
@@ -389,7 +400,7 @@ def lay_out_weights(table: TrialTable, pooled: PooledFit, info: Mapping[str, Any
     return CoefficientTable.from_frame(frame, covariance * np.outer(factors, factors), table.people, info)
 
 
-def _by_sorted_person(rows: StateRows, who: np.ndarray, predict: Any) -> np.ndarray:
+def _by_sorted_person(rows: StateRows, who: np.ndarray, predict: Callable[[StateRows], np.ndarray]) -> np.ndarray:
     """Predict rows as those of the people ``who``, whose rows have to lie together in order of their codes."""
     order = np.argsort(who, kind="stable")
     found = np.empty(rows.values.shape[:2])

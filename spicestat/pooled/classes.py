@@ -22,6 +22,7 @@ _SHARE_PRIOR = 2.0
 _STARTS = 6
 _FOLDS = 5
 _ERRORS = 2.0
+_LEAST_GAIN = 5.0
 _LEAST_PEOPLE = 10
 
 
@@ -57,7 +58,7 @@ def choose_classes(
     tolerance: float = 0.3,
     rounds: int = 60,
 ) -> ClassesFit | None:
-    """Find how many classes predict people who were left out best, if more than one by two standard errors.
+    """Find how many classes predict people who were left out best, if more than one by 5 nats and 2 SE.
 
     That is done with everybody's likelihood as a quadratic about the posterior mode, which needs no pass over the
     trials; only the number that is best there is fitted to the choices.
@@ -79,28 +80,32 @@ def choose_classes(
     Returns
     -------
     ClassesFit or None
-        None where one population is preferred.
+        Larger classes first; None where one population is preferred.
     """
     rng, n_people = np.random.default_rng(seed), len(start.posterior.mode)
+    if n_people < 2 * _LEAST_PEOPLE:
+        return None
     fold = rng.permutation(n_people) % _FOLDS
     n_classes, best = 1, _held_out(start, 1, fold, prior, rng)
     while n_classes < min(most, n_people // _LEAST_PEOPLE):
         more = _held_out(start, n_classes + 1, fold, prior, rng)
         gain = more - best
-        if gain.sum() <= _ERRORS * np.sqrt(n_people) * gain.std():
+        if gain.sum() <= max(_LEAST_GAIN, _ERRORS * np.sqrt(n_people) * gain.std()):
             break
         n_classes, best = n_classes + 1, more
     if n_classes == 1:
         return None
     quadratic = _best_start(start, n_classes, prior, rng, _STARTS, rounds)
-    return _climb(_Exact(design, tolerance), start, quadratic.belongs, prior, tolerance, rounds, quadratic.populations)
+    order = np.argsort(-quadratic.shares)
+    belongs, populations = quadratic.belongs[:, order], tuple(quadratic.populations[c] for c in order)
+    return _climb(_Exact(design, tolerance), start, belongs, prior, tolerance, rounds, populations)
 
 
 def _best_start(
     start: PopulationFit, n_classes: int, prior: Prior, rng: np.random.Generator, starts: int, rounds: int = 60
 ) -> ClassesFit:
     """Best of several climbs on the quadratic likelihoods."""
-    quadratic, tolerance = _Quadratic(start.posterior), 0.3
+    quadratic, tolerance = _Quadratic(start.posterior), 1.0
     n_starts = starts if n_classes > 1 else 1
     begins = [_clusters(start, n_classes, rng) for _ in range(n_starts)]
     fits = [_climb(quadratic, start, belongs, prior, tolerance, rounds) for belongs in begins]
@@ -114,7 +119,7 @@ def _held_out(start: PopulationFit, n_classes: int, fold: Ints, prior: Prior, rn
         others, these = (
             replace(start, posterior=_some(start.posterior, rows)) for rows in (fold != left, fold == left)
         )
-        fit = _best_start(others, n_classes, prior, rng, _STARTS // 2)
+        fit = _best_start(others, n_classes, prior, rng, _STARTS // 2, rounds=25)
         quadratic = _Quadratic(these.posterior)
         joint = [quadratic.under(p, these.posterior.mode).log_marginal for p in fit.populations]
         out[fold == left] = logsumexp(np.stack(joint, axis=1) + np.log(fit.shares), axis=1)

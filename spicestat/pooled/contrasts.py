@@ -73,6 +73,18 @@ class Design:
         """Relative size of the rounding errors of the contrasts."""
         return float(np.finfo(self.batches[0].contrast.dtype).eps) if self.batches else 0.0
 
+    def of_people(self, people: Ints) -> Design:
+        """Keep some of the people, by their codes, which become 0, 1, ...; in increasing order."""
+        place = np.full(self.n_people, -1)
+        place[people] = np.arange(len(people))
+        batches = []
+        for batch in self.batches:
+            mine = place[batch.people] >= 0
+            if mine.any():
+                kept = place[batch.people[mine]]
+                batches.append(Batch(kept, batch.contrast[mine], batch.n_padding[mine]))
+        return replace(self, batches=tuple(batches), n_choices=self.n_choices[people])
+
     def single(self) -> Design:
         """Return the design in single precision: half the memory, twice the speed."""
         batches = tuple(replace(b, contrast=b.contrast.astype(np.float32)) for b in self.batches)

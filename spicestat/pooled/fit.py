@@ -218,13 +218,16 @@ def _one_kind(fit: PopulationFit) -> _Found:
 
 def _kinds(design: Design, own: range, prior: Prior | None, start: PopulationFit | None, tolerance: float) -> _Found:
     """Several classes where these predict left-out people better; else one population with heavy tails."""
-    normal = fit_population(design, own, prior, start, tolerance, _ROUNDS_BEFORE_KINDS)
+    rough = design.single()
+    normal = fit_population(rough, own, prior, start, tolerance, _ROUNDS_BEFORE_KINDS)
     best = choose_classes(design, normal, prior or Prior())
     if best is not None:
         kinds = tuple(zip(best.shares.tolist(), best.populations, strict=True))
         return _Found(kinds, best.belongs, best.posteriors, best.log_marginals, best.converged)
+    near = fit_mixture(heavy_tails(rough), normal, prior, 2.0 * tolerance)
+    begin = replace(normal, population=near.population, posterior=near.posteriors[0])
     components = heavy_tails(design)
-    heavy = fit_mixture(components, normal, prior, tolerance)
+    heavy = fit_mixture(components, begin, prior, tolerance, shares=near.shares)
     base = heavy.population
     wide = [None if c.guesses else replace(base, covariance=c.scale * base.covariance) for c in components]
     return _Found(

@@ -8,7 +8,7 @@ so that the sum over components finds every mode.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import logsumexp
@@ -16,6 +16,7 @@ from scipy.special import logsumexp
 from spicestat.pooled.contrasts import Design
 from spicestat.pooled.em import PopulationFit
 from spicestat.pooled.laplace import Normal, Posterior, posterior
+from spicestat.pooled.logit import Derivatives
 from spicestat.pooled.maximise import Part, Prior, log_prior, maximise
 from spicestat.pooled.packed import Floats
 
@@ -82,6 +83,7 @@ def fit_mixture(
     prior: Prior | None = Prior(),  # noqa: B008 (frozen)
     tolerance: float = 1e-2,
     rounds: int = 200,
+    shares: Floats | None = None,
 ) -> MixtureFit:
     """Estimate a mixture by EM.
 
@@ -95,12 +97,16 @@ def fit_mixture(
         Of the normal part; every component's share has a prior worth one person in all.
     tolerance, rounds
         See `fit_population`.
+    shares : ndarray of shape (C,), optional
+        Where to start. Default: all the same.
     """
     n_components, population = len(components), start.population
-    shares, before = np.full(n_components, 1.0 / n_components), -np.inf
+    shares = np.full(n_components, 1.0 / n_components) if shares is None else shares
+    nobody, before = _guessing(components[0].design, len(population.own)), -np.inf
     modes = [start.posterior.mode] * n_components
     for used in range(1, rounds + 1):
-        found = [_under(c, population, m, tolerance) for c, m in zip(components, modes, strict=True)]
+        pairs = list(zip(components, modes, strict=True))
+        found = [nobody if c.guesses else _under(c, population, m, tolerance) for c, m in pairs]
         joint = np.stack([f.log_marginal for f in found], axis=1) + np.log(shares)
         belongs = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
         now = np.asarray(logsumexp(joint, axis=1))
@@ -116,17 +122,14 @@ def fit_mixture(
 
 def _under(component: Component, population: Normal, modes: Floats, tolerance: float) -> Posterior:
     design = component.design
-    wider = Normal(population.mean, component.scale * population.covariance, population.own)
-    found = posterior(design, wider, modes, tolerance / (10.0 * design.n_people + 1.0))
-    if not component.guesses:
-        return found
-    by_chance = -design.n_choices * np.log(design.n_actions)
-    nothing = np.zeros_like(found.covariance)
-    return Posterior(
-        np.zeros_like(found.mode),
-        np.zeros_like(found.shift),
-        nothing,
-        by_chance,
-        found.at_mode,
-        np.zeros_like(found.skew),
-    )
+    wider = replace(population, covariance=component.scale * population.covariance)
+    return posterior(design, wider, modes, tolerance / (10.0 * design.n_people + 1.0))
+
+
+def _guessing(design: Design, n_own: int) -> Posterior:
+    """Posterior of people who guess: all weights are 0."""
+    n_people, n_states = design.n_people, design.n_states
+    log_lik = -design.n_choices * np.log(design.n_actions)
+    none, nothing = np.zeros((n_people, n_states)), np.zeros((n_people, n_own))
+    local = Derivatives(log_lik, none, np.zeros((n_people, n_states, n_states)))
+    return Posterior(none, nothing, np.zeros((n_people, n_own, n_own)), log_lik, local, none)

@@ -16,6 +16,7 @@ __all__ = ["OwnEstimates", "maximum_likelihood", "mean_covariance"]
 _ROUNDS = 60
 _HALVINGS = 15
 _FLAT = 1e-4
+_LEAST_RISE = 1e-10
 _LOADING = 1e-3
 
 
@@ -52,11 +53,19 @@ def maximum_likelihood(design: Design, population: Normal, start: Floats) -> Own
     """
     own = population.own
     weights, here = start.copy(), derivatives(design, start)
+    moving, part = np.arange(design.n_people), design
     for _ in range(_ROUNDS):
-        step = _newton_step(here, own)
-        if 0.5 * (step * here.slope[:, own]).sum(axis=1).max(initial=0.0) < 1e-10:
+        local = Derivatives(*(field[moving] for field in here))
+        step = _newton_step(local, own)
+        far = (step * local.slope[:, own]).sum(axis=1) > _LEAST_RISE
+        if not far.any():
             break
-        weights, here = _rise(design, own, weights, here, step)
+        if far.mean() < 0.5:
+            part = part.of_people(np.flatnonzero(far))
+            moving, step, local = moving[far], step[far], Derivatives(*(field[far] for field in local))
+        weights[moving], found = _rise(part, own, weights[moving], local, step)
+        for field, new in zip(here, found, strict=True):
+            field[moving] = new
     covariance = _covariance(here.information[:, own[:, None], own])
     std_error = np.sqrt(np.einsum("nkk->nk", covariance))
     estimate = np.where(np.isnan(std_error), np.nan, weights[:, own])

@@ -1,6 +1,7 @@
 """spice_fit(model="history"): weights of states of the past, their files, predictions and group models."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -253,6 +254,20 @@ def test_missing_choices_and_rewards(cohort):
     assert mean_loss(table) == pytest.approx(fit.scores["nll"][0])
 
 
+@pytest.mark.parametrize("name", ["aa", "zz"])
+def test_somebody_without_a_predicted_choice_is_like_the_population(cohort, name):
+    """The first choice that was made is not predicted; this person made one in each of two blocks."""
+    alone = pd.DataFrame(
+        {"participant": name, "block": [0, 0, 1, 1], "choice": [None, "L", None, "R"], "reward": [None, 1.0, None, 0.0]}
+    )
+    fit = spice_fit(pd.concat([cohort[0], alone]), block="block", model="history")
+    own = fit.tidy().query(f"participant == '{name}' and not shared")
+    assert own["at_bound"].all() and own["estimate"].isna().all()
+    assert np.allclose(own["pooled"], fit.pooled.mean[: fit.pooled.n_own], atol=0.05)
+    assert (own["n_trials"] == 0).all()
+    assert predict_choices(fit).query(f"participant == '{name}'")["probability"].isna().all()
+
+
 def test_names_and_order_do_not_matter(fit, cohort):
     trials, _ = cohort
     renamed = trials.assign(
@@ -340,6 +355,12 @@ def test_a_pattern_without_any_learning_is_said_to_be_none():
     fit = spice_fit(trials, model="history")
     assert fit.contradictions == ()
     assert abs(fit.scores["nll"][0] - np.log(2)) < 0.05
+
+
+def test_without_own_weights_there_is_nothing_to_compare(fit):
+    bare = replace(fit, pooled=replace(fit.pooled, n_own=0))
+    with pytest.raises(DataError, match="all weights are the population's"):
+        spice_group(bare, "~ anxiety", method="hierarchical")
 
 
 def test_words(fit):
