@@ -1,5 +1,6 @@
 # What other software leaves in a table of people: labelled columns, codes for missing values, blank cells, labels that
-# look alike. Rules and messages are those of spicestat/trials/missing_codes.py, so that an engine in R reads the same table.
+# look alike. Rules and messages are those of spicestat/trials/missing_codes.py, so that an engine in R reads the same
+# table.
 
 #' A column as one of R's own types, where it is one in another guise
 #'

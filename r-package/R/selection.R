@@ -1,5 +1,5 @@
-# Which coefficients can enter a group model that R fits: the rules of spicestat/group/inputs/usable.py, on a table that is
-# completed as spicestat/coefficients.py does it.
+# Which coefficients can enter a group model that R fits: the rules of spicestat/group/inputs/usable.py, on a table
+# that is completed as spicestat/coefficients.py does it.
 
 #' The coefficient table with every module and term for every participant
 #'
