@@ -75,13 +75,11 @@ test-lowest: setup-python ## Group and fit tests with the lowest versions that p
 		tests/files/test_tables.py tests/test_coefficients.py tests/spice/test_sessions.py tests/studies/test_model_selection.py
 
 test-r: install-r ## testthat on the installed R package
-	@numpy1=$$(scripts/setup-numpy1.sh); \
-	NOT_CRAN=true SPICESTAT_TEST_ENGINE=required SPICESTAT_NUMPY1_PYTHON=$$numpy1 Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
+	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
 	@Rscript --vanilla tests/readme.R
 
 coverage-r: setup-python setup-r ## Test coverage of the R package with covr; below 90 % fails
-	@numpy1=$$(scripts/setup-numpy1.sh); \
-	NOT_CRAN=true SPICESTAT_TEST_ENGINE=required SPICESTAT_NUMPY1_PYTHON=$$numpy1 Rscript --vanilla scripts/coverage-r.R
+	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required Rscript --vanilla scripts/coverage-r.R
 
 check-r: setup-python setup-r ## R CMD build and R CMD check --as-cran; any finding fails
 	@scripts/check-r-package.sh
