@@ -551,7 +551,8 @@ def _in_reward_unit(table: TrialTable, rnn_class: type[BaseRNN], config: SpiceCo
                 ScaleWarning,
             )
         return table
-    note = f"rewards {low:g} to {high:g}"
+    # adding 0 turns -0 into 0
+    note = f"rewards {low + 0.0:g} to {high + 0.0:g}"
     if unit != 1.0:
         note += f", divided by {unit:g} inside; coefficients are in the unit of the data"
     if rnn_class.centred_states:

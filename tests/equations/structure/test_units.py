@@ -163,7 +163,7 @@ def test_values_start_in_the_middle_unless_the_model_says_otherwise():
     losses = TRIALS.assign(reward=-10.0 * TRIALS["reward"])
     fit = spice_fit(losses, block="block", epochs=1)
     assert fit.model.network.start_values["x_value_reward"] == -0.5
-    assert "values start at -5" in repr(fit)
+    assert "values start at -5" in " ".join(repr(fit).split())
     rate = ModuleDeclaration("x_rate", "x_value", kind="rate", cells="chosen")
     model = ModelDeclaration(modules=[rate], states={"x_value": -2.0})
     declared = spice_fit(losses, block="block", epochs=1, model=model)
