@@ -5,25 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from spicestat._checks import seed_number
 from spicestat._display import html_block, screen, shortlist
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat._files.tables import TableSource
 from spicestat._runtime.progress import Progress
-from spicestat.coefficients import CoefficientTable, pack_coefficients, unpack_coefficients
+from spicestat.coefficients import CoefficientTable
 from spicestat.equations.discover import Structure
 from spicestat.equations.estimate.forward import equation_nll
 from spicestat.equations.estimate.group_likelihood import EquationLikelihood
-from spicestat.equations.estimate.refit import RefitResult
 from spicestat.equations.select.criteria import Criterion
 from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE
 from spicestat.equations.structure.units import in_unit_of_data
@@ -34,22 +31,19 @@ from spicestat.fit.history import HistoryFit, check_plain, fit_history
 from spicestat.fit.history_files import MANIFEST as HISTORY_MANIFEST
 from spicestat.fit.history_files import unpack_pooled
 from spicestat.fit.plausibility import baseline_nll, contradictions
-from spicestat.fit.storage import is_programmed, pack_model, unpack_model
+from spicestat.fit.storage import is_programmed, pack_model, pack_tables, unpack_model, unpack_tables
+from spicestat.fit.table import fit_info, lay_out_refit
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
 from spicestat.training.evaluate import rnn_nll
 from spicestat.trials.reading import TrialColumns, TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
-from spicestat.trials.table import pack_trials, unpack_trials
 
-__all__ = ["FitSettings", "HistoryFit", "SpiceFit", "assemble_fit", "lay_out_coefficients", "load_fit", "spice_fit"]
+__all__ = ["FitSettings", "HistoryFit", "SpiceFit", "assemble_fit", "load_fit", "spice_fit"]
 
 Model = str | ModelDeclaration | tuple[type[BaseRNN], SpiceConfig]
 """What `spice_fit` takes as a model."""
-
-_CONF_LEVEL = 0.95
-_TRIALS = "trials/"
 
 _LARGE_REWARD = 2.0
 """Rewards beyond this are worth a warning where they cannot be divided."""
@@ -175,9 +169,8 @@ class SpiceFit:
         StorageError
             The folder holds something else or cannot be written.
         """
-        trials = {f"{_TRIALS}{name}": content for name, content in pack_trials(self.trials).items()}
         model = pack_model(self.model, {"scores": self.scores.to_dict("list")})
-        return write_sealed(folder, "fit", trials | model | pack_coefficients(self.coefficients))
+        return write_sealed(folder, "fit", pack_tables(self.trials, self.coefficients) | model)
 
     def __repr__(self) -> str:
         return screen("\n".join(self._described()), "glance(), equations_frame() and tidy()")
@@ -381,15 +374,20 @@ def spice_fit(
         reading["inputs"] = model.inputs
     table = _table(trials, reading)
     if model == "history":
-        network: dict[str, Any] = {
+        network = {
             "structure": structure,
             "criterion": criterion,
             "degree": degree,
             "threshold": threshold,
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "hidden_size": hidden_size,
+            "embedding_size": embedding_size,
+            "dropout": dropout,
+            "n_members": n_members,
+            "device": device,
+            "checkpoint": checkpoint,
         }
-        network |= {"epochs": epochs, "learning_rate": learning_rate, "hidden_size": hidden_size}
-        network |= {"embedding_size": embedding_size, "dropout": dropout, "n_members": n_members}
-        network |= {"device": device, "checkpoint": checkpoint}
         _refuse_settings(network)
         check_plain(table)
         return fit_history(table, seed_number(seed), progress)
@@ -463,8 +461,7 @@ def load_fit(
     if HISTORY_MANIFEST in files:
         return _load_history(files, folder)
     model, extra = unpack_model(files, rnn_class, spice_config)
-    trials = {name.removeprefix(_TRIALS): files[name] for name in files if name.startswith(_TRIALS)}
-    table, coefficients, scores = unpack_trials(trials), unpack_coefficients(files), extra.get("scores")
+    (table, coefficients), scores = unpack_tables(files), extra.get("scores")
     if not isinstance(scores, dict):
         raise StorageError(f"'{folder}' lacks scores in its manifest", do="save the fit again")
     equations = model.equations
@@ -480,8 +477,7 @@ def load_fit(
 
 def _load_history(files: Mapping[str, bytes], folder: str | Path) -> HistoryFit:
     pooled, scores = unpack_pooled(files)
-    trials = {name.removeprefix(_TRIALS): files[name] for name in files if name.startswith(_TRIALS)}
-    table, coefficients = unpack_trials(trials), unpack_coefficients(files)
+    table, coefficients = unpack_tables(files)
     same_people = len(pooled.n_choices) == table.n_participants and coefficients.participants == table.participants
     if not (same_people and coefficients.terms == tuple((BETA, name) for name in pooled.names)):
         raise StorageError(
@@ -581,58 +577,9 @@ def assemble_fit(table: TrialTable, data: SequenceDataset, model: FittedModel, n
         # a density of response times cannot be compared with probabilities of choices
         nll |= baseline_nll(data)
     scores = pd.DataFrame({"model": list(nll), "nll": list(nll.values()), "n_trials": int(data.mask.sum())})
-    fit = SpiceFit(table, model, _assemble_coefficients(table, model, name), scores)
+    info = fit_info(table, name, model.architecture.random_state, model.settings["spice_structure"])
+    coefficients = lay_out_refit(table, model.refit, model.inclusion, info, model.unit_factors)
+    fit = SpiceFit(table, model, coefficients, scores)
     for text in fit.contradictions:
         warn_user(text + ".", ContradictionWarning)
     return fit
-
-
-def _assemble_coefficients(table: TrialTable, model: FittedModel, name: str) -> CoefficientTable:
-    info: dict[str, Any] = {
-        "model": name,
-        "spicestat": version("spicestat"),
-        "seed": model.architecture.random_state,
-        "structure": model.settings["spice_structure"],
-        "varying": list(table.record.get("varying", [])),
-        "missing": table.record.get("missing"),
-    }
-    return lay_out_coefficients(table, model.refit, model.inclusion, info, model.unit_factors)
-
-
-def lay_out_coefficients(
-    table: TrialTable,
-    refit: RefitResult,
-    inclusion: np.ndarray | None,
-    info: dict[str, Any],
-    factors: np.ndarray | None = None,
-) -> CoefficientTable:
-    """Lay the refit out as a long table, in the unit of the data.
-
-    ``factors`` (K,) are those of `unit_factors`; None leaves coefficients as they are. Without inclusion
-    probabilities (P, K) their column is missing (NaN).
-    """
-    found = refit.equations
-    equations = found if factors is None else in_unit_of_data(found, factors)
-    covariance = refit.covariance if factors is None else refit.covariance * np.outer(factors, factors)
-    n_participants, n_terms = equations.coefficients.shape
-    std_error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-    margin = norm.ppf(0.5 + _CONF_LEVEL / 2) * std_error
-    modules, terms = zip(*equations.terms, strict=True)
-    labels = pd.Series(table.participants).to_numpy()
-    frame = pd.DataFrame(
-        {
-            "participant": np.repeat(labels, n_terms),
-            "module": np.tile(modules, n_participants),
-            "term": np.tile(terms, n_participants),
-            "estimate": equations.coefficients.ravel(),
-            "std_error": std_error.ravel(),
-            "conf_low": (equations.coefficients - margin).ravel(),
-            "conf_high": (equations.coefficients + margin).ravel(),
-            "selected": (equations.status != EXCLUDED).ravel(),
-            "inclusion_prob": np.nan if inclusion is None else inclusion.ravel(),
-            "n_trials": np.repeat(refit.n_trials, n_terms).astype("float64"),
-            "converged": np.repeat(refit.converged, n_terms),
-            "at_bound": refit.at_bound.ravel(),
-        }
-    )
-    return CoefficientTable.from_frame(frame, covariance, table.people, info)

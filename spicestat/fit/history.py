@@ -5,32 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from spicestat._files.sealed import write_sealed
 from spicestat._runtime.progress import Progress
-from spicestat.coefficients import CoefficientTable, pack_coefficients
+from spicestat.coefficients import CoefficientTable
 from spicestat.equations.structure.equation_set import BETA
 from spicestat.errors import ConfigError, ContradictionWarning, ConvergenceWarning, DataError, warn_user
 from spicestat.fit.history_files import pack_pooled
 from spicestat.fit.history_likelihood import HistoryLikelihood
 from spicestat.fit.plausibility import choice_shares_nll
+from spicestat.fit.storage import pack_tables
+from spicestat.fit.table import fit_info, lay_out
 from spicestat.pooled.fit import PooledFit, choose_states, fit_pooled
 from spicestat.pooled.packed import Sessions, pack_sessions
 from spicestat.pooled.state_library import constants, history_states
 from spicestat.pooled.states import State, StateRows, state
-from spicestat.trials.table import TrialTable, pack_trials
+from spicestat.trials.table import TrialTable
 
 __all__ = ["HistoryFit", "HistoryPrediction", "fit_history", "unit_factors"]
 
-_CONF_LEVEL = 0.95
-_TRIALS = "trials/"
 _IN_REWARD_UNIT = frozenset({"rewarded", "foregone", "value", "reward_rate", "surprise"})
 """Kinds of signals that double where all rewards double."""
 
@@ -222,9 +220,8 @@ class HistoryFit:
         StorageError
             The folder holds something else or cannot be written.
         """
-        trials = {f"{_TRIALS}{name}": content for name, content in pack_trials(self.trials).items()}
         own = pack_pooled(self.pooled, {str(name): values.tolist() for name, values in self.scores.items()})
-        return write_sealed(folder, "fit", trials | own | pack_coefficients(self.coefficients))
+        return write_sealed(folder, "fit", pack_tables(self.trials, self.coefficients) | own)
 
     def __repr__(self) -> str:
         glance, names = self.glance().iloc[0], self.pooled.names
@@ -353,14 +350,7 @@ def _assemble(table: TrialTable, data: Sessions, pooled: PooledFit, seed: int) -
     nll = {"history": float(-np.log(made).mean())}
     nll |= choice_shares_nll(rows.person, rows.choice, table.n_participants, table.n_actions)
     scores = pd.DataFrame({"model": list(nll), "nll": list(nll.values()), "n_trials": len(made)})
-    info = {
-        "model": "history",
-        "spicestat": version("spicestat"),
-        "seed": seed,
-        "structure": "population",
-        "varying": list(table.record.get("varying", [])),
-        "missing": table.record.get("missing"),
-    }
+    info = fit_info(table, "history", seed, "population")
     return HistoryFit(table, pooled, lay_out_weights(table, pooled, info), scores)
 
 
@@ -377,27 +367,17 @@ def lay_out_weights(table: TrialTable, pooled: PooledFit, info: Mapping[str, Any
     # where there are several kinds of people, their shared weights differ a little: what is shown is their mean
     mean, sd = pooled.pooled.copy(), pooled.pooled_sd.copy()
     mean[:, n_own:], sd[:, n_own:] = pooled.mean[n_own:], pooled.std_error[n_own:]
-    margin = norm.ppf(0.5 + _CONF_LEVEL / 2) * std_error
-    labels = pd.Series(table.participants).to_numpy()
-    frame = pd.DataFrame(
-        {
-            "participant": np.repeat(labels, n_states),
-            "module": BETA,
-            "term": np.tile(pooled.names, n_people),
-            "estimate": estimate.ravel(),
-            "std_error": std_error.ravel(),
-            "conf_low": (estimate - margin).ravel(),
-            "conf_high": (estimate + margin).ravel(),
-            "pooled": (mean * factors).ravel(),
-            "pooled_sd": (sd * factors).ravel(),
-            "selected": True,
-            "shared": np.tile(np.arange(n_states) >= n_own, n_people),
-            "n_trials": np.repeat(pooled.n_choices, n_states).astype("float64"),
-            "converged": True,
-            "at_bound": np.isnan(estimate).ravel(),
-        }
-    )
-    return CoefficientTable.from_frame(frame, covariance * np.outer(factors, factors), table.people, info)
+    columns = {
+        "pooled": mean * factors,
+        "pooled_sd": sd * factors,
+        "selected": np.full(estimate.shape, True),
+        "shared": np.tile(np.arange(n_states) >= n_own, (n_people, 1)),
+        "converged": np.full(estimate.shape, True),
+        "at_bound": np.isnan(estimate),
+    }
+    terms = [(BETA, name) for name in pooled.names]
+    covariance = covariance * np.outer(factors, factors)
+    return lay_out(table, terms, estimate, std_error, covariance, pooled.n_choices, info, columns)
 
 
 def _by_sorted_person(rows: StateRows, who: np.ndarray, predict: Callable[[StateRows], np.ndarray]) -> np.ndarray:

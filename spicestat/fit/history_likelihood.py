@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from spicestat.equations.estimate.group_likelihood import checked_coefficients, checked_people
 from spicestat.equations.structure.equation_set import BETA
-from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.pooled.contrasts import Design, make_design
 from spicestat.pooled.logit import derivatives, log_likelihood
 from spicestat.pooled.states import StateRows
@@ -84,12 +84,13 @@ class HistoryLikelihood:
 
     def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:
         """Log-likelihood, in nats, of each participant's choices: coefficients (Q, P, L) to (Q, P)."""
-        values = self._checked(coefficients, 3, "(Q, P, K)")
+        values = checked_coefficients(coefficients, (None, len(self.participants), len(self.terms)))
         return np.stack([log_likelihood(self.design, weights) for weights in self._full(values)])
 
     def derivatives(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log-likelihood (P,), its gradient (P, L) and minus its Hessian (P, L, L), at coefficients (P, L)."""
-        here = derivatives(self.design, self._full(self._checked(coefficients, 2, "(P, K)")))
+        values = checked_coefficients(coefficients, (len(self.participants), len(self.terms)))
+        here = derivatives(self.design, self._full(values))
         n_own = len(self.terms)
         return here.log_lik, here.slope[:, :n_own], here.information[:, :n_own, :n_own]
 
@@ -103,15 +104,7 @@ class HistoryLikelihood:
         DataError
             None of these people made a choice.
         """
-        index, n_people = np.asarray(people), len(self.participants)
-        if index.dtype.kind not in "iu" or not index.size or index.min() < 0 or index.max() >= n_people:
-            raise ConfigError(
-                "people must be positions of participants",
-                got=index.tolist()[:8],
-                allowed=f"whole numbers from 0 to {n_people - 1}",
-            )
-        if not self.n_trials[index].any():
-            raise DataError("none of the selected people made a choice", got=index.tolist()[:8], do="select others")
+        index = checked_people(people, self.n_trials)
         own = [np.flatnonzero(self.rows.person == code) for code in index]
         rows = self.rows.rows(np.concatenate(own))
         rows = replace(rows, person=np.repeat(np.arange(len(index)), [len(at) for at in own]))
@@ -122,13 +115,3 @@ class HistoryLikelihood:
     def _full(self, own: np.ndarray) -> np.ndarray:
         """Own weights with that of the sum of the shared states, which is 1."""
         return np.concatenate([own, np.ones((*own.shape[:-1], 1))], axis=-1)
-
-    def _checked(self, coefficients: np.ndarray, n_dim: int, shape: str) -> np.ndarray:
-        values = np.asarray(coefficients, dtype="float64")
-        if values.ndim != n_dim or values.shape[-2:] != (len(self.participants), len(self.terms)):
-            raise ShapeError(
-                f"coefficients must be of shape {shape}",
-                got=values.shape,
-                allowed=f"P = {len(self.participants)}, K = {len(self.terms)}",
-            )
-        return values

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from spicestat._files.atomic import DAMAGE, parse_json
+from spicestat.coefficients import CoefficientTable, pack_coefficients, unpack_coefficients
 from spicestat.errors import ConfigError, StorageError
 from spicestat.fit.estimator import OF_ONE_RUN, SpiceEstimator
 from spicestat.fit.fitted_model import Architecture, FittedModel
@@ -13,15 +14,35 @@ from spicestat.fit.model_files import equations_bytes, json_bytes, restore_equat
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
+from spicestat.trials.table import TrialTable, pack_trials, unpack_trials
 
-__all__ = ["is_programmed", "pack_model", "register_model", "unpack_model"]
+__all__ = ["is_programmed", "pack_model", "pack_tables", "register_model", "unpack_model", "unpack_tables"]
 
 _MANIFEST = "fit.json"
+_TRIALS = "trials/"
 _WEIGHTS = "rnn.safetensors"
 _EQUATIONS = "equations.json"
 _DECLARED, _DECLARATION = "declared", "declaration"
 _REGISTERED: dict[str, tuple[type[BaseRNN], SpiceConfig]] = {}
 _SIZES = tuple(name for name in Architecture.__dataclass_fields__ if name not in ("rnn_class", "spice_config"))
+
+
+def pack_tables(trials: TrialTable, coefficients: CoefficientTable) -> dict[str, bytes]:
+    """Return the files that all kinds of fits have: those of the trials, and of the coefficients."""
+    own = {f"{_TRIALS}{name}": content for name, content in pack_trials(trials).items()}
+    return own | pack_coefficients(coefficients)
+
+
+def unpack_tables(files: Mapping[str, bytes]) -> tuple[TrialTable, CoefficientTable]:
+    """Make trials and coefficients of `pack_tables`' files.
+
+    Raises
+    ------
+    StorageError
+        A file is missing or damaged.
+    """
+    own = {name.removeprefix(_TRIALS): files[name] for name in files if name.startswith(_TRIALS)}
+    return unpack_trials(own), unpack_coefficients(files)
 
 
 def pack_model(model: FittedModel, extra: dict[str, Any] | None = None) -> dict[str, bytes]:

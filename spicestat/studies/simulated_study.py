@@ -14,8 +14,9 @@ from spicestat.agents.simulation import simulate_model
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.structure.equation_set import BETA, FREE, EquationSet
 from spicestat.errors import ConfigError, DataError, NumericalError, SpicestatWarning
-from spicestat.fit.api import SpiceFit, lay_out_coefficients
+from spicestat.fit.api import SpiceFit
 from spicestat.fit.fitted_model import FittedModel
+from spicestat.fit.table import lay_out_refit
 from spicestat.group.api import spice_group
 from spicestat.group.inputs.links import find_link
 from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
@@ -233,7 +234,7 @@ def _fit_of(table: TrialTable, model: FittedModel) -> SpiceFit:
     result = model.refit
     free = (result.equations.status == FREE).astype("float64")
     info = {"model": type(model.network).__name__}
-    coefficients = lay_out_coefficients(table, result, free, info, model.unit_factors)
+    coefficients = lay_out_refit(table, result, free, info, model.unit_factors)
     scores = pd.DataFrame({"model": ["refit"], "nll": [result.nll], "n_trials": [int(result.n_trials.sum())]})
     return SpiceFit(table, model, coefficients, scores)
 

@@ -74,6 +74,11 @@ def test_one_row_per_person_and_state(fit):
     assert (own["std_error"].isna() == own["at_bound"]).all()
     assert np.isfinite(table[["pooled", "pooled_sd"]]).all(axis=None)
     assert (shared.groupby("term")[["estimate", "std_error", "pooled"]].std() < 1e-12).all(axis=None)
+    # rewards are 0 and 1, so that weights are in the unit of the data already
+    first = shared.groupby("term", sort=False)[["estimate", "std_error"]].first()
+    np.testing.assert_allclose(first["estimate"], fit.pooled.mean[fit.pooled.n_own :])
+    np.testing.assert_allclose(first["std_error"], fit.pooled.std_error[fit.pooled.n_own :])
+    np.testing.assert_allclose(own["pooled"].to_numpy().reshape(40, -1), fit.pooled.pooled[:, : fit.pooled.n_own])
 
 
 def test_the_population_adds_what_it_knows(fit):

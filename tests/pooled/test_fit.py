@@ -11,7 +11,6 @@ from spicestat.pooled.packed import Sessions, pack_sessions
 from spicestat.pooled.prediction import Kind, predict_at, predict_fitted, predict_new
 from spicestat.pooled.rates import RateAt, profile_rates, spread_rates
 from spicestat.pooled.states import Signal, State, state, state_rows
-from spicestat.pooled.table import coefficient_columns
 
 STATES = [state("last"), state(("rewarded", 0.5)), State((Signal(kind="constant", action=1),))]
 
@@ -161,18 +160,3 @@ def test_states_are_chosen_and_fitted_from_trials_alone(cohort) -> None:
     fit = fit_pooled(cohort[0], chosen.states, chosen.n_own, start=chosen.path[-1].fit)
     assert fit.pooled.shape == (60, len(chosen.states))
     assert np.ptp(fit.pooled[:, chosen.n_own :], axis=0).max(initial=0.0) < 1e-9
-
-
-def test_the_table_has_a_row_for_every_person_and_state(cohort) -> None:
-    fit = fit_pooled(cohort[0], STATES, n_own=2)
-    library = [*STATES, state(("choices", 0.9))]
-    table = coefficient_columns(fit, library)
-    assert {len(column) for column in table.values()} == {60 * 4}
-    assert table["term"][:4].tolist() == ["last", "rewarded_0.5", "constant_2", "choices_0.9"]
-    assert table["shared"][:4].tolist() == [False, False, True, False]
-    assert table["selected"][:4].tolist() == [True, True, True, False]
-    third = table["term"] == "constant_2"
-    assert (table["estimate"][third] == fit.mean[2]).all()
-    assert (table["std_error"][third] == fit.std_error[2]).all()
-    assert (table["estimate"][table["term"] == "choices_0.9"] == 0).all()
-    assert np.allclose(table["pooled"].reshape(60, 4)[:, :2], fit.pooled[:, :2])

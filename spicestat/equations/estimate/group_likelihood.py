@@ -16,7 +16,7 @@ from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.models.base import BaseRNN
 from spicestat.trials.sequences import SequenceDataset
 
-__all__ = ["EquationLikelihood"]
+__all__ = ["EquationLikelihood", "checked_coefficients", "checked_people"]
 
 
 class EquationLikelihood:
@@ -109,8 +109,7 @@ class EquationLikelihood:
         -------
         ndarray of shape (Q, P)
         """
-        values = np.asarray(coefficients, dtype="float64")
-        self._check(values, 3, "(Q, P, K)")
+        values = checked_coefficients(coefficients, (None, len(self.participants), len(self.terms)))
         with one_thread():
             return np.asarray(self._problem.values(torch.from_numpy(self._full(values))).numpy())
 
@@ -121,8 +120,7 @@ class EquationLikelihood:
         ----------
         coefficients : ndarray of shape (P, K)
         """
-        values = np.asarray(coefficients, dtype="float64")
-        self._check(values, 2, "(P, K)")
+        values = checked_coefficients(coefficients, (len(self.participants), len(self.terms)))
         everybody = torch.ones(len(self.participants), dtype=torch.bool)
         with one_thread():
             point = self._problem.evaluate(torch.from_numpy(self._full(values)), everybody)
@@ -139,16 +137,7 @@ class EquationLikelihood:
         DataError
             None of these people made a choice.
         """
-        index = np.asarray(people)
-        n_participants = len(self.participants)
-        if index.dtype.kind not in "iu" or not index.size or index.min() < 0 or index.max() >= n_participants:
-            raise ConfigError(
-                "people must be positions of participants",
-                got=np.asarray(people).tolist()[:8],
-                allowed=f"whole numbers from 0 to {n_participants - 1}",
-            )
-        if not self.n_trials[index].any():
-            raise DataError("none of the selected people made a choice", got=index.tolist()[:8], do="select others")
+        index = checked_people(people, self.n_trials)
         who = self._data.participant.numpy()
         own = [np.flatnonzero(who == code) for code in index]
         data = self._data.select(torch.from_numpy(np.concatenate(own)))
@@ -171,10 +160,42 @@ class EquationLikelihood:
         full[..., self._problem.free_anywhere] = free / self._scale
         return full
 
-    def _check(self, values: np.ndarray, n_dim: int, shape: str) -> None:
-        if values.ndim != n_dim or values.shape[-2:] != (len(self.participants), len(self.terms)):
-            raise ShapeError(
-                f"coefficients must be of shape {shape}",
-                got=values.shape,
-                allowed=f"P = {len(self.participants)}, K = {len(self.terms)}",
-            )
+
+def checked_coefficients(coefficients: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Return coefficients (P, K), or (Q, P, K) where the shape begins with None, as floats.
+
+    Raises
+    ------
+    ShapeError
+        They have another shape.
+    """
+    values = np.asarray(coefficients, dtype="float64")
+    if values.ndim != len(shape) or values.shape[-2:] != shape[-2:]:
+        raise ShapeError(
+            f"coefficients must be of shape {'(Q, P, K)' if len(shape) == 3 else '(P, K)'}",
+            got=values.shape,
+            allowed=f"P = {shape[-2]}, K = {shape[-1]}",
+        )
+    return values
+
+
+def checked_people(people: Sequence[int] | np.ndarray, n_trials: np.ndarray) -> np.ndarray:
+    """Return positions of some of P participants, who made ``n_trials`` (P,) choices.
+
+    Raises
+    ------
+    ConfigError
+        A position is not from 0 to P - 1, or there is none.
+    DataError
+        None of these people made a choice.
+    """
+    index = np.asarray(people)
+    if index.dtype.kind not in "iu" or not index.size or index.min() < 0 or index.max() >= len(n_trials):
+        raise ConfigError(
+            "people must be positions of participants",
+            got=index.tolist()[:8],
+            allowed=f"whole numbers from 0 to {len(n_trials) - 1}",
+        )
+    if not n_trials[index].any():
+        raise DataError("none of the selected people made a choice", got=index.tolist()[:8], do="select others")
+    return index
