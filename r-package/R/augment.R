@@ -74,19 +74,19 @@ augment_names <- c(
 #'
 #' The same quantities as in spicestat/group/after/augment.py.
 #' @noRd
-participant_rows <- function(found, problem) {
+participant_rows <- function(found, inputs) {
   analysed <- unique(paste(found$fixed$module, found$fixed$sparse_term, sep = ":"))
-  rows <- lapply(problem$equations[analysed], participant_rows_of, found = found, problem = problem)
+  rows <- lapply(inputs$equations[analysed], participant_rows_of, found = found, inputs = inputs)
   tibble::as_tibble(do.call(rbind, unname(rows)))
 }
 
-participant_rows_of <- function(equation, found, problem) {
-  frame <- problem$design$frame
-  X <- problem$design$matrix # nolint: object_name_linter.
+participant_rows_of <- function(equation, found, inputs) {
+  frame <- inputs$design$frame
+  X <- inputs$design$matrix # nolint: object_name_linter.
   mine <- function(table) table[table$module == equation$module & table$sparse_term == equation$sparse_term, ]
   spread <- mine(found$ran_pars)
   sds <- spread$estimate[spread$term %in% c("sd__(Intercept)", "sd__Observation")]
-  own <- own_estimates(equation, problem, within = "sd__Observation" %in% spread$term)
+  own <- own_estimates(equation, inputs, within = "sd__Observation" %in% spread$term)
   fitted <- as.vector(X %*% mine(found$fixed)$estimate)
   variance <- if ("sd__Observation" %in% spread$term) rep(sum(sds^2), nrow(X)) else sum(sds^2) + own$std_error^2
   deviation <- mine(found$ran_vals)
@@ -104,9 +104,9 @@ participant_rows_of <- function(equation, found, problem) {
   )
 }
 
-own_estimates <- function(equation, problem, within) {
-  cells <- problem$cells
-  rows <- problem$design$rows
+own_estimates <- function(equation, inputs, within) {
+  cells <- inputs$cells
+  rows <- inputs$design$rows
   cell <- function(name) unname(cells[[name]][rows, equation$key])
   std_error <- cell("std_error")
   usable <- cell("selected") & cell("converged") & !cell("at_bound")

@@ -3,12 +3,12 @@
 #' The Stan program is compiled once: what differs between equations, the
 #' place and the scale of the priors, is data to it.
 #' @noRd
-fit_brms <- function(problem, settings, call) {
-  formula <- brms_formula(problem)
+fit_brms <- function(inputs, settings, call) {
+  formula <- brms_formula(inputs)
   first <- NULL
   fits <- list()
-  for (key in names(problem$equations)) {
-    heard <- listen(sample_brms(first, formula, problem$equations[[key]], problem$design, settings))
+  for (key in names(inputs$equations)) {
+    heard <- listen(sample_brms(first, formula, inputs$equations[[key]], inputs$design, settings))
     if (inherits(heard$value, "error")) {
       abort_spicestat("numerical", c(
         paste0("brms cannot fit ", key, ": ", conditionMessage(heard$value)),
@@ -18,8 +18,8 @@ fit_brms <- function(problem, settings, call) {
     fits[[key]] <- heard$value
     if (is.null(first)) first <- heard$value
   }
-  shared <- list(design = problem$design, level = problem$conf_level)
-  found <- Map(describe_brms, fits, problem$equations, MoreArgs = shared)
+  shared <- list(design = inputs$design, level = inputs$conf_level)
+  found <- Map(describe_brms, fits, inputs$equations, MoreArgs = shared)
   rows <- function(name) do.call(rbind, unname(lapply(found, `[[`, name)))
   list(
     fit = fits, fixed = rows("fixed"), ran_pars = rows("ran_pars"), ran_vals = rows("ran_vals"),
@@ -28,10 +28,10 @@ fit_brms <- function(problem, settings, call) {
   )
 }
 
-brms_formula <- function(problem) {
-  formula <- problem$design$formula
+brms_formula <- function(inputs) {
+  formula <- inputs$design$formula
   formula <- stats::as.formula(paste("estimate | se(std.error, sigma = TRUE) ~", deparse1(formula[[2]])))
-  environment(formula) <- parent_of_data(problem$formula)
+  environment(formula) <- parent_of_data(inputs$formula)
   formula
 }
 

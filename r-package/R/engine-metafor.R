@@ -1,13 +1,13 @@
 #' Meta-regression by metafor: the model of the engine's "meta", or with `joint` that of "multivariate_meta"
 #' @noRd
-fit_metafor <- function(problem, settings, call) {
-  if (settings$joint) fit_metafor_joint(problem, settings, call) else fit_metafor_each(problem, settings)
+fit_metafor <- function(inputs, settings, call) {
+  if (settings$joint) fit_metafor_joint(inputs, settings, call) else fit_metafor_each(inputs, settings)
 }
 
-fit_metafor_each <- function(problem, settings) {
-  found <- lapply(problem$equations, function(equation) {
+fit_metafor_each <- function(inputs, settings) {
+  found <- lapply(inputs$equations, function(equation) {
     tryCatch(
-      fit_metafor_one(equation, problem, settings),
+      fit_metafor_one(equation, inputs, settings),
       error = function(error) {
         if (inherits(error, "spicestat_error")) stop(error)
         list(reason = conditionMessage(error))
@@ -16,7 +16,7 @@ fit_metafor_each <- function(problem, settings) {
   })
   failed <- vapply(found, function(one) !is.null(one$reason), NA)
   reasons <- Map(function(one, equation) skipped_row(equation$module, equation$sparse_term, one$reason),
-    found[failed], problem$equations[failed]
+    found[failed], inputs$equations[failed]
   )
   found <- found[!failed]
   rows <- function(name) do.call(rbind, unname(lapply(found, `[[`, name)))
@@ -28,19 +28,19 @@ fit_metafor_each <- function(problem, settings) {
   )
 }
 
-fit_metafor_one <- function(equation, problem, settings) {
-  X <- problem$design$matrix[equation$rows, , drop = FALSE] # nolint: object_name_linter.
+fit_metafor_one <- function(equation, inputs, settings) {
+  X <- inputs$design$matrix[equation$rows, , drop = FALSE] # nolint: object_name_linter.
   best <- best_tau2(equation$estimate, equation$std_error^2, X, settings$estimator == "REML")
   # the data themselves are in the call, as update() looks nowhere else
   model <- rlang::call2(
     quote(metafor::rma),
-    yi = quote(estimate), vi = quote(variance), mods = problem$design$formula,
-    data = equation_data(equation, problem$design), slab = quote(participant), subset = quote(used),
+    yi = quote(estimate), vi = quote(variance), mods = inputs$design$formula,
+    data = equation_data(equation, inputs$design), slab = quote(participant), subset = quote(used),
     method = settings$estimator, test = if (settings$knapp_hartung) "knha" else "z",
     # metafor's own search stops at an absolute change, and can fail where it starts far off
     control = list(tau2.init = best$tau2, threshold = 1e-9 * best$upper, maxiter = 1000)
   )
-  heard <- eval_model(model, problem$formula)
+  heard <- eval_model(model, inputs$formula)
   if (inherits(heard$value, "error")) stop(heard$value)
   describe_rma(heard$value, equation, X, settings)
 }
@@ -98,28 +98,28 @@ profile_likelihood <- function(tau2, y, v, X, restricted) { # nolint: object_nam
 
 #' All coefficients together: known covariances within participants, unstructured covariance between them
 #' @noRd
-fit_metafor_joint <- function(problem, settings, call) {
-  data <- stacked_data(problem)
+fit_metafor_joint <- function(inputs, settings, call) {
+  data <- stacked_data(inputs)
   model <- rlang::call2(
     quote(metafor::rma.mv),
-    yi = quote(estimate), V = stacked_covariance(problem, data), data = data, !!!joint_structure(problem),
+    yi = quote(estimate), V = stacked_covariance(inputs, data), data = data, !!!joint_structure(inputs),
     method = settings$estimator, test = if (settings$knapp_hartung) "t" else "z"
   )
-  heard <- first_that_ends(model, problem)
+  heard <- first_that_ends(model, inputs)
   if (inherits(heard$value, "error")) {
     abort_spicestat("numerical", c(
       paste0("metafor cannot fit the joint model: ", conditionMessage(heard$value)),
       i = "Try joint = FALSE, or method = \"multivariate_meta\"."
     ), call = call)
   }
-  describe_rma_mv(heard$value, problem, data, settings, heard$said)
+  describe_rma_mv(heard$value, inputs, data, settings, heard$said)
 }
 
 #' Arguments of rma.mv that differ between one equation and several
 #' @noRd
-joint_structure <- function(problem) {
-  formula <- problem$design$formula
-  if (length(problem$equations) == 1) {
+joint_structure <- function(inputs) {
+  formula <- inputs$design$formula
+  if (length(inputs$equations) == 1) {
     return(list(mods = formula, random = ~ 1 | participant))
   }
   list(mods = stacked_formula(formula), random = ~ equation | participant, struct = "UN")
@@ -127,16 +127,16 @@ joint_structure <- function(problem) {
 
 #' Fit with one optimiser after the other, from the variances of the separate models
 #' @noRd
-first_that_ends <- function(model, problem) {
-  start <- vapply(problem$equations, function(equation) {
-    X <- problem$design$matrix[equation$rows, , drop = FALSE] # nolint: object_name_linter.
+first_that_ends <- function(model, inputs) {
+  start <- vapply(inputs$equations, function(equation) {
+    X <- inputs$design$matrix[equation$rows, , drop = FALSE] # nolint: object_name_linter.
     # a search from zero does not leave it
     max(best_tau2(equation$estimate, equation$std_error^2, X, TRUE)$tau2, 0.01 * residual_sd(equation, X)^2)
   }, 0)
   start <- unname(start)
   start <- if (length(start) == 1) list(sigma2.init = start) else list(tau2.init = start)
   for (own in list(list(rel.tol = 1e-10), list(optimizer = "BFGS"), list(optimizer = "Nelder-Mead", maxit = 1e5))) {
-    heard <- eval_model(rlang::call_modify(model, control = c(start, own)), problem$formula)
+    heard <- eval_model(rlang::call_modify(model, control = c(start, own)), inputs$formula)
     if (!inherits(heard$value, "error")) break
   }
   heard
@@ -144,11 +144,11 @@ first_that_ends <- function(model, problem) {
 
 #' Sampling covariance of the stacked estimates; what is not known is taken as 0
 #' @noRd
-stacked_covariance <- function(problem, data) {
+stacked_covariance <- function(inputs, data) {
   key <- paste(data$equation, id_key(data$participant))
-  terms <- problem$cells$terms$key
+  terms <- inputs$cells$terms$key
   sampling <- diag(data$std.error^2, nrow(data))
-  known <- problem$covariance
+  known <- inputs$covariance
   if (!is.null(known)) {
     who <- id_key(known$participant)
     row <- match(paste(terms[known$row + 1], who), key)
@@ -159,22 +159,22 @@ stacked_covariance <- function(problem, data) {
   sampling
 }
 
-describe_rma_mv <- function(fit, problem, data, settings, said) {
-  at <- find_columns(stacked_matrix(problem), fit$X)
-  names <- stacked_names(problem)
+describe_rma_mv <- function(fit, inputs, data, settings, said) {
+  at <- find_columns(stacked_matrix(inputs), fit$X)
+  names <- stacked_names(inputs)
   covariance <- fit$vb[at, at, drop = FALSE]
   dimnames(covariance) <- list(names, names)
-  equations <- problem$equations
+  equations <- inputs$equations
   sigma <- if (length(equations) == 1) matrix(fit$sigma2) else fit$G
   statistics <- fit$fit.stats[, settings$estimator]
   list(
-    fit = fit, joint_covariance = covariance, covariance = covariance_blocks(covariance, problem),
-    fixed = joint_fixed(fit$beta[at], sqrt(diag(covariance)), problem, if (!settings$knapp_hartung) Inf),
+    fit = fit, joint_covariance = covariance, covariance = covariance_blocks(covariance, inputs),
+    fixed = joint_fixed(fit$beta[at], sqrt(diag(covariance)), inputs, if (!settings$knapp_hartung) Inf),
     ran_pars = joint_spread(sigma, equations),
-    ran_vals = joint_deviations(fit, problem, data),
+    ran_vals = joint_deviations(fit, inputs, data),
     glance = data.frame(
       module = NA_character_, sparse_term = NA_character_, nobs = nrow(fit$X), df_residual = nrow(fit$X) - length(at),
-      log_lik = statistics[[1]], aic = statistics[[3]], bic = statistics[[4]], joint_counts(problem),
+      log_lik = statistics[[1]], aic = statistics[[3]], bic = statistics[[4]], joint_counts(inputs),
       cochran_qe = fit$QE, p_value_cochran_qe = fit$QEp, converged = all(is.finite(fit$beta))
     ),
     messages = said
@@ -183,10 +183,10 @@ describe_rma_mv <- function(fit, problem, data, settings, said) {
 
 #' Deviations of a joint model, for the estimates that are there
 #' @noRd
-joint_deviations <- function(fit, problem, data) {
+joint_deviations <- function(fit, inputs, data) {
   deviations <- nlme::ranef(fit)[[1]]
   label <- as.character(data$participant)
-  if (length(problem$equations) > 1) label <- paste(data$equation, label, sep = " | ")
+  if (length(inputs$equations) > 1) label <- paste(data$equation, label, sep = " | ")
   # metafor pads its labels
   at <- match(label, trimws(rownames(deviations)))
   data.frame(

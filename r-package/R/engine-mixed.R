@@ -12,26 +12,26 @@ singular_fit <- paste(
 )
 
 #' @noRd
-fit_lme4 <- function(problem, settings, call) {
-  need_two_equations(problem, call)
-  data <- stacked_data(problem)
+fit_lme4 <- function(inputs, settings, call) {
+  need_two_equations(inputs, call)
+  data <- stacked_data(inputs)
   tested <- requireNamespace("lmerTest", quietly = TRUE)
   model <- rlang::call2(
     if (tested) quote(lmerTest::lmer) else quote(lme4::lmer),
-    formula = mixed_formula(problem), data = quote(data), REML = settings$estimator == "REML", control = quote(control),
+    formula = mixed_formula(inputs), data = quote(data), REML = settings$estimator == "REML", control = quote(control),
     weights = quote(weight)
   )
   control <- lme4::lmerControl(
     optimizer = "nloptwrap", check.conv.singular = "ignore",
     optCtrl = list(xtol_abs = 1e-10, ftol_abs = 1e-12, maxeval = 1e4)
   )
-  heard <- fit_mixed(model, problem, data, control, call)
+  heard <- fit_mixed(model, inputs, data, control, call)
   fit <- heard$value
-  at <- find_columns(stacked_matrix(problem), lme4::getME(fit, "X"))
+  at <- find_columns(stacked_matrix(inputs), lme4::getME(fit, "X"))
   said <- unlist(fit@optinfo$conv$lme4$messages)
   finished <- fit@optinfo$conv$opt == 0 && !any(grepl("failed to converge", said))
   describe_mixed(
-    fit, problem, data, at,
+    fit, inputs, data, at,
     beta = lme4::fixef(fit), covariance = as.matrix(stats::vcov(fit)),
     df = if (tested) summary(fit, ddf = "Satterthwaite")$coefficients[, "df"],
     sd = attr(lme4::VarCorr(fit)$participant, "stddev"), residual = stats::sigma(fit),
@@ -40,20 +40,20 @@ fit_lme4 <- function(problem, settings, call) {
 }
 
 #' @noRd
-fit_glmm_tmb <- function(problem, settings, call) {
-  need_two_equations(problem, call)
-  data <- stacked_data(problem)
+fit_glmm_tmb <- function(inputs, settings, call) {
+  need_two_equations(inputs, call)
+  data <- stacked_data(inputs)
   model <- rlang::call2(
     quote(glmmTMB::glmmTMB),
-    formula = mixed_formula(problem), data = quote(data), dispformula = ~ 0 + equation,
+    formula = mixed_formula(inputs), data = quote(data), dispformula = ~ 0 + equation,
     REML = settings$estimator == "REML", control = quote(control)
   )
   control <- glmmTMB::glmmTMBControl(optCtrl = list(iter.max = 10000, eval.max = 20000))
-  heard <- fit_mixed(model, problem, data, control, call)
+  heard <- fit_mixed(model, inputs, data, control, call)
   fit <- heard$value
-  at <- find_columns(stacked_matrix(problem), glmmTMB::getME(fit, "X"))
+  at <- find_columns(stacked_matrix(inputs), glmmTMB::getME(fit, "X"))
   describe_mixed(
-    fit, problem, data, at,
+    fit, inputs, data, at,
     beta = glmmTMB::fixef(fit)$cond, covariance = stats::vcov(fit)$cond,
     sd = attr(glmmTMB::VarCorr(fit)$cond$participant, "stddev"), residual = residual_by_equation(fit, data),
     deviations = glmmTMB::ranef(fit, condVar = TRUE)$cond$participant,
@@ -61,23 +61,23 @@ fit_glmm_tmb <- function(problem, settings, call) {
   )
 }
 
-need_two_equations <- function(problem, call) {
-  if (length(problem$equations) < 2) {
+need_two_equations <- function(inputs, call) {
+  if (length(inputs$equations) < 2) {
     abort_spicestat("data", paste0(
       "with a single term a mixed model is not identified: one row per participant cannot tell the random intercept ",
-      "from the residual. Got: ", names(problem$equations), ". Try: analyse several (module, term) pairs ",
+      "from the residual. Got: ", names(inputs$equations), ". Try: analyse several (module, term) pairs ",
       "together, or use method = \"metafor\"."
     ), call = call)
   }
 }
 
-mixed_formula <- function(problem) {
+mixed_formula <- function(inputs) {
   # a slope of the scale is an intercept in units of each coefficient
-  stacked_formula(problem$design$formula, "(0 + scale | participant)")
+  stacked_formula(inputs$design$formula, "(0 + scale | participant)")
 }
 
-fit_mixed <- function(model, problem, data, control, call) {
-  heard <- eval_model(model, problem$formula, data = data, control = control)
+fit_mixed <- function(model, inputs, data, control, call) {
+  heard <- eval_model(model, inputs$formula, data = data, control = control)
   if (inherits(heard$value, "error")) {
     reason <- conditionMessage(heard$value)
     abort_spicestat("numerical", paste0("the mixed model cannot be fitted: ", reason), call = call)
@@ -85,21 +85,21 @@ fit_mixed <- function(model, problem, data, control, call) {
   heard
 }
 
-describe_mixed <- function(fit, problem, data, at, beta, covariance, sd, residual, deviations, converged, said,
+describe_mixed <- function(fit, inputs, data, at, beta, covariance, sd, residual, deviations, converged, said,
                            df = NULL) {
-  names <- stacked_names(problem)
+  names <- stacked_names(inputs)
   covariance <- covariance[at, at, drop = FALSE]
   dimnames(covariance) <- list(names, names)
-  fixed <- joint_fixed(beta[at], sqrt(diag(covariance)), problem, if (!is.null(df)) df[at])
-  scales <- data$scale[match(names(problem$equations), data$equation)]
+  fixed <- joint_fixed(beta[at], sqrt(diag(covariance)), inputs, if (!is.null(df)) df[at])
+  scales <- data$scale[match(names(inputs$equations), data$equation)]
   value <- stats::logLik(fit)
   list(
-    fit = fit, joint_covariance = covariance, covariance = covariance_blocks(covariance, problem), fixed = fixed,
-    ran_pars = mixed_spread(problem, sd * scales, rep_len(residual, length(scales)) * residual_unit(residual, scales)),
+    fit = fit, joint_covariance = covariance, covariance = covariance_blocks(covariance, inputs), fixed = fixed,
+    ran_pars = mixed_spread(inputs, sd * scales, rep_len(residual, length(scales)) * residual_unit(residual, scales)),
     ran_vals = mixed_deviations(deviations, data),
     glance = data.frame(
       module = NA_character_, sparse_term = NA_character_, nobs = nrow(data), df_residual = nrow(data) - length(beta),
-      log_lik = as.numeric(value), mixed_criteria(value, length(residual), scales), joint_counts(problem),
+      log_lik = as.numeric(value), mixed_criteria(value, length(residual), scales), joint_counts(inputs),
       converged = converged && all(is.finite(fixed$std_error))
     ),
     messages = c(standard_errors_unused, if (sd < 1e-4) singular_fit, said)
@@ -119,13 +119,13 @@ mixed_criteria <- function(log_lik, n_residuals, scales) {
   data.frame(aic = deviance + 2 * df, bic = deviance + log(attr(log_lik, "nobs")) * df)
 }
 
-mixed_spread <- function(problem, between, within) {
+mixed_spread <- function(inputs, between, within) {
   rows <- Map(function(equation, between, within) {
     row_of(equation,
       group = c("participant", "Residual"), term = c("sd__(Intercept)", "sd__Observation"),
       estimate = c(between, within)
     )
-  }, problem$equations, between, within)
+  }, inputs$equations, between, within)
   do.call(rbind, unname(rows))
 }
 

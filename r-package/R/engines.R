@@ -1,4 +1,4 @@
-# Group models that R packages fit. An engine is a function that takes a problem (see group_problem()) and settings,
+# Group models that R packages fit. An engine is a function that takes inputs (see group_inputs()) and settings,
 # and returns a list: `fixed`, `ran_pars`, `ran_vals`, `glance` (data frames), `covariance` (matrices by equation),
 # `joint_covariance` (or NULL), `fit` (the real object, or a list of them by equation), `skipped`, `messages`.
 
@@ -20,14 +20,14 @@ fit_natively <- function(method, estimates, covariance, formula, people, id, opt
   need_package(engine$package, paste0("method = \"", method, "\""), call)
   settings <- engine_settings(method, engine$settings, settings, call)
   check_group_options(options, call)
-  problem <- group_problem(
+  inputs <- group_inputs(
     estimates, covariance, formula, people, id, options$modules, options$terms, engine$needs_std_error, call
   )
-  problem$conf_level <- options$conf_level
-  found <- engine_function(method)(problem, settings, call)
-  found$skipped <- rbind(problem$skipped, found$skipped)
+  inputs$conf_level <- options$conf_level
+  found <- engine_function(method)(inputs, settings, call)
+  found$skipped <- rbind(inputs$skipped, found$skipped)
   if (NROW(found$fixed) == 0) abort_nothing_left(found$skipped, call)
-  assemble_group(found, problem, method, options, call)
+  assemble_group(found, inputs, method, options, call)
 }
 
 engine_function <- function(method) {
@@ -89,7 +89,7 @@ is_share <- function(x) {
 
 #' Everything that an engine reads
 #' @noRd
-group_problem <- function(estimates, covariance, formula, people, id, modules, terms, needs_std_error, call) {
+group_inputs <- function(estimates, covariance, formula, people, id, modules, terms, needs_std_error, call) {
   cells <- coefficient_cells(estimates, call)
   aligned <- align_people(cells$participants, people, id, call)
   design <- group_design(formula, aligned$people, call)
@@ -101,18 +101,18 @@ group_problem <- function(estimates, covariance, formula, people, id, modules, t
   )
 }
 
-assemble_group <- function(found, problem, method, options, call) {
-  formula <- deparse1(problem$formula)
+assemble_group <- function(found, inputs, method, options, call) {
+  formula <- deparse1(inputs$formula)
   glance <- glance_rows(found$glance, options$max_unidentified, method, formula)
   warn_about(glance, options$max_unidentified)
   group <- list(
     coefficients = coefficient_rows(found, glance, options$adjust, options$conf_level, call),
-    covariance = long_covariance(found$covariance, problem$equations),
+    covariance = long_covariance(found$covariance, inputs$equations),
     glance = glance,
     skipped = tibble::as_tibble(found$skipped),
     ran_vals = tibble::as_tibble(found$ran_vals),
     joint_covariance = found$joint_covariance,
-    participants = participant_rows(found, problem),
+    participants = participant_rows(found, inputs),
     messages = as.character(found$messages),
     formula = formula, method = method, fit = found$fit
   )
@@ -138,13 +138,13 @@ equation_data <- function(equation, design) {
 
 #' One row per participant and equation, with `equation` first by which models tell them apart
 #' @noRd
-stacked_data <- function(problem) {
+stacked_data <- function(inputs) {
   own <- c("equation", "module", "sparse.term", "estimate", "std.error", "n.trials", "scale", "weight")
-  frame <- problem$design$frame
+  frame <- inputs$design$frame
   check_free(names(frame), own)
-  keys <- names(problem$equations)
-  parts <- lapply(problem$equations, function(equation) {
-    scale <- residual_sd(equation, problem$design$matrix)
+  keys <- names(inputs$equations)
+  parts <- lapply(inputs$equations, function(equation) {
+    scale <- residual_sd(equation, inputs$design$matrix)
     cbind(
       frame[equation$rows, "participant", drop = FALSE],
       data.frame(
@@ -191,22 +191,22 @@ stacked_formula <- function(formula, random = NULL) {
 
 #' The stacked design matrix with one block of columns per equation
 #' @noRd
-stacked_matrix <- function(problem) {
-  blocks <- lapply(problem$equations, function(equation) problem$design$matrix[equation$rows, , drop = FALSE])
+stacked_matrix <- function(inputs) {
+  blocks <- lapply(inputs$equations, function(equation) inputs$design$matrix[equation$rows, , drop = FALSE])
   sizes <- vapply(blocks, nrow, 0L)
-  p <- ncol(problem$design$matrix)
+  p <- ncol(inputs$design$matrix)
   whole <- matrix(0, sum(sizes), p * length(blocks))
   first <- cumsum(c(0, sizes))
   for (k in seq_along(blocks)) {
     whole[first[k] + seq_len(sizes[k]), (k - 1) * p + seq_len(p)] <- blocks[[k]]
   }
-  colnames(whole) <- stacked_names(problem)
+  colnames(whole) <- stacked_names(inputs)
   whole
 }
 
-stacked_names <- function(problem) {
-  terms <- colnames(problem$design$matrix)
-  paste(rep(names(problem$equations), each = length(terms)), terms, sep = ":")
+stacked_names <- function(inputs) {
+  terms <- colnames(inputs$design$matrix)
+  paste(rep(names(inputs$equations), each = length(terms)), terms, sep = ":")
 }
 
 #' For each wanted column of a design, where a model has it: R orders and names columns in its own way

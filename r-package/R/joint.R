@@ -2,28 +2,28 @@
 
 #' Fixed effects, by equation; degrees of freedom are those of the separate regressions unless given
 #' @noRd
-joint_fixed <- function(estimate, std_error, problem, df = NULL) {
-  p <- ncol(problem$design$matrix)
-  own <- vapply(problem$equations, function(equation) length(equation$rows) - p, 0)
+joint_fixed <- function(estimate, std_error, inputs, df = NULL) {
+  p <- ncol(inputs$design$matrix)
+  own <- vapply(inputs$equations, function(equation) length(equation$rows) - p, 0)
   data.frame(
-    module = rep(vapply(problem$equations, `[[`, "", "module"), each = p),
-    sparse_term = rep(vapply(problem$equations, `[[`, "", "sparse_term"), each = p),
-    term = rep(colnames(problem$design$matrix), length(problem$equations)),
+    module = rep(vapply(inputs$equations, `[[`, "", "module"), each = p),
+    sparse_term = rep(vapply(inputs$equations, `[[`, "", "sparse_term"), each = p),
+    term = rep(colnames(inputs$design$matrix), length(inputs$equations)),
     estimate = unname(estimate), std_error = unname(std_error),
     # scales and covariances are estimated from an equation's own residuals, which pooling does not make more
     df = pmin(if (is.null(df)) Inf else df, if (identical(df, Inf)) Inf else rep(unname(own), each = p))
   )
 }
 
-covariance_blocks <- function(covariance, problem) {
-  p <- ncol(problem$design$matrix)
-  blocks <- lapply(seq_along(problem$equations), function(k) {
+covariance_blocks <- function(covariance, inputs) {
+  p <- ncol(inputs$design$matrix)
+  blocks <- lapply(seq_along(inputs$equations), function(k) {
     rows <- (k - 1) * p + seq_len(p)
     block <- covariance[rows, rows, drop = FALSE]
-    dimnames(block) <- rep(list(colnames(problem$design$matrix)), 2)
+    dimnames(block) <- rep(list(colnames(inputs$design$matrix)), 2)
     block
   })
-  stats::setNames(blocks, names(problem$equations))
+  stats::setNames(blocks, names(inputs$equations))
 }
 
 #' Standard deviations, and correlations under the earlier equation of each pair
@@ -44,10 +44,10 @@ joint_spread <- function(sigma, equations) {
 
 #' Counts for the one row of glance
 #' @noRd
-joint_counts <- function(problem) {
-  in_model <- unique(unlist(lapply(problem$equations, `[[`, "rows")))
+joint_counts <- function(inputs) {
+  in_model <- unique(unlist(lapply(inputs$equations, `[[`, "rows")))
   data.frame(
-    n_excluded = length(problem$cells$participants) - length(in_model),
-    share_unidentified = max(vapply(problem$equations, `[[`, 0, "share_unidentified"))
+    n_excluded = length(inputs$cells$participants) - length(in_model),
+    share_unidentified = max(vapply(inputs$equations, `[[`, 0, "share_unidentified"))
   )
 }

@@ -26,8 +26,8 @@ from spicestat.group.inference.multiplicity import ADJUSTMENTS, MAX_T
 from spicestat.group.inference.rows import coefficient_table, glance_table
 from spicestat.group.inputs.alignment import align_people, group_people
 from spicestat.group.inputs.choices import with_choices
+from spicestat.group.inputs.contract import RESCALE, GroupEstimates, GroupInputs, Skipped, describe_skipped
 from spicestat.group.inputs.likelihood import HasLikelihood
-from spicestat.group.inputs.problem import RESCALE, GroupEstimates, GroupProblem, Skipped, describe_skipped
 from spicestat.group.inputs.usable import select_equations, wanted_columns
 from spicestat.group.methods.registry import Method, find_method
 from spicestat.group.result import GroupResult
@@ -149,22 +149,22 @@ def spice_group(
     design = _design(table, formula, data, participant, missing)
     skipped: tuple[Skipped, ...] = ()
     if chosen.reads_choices:
-        problem = with_choices(table, design, coefficients, modules=modules, terms=terms)
+        inputs = with_choices(table, design, coefficients, modules=modules, terms=terms)
     elif chosen.reads_estimates:
         equations, skipped = select_equations(
             table, design, modules=modules, terms=terms, needs_std_error=chosen.needs_std_error
         )
-        problem = GroupProblem(table, design, equations)
+        inputs = GroupInputs(table, design, equations)
     else:
-        problem = GroupProblem(table, design, ())
+        inputs = GroupInputs(table, design, ())
     wanted = tuple(table.terms[column] for column in wanted_columns(table, modules, terms))
-    problem = replace(problem, conf_level=level, wanted=wanted)
-    estimates = _estimate(chosen, problem, own_settings)
+    inputs = replace(inputs, conf_level=level, wanted=wanted)
+    estimates = _estimate(chosen, inputs, own_settings)
     skipped = tuple(dict.fromkeys((*skipped, *estimates.skipped)))
     if estimates.fixed.empty:
         raise DataError("no coefficient can be analysed", got=describe_skipped(skipped))
     glance = glance_table(estimates, max_unidentified=limit, method=chosen.label, formula=formula)
-    withheld = _withheld(problem, glance)
+    withheld = _withheld(inputs, glance)
     _warn(glance, limit)
     return GroupResult(
         coefficients=coefficient_table(estimates, withheld, adjust=adjust, conf_level=level),
@@ -176,7 +176,7 @@ def spice_group(
         conf_level=level,
         covariance=_labelled(estimates),
         messages=(*estimates.messages, note) if note and method is None else estimates.messages,
-        design=problem.design,
+        design=inputs.design,
         table=table,
         ran_vals=estimates.ran_vals,
         joint_covariance=estimates.joint_covariance,
@@ -238,19 +238,19 @@ def _design(
     return replace(design, rows=positions[design.rows])
 
 
-def _estimate(method: Method, problem: GroupProblem, settings: Any) -> GroupEstimates:
+def _estimate(method: Method, inputs: GroupInputs, settings: Any) -> GroupEstimates:
     """Run a method; an overflow is an error, never a NaN in the table."""
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
-            return method.load()(problem, settings)
+            return method.load()(inputs, settings)
     except FloatingPointError as error:
         raise NumericalError(f"the group model cannot be computed: {error}", do=RESCALE) from error
 
 
-def _withheld(problem: GroupProblem, glance: pd.DataFrame) -> dict[tuple[str, str], bool]:
+def _withheld(inputs: GroupInputs, glance: pd.DataFrame) -> dict[tuple[str, str], bool]:
     """Return which equations' inference is withheld; a joint model withholds all or none."""
     if glance["module"].isna().any():
-        return {key: bool(glance["withheld"].any()) for key in problem.wanted}
+        return {key: bool(glance["withheld"].any()) for key in inputs.wanted}
     return dict(zip(zip(glance["module"], glance["sparse_term"], strict=True), glance["withheld"], strict=True))
 
 

@@ -26,7 +26,7 @@ from spicestat.group.after.standardised import standardised_effects
 from spicestat.group.after.text import equation_paragraphs, wrapped
 from spicestat.group.formula.design import Design
 from spicestat.group.inference.rows import COLUMNS, GLANCE, SAMPLING
-from spicestat.group.inputs.problem import Posterior, Presence
+from spicestat.group.inputs.contract import Posterior, Presence
 from spicestat.group.plots import caterpillar_plot, covariate_plot, forest_plot
 from spicestat.group.storage import pack_group, unpack_group
 

@@ -21,7 +21,7 @@ from spicestat.errors import DataError, InputError, StorageError
 from spicestat.group.after.fitted import FittedGroup, design_of, table_of
 from spicestat.group.formula.design import Design, rebuild_design
 from spicestat.group.inference.rows import COLUMNS, GLANCE
-from spicestat.group.inputs.problem import Posterior, Presence
+from spicestat.group.inputs.contract import Posterior, Presence
 from spicestat.group.posterior.engine import load_arviz
 from spicestat.group.posterior.tables import label_array
 

@@ -14,8 +14,8 @@ from spicestat.equations.estimate.forward import equation_logits
 from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
+from spicestat.group.inputs.contract import Posterior
 from spicestat.group.inputs.links import find_link
-from spicestat.group.inputs.problem import Posterior
 from spicestat.studies.choice_curves import choice_curve_check, choice_events, reference_actions
 from spicestat.trials.sequences import SequenceDataset
 

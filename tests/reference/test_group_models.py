@@ -99,7 +99,7 @@ def test_least_squares_equals_lm_with_hc3(case):
     close(fit.log_likelihood, case["log_lik"])
 
 
-def mixed_problem(case):
+def mixed_inputs(case):
     people = people_of(case)
     design = build_design(case["formula"], people)
     rows, terms = np.array(case["participant"]) - 1, np.array(case["sparse_term"])
@@ -109,7 +109,7 @@ def mixed_problem(case):
 
 @pytest.mark.parametrize("case", REFERENCE["mixed"], ids=names(REFERENCE["mixed"]))
 def test_random_intercept_equals_lmer_with_satterthwaite(case):
-    _, rows, z, D = mixed_problem(case)
+    _, rows, z, D = mixed_inputs(case)
     fit = random_intercept(z, D, rows)
     close(fit.beta, case["beta"])
     close(np.sqrt(np.diag(fit.covariance)), case["se"])
@@ -125,7 +125,7 @@ def test_random_intercept_agrees_with_statsmodels_where_that_has_a_solution():
     # looser: statsmodels stops at its gradient tolerance; its standard errors differ (see docs of `random_intercept`)
     mixed_linear_model = pytest.importorskip("statsmodels.regression.mixed_linear_model")
     case = REFERENCE["mixed"][1]
-    _, rows, z, D = mixed_problem(case)
+    _, rows, z, D = mixed_inputs(case)
     theirs = mixed_linear_model.MixedLM(z, D, rows).fit(reml=True)
     ours = random_intercept(z, D, rows)
     close(ours.beta, theirs.fe_params, rtol=1e-5)
@@ -135,7 +135,7 @@ def test_random_intercept_agrees_with_statsmodels_where_that_has_a_solution():
 
 @pytest.mark.parametrize("case", REFERENCE["mixed"], ids=names(REFERENCE["mixed"]))
 def test_spice_group_mixed_is_the_scaled_back_lmer_fit(case):
-    people, rows, _, _ = mixed_problem(case)
+    people, rows, _, _ = mixed_inputs(case)
     columns = {"participant": rows, "module": "x", "term": case["sparse_term"], "estimate": case["estimate"]}
     table = pd.DataFrame(columns).assign(participant=[f"s{row}" for row in rows], std_error=0.1)
     gaps = len(table) < len(people) * table["term"].nunique()

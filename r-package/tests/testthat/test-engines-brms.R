@@ -1,53 +1,53 @@
 # Compiling takes two minutes: SPICESTAT_TEST_LONG=true runs everything, otherwise the program and its data are tested.
 skip_if_not_installed("brms")
 
-brms_problem <- function(formula = ~ ill + age) {
+brms_inputs <- function(formula = ~ ill + age) {
   data <- cohort(20)
-  problem <- group_problem(data$table, NULL, formula, data$people, "id", NULL, NULL, TRUE, rlang::current_env())
-  problem$conf_level <- 0.9
-  problem
+  inputs <- group_inputs(data$table, NULL, formula, data$people, "id", NULL, NULL, TRUE, rlang::current_env())
+  inputs$conf_level <- 0.9
+  inputs
 }
 
-arguments_of <- function(problem, key) {
-  brms_arguments(brms_formula(problem), problem$equations[[key]], problem$design, list(chains = 1))
+arguments_of <- function(inputs, key) {
+  brms_arguments(brms_formula(inputs), inputs$equations[[key]], inputs$design, list(chains = 1))
 }
 
 test_that("the Stan program knows the standard errors and adds a variance between participants", {
-  problem <- brms_problem()
-  arguments <- arguments_of(problem, "beta:v")
+  inputs <- brms_inputs()
+  arguments <- arguments_of(inputs, "beta:v")
   code <- do.call(brms::make_stancode, arguments[c("formula", "data", "prior", "stanvars")])
   expect_match(code, "sqrt\\(square\\(sigma\\) \\+ se2\\)")
   expect_match(code, "student_t_lpdf\\(Intercept \\| 3, prior_location, prior_scale\\)")
   data <- do.call(brms::make_standata, arguments[c("formula", "data", "prior", "stanvars")])
-  expect_equal(as.vector(data$se), problem$equations[["beta:v"]]$std_error)
-  expect_equal(as.vector(data$Y), problem$equations[["beta:v"]]$estimate)
+  expect_equal(as.vector(data$se), inputs$equations[["beta:v"]]$std_error)
+  expect_equal(as.vector(data$Y), inputs$equations[["beta:v"]]$estimate)
   expect_equal(data$prior_location, stats::median(data$Y))
   expect_equal(dim(data$X), c(20L, 3L))
   # what differs between coefficients is data, so that one compilation serves all
-  other <- arguments_of(problem, "x_rate:1")
+  other <- arguments_of(inputs, "x_rate:1")
   expect_identical(do.call(brms::make_stancode, other[c("formula", "data", "prior", "stanvars")]), code)
   expect_equal(arguments$chains, 1)
 })
 
 test_that("without an intercept there is no prior for one", {
-  problem <- brms_problem(~ 0 + ill)
-  code <- do.call(brms::make_stancode, arguments_of(problem, "beta:v")[c("formula", "data", "prior", "stanvars")])
+  inputs <- brms_inputs(~ 0 + ill)
+  code <- do.call(brms::make_stancode, arguments_of(inputs, "beta:v")[c("formula", "data", "prior", "stanvars")])
   expect_false(grepl("Intercept", code))
 })
 
 test_that("draws become the tables of a group model", {
-  problem <- brms_problem()
+  inputs <- brms_inputs()
   set.seed(1)
   draws <- matrix(stats::rnorm(3000, 5), ncol = 3)
   table <- summarise_draws(draws, 0.9)
   expect_equal(table$estimate, colMeans(draws))
   expect_equal(table$conf_low[1], stats::quantile(draws[, 1], 0.05, names = FALSE))
-  equation <- problem$equations[["beta:v"]]
+  equation <- inputs$equations[["beta:v"]]
   mean <- c(3, 0, 0.02)
   effects <- matrix(mean, 2, 3, byrow = TRUE)
-  deviations <- brms_deviations(effects, c(0.5, 0.5), equation, problem$design)
+  deviations <- brms_deviations(effects, c(0.5, 0.5), equation, inputs$design)
   share <- 0.25 / (0.25 + equation$std_error^2)
-  expect_equal(deviations$estimate, share * (equation$estimate - as.vector(problem$design$matrix %*% mean)))
+  expect_equal(deviations$estimate, share * (equation$estimate - as.vector(inputs$design$matrix %*% mean)))
   expect_equal(deviations$std_error, sqrt(share * equation$std_error^2))
 })
 

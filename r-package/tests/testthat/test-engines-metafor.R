@@ -155,11 +155,11 @@ test_that("maxT takes into account that effects are estimated together", {
 
 test_that("what metafor cannot fit is skipped with its words", {
   data <- cohort()
-  problem <- group_problem(
+  inputs <- group_inputs(
     data$table, NULL, ~age, data$people, "id", NULL, NULL, TRUE, rlang::current_env()
   )
-  problem$equations[["beta:v"]]$std_error[] <- Inf
-  found <- suppressWarnings(fit_metafor_each(problem, list(estimator = "REML", knapp_hartung = TRUE)))
+  inputs$equations[["beta:v"]]$std_error[] <- Inf
+  found <- suppressWarnings(fit_metafor_each(inputs, list(estimator = "REML", knapp_hartung = TRUE)))
   expect_named(found$fit, "x_rate:1")
   expect_equal(found$skipped$sparse_term, "v")
 })

@@ -63,13 +63,13 @@ test_that("one coefficient alone is refused", {
 })
 
 test_that("without lmerTest the degrees of freedom are N - p", {
-  problem <- list(design = list(matrix = matrix(1, 10, 2, dimnames = list(NULL, c("a", "b")))), equations = list(
+  inputs <- list(design = list(matrix = matrix(1, 10, 2, dimnames = list(NULL, c("a", "b")))), equations = list(
     "x:1" = list(module = "x", sparse_term = "1", rows = 1:10),
     "b:v" = list(module = "b", sparse_term = "v", rows = 1:8)
   ))
-  expect_equal(joint_fixed(1:4, rep(1, 4), problem)$df, c(8, 8, 6, 6))
-  expect_equal(joint_fixed(1:4, rep(1, 4), problem, c(5, 20, 3, 2))$df, c(5, 8, 3, 2))
-  expect_equal(joint_fixed(1:4, rep(1, 4), problem, Inf)$df, rep(Inf, 4))
+  expect_equal(joint_fixed(1:4, rep(1, 4), inputs)$df, c(8, 8, 6, 6))
+  expect_equal(joint_fixed(1:4, rep(1, 4), inputs, c(5, 20, 3, 2))$df, c(5, 8, 3, 2))
+  expect_equal(joint_fixed(1:4, rep(1, 4), inputs, Inf)$df, rep(Inf, 4))
 })
 
 test_that("emmeans, broom.mixed, parameters and insight work on $fit", {

@@ -14,8 +14,8 @@ from spicestat._checks import check_level
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group.formula.design import Design
+from spicestat.group.inputs.contract import Posterior
 from spicestat.group.inputs.links import Link, find_link
-from spicestat.group.inputs.problem import Posterior
 
 __all__ = [
     "FittedEquation",

@@ -7,7 +7,7 @@ import numpy as np
 from spicestat._checks import check_level
 from spicestat.group.after.fitted import FittedGroup, design_of, table_of
 from spicestat.group.inference.rows import intervals
-from spicestat.group.inputs.problem import Posterior
+from spicestat.group.inputs.contract import Posterior
 from spicestat.group.numerics.firth import profile_intervals
 
 __all__ = ["intervals_at"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spicestat.group.inputs.problem import GroupEstimates
+from spicestat.group.inputs.contract import GroupEstimates
 
 __all__ = ["JointModel", "joint_estimates"]
 

@@ -12,7 +12,7 @@ from spicestat._checks import check_level
 from spicestat.errors import ConfigError
 from spicestat.group.inference.max_t import max_t_adjust
 from spicestat.group.inference.multiplicity import MAX_T, adjust_families
-from spicestat.group.inputs.problem import GroupEstimates
+from spicestat.group.inputs.contract import GroupEstimates
 
 __all__ = ["COLUMNS", "GLANCE", "SAMPLING", "coefficient_table", "glance_table", "intervals"]
 

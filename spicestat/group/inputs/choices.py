@@ -1,4 +1,4 @@
-"""Bring the choices into a group problem, for methods that read them."""
+"""Bring the choices into a group model, for methods that read them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group.formula.design import Design, too_few
+from spicestat.group.inputs.contract import Equation, GroupInputs
 from spicestat.group.inputs.likelihood import HasLikelihood
-from spicestat.group.inputs.problem import Equation, GroupProblem
 
 __all__ = ["with_choices"]
 
@@ -23,8 +23,8 @@ def with_choices(
     *,
     modules: str | Sequence[str] | None = None,
     terms: str | Sequence[str] | None = None,
-) -> GroupProblem:
-    """Return the group problem of a method that reads the choices, row by row of the design.
+) -> GroupInputs:
+    """Return the inputs of a method that reads the choices, row by row of the design.
 
     Everybody with choices counts, identified on their own or not.
 
@@ -78,7 +78,7 @@ def with_choices(
     )
     if not equations:
         raise DataError("none of the coefficients asked for is estimated from the choices")
-    return GroupProblem(table, design, equations, everybody.select(design.rows))
+    return GroupInputs(table, design, equations, everybody.select(design.rows))
 
 
 def _is_wanted(name: str, wanted: str | Sequence[str] | None) -> bool:

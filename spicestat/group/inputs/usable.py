@@ -11,7 +11,7 @@ import numpy as np
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
 from spicestat.group.formula.design import Design, design_rank, too_few
-from spicestat.group.inputs.problem import Equation, Skipped, describe_skipped
+from spicestat.group.inputs.contract import Equation, Skipped, describe_skipped
 
 __all__ = ["select_equations", "wanted_columns"]
 

@@ -11,9 +11,9 @@ import pandas as pd
 from spicestat._checks import whole_number
 from spicestat.errors import ConfigError, ConvergenceWarning, warn_user
 from spicestat.group.formula.design import name_some
+from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.inputs.likelihood import ChoiceLikelihood
 from spicestat.group.inputs.links import Link, choose_links
-from spicestat.group.inputs.problem import GroupEstimates, GroupProblem
 from spicestat.group.marginal.hierarchical_fit import fit_hierarchical
 from spicestat.group.marginal.marginal import stacked_design
 from spicestat.group.marginal.quadrature import Place
@@ -60,7 +60,7 @@ class Settings(SamplerSettings):
         whole_number("n_components", self.n_components, 1)
 
 
-def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEstimates:
+def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEstimates:
     r"""Sample the posterior of the hierarchical model of the choices themselves.
 
     .. math:: c_i \mid \theta_i \sim L_i(\theta_i), \qquad \theta_i \sim N(X_i\gamma, \Sigma)
@@ -82,10 +82,10 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
     chosen = settings or Settings()
     load_arviz()
     load_jax()
-    likelihood = problem.needed_likelihood()
+    likelihood = inputs.needed_likelihood()
     links = choose_links(likelihood.terms, chosen.links)
-    X = problem.design.matrix
-    place = _first_place(problem, likelihood, links)
+    X = inputs.design.matrix
+    place = _first_place(inputs, likelihood, links)
     scaling = make_scaling(X, place.mean.mean(axis=0), _total_spread(place))
     mixture = approximate_likelihoods(
         likelihood, links, place, scaling.spread, n_nodes=chosen.n_nodes, n_components=chosen.n_components
@@ -94,15 +94,15 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
     draws = posterior.theta.reshape(-1, *posterior.theta.shape[2:])
     compared = compare_likelihoods(mixture, likelihood, links, draws[:: max(1, len(draws) // _COMPARED)])
     _warn(compared)
-    shares = [equation.share_unidentified for equation in problem.equations]
+    shares = [equation.share_unidentified for equation in inputs.equations]
     return collect_draws(
         posterior,
         likelihood.terms,
-        problem.design.names,
-        conf_level=problem.conf_level,
-        n_excluded=len(problem.table.participants) - len(X),
+        inputs.design.names,
+        conf_level=inputs.conf_level,
+        n_excluded=len(inputs.table.participants) - len(X),
         share_unidentified=max(shares),
-        reported=[equation.key for equation in problem.equations],
+        reported=[equation.key for equation in inputs.equations],
         data={"n_choices": (("participant",), np.asarray(likelihood.n_trials))},
         links={term: link.name for term, link in zip(likelihood.terms, links, strict=True)},
         approximation=compared,
@@ -168,10 +168,10 @@ def sample_on_mixture(
     )
 
 
-def _first_place(problem: GroupProblem, likelihood: ChoiceLikelihood, links: Sequence[Link]) -> Place:
+def _first_place(inputs: GroupInputs, likelihood: ChoiceLikelihood, links: Sequence[Link]) -> Place:
     """Return the participants' posteriors under the group distribution that fits best."""
-    Z = stacked_design([problem.design.matrix] * len(links))
-    fit = fit_hierarchical(likelihood, links, Z, *starting_prior(problem, links))
+    Z = stacked_design([inputs.design.matrix] * len(links))
+    fit = fit_hierarchical(likelihood, links, Z, *starting_prior(inputs, links))
     return Place(fit.posterior.mean, fit.posterior.covariance, Z @ fit.group.gamma, fit.group.sigma)
 
 

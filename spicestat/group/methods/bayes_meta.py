@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import median_abs_deviation
 
 from spicestat.errors import ConfigError, DataError
-from spicestat.group.inputs.problem import GroupEstimates, GroupProblem
+from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.posterior.density import density_size, known_covariance, unpack
 from spicestat.group.posterior.engine import Chains, load_arviz, sample_chains
 from spicestat.group.posterior.sampling import SamplerSettings
@@ -70,7 +70,7 @@ class Estimates:
     complete: bool
 
 
-def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEstimates:
+def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEstimates:
     r"""Sample the posterior of a random-effects model of participants' estimates.
 
     .. math:: y_i \mid \theta_i \sim N(\theta_i, S_i), \qquad \theta_i \sim N(X_i\gamma, \Sigma)
@@ -95,20 +95,20 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
     """
     chosen = settings or Settings()
     load_arviz()
-    estimates = stack_estimates(problem, joint=chosen.multivariate)
+    estimates = stack_estimates(inputs, joint=chosen.multivariate)
     scaling = _scaling_of(estimates)
-    correlated = chosen.multivariate and len(problem.equations) > 1
+    correlated = chosen.multivariate and len(inputs.equations) > 1
     chains = sample(estimates, scaling, chosen, correlated=correlated)
     posterior = posterior_draws(estimates, scaling, chains, chosen, correlated=correlated)
     shown = np.where(estimates.observed, estimates.y, np.nan)
     hidden = ~(estimates.observed[:, :, None] & estimates.observed[:, None, :])
     return collect_draws(
         posterior,
-        [equation.key for equation in problem.equations],
-        problem.design.names,
-        conf_level=problem.conf_level,
-        n_excluded=len(problem.table.participants) - len(estimates.participants),
-        share_unidentified=max(equation.share_unidentified for equation in problem.equations),
+        [equation.key for equation in inputs.equations],
+        inputs.design.names,
+        conf_level=inputs.conf_level,
+        n_excluded=len(inputs.table.participants) - len(estimates.participants),
+        share_unidentified=max(equation.share_unidentified for equation in inputs.equations),
         data={
             "sampling_covariance": (
                 ("participant", "equation_term", "equation_term_2"),
@@ -120,12 +120,12 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
     )
 
 
-def stack_estimates(problem: GroupProblem, *, joint: bool = True) -> Estimates:
-    """Bring the estimates of all equations of a problem into one array.
+def stack_estimates(inputs: GroupInputs, *, joint: bool = True) -> Estimates:
+    """Bring the estimates of all equations into one array.
 
     Parameters
     ----------
-    problem : GroupProblem
+    inputs : GroupInputs
     joint : bool, default True
         Whether to use the covariances between a participant's terms where the table has them.
 
@@ -134,7 +134,7 @@ def stack_estimates(problem: GroupProblem, *, joint: bool = True) -> Estimates:
     DataError
         A participant's sampling covariance is not positive definite.
     """
-    equations = problem.equations
+    equations = inputs.equations
     rows = np.unique(np.concatenate([equation.rows for equation in equations]))
     n, d = len(rows), len(equations)
     y, observed = np.zeros((n, d)), np.zeros((n, d), dtype=bool)
@@ -143,12 +143,12 @@ def stack_estimates(problem: GroupProblem, *, joint: bool = True) -> Estimates:
         where = np.searchsorted(rows, equation.rows)
         y[where, k], observed[where, k] = equation.estimate, True
         covariance[where, k, k] = equation.variance
-    people = problem.design.rows[rows]
-    complete = joint and _add_covariances(covariance, observed, problem, people)
-    labels = problem.table.participants
+    people = inputs.design.rows[rows]
+    complete = joint and _add_covariances(covariance, observed, inputs, people)
+    labels = inputs.table.participants
     chosen = tuple(labels[position] for position in people)
     _check_positive(covariance, chosen)
-    return Estimates(y, covariance, observed, problem.design.matrix[rows], chosen, complete)
+    return Estimates(y, covariance, observed, inputs.design.matrix[rows], chosen, complete)
 
 
 def sample(estimates: Estimates, scaling: Scaling, settings: SamplerSettings, *, correlated: bool) -> Chains:
@@ -254,14 +254,14 @@ def _scaling_of(estimates: Estimates) -> Scaling:
     return make_scaling(estimates.X, centre, spread)
 
 
-def _add_covariances(covariance: np.ndarray, observed: np.ndarray, problem: GroupProblem, people: np.ndarray) -> bool:
+def _add_covariances(covariance: np.ndarray, observed: np.ndarray, inputs: GroupInputs, people: np.ndarray) -> bool:
     """Fill in what the table knows of covariances between terms; whether it knew all that are needed."""
     d = observed.shape[1]
     needed = observed[:, :, None] & observed[:, None, :] & ~np.eye(d, dtype=bool)
-    if problem.table.covariance is None:
+    if inputs.table.covariance is None:
         return not needed.any()
-    columns = [problem.table.terms.index(equation.key) for equation in problem.equations]
-    blocks = problem.table.covariance[people][:, columns][:, :, columns]
+    columns = [inputs.table.terms.index(equation.key) for equation in inputs.equations]
+    blocks = inputs.table.covariance[people][:, columns][:, :, columns]
     known = needed & np.isfinite(blocks)
     covariance[known] = blocks[known]
     return bool((known == needed).all())

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from spicestat.errors import ConfigError, ContradictionWarning, DataError, warn_user
+from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.inputs.likelihood import ChoiceLikelihood
 from spicestat.group.inputs.links import Link, choose_links
-from spicestat.group.inputs.problem import GroupEstimates, GroupProblem
 from spicestat.group.marginal.hierarchical_fit import HierarchicalFit, Integration, fit_hierarchical
 from spicestat.group.marginal.marginal import stacked_design
 from spicestat.group.marginal.modes import to_natural
@@ -76,14 +76,14 @@ class Settings:
                 raise ConfigError(f"`{name}` is out of range", got=value, allowed="1, 2, 3, ...")
 
 
-def estimate(problem: GroupProblem, settings: Settings) -> GroupEstimates:
-    """Fit the one-stage hierarchical model to the choices behind a group problem."""
-    likelihood = problem.needed_likelihood()
+def estimate(inputs: GroupInputs, settings: Settings) -> GroupEstimates:
+    """Fit the one-stage hierarchical model to the choices behind a group model."""
+    likelihood = inputs.needed_likelihood()
     links = choose_links(likelihood.terms, settings.links)
-    design = problem.design.matrix
+    design = inputs.design.matrix
     covaried = _covaried(likelihood.terms, settings.covariates_on)
-    designs = [design if with_covariates else _intercept(problem) for with_covariates in covaried]
-    center, scale = starting_prior(problem, links)
+    designs = [design if with_covariates else _intercept(inputs) for with_covariates in covaried]
+    center, scale = starting_prior(inputs, links)
     fit = fit_hierarchical(
         likelihood,
         links,
@@ -96,17 +96,17 @@ def estimate(problem: GroupProblem, settings: Settings) -> GroupEstimates:
         per_dimension=settings.nodes_per_dimension,
         max_rounds=settings.max_rounds,
     )
-    names = [problem.design.names if with_covariates else ("(Intercept)",) for with_covariates in covaried]
-    found = _Report(problem, likelihood, links, names, designs, fit).estimates()
-    contradiction = _above_maxima(problem, likelihood, fit)
+    names = [inputs.design.names if with_covariates else ("(Intercept)",) for with_covariates in covaried]
+    found = _Report(inputs, likelihood, links, names, designs, fit).estimates()
+    contradiction = _above_maxima(inputs, likelihood, fit)
     if contradiction:
         warn_user(contradiction + ".", ContradictionWarning)
     return replace(found, glance=found.glance.assign(contradictions=contradiction))
 
 
-def _above_maxima(problem: GroupProblem, likelihood: ChoiceLikelihood, fit: HierarchicalFit) -> str:
+def _above_maxima(inputs: GroupInputs, likelihood: ChoiceLikelihood, fit: HierarchicalFit) -> str:
     """Say whose marginal likelihood is above that of their own estimates, which it cannot be at a maximum."""
-    wide = problem.table.wide().reindex(columns=pd.MultiIndex.from_tuples(likelihood.terms))
+    wide = inputs.table.wide().reindex(columns=pd.MultiIndex.from_tuples(likelihood.terms))
     own = wide.loc[list(likelihood.participants)].to_numpy(dtype="float64")
     known = np.isfinite(own).all(axis=1)
     at_own = likelihood.log_likelihood(np.where(known[:, None], own, 0.0)[None])[0]
@@ -122,14 +122,14 @@ def _above_maxima(problem: GroupProblem, likelihood: ChoiceLikelihood, fit: Hier
     )
 
 
-def starting_prior(problem: GroupProblem, links: Sequence[Link]) -> tuple[np.ndarray, np.ndarray]:
+def starting_prior(inputs: GroupInputs, links: Sequence[Link]) -> tuple[np.ndarray, np.ndarray]:
     """Center and scale (d,) of a wide prior on the unconstrained scale, from the participants' own estimates.
 
     The median over participants, and 1.5 times their median absolute deviation (as a standard deviation), which a
     fifth of useless estimates does not move; with a logit or log link between .5 and 1.5, or .5 and 1.
     """
-    likelihood = problem.needed_likelihood()
-    wide = problem.table.wide()
+    likelihood = inputs.needed_likelihood()
+    wide = inputs.table.wide()
     center, scale = np.empty(len(links)), np.empty(len(links))
     for k, (term, link) in enumerate(zip(likelihood.terms, links, strict=True)):
         values = wide[term].to_numpy() if term in wide.columns else np.zeros(1)
@@ -162,8 +162,8 @@ def _covaried(terms: Sequence[tuple[str, str]], chosen: str | Sequence[str] | No
     return [module in wanted or f"{module}:{term}" in wanted for module, term in terms]
 
 
-def _intercept(problem: GroupProblem) -> np.ndarray:
-    return np.ones((len(problem.design.matrix), 1))
+def _intercept(inputs: GroupInputs) -> np.ndarray:
+    return np.ones((len(inputs.design.matrix), 1))
 
 
 class _Report:
@@ -171,7 +171,7 @@ class _Report:
 
     def __init__(
         self,
-        problem: GroupProblem,
+        inputs: GroupInputs,
         likelihood: ChoiceLikelihood,
         links: Sequence[Link],
         names: list[tuple[str, ...]],
@@ -179,9 +179,9 @@ class _Report:
         fit: HierarchicalFit,
     ) -> None:
         self.designs = designs
-        self.problem, self.likelihood, self.links, self.names, self.fit = problem, likelihood, links, names, fit
+        self.inputs, self.likelihood, self.links, self.names, self.fit = inputs, likelihood, links, names, fit
         self.ends = np.cumsum([0, *map(len, names)])
-        asked = {equation.key for equation in problem.equations}
+        asked = {equation.key for equation in inputs.equations}
         self.shown = [k for k, term in enumerate(likelihood.terms) if term in asked]
         if not self.shown:
             raise DataError("none of the coefficients asked for is estimated from the choices", got=sorted(asked))
@@ -206,7 +206,7 @@ class _Report:
 
     def _fixed(self) -> pd.DataFrame:
         errors = np.sqrt(np.diag(self.fit.covariance))
-        n = len(self.problem.design.matrix)
+        n = len(self.inputs.design.matrix)
         rows = [
             {
                 "module": self.likelihood.terms[k][0],
@@ -284,19 +284,19 @@ class _Report:
         return pd.DataFrame(natural, index=pd.Index(self.likelihood.participants, name="participant"), columns=columns)
 
     def _glance(self) -> pd.DataFrame:
-        n, d = len(self.problem.design.matrix), len(self.links)
+        n, d = len(self.inputs.design.matrix), len(self.links)
         log_lik = float(self.fit.posterior.log_likelihood.sum())
         n_parameters = len(self.fit.group.gamma) + d * (d + 1) // 2
         row: dict[str, Any] = {
             "module": None,
             "sparse_term": None,
             "nobs": n,
-            "df_residual": float(n - self.problem.design.matrix.shape[1]),
+            "df_residual": float(n - self.inputs.design.matrix.shape[1]),
             "log_lik": log_lik,
             "aic": 2.0 * n_parameters - 2.0 * log_lik,
             "bic": n_parameters * float(np.log(n)) - 2.0 * log_lik,
-            "n_excluded": len(self.problem.table.participants) - n,
-            "share_unidentified": max(equation.share_unidentified for equation in self.problem.equations),
+            "n_excluded": len(self.inputs.table.participants) - n,
+            "share_unidentified": max(equation.share_unidentified for equation in self.inputs.equations),
             "converged": self.fit.converged,
         }
         return pd.DataFrame([row])

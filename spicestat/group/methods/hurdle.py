@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from spicestat.group.inference.rows import intervals
-from spicestat.group.inputs.problem import GroupEstimates, GroupProblem, Skipped
+from spicestat.group.inputs.contract import GroupEstimates, GroupInputs, Skipped
 from spicestat.group.methods import meta, presence
 
 __all__ = ["PARTS", "estimate"]
@@ -24,7 +24,7 @@ _SELECTED = (
 )
 
 
-def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
+def estimate(inputs: GroupInputs, settings: None = None) -> GroupEstimates:
     """Fit the presence and the magnitude of each term, one after the other.
 
     The two parts are two blocks of rows, told apart by the column ``group``: ``"presence"`` has the log odds
@@ -41,22 +41,22 @@ def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
     Duan et al. (1983), https://doi.org/10.1080/07350015.1983.10509330;
     Heinze & Schemper (2002), https://doi.org/10.1002/sim.1047.
     """
-    present, size = presence.estimate(problem), meta.estimate(problem)
+    present, size = presence.estimate(inputs), meta.estimate(inputs)
     only_present = {key: value for key, value in present.covariance.items() if key not in size.covariance}
     counts = {} if present.presence is None else present.presence.n_present
     return GroupEstimates(
-        fixed=_joined(present.fixed, size.fixed, problem),
+        fixed=_joined(present.fixed, size.fixed, inputs),
         ran_pars=size.ran_pars,
-        glance=_glance(present.glance, size.glance, problem),
+        glance=_glance(present.glance, size.glance, inputs),
         covariance={**size.covariance, **only_present},
-        messages=(*present.messages, *_selected(counts, problem, set(size.covariance))),
+        messages=(*present.messages, *_selected(counts, inputs, set(size.covariance))),
         skipped=_skipped(present, size),
         links=dict.fromkeys(only_present, "logit"),
         presence=present.presence,
     )
 
 
-def _joined(present: pd.DataFrame, size: pd.DataFrame, problem: GroupProblem) -> pd.DataFrame:
+def _joined(present: pd.DataFrame, size: pd.DataFrame, inputs: GroupInputs) -> pd.DataFrame:
     """Put the rows in the table's order of terms, presence first, with the magnitude part's t tests."""
     columns = ["module", "sparse_term", "group", "term", "estimate", "std_error", "df", "p_value", *_LIMITS]
     parts = []
@@ -66,31 +66,31 @@ def _joined(present: pd.DataFrame, size: pd.DataFrame, problem: GroupProblem) ->
             if name == "magnitude":
                 t = (labelled["estimate"] / labelled["std_error"]).abs().to_numpy()
                 labelled["p_value"] = 2.0 * student.sf(t, labelled["df"].to_numpy())
-                labelled["conf_low"], labelled["conf_high"] = intervals(labelled, problem.conf_level)
+                labelled["conf_low"], labelled["conf_high"] = intervals(labelled, inputs.conf_level)
             parts.append(labelled[columns])
-    return _ordered(pd.concat(parts, ignore_index=True), problem) if parts else pd.DataFrame(columns=columns)
+    return _ordered(pd.concat(parts, ignore_index=True), inputs) if parts else pd.DataFrame(columns=columns)
 
 
-def _glance(present: pd.DataFrame, size: pd.DataFrame, problem: GroupProblem) -> pd.DataFrame:
+def _glance(present: pd.DataFrame, size: pd.DataFrame, inputs: GroupInputs) -> pd.DataFrame:
     if present.empty or size.empty:
         return size if present.empty else present
     keys = ["module", "sparse_term"]
     also = present.set_index(keys)["converged"].reindex(pd.MultiIndex.from_frame(size[keys]), fill_value=True)
     both = size.assign(converged=size["converged"].to_numpy(dtype=bool) & also.to_numpy(dtype=bool))
     alone = present[~present[keys].apply(tuple, axis=1).isin(both[keys].apply(tuple, axis=1))]
-    return _ordered(pd.concat([both, alone], ignore_index=True) if len(alone) else both, problem)
+    return _ordered(pd.concat([both, alone], ignore_index=True) if len(alone) else both, inputs)
 
 
-def _ordered(frame: pd.DataFrame, problem: GroupProblem) -> pd.DataFrame:
-    position = {key: place for place, key in enumerate(problem.table.terms)}
+def _ordered(frame: pd.DataFrame, inputs: GroupInputs) -> pd.DataFrame:
+    position = {key: place for place, key in enumerate(inputs.table.terms)}
     places = [position[key] for key in zip(frame["module"], frame["sparse_term"], strict=True)]
     return frame.iloc[pd.Series(places).sort_values(kind="stable").index].reset_index(drop=True)
 
 
 def _selected(
-    n_present: Mapping[tuple[str, str], int], problem: GroupProblem, fitted: set[tuple[str, str]]
+    n_present: Mapping[tuple[str, str], int], inputs: GroupInputs, fitted: set[tuple[str, str]]
 ) -> tuple[str, ...]:
-    n = len(problem.design.rows)
+    n = len(inputs.design.rows)
     chosen = {key: count for key, count in n_present.items() if key in fitted}
     if not chosen:
         return ()

@@ -11,7 +11,7 @@ from scipy.special import fdtrc
 from scipy.stats import chi2
 
 from spicestat.errors import ConfigError, DataError, NumericalError, ShapeError
-from spicestat.group.inputs.problem import Equation, EquationFit, GroupEstimates, GroupProblem, collect_equations
+from spicestat.group.inputs.contract import Equation, EquationFit, GroupEstimates, GroupInputs, collect_equations
 
 __all__ = ["ESTIMATORS", "MetaRegression", "Settings", "estimate", "meta_regression", "reml_log_likelihood"]
 
@@ -211,10 +211,10 @@ def reml_log_likelihood(y: np.ndarray, v: np.ndarray, X: np.ndarray, tau2: float
     return _weighted(*_checked(y, v, X), tau2).log_likelihood
 
 
-def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEstimates:
-    """Fit a meta-regression to each equation of a group problem."""
+def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEstimates:
+    """Fit a meta-regression to each equation of a group model."""
     chosen = Settings() if settings is None else settings
-    estimates = collect_equations(problem, partial(_estimate_equation, settings=chosen))
+    estimates = collect_equations(inputs, partial(_estimate_equation, settings=chosen))
     if chosen.knapp_hartung or estimates.fixed.empty:
         return estimates
     return replace(estimates, fixed=estimates.fixed.assign(df=np.inf))

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.linalg import block_diag
 
 from spicestat.errors import DataError
-from spicestat.group.inputs.problem import GroupEstimates, GroupProblem
+from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.numerics.random_intercept import RandomIntercept, random_intercept
 
 __all__ = ["estimate"]
@@ -22,8 +22,8 @@ _SINGULAR = (
 )
 
 
-def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
-    """Fit all equations of a group problem in one mixed model.
+def estimate(inputs: GroupInputs, settings: None = None) -> GroupEstimates:
+    """Fit all equations of a group model in one mixed model.
 
     Each (module, sparse_term) has its own intercept and covariate effects, and all share a random
     intercept per participant: ``estimate ~ 0 + equation : (covariates) + (1 | participant)``.
@@ -48,7 +48,7 @@ def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
     DataError
         Fewer than two equations, or no participant with two.
     """
-    equations = problem.equations
+    equations = inputs.equations
     if len(equations) < 2:
         only = ", ".join(f"{equation.module} / {equation.sparse_term}" for equation in equations)
         raise DataError(
@@ -57,12 +57,12 @@ def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
             got=only,
             do='analyse several (module, term) pairs together, or use method="meta"',
         )
-    designs = [problem.design.matrix[equation.rows] for equation in equations]
+    designs = [inputs.design.matrix[equation.rows] for equation in equations]
     scales = np.array([_scale(e.estimate, X) for e, X in zip(equations, designs, strict=True)])
     z = np.concatenate([equation.estimate / scale for equation, scale in zip(equations, scales, strict=True)])
     group = np.concatenate([equation.rows for equation in equations])
     fit = random_intercept(z, block_diag(*designs), group)
-    return _collect(problem, fit, scales, len(z))
+    return _collect(inputs, fit, scales, len(z))
 
 
 def _scale(y: np.ndarray, X: np.ndarray) -> float:
@@ -71,8 +71,8 @@ def _scale(y: np.ndarray, X: np.ndarray) -> float:
     return float(np.sqrt(residual @ residual / (X.shape[0] - X.shape[1])))
 
 
-def _collect(problem: GroupProblem, fit: RandomIntercept, scales: np.ndarray, n: int) -> GroupEstimates:
-    p, equations = len(problem.design.names), problem.equations
+def _collect(inputs: GroupInputs, fit: RandomIntercept, scales: np.ndarray, n: int) -> GroupEstimates:
+    p, equations = len(inputs.design.names), inputs.equations
     fixed, spread, covariances = [], [], {}
     for index, (equation, scale) in enumerate(zip(equations, scales, strict=True)):
         where = {"module": equation.module, "sparse_term": equation.sparse_term}
@@ -80,7 +80,7 @@ def _collect(problem: GroupProblem, fit: RandomIntercept, scales: np.ndarray, n:
         covariances[equation.key] = scale**2 * fit.covariance[block, block]
         errors = np.sqrt(np.diag(covariances[equation.key]))
         df = np.minimum(fit.df[block], len(equation.rows) - p)
-        rows = zip(problem.design.names, scale * fit.beta[block], errors, df, strict=True)
+        rows = zip(inputs.design.names, scale * fit.beta[block], errors, df, strict=True)
         fixed += [{**where, "term": t, "estimate": b, "std_error": s, "df": d} for t, b, s, d in rows]
         for group, term, value in (
             ("participant", "sd__(Intercept)", fit.sd_group),
@@ -97,7 +97,7 @@ def _collect(problem: GroupProblem, fit: RandomIntercept, scales: np.ndarray, n:
         "module": None,
         "sparse_term": None,
         "nobs": n,
-        "n_excluded": len(problem.table.participants) - participants,
+        "n_excluded": len(inputs.table.participants) - participants,
         "share_unidentified": max(equation.share_unidentified for equation in equations),
         "df_residual": float(n - len(fit.beta)),
         "log_lik": log_likelihood,

@@ -8,7 +8,7 @@ import numpy as np
 
 from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.group.inference.joint_tables import JointModel, joint_estimates
-from spicestat.group.inputs.problem import GroupEstimates, GroupProblem
+from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.methods.meta import ESTIMATORS
 from spicestat.group.numerics.covariance_search import Weighted, fit_at_covariance, is_singular, maximise_covariance
 
@@ -196,31 +196,31 @@ def multivariate_meta_regression(
     )
 
 
-def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEstimates:
-    """Fit all equations of a group problem in one multivariate meta-regression.
+def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEstimates:
+    """Fit all equations of a group model in one multivariate meta-regression.
 
     A participant who lacks some coefficient (at a bound, without a standard error) enters with the others.
     """
     chosen = Settings() if settings is None else settings
-    rows = np.unique(np.concatenate([equation.rows for equation in problem.equations]))
-    y, V, messages = _estimates(problem, rows)
-    fit = multivariate_meta_regression(y, V, problem.design.matrix[rows], estimator=chosen.estimator)
-    participants = problem.table.participants
+    rows = np.unique(np.concatenate([equation.rows for equation in inputs.equations]))
+    y, V, messages = _estimates(inputs, rows)
+    fit = multivariate_meta_regression(y, V, inputs.design.matrix[rows], estimator=chosen.estimator)
+    participants = inputs.table.participants
     model = JointModel(
-        terms=[equation.key for equation in problem.equations],
-        names=problem.design.names,
+        terms=[equation.key for equation in inputs.equations],
+        names=inputs.design.names,
         beta=fit.beta,
         covariance=fit.covariance,
         df=fit.df,
         sigma=fit.sigma,
-        participants=[participants[position] for position in problem.design.rows[rows]],
+        participants=[participants[position] for position in inputs.design.rows[rows]],
         deviations=fit.deviations,
         deviation_errors=fit.deviation_errors,
     )
     glance = {
         "nobs": fit.n,
         "n_excluded": len(participants) - len(rows),
-        "share_unidentified": max(equation.share_unidentified for equation in problem.equations),
+        "share_unidentified": max(equation.share_unidentified for equation in inputs.equations),
         "df_residual": float(fit.n - fit.beta.size),
         "log_lik": fit.log_likelihood,
         "aic": fit.aic,
@@ -231,15 +231,15 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
     return joint_estimates(model, glance, messages=messages)
 
 
-def _estimates(problem: GroupProblem, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+def _estimates(inputs: GroupInputs, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Return estimates (n, d), NaN where not usable, their covariances (n, d, d), and what is to be said of them."""
-    equations, table = problem.equations, problem.table
+    equations, table = inputs.equations, inputs.table
     y = np.full((len(rows), len(equations)), np.nan)
     V = np.zeros((len(rows), len(equations), len(equations)))
     messages: tuple[str, ...] = ()
     if table.covariance is not None:
         columns = [table.terms.index(equation.key) for equation in equations]
-        V = table.covariance[problem.design.rows[rows]][:, columns][:, :, columns].astype("float64")
+        V = table.covariance[inputs.design.rows[rows]][:, columns][:, :, columns].astype("float64")
     elif len(equations) > 1:
         messages = ("the coefficient table has no covariances within participants: they are taken as 0.",)
     for k, equation in enumerate(equations):

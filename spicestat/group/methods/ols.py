@@ -8,7 +8,7 @@ import numpy as np
 from statsmodels.regression.linear_model import OLS
 
 from spicestat.errors import DataError, ShapeError
-from spicestat.group.inputs.problem import Equation, EquationFit, GroupEstimates, GroupProblem, collect_equations
+from spicestat.group.inputs.contract import Equation, EquationFit, GroupEstimates, GroupInputs, collect_equations
 
 __all__ = ["LeastSquares", "estimate", "least_squares_hc3"]
 
@@ -94,9 +94,9 @@ def least_squares_hc3(y: np.ndarray, X: np.ndarray) -> LeastSquares:
     )
 
 
-def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
-    """Fit least squares with HC3 to each equation of a group problem."""
-    return collect_equations(problem, _estimate_equation, (_NAIVE,))
+def estimate(inputs: GroupInputs, settings: None = None) -> GroupEstimates:
+    """Fit least squares with HC3 to each equation of a group model."""
+    return collect_equations(inputs, _estimate_equation, (_NAIVE,))
 
 
 def _estimate_equation(equation: Equation, X: np.ndarray) -> EquationFit:

@@ -11,7 +11,7 @@ from spicestat._checks import seed_number, whole_number
 from spicestat.errors import ConfigError, CovariateError, DataError, NumericalError, ShapeError
 from spicestat.group.formula.design import design_rank
 from spicestat.group.inference.max_t import max_t_p_values, permutation_p_values
-from spicestat.group.inputs.problem import Equation, GroupEstimates, GroupProblem
+from spicestat.group.inputs.contract import Equation, GroupEstimates, GroupInputs
 from spicestat.group.methods import meta, ols
 from spicestat.group.methods.meta import meta_regression
 from spicestat.group.numerics.rearrangements import Rearrangements, permutation_rows, restrict_permutations, sign_flips
@@ -130,7 +130,7 @@ def freedman_lane(
     return np.concatenate(pieces)
 
 
-def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEstimates:
+def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEstimates:
     r"""Test each covariate in each equation by permuting participants.
 
     Estimates and standard errors are those of ``method="meta"`` (or ``"ols"`` with
@@ -143,18 +143,18 @@ def estimate(problem: GroupProblem, settings: Settings | None = None) -> GroupEs
     ``fixed``.
     """
     chosen = Settings() if settings is None else settings
-    fitted = meta.estimate(problem) if chosen.statistic == "meta" else ols.estimate(problem)
+    fitted = meta.estimate(inputs) if chosen.statistic == "meta" else ols.estimate(inputs)
     fitted = replace(fitted, messages=(_message(chosen),))
     if fitted.fixed.empty:
         return fitted
-    everyone = _everyones(problem, chosen)
-    names = list(problem.design.names)
+    everyone = _everyones(inputs, chosen)
+    names = list(inputs.design.names)
     keys = set(zip(fitted.fixed["module"], fitted.fixed["sparse_term"], strict=True))
-    equations = [equation for equation in problem.equations if equation.key in keys]
+    equations = [equation for equation in inputs.equations if equation.key in keys]
     raw, adjusted = np.empty((len(equations), len(names))), np.empty((len(equations), len(names)))
     for column in range(len(names)):
         statistics = np.column_stack(
-            [np.abs(_equation_statistics(equation, problem, column, everyone, chosen)) for equation in equations]
+            [np.abs(_equation_statistics(equation, inputs, column, everyone, chosen)) for equation in equations]
         )
         raw[:, column] = permutation_p_values(statistics)
         adjusted[:, column] = max_t_p_values(statistics)
@@ -175,35 +175,35 @@ def _message(settings: Settings) -> str:
     )
 
 
-def _everyones(problem: GroupProblem, settings: Settings) -> tuple[Rearrangements, Rearrangements]:
+def _everyones(inputs: GroupInputs, settings: Settings) -> tuple[Rearrangements, Rearrangements]:
     """Return the permutations and the sign flips of the design's participants."""
-    n = len(problem.design.matrix)
-    strata = None if settings.strata is None else _stratum_labels(problem, settings.strata)
+    n = len(inputs.design.matrix)
+    strata = None if settings.strata is None else _stratum_labels(inputs, settings.strata)
     return (
         permutation_rows(n, settings.n_permutations, seed=settings.seed, strata=strata),
         sign_flips(n, settings.n_permutations, seed=settings.seed),
     )
 
 
-def _stratum_labels(problem: GroupProblem, name: str) -> np.ndarray:
-    levels = problem.design.levels
-    if name not in levels or problem.design.frame is None:
+def _stratum_labels(inputs: GroupInputs, name: str) -> np.ndarray:
+    levels = inputs.design.levels
+    if name not in levels or inputs.design.frame is None:
         raise CovariateError(
             f"`strata` names '{name}', which is no factor of the formula",
             allowed=", ".join(map(repr, levels)) or "(the formula has no factor)",
             do=f"add '{name}' to the formula, as strata belong into the model too",
         )
-    return problem.design.frame[name].astype(str).to_numpy(dtype=object)
+    return inputs.design.frame[name].astype(str).to_numpy(dtype=object)
 
 
 def _equation_statistics(
     equation: Equation,
-    problem: GroupProblem,
+    inputs: GroupInputs,
     column: int,
     everyone: tuple[Rearrangements, Rearrangements],
     settings: Settings,
 ) -> np.ndarray:
-    X = problem.design.matrix[equation.rows]
+    X = inputs.design.matrix[equation.rows]
     permuted, flipped = everyone
     if np.ptp(X[:, column]) == 0:
         own = Rearrangements(flipped.rows[:, equation.rows], flipped.exact)

@@ -11,7 +11,7 @@ import pandas as pd
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import DataError, NumericalError
 from spicestat.group.formula.design import Design
-from spicestat.group.inputs.problem import GroupEstimates, GroupProblem, Presence, Skipped
+from spicestat.group.inputs.contract import GroupEstimates, GroupInputs, Presence, Skipped
 from spicestat.group.numerics.firth import FirthLogistic, firth_logistic, penalised_ratio_test, profile_intervals
 
 __all__ = ["PresenceOutcome", "estimate", "presence_outcomes"]
@@ -82,7 +82,7 @@ def presence_outcomes(
     return tuple(outcomes), tuple(skipped)
 
 
-def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
+def estimate(inputs: GroupInputs, settings: None = None) -> GroupEstimates:
     """Explain by covariates who has each term: one Firth logistic regression per (module, sparse_term).
 
     Terms that everybody or nobody has are skipped: with a structure for the population there is nothing to
@@ -97,8 +97,8 @@ def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
     Firth (1993), https://doi.org/10.1093/biomet/80.1.27;
     Heinze & Schemper (2002), https://doi.org/10.1002/sim.1047.
     """
-    X, names = problem.design.matrix, list(problem.design.names)
-    outcomes, skipped = presence_outcomes(problem.table, problem.design.rows, problem.wanted or None)
+    X, names = inputs.design.matrix, list(inputs.design.names)
+    outcomes, skipped = presence_outcomes(inputs.table, inputs.design.rows, inputs.wanted or None)
     fits: dict[PresenceOutcome, FirthLogistic] = {}
     for outcome in outcomes:
         try:
@@ -106,19 +106,19 @@ def estimate(problem: GroupProblem, settings: None = None) -> GroupEstimates:
         except (DataError, NumericalError) as error:
             skipped += (Skipped(*outcome.key, str(error)),)
     fitted = tuple(fits)
-    low, high = _intervals(problem.conf_level, fitted, X)
-    rows = [row for outcome, fit in fits.items() for row in _rows(outcome, fit, problem.design.names)]
+    low, high = _intervals(inputs.conf_level, fitted, X)
+    rows = [row for outcome, fit in fits.items() for row in _rows(outcome, fit, inputs.design.names)]
     return GroupEstimates(
         fixed=pd.DataFrame(rows).assign(conf_low=low, conf_high=high),
         ran_pars=pd.DataFrame(columns=["module", "sparse_term", "group", "term", "estimate"]),
-        glance=pd.DataFrame([_glance(outcome, fit, problem) for outcome, fit in fits.items()]),
+        glance=pd.DataFrame([_glance(outcome, fit, inputs) for outcome, fit in fits.items()]),
         covariance={outcome.key: fit.covariance for outcome, fit in fits.items()},
         messages=(_NOTE,),
         skipped=skipped,
         links={outcome.key: "logit" for outcome in fitted},
         presence=Presence(
             {outcome.key: int(outcome.present.sum()) for outcome in fitted},
-            _ratio_tests(fitted, problem.design),
+            _ratio_tests(fitted, inputs.design),
             {outcome.key: pd.DataFrame(fit.covariance, names, names) for outcome, fit in fits.items()},
         ),
     )
@@ -140,12 +140,12 @@ def _rows(outcome: PresenceOutcome, fit: FirthLogistic, names: tuple[str, ...]) 
     ]
 
 
-def _glance(outcome: PresenceOutcome, fit: FirthLogistic, problem: GroupProblem) -> dict[str, object]:
+def _glance(outcome: PresenceOutcome, fit: FirthLogistic, inputs: GroupInputs) -> dict[str, object]:
     return {
         "module": outcome.module,
         "sparse_term": outcome.sparse_term,
         "nobs": fit.n,
-        "n_excluded": len(problem.table.participants) - fit.n,
+        "n_excluded": len(inputs.table.participants) - fit.n,
         "share_unidentified": 0.0,
         "df_residual": float(fit.n - len(fit.beta)),
         "log_lik": fit.log_likelihood,

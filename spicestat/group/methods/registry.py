@@ -9,7 +9,7 @@ from typing import Any
 
 from spicestat._checks import check_options
 from spicestat.errors import ConfigError
-from spicestat.group.inputs.problem import GroupEstimates, GroupProblem
+from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 
 __all__ = ["METHODS", "Method", "find_method"]
 
@@ -25,7 +25,7 @@ class Method:
     label : str
         Shown in the column ``method`` of ``glance``.
     module : str
-        Module with ``estimate(problem: GroupProblem, settings) -> GroupEstimates``, imported when first used, and a
+        Module with ``estimate(inputs: GroupInputs, settings) -> GroupEstimates``, imported when first used, and a
         dataclass ``Settings`` if the method has settings.
     needs_std_error : bool, default True
         Whether coefficients without a positive standard error are left out.
@@ -46,9 +46,9 @@ class Method:
     reads_choices: bool = False
     max_unidentified: float = 0.2
 
-    def load(self) -> Callable[[GroupProblem, Any], GroupEstimates]:
+    def load(self) -> Callable[[GroupInputs, Any], GroupEstimates]:
         """Import the method."""
-        estimate: Callable[[GroupProblem, Any], GroupEstimates] = import_module(self.module).estimate
+        estimate: Callable[[GroupInputs, Any], GroupEstimates] = import_module(self.module).estimate
         return estimate
 
     def settings(self, given: Mapping[str, Any]) -> Any:

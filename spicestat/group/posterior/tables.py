@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spicestat.group.inputs.problem import GroupEstimates, Posterior
+from spicestat.group.inputs.contract import GroupEstimates, Posterior
 from spicestat.group.posterior.engine import Chains, load_arviz
 from spicestat.group.posterior.sampling import MAX_RHAT, MIN_ESS
 

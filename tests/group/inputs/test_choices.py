@@ -1,4 +1,4 @@
-"""From a fit to the group problem of a method that reads the choices."""
+"""From a fit to the inputs of a method that reads the choices."""
 
 import sys
 from pathlib import Path
@@ -32,12 +32,12 @@ def study(n=10, silent=(), formula="~ z"):
 
 def test_everybody_with_choices_counts():
     fit, design = study(silent=(0, 7))
-    problem = with_choices(fit.coefficients, design, fit)
-    assert problem.design.rows.tolist() == [1, 2, 3, 4, 5, 6, 8, 9]
-    np.testing.assert_array_equal(problem.design.matrix, design.matrix[problem.design.rows])
-    assert problem.likelihood.participants == tuple(fit.likelihood.labels[row] for row in problem.design.rows)
-    np.testing.assert_array_equal(problem.likelihood.y, fit.likelihood.y[problem.design.rows])
-    for equation in problem.equations:
+    inputs = with_choices(fit.coefficients, design, fit)
+    assert inputs.design.rows.tolist() == [1, 2, 3, 4, 5, 6, 8, 9]
+    np.testing.assert_array_equal(inputs.design.matrix, design.matrix[inputs.design.rows])
+    assert inputs.likelihood.participants == tuple(fit.likelihood.labels[row] for row in inputs.design.rows)
+    np.testing.assert_array_equal(inputs.likelihood.y, fit.likelihood.y[inputs.design.rows])
+    for equation in inputs.equations:
         assert equation.n_excluded == 2
         assert equation.rows.tolist() == list(range(8))
         assert np.isnan(equation.estimate).all()
@@ -67,9 +67,9 @@ def test_covariates_go_with_those_who_have_choices():
 def test_a_design_of_some_participants_gives_their_choices():
     fit, design = study()
     part = type(design)(design.formula, design.names, design.matrix[[5, 2, 9, 3]], np.array([5, 2, 9, 3]))
-    problem = with_choices(fit.coefficients, part, fit)
-    assert problem.likelihood.participants == ("s005", "s002", "s009", "s003")
-    assert {equation.n_excluded for equation in problem.equations} == {6}
+    inputs = with_choices(fit.coefficients, part, fit)
+    assert inputs.likelihood.participants == ("s005", "s002", "s009", "s003")
+    assert {equation.n_excluded for equation in inputs.equations} == {6}
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_a_design_of_some_participants_gives_their_choices():
 )
 def test_modules_and_terms_restrict_what_is_reported_not_what_is_estimated(options, expected):
     fit, design = study()
-    problem = with_choices(fit.coefficients, design, fit, **options)
-    assert [equation.module for equation in problem.equations] == expected
-    assert problem.likelihood.terms == fit.likelihood.terms
+    inputs = with_choices(fit.coefficients, design, fit, **options)
+    assert [equation.module for equation in inputs.equations] == expected
+    assert inputs.likelihood.terms == fit.likelihood.terms
 
 
 def test_what_is_not_estimated_from_the_choices_is_refused():

@@ -11,8 +11,8 @@ from scipy.stats import t as student
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, ConvergenceWarning
 from spicestat.group.formula.design import build_design
+from spicestat.group.inputs.contract import Equation, GroupInputs
 from spicestat.group.inputs.links import find_link
-from spicestat.group.inputs.problem import Equation, GroupProblem
 from spicestat.group.marginal.quadrature import Place
 from spicestat.group.methods import bayes
 from spicestat.group.methods.bayes import Settings, estimate, sample_on_mixture
@@ -143,7 +143,7 @@ class Fit:
         nothing = np.full(n_people, np.nan)
         rows = np.arange(n_people)
         self.equations = tuple(Equation(*term, rows, nothing, nothing, 0, 0.0) for term in TERMS)
-        self.problem = GroupProblem(table, design, self.equations, self.coins)
+        self.inputs = GroupInputs(table, design, self.equations, self.coins)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def fit():
 
 @pytest.fixture(scope="module")
 def result(fit):
-    return estimate(fit.problem, Settings(links={"x_value": "logit", "x_trace": "logit"}, draws=400, tune=300))
+    return estimate(fit.inputs, Settings(links={"x_value": "logit", "x_trace": "logit"}, draws=400, tune=300))
 
 
 def test_tables(fit, result):
@@ -181,8 +181,8 @@ def test_participants_lie_between_their_data_and_the_group(fit, result):
 
 
 def test_only_what_was_asked_for_is_reported(fit):
-    problem = GroupProblem(fit.problem.table, fit.problem.design, fit.equations[1:], fit.coins)
-    found = estimate(problem, Settings(links={"x_value": "logit", "x_trace": "logit"}, draws=400, tune=300))
+    inputs = GroupInputs(fit.inputs.table, fit.inputs.design, fit.equations[1:], fit.coins)
+    found = estimate(inputs, Settings(links={"x_value": "logit", "x_trace": "logit"}, draws=400, tune=300))
     assert set(found.fixed["module"]) == {"x_trace"}
     assert set(found.covariance) == {TERMS[1]}
     assert len(found.joint_covariance) == 4
@@ -192,7 +192,7 @@ def test_a_coarse_approximation_is_told(fit, monkeypatch):
     monkeypatch.setattr(bayes, "_MIN_ESS_SHARE", 0.9999)
     settings = Settings(links={"x_value": "logit", "x_trace": "logit"}, draws=400, tune=300, n_nodes=64)
     with pytest.warns(ConvergenceWarning, match=r"\d+ participants is approximated coarsely .* Raise n_nodes"):
-        estimate(fit.problem, settings)
+        estimate(fit.inputs, settings)
 
 
 class EitherCoin(Coins):
@@ -217,7 +217,7 @@ def test_two_humps_need_two_components():
 
 
 def test_without_choices_it_says_what_to_do(fit):
-    bare = GroupProblem(fit.problem.table, fit.problem.design, fit.equations)
+    bare = GroupInputs(fit.inputs.table, fit.inputs.design, fit.equations)
     with pytest.raises(ConfigError, match="reads the choices"):
         estimate(bare, Settings())
 

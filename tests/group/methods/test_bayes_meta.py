@@ -9,7 +9,7 @@ from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group import spice_group
 from spicestat.group.formula.design import build_design
-from spicestat.group.inputs.problem import GroupProblem
+from spicestat.group.inputs.contract import GroupInputs
 from spicestat.group.inputs.usable import select_equations
 from spicestat.group.methods.bayes_meta import Estimates, Settings, estimate, posterior_draws, sample, stack_estimates
 from spicestat.group.methods.meta import meta_regression
@@ -33,7 +33,7 @@ def cohort(n=30, seed=1, correlation=0.6):
     return y, covariance, age
 
 
-def problem_of(y, covariance, age, lost=()):
+def inputs_of(y, covariance, age, lost=()):
     ids = [f"s{row:02d}" for row in range(len(y))]
     frame = pd.concat(
         [
@@ -55,12 +55,12 @@ def problem_of(y, covariance, age, lost=()):
     table = CoefficientTable.from_frame(frame, covariance, people)
     design = build_design("~ age", people)
     equations, _ = select_equations(table, design)
-    return GroupProblem(table, design, equations)
+    return GroupInputs(table, design, equations)
 
 
 @pytest.fixture(scope="module")
 def result():
-    return estimate(problem_of(*cohort()), Settings(draws=500, tune=300, seed=3))
+    return estimate(inputs_of(*cohort()), Settings(draws=500, tune=300, seed=3))
 
 
 def test_flat_priors_and_many_people_give_reml():
@@ -162,8 +162,8 @@ def test_participants_estimates_are_shrunk(result):
 def test_estimates_that_are_missing_are_left_out_one_by_one():
     y, covariance, age = cohort()
     with pytest.warns(UserWarning, match="at a bound"):
-        problem = problem_of(y, covariance, age, lost=[("s00", "reward"), ("s01", "reward"), ("s01", "x_value")])
-    stacked = stack_estimates(problem)
+        inputs = inputs_of(y, covariance, age, lost=[("s00", "reward"), ("s01", "reward"), ("s01", "x_value")])
+    stacked = stack_estimates(inputs)
     assert stacked.participants[0] == "s00"
     assert "s01" not in stacked.participants
     assert stacked.observed[0].tolist() == [False, True]
@@ -174,19 +174,19 @@ def test_estimates_that_are_missing_are_left_out_one_by_one():
 
 def test_without_covariances_errors_are_independent():
     y, covariance, age = cohort()
-    problem = problem_of(y, covariance, age)
-    bare = GroupProblem(CoefficientTable(problem.table.frame), problem.design, problem.equations)
+    inputs = inputs_of(y, covariance, age)
+    bare = GroupInputs(CoefficientTable(inputs.table.frame), inputs.design, inputs.equations)
     stacked = stack_estimates(bare)
     assert not stacked.complete
     assert (stacked.covariance[:, 0, 1] == 0).all()
-    assert stack_estimates(problem, joint=False).covariance[0, 0, 1] == 0
+    assert stack_estimates(inputs, joint=False).covariance[0, 0, 1] == 0
 
 
 def test_impossible_covariances_are_refused():
     y, covariance, age = cohort()
     covariance[4, 0, 1] = covariance[4, 1, 0] = 2 * np.sqrt(covariance[4, 0, 0] * covariance[4, 1, 1])
     with pytest.raises(DataError, match="s04"):
-        stack_estimates(problem_of(y, covariance, age))
+        stack_estimates(inputs_of(y, covariance, age))
 
 
 @pytest.mark.parametrize(

@@ -333,13 +333,13 @@ def test_deviations_are_from_what_was_predicted_also_without_an_intercept(fits):
 def prior_of(estimates, link):
     """Starting prior of one coefficient with these estimates."""
 
-    class Problem:
+    class Inputs:
         table = type("Table", (), {"wide": lambda self: pd.DataFrame({("m", "1"): estimates})})()
 
         def needed_likelihood(self):
             return type("Likelihood", (), {"terms": (("m", "1"),)})()
 
-    center, scale = starting_prior(Problem(), [find_link(link)])
+    center, scale = starting_prior(Inputs(), [find_link(link)])
     return float(center[0]), float(scale[0])
 
 

@@ -7,7 +7,7 @@ from scipy.stats import binom, chi2
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.group.formula.design import build_design
-from spicestat.group.inputs.problem import GroupProblem
+from spicestat.group.inputs.contract import GroupInputs
 from spicestat.group.inputs.usable import select_equations
 from spicestat.group.methods import meta
 from spicestat.group.methods.meta import Settings, meta_regression, reml_log_likelihood
@@ -191,10 +191,10 @@ def test_estimate_passes_the_settings_on(cohort):
     table = CoefficientTable.from_frame(frame)
     design = build_design("~ age", people)
     equations, _ = select_equations(table, design)
-    problem = GroupProblem(table, design, equations)
+    inputs = GroupInputs(table, design, equations)
     y, v = equations[0].estimate, equations[0].variance
     for chosen in (Settings("ML", False), Settings("ML"), Settings("REML", False), Settings()):
-        estimates = meta.estimate(problem, chosen)
+        estimates = meta.estimate(inputs, chosen)
         fit = meta_regression(y, v, design.matrix, estimator=chosen.estimator, knapp_hartung=chosen.knapp_hartung)
         np.testing.assert_allclose(estimates.fixed["std_error"], np.sqrt(np.diag(fit.covariance)))
         assert estimates.fixed["df"].tolist() == [fit.df] * 2

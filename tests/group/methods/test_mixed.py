@@ -9,7 +9,7 @@ from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConvergenceWarning, DataError, ExclusionWarning, NumericalError, ShapeError
 from spicestat.group import spice_group
 from spicestat.group.formula.design import Design
-from spicestat.group.inputs.problem import Equation, GroupProblem
+from spicestat.group.inputs.contract import Equation, GroupInputs
 from spicestat.group.methods.mixed import estimate
 from spicestat.group.numerics.random_intercept import random_intercept
 
@@ -133,7 +133,7 @@ def test_small_cohorts_keep_the_level():
         table = CoefficientTable.from_frame(
             pd.DataFrame({"participant": people, "module": "m", "term": "t", "estimate": 0.0, "std_error": 1.0})
         )
-        fixed = estimate(GroupProblem(table, Design("~ x", ("(Intercept)", "x"), X, people), equations)).fixed
+        fixed = estimate(GroupInputs(table, Design("~ x", ("(Intercept)", "x"), X, people), equations)).fixed
         slopes = fixed[fixed["term"] == "x"]
         assert (slopes["df"] <= n - p).all()
         shares.append(np.mean(2 * student.sf(np.abs(slopes["estimate"] / slopes["std_error"]), slopes["df"]) < 0.05))

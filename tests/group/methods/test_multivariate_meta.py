@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.group.formula.design import build_design
-from spicestat.group.inputs.problem import GroupProblem
+from spicestat.group.inputs.contract import GroupInputs
 from spicestat.group.inputs.usable import select_equations
 from spicestat.group.methods import multivariate_meta
 from spicestat.group.methods.meta import meta_regression
@@ -174,7 +174,7 @@ def test_coverage_is_nominal():
     assert (missed <= low_high[1]).all()
 
 
-def problem_of(seed, n=30, covariance=True, drop=()):
+def inputs_of(seed, n=30, covariance=True, drop=()):
     y, V, X = simulate(seed, n=n)
     ids = [f"s{row:02d}" for row in range(n)]
     frame = pd.DataFrame(
@@ -194,12 +194,12 @@ def problem_of(seed, n=30, covariance=True, drop=()):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         equations, _ = select_equations(table, design)
-    return GroupProblem(table, design, equations), (y, V, X)
+    return GroupInputs(table, design, equations), (y, V, X)
 
 
 def test_estimate_lays_out_the_array_fit():
-    problem, arrays = problem_of(8)
-    estimates = multivariate_meta.estimate(problem, Settings())
+    inputs, arrays = inputs_of(8)
+    estimates = multivariate_meta.estimate(inputs, Settings())
     fit = multivariate_meta_regression(*arrays)
     np.testing.assert_allclose(estimates.fixed["estimate"], fit.beta.ravel())
     np.testing.assert_allclose(estimates.fixed["std_error"], fit.std_errors.ravel())
@@ -221,9 +221,9 @@ def test_estimate_lays_out_the_array_fit():
 
 
 def test_a_coefficient_at_a_bound_leaves_the_participants_others_in():
-    problem, (y, V, X) = problem_of(9, drop=(0, 4))
+    inputs, (y, V, X) = inputs_of(9, drop=(0, 4))
     y[0, 0] = y[1, 1] = np.nan
-    estimates = multivariate_meta.estimate(problem)
+    estimates = multivariate_meta.estimate(inputs)
     np.testing.assert_allclose(
         estimates.fixed["estimate"], multivariate_meta_regression(y, V, X).beta.ravel(), rtol=1e-7
     )
@@ -232,8 +232,8 @@ def test_a_coefficient_at_a_bound_leaves_the_participants_others_in():
 
 
 def test_without_covariances_the_table_says_so_and_they_are_zero():
-    problem, (y, V, X) = problem_of(10, covariance=False)
-    estimates = multivariate_meta.estimate(problem)
+    inputs, (y, V, X) = inputs_of(10, covariance=False)
+    estimates = multivariate_meta.estimate(inputs)
     diagonal = V * np.eye(3)
     np.testing.assert_allclose(estimates.fixed["estimate"], multivariate_meta_regression(y, diagonal, X).beta.ravel())
     assert any("no covariances" in message for message in estimates.messages)

@@ -12,7 +12,7 @@ from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, CovariateError, DataError, ShapeError
 from spicestat.group.formula.design import build_design
 from spicestat.group.inference.max_t import permutation_p_values
-from spicestat.group.inputs.problem import GroupProblem
+from spicestat.group.inputs.contract import GroupInputs
 from spicestat.group.inputs.usable import select_equations
 from spicestat.group.methods.meta import meta_regression
 from spicestat.group.methods.ols import least_squares_hc3
@@ -24,9 +24,9 @@ def p_value(statistics):
     return float(permutation_p_values(np.abs(statistics)[:, None])[0])
 
 
-def problem_of(frame, people, formula):
+def inputs_of(frame, people, formula):
     table, design = CoefficientTable.from_frame(frame), build_design(formula, people)
-    return GroupProblem(table, design, select_equations(table, design)[0])
+    return GroupInputs(table, design, select_equations(table, design)[0])
 
 
 def test_all_permutations_are_used_where_they_are_few():
@@ -206,11 +206,11 @@ def test_sign_flips_test_a_mean_exactly():
 
 def test_group_method_keeps_the_estimates_and_replaces_the_tests(cohort):
     frame, people = cohort(24, seed=1, slope=0.3, terms=("reward", "choice", "forget"))
-    problem = problem_of(frame, people, "~ age + smokes")
+    inputs = inputs_of(frame, people, "~ age + smokes")
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        found = estimate(problem, Settings(n_permutations=499, seed=4))
-    first = problem.equations[0]
-    fit = meta_regression(first.estimate, first.variance, problem.design.matrix[first.rows])
+        found = estimate(inputs, Settings(n_permutations=499, seed=4))
+    first = inputs.equations[0]
+    fit = meta_regression(first.estimate, first.variance, inputs.design.matrix[first.rows])
     np.testing.assert_allclose(found.fixed["estimate"][:3], fit.beta)
     p, adjusted = found.fixed["p_value"].to_numpy(), found.max_t
     assert (p >= 1 / 500).all() and (adjusted >= p - 1e-12).all()
@@ -218,7 +218,7 @@ def test_group_method_keeps_the_estimates_and_replaces_the_tests(cohort):
     assert p[age].max() < 0.05
     # three equations: less than Bonferroni, as the permutations are shared
     assert (adjusted[age] <= np.minimum(1, 3 * p[age]) + 0.01).all()
-    again = estimate(problem, Settings(n_permutations=499, seed=4))
+    again = estimate(inputs, Settings(n_permutations=499, seed=4))
     pd.testing.assert_frame_equal(found.fixed, again.fixed)
     assert "permute the whole pipeline" in found.messages[0]
 
@@ -227,21 +227,21 @@ def test_equations_with_different_participants_are_permuted_together(cohort):
     frame, people = cohort(20, seed=2, terms=("reward", "choice"))
     frame.loc[(frame["term"] == "choice") & frame["participant"].isin(["s03", "s11"]), "std_error"] = np.nan
     with pytest.warns(match="2 coefficients"):
-        problem = problem_of(frame, people, "~ age")
-    found = estimate(problem, Settings(n_permutations=99, statistic="hc3"))
+        inputs = inputs_of(frame, people, "~ age")
+    found = estimate(inputs, Settings(n_permutations=99, statistic="hc3"))
     assert found.glance["nobs"].tolist() == [20, 18]
     assert np.isfinite(found.fixed["p_value"]).all()
 
 
 def test_strata_come_from_the_formula(cohort):
     frame, people = cohort(18)
-    problem = problem_of(frame, people, "~ age + diagnosis")
-    within = estimate(problem, Settings(n_permutations=99, strata="diagnosis"))
-    anywhere = estimate(problem, Settings(n_permutations=99))
+    inputs = inputs_of(frame, people, "~ age + diagnosis")
+    within = estimate(inputs, Settings(n_permutations=99, strata="diagnosis"))
+    anywhere = estimate(inputs, Settings(n_permutations=99))
     assert within.fixed["p_value"].tolist() != anywhere.fixed["p_value"].tolist()
     assert "within the levels of 'diagnosis'" in within.messages[0]
     with pytest.raises(CovariateError, match="no factor of the formula"):
-        estimate(problem, Settings(n_permutations=99, strata="smokes"))
+        estimate(inputs, Settings(n_permutations=99, strata="smokes"))
 
 
 def test_what_cannot_be_permuted_is_named():

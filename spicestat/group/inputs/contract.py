@@ -19,7 +19,7 @@ __all__ = [
     "Equation",
     "EquationFit",
     "GroupEstimates",
-    "GroupProblem",
+    "GroupInputs",
     "Posterior",
     "Presence",
     "Skipped",
@@ -87,7 +87,7 @@ class Equation:
 
 
 @dataclass(frozen=True)
-class GroupProblem:
+class GroupInputs:
     """A coefficient table, a design matrix, and the equations that can be analysed.
 
     Attributes
@@ -243,7 +243,7 @@ class EquationFit:
 
 
 def collect_equations(
-    problem: GroupProblem, fit: Callable[[Equation, np.ndarray], EquationFit], messages: tuple[str, ...] = ()
+    inputs: GroupInputs, fit: Callable[[Equation, np.ndarray], EquationFit], messages: tuple[str, ...] = ()
 ) -> GroupEstimates:
     """Fit each equation on its own and collect the results.
 
@@ -251,7 +251,7 @@ def collect_equations(
 
     Parameters
     ----------
-    problem : GroupProblem
+    inputs : GroupInputs
     fit : callable
         Takes an equation and its design matrix of shape (n, p), gives an `EquationFit`.
     messages : tuple of str, optional
@@ -259,14 +259,14 @@ def collect_equations(
     """
     fits: dict[Equation, EquationFit] = {}
     skipped = []
-    for equation in problem.equations:
+    for equation in inputs.equations:
         try:
-            fits[equation] = fit(equation, problem.design.matrix[equation.rows])
+            fits[equation] = fit(equation, inputs.design.matrix[equation.rows])
         except (DataError, NumericalError) as error:
             skipped.append(Skipped(equation.module, equation.sparse_term, str(error)))
         except FloatingPointError as error:
             skipped.append(Skipped(equation.module, equation.sparse_term, f"{error}: {RESCALE}"))
-    names = problem.design.names
+    names = inputs.design.names
     fixed = [row for equation, found in fits.items() for row in _fixed_rows(equation, found, names)]
     spread = [
         {**_where(equation), "group": found.spread[0], "term": found.spread[1], "estimate": found.spread[2]}
