@@ -20,7 +20,7 @@ endif
 
 .PHONY: help setup setup-python setup-r demo test test-fast lint lint-python lint-r test-python test-lowest test-r check-r \
 	coverage-r \
-	coverage-python mutants install-r vignettes prebuild-vignettes site document-r format hooks constraints clean
+	coverage-python mutants install-r vignettes prebuild-vignettes site lists document-r format hooks constraints clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -92,6 +92,9 @@ $(R_LIBRARY)/.installed: $(R_SOURCES)
 	cd build && R CMD build ../r-package
 	R CMD INSTALL --no-multiarch --library=$(R_LIBRARY) build/spicestat_*.tar.gz
 	@touch $@
+
+lists: setup-python ## Write the lists of models and group methods into texts, from what their files say
+	@$(BIN)/python scripts/lists.py
 
 document-r: setup-r ## Write NAMESPACE and man/ from the roxygen comments
 	@cd r-package && Rscript --vanilla -e 'roxygen2::roxygenise()'

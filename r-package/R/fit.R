@@ -41,19 +41,27 @@
 #'   the network's training there; the same call, made again after an interrupt,
 #'   goes on from it.
 #' @param model A model of your own, from [spice_model()] or
-#'   [spice_python_model()], or the name of one to start from: `"choice"` (learning rate,
-#'   forgetting and choice perseveration; terms that the choices do not need are
-#'   dropped), `"learning_rate"` or `"participant_embedding"` (the same without
-#'   perseveration), `"asymmetric"` (a learning rate for each sign of the
-#'   prediction error), `"counterfactual"` (learning from shown rewards of other
-#'   actions), `"working_memory"` (weights of the last four choices and rewards),
-#'   `"drift_diffusion"` (choices and response times, `rt`), `"forgetting"` or
-#'   `"rescorla_wagner"` (values in log odds).
+#'   [spice_python_model()], or the name of one to start from (see below), whose
+#'   terms are dropped where the choices do not need them. `"history"` fits no
+#'   network: it weighs states of the past.
 #' @param epochs Number of training epochs of the network; `NULL` for the
 #'   engine's default.
 #' @param seed Whole number from 0. The same seed gives the same fit, in Python,
 #'   too. `NULL` draws one from R's random numbers, so that [set.seed()] decides.
 #' @param progress Show progress bars?
+#' @section Models:
+#' * `"asymmetric"`: one learning rate for each sign of the prediction error.
+#' * `"choice"`: `learning_rate` and a trace of past choices.
+#' * `"counterfactual"`: learning from the rewards shown for actions not chosen.
+#' * `"drift_diffusion"`: response times as well as choices.
+#' * `"forgetting"`: values of actions not chosen decay.
+#' * `"learning_rate"`: a learned learning rate before a built-in prediction
+#'   error, and forgetting.
+#' * `"participant_embedding"`: `learning_rate`, always with an embedding.
+#' * `"rescorla_wagner"`: only the value of the chosen action changes.
+#' * `"working_memory"`: `learning_rate` and weights of the last four choices
+#'   and rewards.
+#'
 #' @return An object of class `spice_fit`: a list of tibbles.
 #'   * `coefficients`: one row per participant, module and term.
 #'   * `covariance`: sampling covariance of each participant's estimates, with

@@ -15,17 +15,8 @@
 #' @param data A data frame with one row per participant. `NULL` takes the
 #'   covariates that came with the fit.
 #' @param method `NULL` is `"hierarchical"` for a fit and `"meta"` for a data
-#'   frame. `"hierarchical"`: coefficients and effects are estimated together
-#'   from the choices. `"meta"`: meta-regression with known sampling
-#'   covariance, REML and the Knapp-Hartung adjustment;
-#'   `"multivariate_meta"`: the same for all coefficients together.
-#'   `"bayes"`, `"bayes_meta"`: posteriors. `"mixed"`: a mixed model of all coefficients.
-#'   `"permutation"`: Freedman-Lane permutation tests. `"presence"`,
-#'   `"hurdle"`: whether a term is in the equations, and how large it is.
-#'   `"ols"`: ordinary least squares with robust errors, which takes the
-#'   estimates as if they were known; for comparison.
-#'   `"metafor"`, `"lme4"`, `"glmmTMB"`, `"brms"`: fitted by that R package; see
-#'   below.
+#'   frame. See below for the methods of the engine, and for those of R packages:
+#'   `"metafor"`, `"lme4"`, `"glmmTMB"` and `"brms"`.
 #' @param modules,terms Character: which modules and terms of the equations
 #'   to analyse; `NULL` for all.
 #' @param adjust How p-values are adjusted for the number of coefficients:
@@ -43,6 +34,23 @@
 #'   0.2.
 #' @param ... Further settings of the method, by name, such as
 #'   `links = list(beta = "log")`.
+#'
+#' @section Methods of the engine:
+#' * `"bayes"`: the posterior of the model of `hierarchical`, by NUTS.
+#' * `"bayes_meta"`: the posterior of the model of `multivariate_meta`, by NUTS.
+#' * `"hierarchical"`: coefficients and their relation to covariates estimated
+#'   together, from the choices.
+#' * `"hurdle"`: `presence`, and `meta` among those who have the term.
+#' * `"meta"`: meta-regression of each coefficient with known sampling
+#'   variances, by REML with Knapp-Hartung tests.
+#' * `"mixed"`: one mixed model of all coefficients with a random intercept per
+#'   participant; ignores standard errors.
+#' * `"multivariate_meta"`: meta-regression of all coefficients together, with
+#'   their full sampling covariances.
+#' * `"ols"`: least squares with HC3 standard errors, the naive baseline.
+#' * `"permutation"`: Freedman-Lane permutation tests of each covariate.
+#' * `"presence"`: whether a term is in a participant's equation, by Firth's
+#'   logistic regression.
 #'
 #' @section Settings of "hierarchical":
 #' * `links`: a named list (or vector) of `"identity"` (the default), `"logit"` for
@@ -204,9 +212,9 @@ fit_by_engine <- function(fit, estimates, covariance, formula, data, id, setting
     options$folder <- folder
     call_bridge("group", encode_table(estimates), covariance, people, options, call = call)
   }
-  # these methods read the choices, which are in the fit's files
-  of_choices <- settings$method %in% choice_methods && inherits(fit, "spice_fit")
-  tables <- if (of_choices) with_fit_folder(fit, ask) else ask()
+  reads_choices <- call_bridge("reads_choices", settings$method, as.list(names(native_engines)), call = call)
+  # choices are in the fit's files
+  tables <- if (reads_choices && inherits(fit, "spice_fit")) with_fit_folder(fit, ask) else ask()
   new_spice_group(tables, deparse1(formula), settings$method, settings$links)
 }
 
@@ -243,16 +251,16 @@ checked_links <- function(links, call) {
   as.list(links)
 }
 
-choice_methods <- c("hierarchical", "bayes")
-group_methods <- c(
-  choice_methods, "multivariate_meta", "bayes_meta", "meta", "permutation", "mixed", "presence", "hurdle", "ols"
-)
-
+#' The method's name; the engine and `native_engines` know which there are
+#' @noRd
 group_method <- function(method, fit, call) {
   if (is.null(method)) {
     return(if (inherits(fit, "spice_fit")) "hierarchical" else "meta")
   }
-  rlang::arg_match0(method, c(group_methods, names(native_engines)), error_call = call)
+  if (!rlang::is_string(method)) {
+    abort_spicestat("config", paste0("`method` must be one text, or NULL. Got: ", deparse1(method), "."), call = call)
+  }
+  method
 }
 
 #' A group model from the engine's tables, with the names of columns and covariates that R users gave

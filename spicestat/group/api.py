@@ -80,15 +80,16 @@ def spice_group(
         Default: "hierarchical" for a fit, which has the choices, and "meta" for a coefficient table, or for a
         `HistoryFit` with more than eight weights of people's own.
 
-        - "hierarchical": coefficients and effects together from the choices (`hierarchical.Settings`).
-        - "meta": random-effects meta-regression with known variances for each equation term, REML and Knapp-Hartung.
-        - "multivariate_meta": the same for all terms together, with full covariances (`multivariate_meta.Settings`).
-        - "bayes", "bayes_meta": posterior of the hierarchical model and of "multivariate_meta" by NUTS.
-        - "mixed": one mixed model of all terms, random intercept per participant.
-        - "permutation": Freedman-Lane permutation tests (`permutation.Settings`).
-        - "presence": is a term in a participant's equation? Firth's logistic regression.
-        - "hurdle": presence, and "meta" of those who have the term.
+        - "bayes": the posterior of the model of "hierarchical", by NUTS.
+        - "bayes_meta": the posterior of the model of "multivariate_meta", by NUTS.
+        - "hierarchical": coefficients and their relation to covariates estimated together, from the choices.
+        - "hurdle": "presence", and "meta" among those who have the term.
+        - "meta": meta-regression of each coefficient with known sampling variances, by REML with Knapp-Hartung tests.
+        - "mixed": one mixed model of all coefficients with a random intercept per participant; ignores standard errors.
+        - "multivariate_meta": meta-regression of all coefficients together, with their full sampling covariances.
         - "ols": least squares with HC3 standard errors, the naive baseline.
+        - "permutation": Freedman-Lane permutation tests of each covariate.
+        - "presence": whether a term is in a participant's equation, by Firth's logistic regression.
     modules, terms : str or sequence of str, optional
         Restrict to these modules and equation terms. Default: all.
     participant : str, default "participant"
@@ -242,7 +243,7 @@ def _estimate(method: Method, inputs: GroupInputs, settings: Any) -> GroupEstima
     """Run a method; an overflow is an error, never a NaN in the table."""
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
-            return method.load()(inputs, settings)
+            return method.estimate(inputs, settings)
     except FloatingPointError as error:
         raise NumericalError(f"the group model cannot be computed: {error}", do=RESCALE) from error
 

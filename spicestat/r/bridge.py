@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "power",
     "predict",
+    "reads_choices",
     "reliability",
     "simulate",
     "simulate_fit",
@@ -126,6 +127,19 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
         return group_tables(result)
 
     return enveloped(work)
+
+
+def reads_choices(method: str, others: Sequence[str]) -> Envelope:
+    """Say whether a group method reads the choices, which are in the fit's files; R has ``others`` of its own.
+
+    Examples
+    --------
+    >>> reads_choices("hierarchical", [])["value"], reads_choices("lme", ["lme4"])["code"]
+    (True, 'config')
+    """
+    return enveloped(
+        lambda: importlib.import_module("spicestat.group.methods.registry").find_method(method, others).reads_choices
+    )
 
 
 def version() -> Envelope:

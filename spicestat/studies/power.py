@@ -228,7 +228,7 @@ def spice_power(
 def _check_group_settings(method: str, settings: Mapping[str, Any]) -> None:
     """Refuse settings that `spice_group` would refuse in the first study, or set by the power analysis itself."""
     known = ("modules", "terms", "adjust", "conf_level", "max_unidentified")
-    check_options(settings, [*known, *find_method(method).setting_names()], f"spice_group() with method '{method}'")
+    check_options(settings, [*known, *find_method(method).setting_fields], f"spice_group() with method '{method}'")
 
 
 def wilson_interval(successes: int, n: int, conf_level: float = _CONF_LEVEL) -> tuple[float, float]:

@@ -16,7 +16,7 @@ import spicestat
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, StorageError
 from spicestat.group import load_group, spice_group
-from spicestat.group.methods.registry import METHODS
+from spicestat.group.methods.registry import METHODS, find_method
 from spicestat.group.posterior.engine import _load
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -58,7 +58,7 @@ def result(method, conf_level=0.95):
     settings = {"conf_level": conf_level, **SETTINGS.get(method, {})}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # so few draws
-        if METHODS[method].reads_choices:
+        if find_method(method).reads_choices:
             likelihood, X = gaussian_study(20, np.array([[0.5, 0.2], [0.2, 0.3]]), links=("identity", "logit"))
             fit = toy_fit(likelihood, people_of(20).assign(age=X[:, 1]))
             return spice_group(fit, FORMULA, method=method, links={"module1": "logit"}, **settings)

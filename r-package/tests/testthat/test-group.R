@@ -46,7 +46,11 @@ test_that("a fit is analysed by its choices and a table by its estimates", {
   expect_error(spice_group(coefficients_table(), ~age, people_table(), "hierarchical", participant = "id"),
     class = "spicestat_error_config"
   )
-  expect_error(spice_group(example_fit, ~diagnosis, method = "lme"), "must be one of")
+  expect_error(
+    spice_group(example_fit, ~diagnosis, method = "lme"), "unknown group method.*lme.*hierarchical.*lme4",
+    class = "spicestat_error_config"
+  )
+  expect_error(spice_group(example_fit, ~diagnosis, method = 1), "must be one text", class = "spicestat_error_config")
 })
 
 test_that("all methods give the contract's columns", {

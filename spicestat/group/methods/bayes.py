@@ -19,6 +19,7 @@ from spicestat.group.marginal.marginal import stacked_design
 from spicestat.group.marginal.quadrature import Place
 from spicestat.group.methods.bayes_meta import prior_data
 from spicestat.group.methods.hierarchical import starting_prior
+from spicestat.group.methods.registry import Method
 from spicestat.group.posterior.approximation import approximate_likelihoods, compare_likelihoods
 from spicestat.group.posterior.density import density_size, on_mixture, unpack
 from spicestat.group.posterior.engine import load_arviz, load_jax, sample_chains
@@ -27,7 +28,7 @@ from spicestat.group.posterior.sampling import SamplerSettings
 from spicestat.group.posterior.scaling import Scaling, make_scaling
 from spicestat.group.posterior.tables import PosteriorDraws, collect_draws
 
-__all__ = ["Settings", "estimate", "sample_on_mixture"]
+__all__ = ["Settings", "estimate", "sample_on_mixture", "METHOD"]
 
 _MIN_ESS_SHARE = 0.5
 _COMPARED = 200
@@ -191,3 +192,15 @@ def _warn(compared: pd.DataFrame) -> None:
         "or use a simpler equation.",
         ConvergenceWarning,
     )
+
+
+METHOD = Method(
+    estimate,
+    "bayes",
+    "the posterior of the model of `hierarchical`, by NUTS",
+    Settings,
+    needs_std_error=False,
+    reads_choices=True,
+    # measured with 35 % (benchmarks/results/calibration.md, "short"): everybody's choices count, so nobody is missing
+    max_unidentified=0.4,
+)

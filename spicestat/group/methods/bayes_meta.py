@@ -10,13 +10,14 @@ from scipy.stats import median_abs_deviation
 
 from spicestat.errors import ConfigError, DataError
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
+from spicestat.group.methods.registry import Method
 from spicestat.group.posterior.density import density_size, known_covariance, unpack
 from spicestat.group.posterior.engine import Chains, load_arviz, sample_chains
 from spicestat.group.posterior.sampling import SamplerSettings
 from spicestat.group.posterior.scaling import Scaling, make_scaling
 from spicestat.group.posterior.tables import PosteriorDraws, collect_draws
 
-__all__ = ["Estimates", "Settings", "estimate", "posterior_draws", "sample", "stack_estimates"]
+__all__ = ["Estimates", "Settings", "estimate", "posterior_draws", "sample", "stack_estimates", "METHOD"]
 
 _INDEPENDENT = (
     "the coefficient table has no covariances between the terms of a participant: their sampling errors are taken "
@@ -277,3 +278,11 @@ def _check_positive(covariance: np.ndarray, labels: Sequence[object]) -> None:
             got=", ".join(repr(labels[position]) for position in bad[:5]),
             do="check the covariances of the coefficient table, or pass multivariate=False",
         )
+
+
+METHOD = Method(
+    estimate,
+    "bayes meta",
+    "the posterior of the model of `multivariate_meta`, by NUTS",
+    Settings,
+)

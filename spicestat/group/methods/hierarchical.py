@@ -16,8 +16,9 @@ from spicestat.group.inputs.links import Link, choose_links
 from spicestat.group.marginal.hierarchical_fit import HierarchicalFit, Integration, fit_hierarchical
 from spicestat.group.marginal.marginal import stacked_design
 from spicestat.group.marginal.modes import to_natural
+from spicestat.group.methods.registry import Method
 
-__all__ = ["Settings", "estimate", "starting_prior"]
+__all__ = ["Settings", "estimate", "starting_prior", "METHOD"]
 
 _ESTIMATORS = ("REML", "ML")
 _WIDEST = {"logit": 1.5, "log": 1.0}
@@ -300,3 +301,15 @@ class _Report:
             "converged": self.fit.converged,
         }
         return pd.DataFrame([row])
+
+
+METHOD = Method(
+    estimate,
+    "hierarchical",
+    "coefficients and their relation to covariates estimated together, from the choices",
+    Settings,
+    needs_std_error=False,
+    reads_choices=True,
+    # measured with 35 % (benchmarks/results/calibration.md, "short"): everybody's choices count, so nobody is missing
+    max_unidentified=0.4,
+)

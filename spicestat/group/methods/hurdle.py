@@ -10,8 +10,9 @@ from scipy.stats import t as student
 from spicestat.group.inference.rows import intervals
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs, Skipped
 from spicestat.group.methods import meta, presence
+from spicestat.group.methods.registry import Method
 
-__all__ = ["PARTS", "estimate"]
+__all__ = ["PARTS", "estimate", "METHOD"]
 
 PARTS = ("presence", "magnitude")
 """Values of the column ``group``: which part a row belongs to."""
@@ -103,3 +104,10 @@ def _skipped(present: GroupEstimates, size: GroupEstimates) -> tuple[Skipped, ..
     fitted = {*present.covariance, *size.covariance}
     left_out = (*present.skipped, *size.skipped)
     return tuple(entry for entry in left_out if (entry.module, entry.sparse_term) not in fitted)
+
+
+METHOD = Method(
+    estimate,
+    "hurdle",
+    "`presence`, and `meta` among those who have the term",
+)

@@ -12,8 +12,9 @@ from scipy.stats import chi2
 
 from spicestat.errors import ConfigError, DataError, NumericalError, ShapeError
 from spicestat.group.inputs.contract import Equation, EquationFit, GroupEstimates, GroupInputs, collect_equations
+from spicestat.group.methods.registry import Method
 
-__all__ = ["ESTIMATORS", "MetaRegression", "Settings", "estimate", "meta_regression", "reml_log_likelihood"]
+__all__ = ["ESTIMATORS", "MetaRegression", "Settings", "estimate", "meta_regression", "reml_log_likelihood", "METHOD"]
 
 ESTIMATORS = ("REML", "ML")
 """How a variance between participants can be estimated."""
@@ -332,3 +333,11 @@ def _omnibus_p(qm: float, df_qm: int, df: int, knapp_hartung: bool) -> float:
     if not np.isfinite(qm):
         return np.nan
     return float(fdtrc(df_qm, df, qm) if knapp_hartung else chi2.sf(qm, df_qm))
+
+
+METHOD = Method(
+    estimate,
+    "meta",
+    "meta-regression of each coefficient with known sampling variances, by REML with Knapp-Hartung tests",
+    Settings,
+)

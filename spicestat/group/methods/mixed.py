@@ -8,9 +8,10 @@ from scipy.linalg import block_diag
 
 from spicestat.errors import DataError
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
+from spicestat.group.methods.registry import Method
 from spicestat.group.numerics.random_intercept import RandomIntercept, random_intercept
 
-__all__ = ["estimate"]
+__all__ = ["estimate", "METHOD"]
 
 _WEIGHTS = (
     "mixed ignores the estimates' standard errors (all participants count the same); "
@@ -107,3 +108,11 @@ def _collect(inputs: GroupInputs, fit: RandomIntercept, scales: np.ndarray, n: i
     }
     messages = (_WEIGHTS, _SINGULAR) if fit.singular else (_WEIGHTS,)
     return GroupEstimates(pd.DataFrame(fixed), pd.DataFrame(spread), pd.DataFrame([glance]), covariances, messages)
+
+
+METHOD = Method(
+    estimate,
+    "mixed",
+    "one mixed model of all coefficients with a random intercept per participant; ignores standard errors",
+    needs_std_error=False,
+)

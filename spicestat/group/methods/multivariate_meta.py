@@ -10,9 +10,10 @@ from spicestat.errors import ConfigError, DataError, ShapeError
 from spicestat.group.inference.joint_tables import JointModel, joint_estimates
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.methods.meta import ESTIMATORS
+from spicestat.group.methods.registry import Method
 from spicestat.group.numerics.covariance_search import Weighted, fit_at_covariance, is_singular, maximise_covariance
 
-__all__ = ["MultivariateMeta", "Settings", "estimate", "multivariate_meta_regression"]
+__all__ = ["MultivariateMeta", "Settings", "estimate", "multivariate_meta_regression", "METHOD"]
 
 _SINGULAR = (
     "the covariance between participants is singular: some coefficient, or a combination of them, does not vary beyond "
@@ -339,3 +340,11 @@ def _constant(columns: np.ndarray, there: np.ndarray, scale: np.ndarray, p: int,
     if restricted:
         constant += 0.5 * sum(np.linalg.slogdet(columns[row].T @ columns[row])[1] for row in there.T)
     return float(constant)
+
+
+METHOD = Method(
+    estimate,
+    "multivariate meta",
+    "meta-regression of all coefficients together, with their full sampling covariances",
+    Settings,
+)

@@ -9,8 +9,9 @@ from statsmodels.regression.linear_model import OLS
 
 from spicestat.errors import DataError, ShapeError
 from spicestat.group.inputs.contract import Equation, EquationFit, GroupEstimates, GroupInputs, collect_equations
+from spicestat.group.methods.registry import Method
 
-__all__ = ["LeastSquares", "estimate", "least_squares_hc3"]
+__all__ = ["LeastSquares", "estimate", "least_squares_hc3", "METHOD"]
 
 _NAIVE = (
     "ols is the naive baseline: it treats each participant's estimate as if it were exact and equally precise. "
@@ -108,3 +109,11 @@ def _estimate_equation(equation: Equation, X: np.ndarray) -> EquationFit:
         "converged": True,
     }
     return EquationFit(fit.beta, fit.covariance, ("Residual", "sd__Observation", fit.sigma), glance)
+
+
+METHOD = Method(
+    estimate,
+    "ols (naive)",
+    "least squares with HC3 standard errors, the naive baseline",
+    needs_std_error=False,
+)

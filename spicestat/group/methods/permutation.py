@@ -14,9 +14,10 @@ from spicestat.group.inference.max_t import max_t_p_values, permutation_p_values
 from spicestat.group.inputs.contract import Equation, GroupEstimates, GroupInputs
 from spicestat.group.methods import meta, ols
 from spicestat.group.methods.meta import meta_regression
+from spicestat.group.methods.registry import Method
 from spicestat.group.numerics.rearrangements import Rearrangements, permutation_rows, restrict_permutations, sign_flips
 
-__all__ = ["STATISTICS", "Settings", "estimate", "freedman_lane"]
+__all__ = ["STATISTICS", "Settings", "estimate", "freedman_lane", "METHOD"]
 
 STATISTICS = ("meta", "hc3")
 """Which statistic the permutations are compared by."""
@@ -299,3 +300,11 @@ def _signed(wald: np.ndarray, scale: np.ndarray, coefficients: np.ndarray) -> np
     q = coefficients.shape[1]
     value = np.divide(wald / q, scale, out=np.where(wald > 0, np.inf, 0.0), where=scale > 0)
     return np.asarray(np.sqrt(value) * np.sign(coefficients[:, 0]) if q == 1 else value)
+
+
+METHOD = Method(
+    estimate,
+    "permutation",
+    "Freedman-Lane permutation tests of each covariate",
+    Settings,
+)

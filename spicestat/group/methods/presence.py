@@ -12,9 +12,10 @@ from spicestat.coefficients import CoefficientTable
 from spicestat.errors import DataError, NumericalError
 from spicestat.group.formula.design import Design
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs, Presence, Skipped
+from spicestat.group.methods.registry import Method
 from spicestat.group.numerics.firth import FirthLogistic, firth_logistic, penalised_ratio_test, profile_intervals
 
-__all__ = ["PresenceOutcome", "estimate", "presence_outcomes"]
+__all__ = ["PresenceOutcome", "estimate", "presence_outcomes", "METHOD"]
 
 _NOTE = (
     "presence is what the search for each participant's equation decided, and it misses small coefficients. The fewer "
@@ -173,3 +174,11 @@ def _ratio_tests(outcomes: tuple[PresenceOutcome, ...], design: Design) -> pd.Da
             test = penalised_ratio_test(outcome.present, design.matrix, where)
             rows.append((*outcome.key, term, test.statistic, float(test.df), test.p_value))
     return pd.DataFrame(rows, columns=columns)
+
+
+METHOD = Method(
+    estimate,
+    "presence",
+    "whether a term is in a participant's equation, by Firth's logistic regression",
+    reads_estimates=False,
+)

@@ -1,10 +1,12 @@
-"""The table of group methods: a new method is a file with ``estimate`` and one line here."""
+"""Group methods: every other file of this folder is one, named as the file and described by its ``METHOD``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, fields
 from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 from spicestat._checks import check_options
@@ -16,17 +18,18 @@ __all__ = ["METHODS", "Method", "find_method"]
 
 @dataclass(frozen=True)
 class Method:
-    """How a group method is found and what it needs.
+    """What a group method is and what it needs; its file has one as ``METHOD``.
 
     Attributes
     ----------
-    name : str
-        As ``method=`` of `spice_group`.
+    estimate : callable
+        ``estimate(inputs: GroupInputs, settings) -> GroupEstimates``.
     label : str
         Shown in the column ``method`` of ``glance``.
-    module : str
-        Module with ``estimate(inputs: GroupInputs, settings) -> GroupEstimates``, imported when first used, and a
-        dataclass ``Settings`` if the method has settings.
+    summary : str
+        What the method does, in a line, for users who look for one.
+    settings_class : dataclass, optional
+        The method's settings, checked when made. Default: there are none.
     needs_std_error : bool, default True
         Whether coefficients without a positive standard error are left out.
     reads_estimates : bool, default True
@@ -38,52 +41,39 @@ class Method:
         Share of participants without an identified estimate above which inference is withheld, in [0, 1].
     """
 
-    name: str
+    estimate: Callable[[GroupInputs, Any], GroupEstimates]
     label: str
-    module: str
+    summary: str
+    settings_class: Any = None
     needs_std_error: bool = True
     reads_estimates: bool = True
     reads_choices: bool = False
     max_unidentified: float = 0.2
 
-    def load(self) -> Callable[[GroupInputs, Any], GroupEstimates]:
-        """Import the method."""
-        estimate: Callable[[GroupInputs, Any], GroupEstimates] = import_module(self.module).estimate
-        return estimate
+    @property
+    def name(self) -> str:
+        """The method's name, as ``method=`` of `spice_group`: that of its file."""
+        return self.estimate.__module__.rpartition(".")[2]
+
+    @property
+    def setting_fields(self) -> dict[str, Field[Any]]:
+        """The method's settings by name, with their types and defaults."""
+        return {} if self.settings_class is None else {field.name: field for field in fields(self.settings_class)}
 
     def settings(self, given: Mapping[str, Any]) -> Any:
         """Return the method's settings, or raise `ConfigError` for a name that it does not have."""
-        check_options(given, self.setting_names(), f"the group method '{self.label}'")
-        kind = getattr(import_module(self.module), "Settings", None)
-        return None if kind is None else kind(**given)
-
-    def setting_names(self) -> list[str]:
-        """Return the names of the method's settings."""
-        kind = getattr(import_module(self.module), "Settings", None)
-        return [] if kind is None else [field.name for field in fields(kind)]
+        check_options(given, list(self.setting_fields), f"the group method '{self.label}'")
+        return None if self.settings_class is None else self.settings_class(**given)
 
 
-_HOME = "spicestat.group.methods"
-# measured with 35 % (benchmarks/results/calibration.md, "short"): everybody's choices count, so nobody is missing
-_ONE_STAGE: dict[str, Any] = {"needs_std_error": False, "reads_choices": True, "max_unidentified": 0.4}
-_ALL = (
-    Method("hierarchical", "hierarchical", f"{_HOME}.hierarchical", **_ONE_STAGE),
-    Method("bayes", "bayes", f"{_HOME}.bayes", **_ONE_STAGE),
-    Method("multivariate_meta", "multivariate meta", f"{_HOME}.multivariate_meta"),
-    Method("bayes_meta", "bayes meta", f"{_HOME}.bayes_meta"),
-    Method("meta", "meta", f"{_HOME}.meta"),
-    Method("permutation", "permutation", f"{_HOME}.permutation"),
-    Method("mixed", "mixed", f"{_HOME}.mixed", needs_std_error=False),
-    Method("presence", "presence", f"{_HOME}.presence", reads_estimates=False),
-    Method("hurdle", "hurdle", f"{_HOME}.hurdle"),
-    Method("ols", "ols (naive)", f"{_HOME}.ols", needs_std_error=False),
+METHODS: tuple[str, ...] = tuple(
+    found.name for found in iter_modules([str(Path(__file__).parent)]) if found.name != "registry"
 )
-METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
-"""The methods by name."""
+"""Names of the methods, whose files are imported when they are first used."""
 
 
-def find_method(name: str) -> Method:
-    """Return a method by name, or raise `ConfigError`.
+def find_method(name: str, others: Sequence[str] = ()) -> Method:
+    """Return a method by name, or raise `ConfigError`, which names ``others`` that the caller has, too.
 
     Examples
     --------
@@ -91,5 +81,6 @@ def find_method(name: str) -> Method:
     'ols (naive)'
     """
     if name not in METHODS:
-        raise ConfigError("unknown group method", got=name, allowed=", ".join(METHODS))
-    return METHODS[name]
+        raise ConfigError("unknown group method", got=name, allowed=", ".join((*METHODS, *others)))
+    method: Method = import_module(f"spicestat.group.methods.{name}").METHOD
+    return method

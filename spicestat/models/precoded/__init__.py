@@ -1,4 +1,7 @@
-"""Ready-made models; each has a class and a `SpiceConfig`."""
+"""Ready-made models; each has a file with a class, a `SpiceConfig` and a `PrecodedModel`, by which it is found."""
+
+from importlib import import_module
+from pkgutil import iter_modules
 
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
@@ -11,6 +14,7 @@ from spicestat.models.precoded.asymmetric import (
 from spicestat.models.precoded.choice import CHOICE_RNN_CONFIG, ChoiceRNN
 from spicestat.models.precoded.counterfactual import COUNTERFACTUAL_RNN_CONFIG, CounterfactualRNN
 from spicestat.models.precoded.declared import DeclaredModel, ModelDeclaration, ModuleDeclaration
+from spicestat.models.precoded.description import PrecodedModel
 from spicestat.models.precoded.drift_diffusion import DRIFT_DIFFUSION_CONFIG, DriftDiffusionRNN
 from spicestat.models.precoded.forgetting import FORGETTING_RNN_CONFIG, ForgettingRNN
 from spicestat.models.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
@@ -45,15 +49,16 @@ __all__ = [
     "WorkingMemoryRNN",
 ]
 
+
+def _described() -> dict[str, PrecodedModel]:
+    """Find the models: every file of this folder that says so by a `PrecodedModel` called ``MODEL``."""
+    files = {found.name: import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)}
+    return {name: file.MODEL for name, file in files.items() if hasattr(file, "MODEL")}
+
+
+DESCRIBED: dict[str, PrecodedModel] = _described()
+"""What each model's file says about it, by name."""
 PRECODED: dict[str, tuple[type[BaseRNN], SpiceConfig]] = {
-    "rescorla_wagner": (RescorlaWagnerRNN, RESCORLA_WAGNER_CONFIG),
-    "forgetting": (ForgettingRNN, FORGETTING_RNN_CONFIG),
-    "learning_rate": (LearningRateRNN, LEARNING_RATE_RNN_CONFIG),
-    "choice": (ChoiceRNN, CHOICE_RNN_CONFIG),
-    "participant_embedding": (ParticipantEmbeddingRNN, LEARNING_RATE_RNN_CONFIG),
-    "asymmetric": (AsymmetricRNN, ASYMMETRIC_RNN_CONFIG),
-    "counterfactual": (CounterfactualRNN, COUNTERFACTUAL_RNN_CONFIG),
-    "working_memory": (WorkingMemoryRNN, WORKING_MEMORY_RNN_CONFIG),
-    "drift_diffusion": (DriftDiffusionRNN, DRIFT_DIFFUSION_CONFIG),
+    name: (model.rnn_class, model.config) for name, model in DESCRIBED.items()
 }
 """Model names of `spice_fit` and the command line, with class and config."""

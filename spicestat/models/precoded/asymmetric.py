@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from spicestat.models.config import SpiceConfig
+from spicestat.models.precoded.description import PrecodedModel
 from spicestat.models.precoded.participant_model import ParticipantModel, delta_rule
 
-__all__ = ["ASYMMETRIC_RNN_CONFIG", "INTERACTION_RNN_CONFIG", "AsymmetricRNN", "InteractionRNN"]
+__all__ = ["ASYMMETRIC_RNN_CONFIG", "INTERACTION_RNN_CONFIG", "AsymmetricRNN", "InteractionRNN", "MODEL"]
 
 ASYMMETRIC_RNN_CONFIG = SpiceConfig(
     rnn_modules=["x_learning_rate_positive", "x_learning_rate_negative", "x_value_reward_not_chosen"],
@@ -122,3 +123,11 @@ class AsymmetricRNN(ParticipantModel):
 
 InteractionRNN = AsymmetricRNN
 """SPICE's name for it."""
+
+
+MODEL = PrecodedModel(
+    AsymmetricRNN,
+    ASYMMETRIC_RNN_CONFIG,
+    adds="one learning rate for each sign of the prediction error",
+    coefficients="α₊, α₋, f, β",
+)

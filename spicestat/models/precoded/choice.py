@@ -8,9 +8,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from spicestat.models.config import SpiceConfig
+from spicestat.models.precoded.description import PrecodedModel
 from spicestat.models.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 
-__all__ = ["CHOICE_RNN_CONFIG", "ChoiceRNN"]
+__all__ = ["CHOICE_RNN_CONFIG", "ChoiceRNN", "MODEL"]
 
 CHOICE_RNN_CONFIG = SpiceConfig(
     rnn_modules=[*LEARNING_RATE_RNN_CONFIG.rnn_modules, "x_value_choice"],
@@ -65,3 +66,11 @@ class ChoiceRNN(LearningRateRNN):
     def logits(self, beta: Tensor) -> Tensor:
         """Logits (R, A) of the next choice."""
         return super().logits(beta) + self.state["x_value_choice"]
+
+
+MODEL = PrecodedModel(
+    ChoiceRNN,
+    CHOICE_RNN_CONFIG,
+    adds="`learning_rate` and a trace of past choices",
+    coefficients="α, f, β, perseveration, persistence",
+)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from spicestat.models.config import SpiceConfig
+from spicestat.models.precoded.description import PrecodedModel
 from spicestat.models.precoded.participant_model import ParticipantModel, delta_rule
 
-__all__ = ["COUNTERFACTUAL_RNN_CONFIG", "CounterfactualRNN"]
+__all__ = ["COUNTERFACTUAL_RNN_CONFIG", "CounterfactualRNN", "MODEL"]
 
 COUNTERFACTUAL_RNN_CONFIG = SpiceConfig(
     rnn_modules=["x_learning_rate_reward", "x_learning_rate_counterfactual"],
@@ -107,3 +108,11 @@ class CounterfactualRNN(ParticipantModel):
             participant_embedding=embedding,
             activation_rnn=torch.sigmoid,
         )
+
+
+MODEL = PrecodedModel(
+    CounterfactualRNN,
+    COUNTERFACTUAL_RNN_CONFIG,
+    adds="learning from the rewards shown for actions not chosen",
+    coefficients="α, α of the others, β",
+)

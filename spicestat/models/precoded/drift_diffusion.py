@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from spicestat.errors import ConfigError
+from spicestat.models.precoded.description import PrecodedModel
 from spicestat.models.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 from spicestat.models.wiener import PositiveConstant, log_with_lapses, wiener_log_density
 
-__all__ = ["DRIFT_DIFFUSION_CONFIG", "DriftDiffusionRNN"]
+__all__ = ["DRIFT_DIFFUSION_CONFIG", "DriftDiffusionRNN", "MODEL"]
 
 DRIFT_DIFFUSION_CONFIG = LEARNING_RATE_RNN_CONFIG
 
@@ -110,3 +111,11 @@ class DriftDiffusionRNN(LearningRateRNN):
         log_lapse = math.log(0.5) + torch.where(timed, math.log(2 / math.pi) - torch.log1p(seconds.square()), 0.0)
         trial = torch.where(timed, density, nn.functional.logsigmoid(log_odds))
         return torch.where(mask, log_with_lapses(trial, log_lapse, self.lapse_rate), 0.0).sum(dim=-1)
+
+
+MODEL = PrecodedModel(
+    DriftDiffusionRNN,
+    DRIFT_DIFFUSION_CONFIG,
+    adds="response times as well as choices",
+    coefficients="α, drift scale, boundary, non-decision time",
+)

@@ -8,9 +8,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from spicestat.models.config import SpiceConfig
+from spicestat.models.precoded.description import PrecodedModel
 from spicestat.models.precoded.participant_model import ParticipantModel
 
-__all__ = ["FORGETTING_RNN_CONFIG", "ForgettingRNN"]
+__all__ = ["FORGETTING_RNN_CONFIG", "ForgettingRNN", "MODEL"]
 
 FORGETTING_RNN_CONFIG = SpiceConfig(
     rnn_modules=["x_value_reward_chosen", "x_value_reward_not_chosen"],
@@ -81,3 +82,11 @@ class ForgettingRNN(ParticipantModel):
             "x_value_reward_not_chosen", "x_value_reward", 1 - action, participant_embedding=embedding
         )
         self.state["x_value_reward"] = chosen + not_chosen
+
+
+MODEL = PrecodedModel(
+    ForgettingRNN,
+    FORGETTING_RNN_CONFIG,
+    adds="values of actions not chosen decay",
+    coefficients="values in log odds: 1 - α, αβ, 1 - f",
+)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from spicestat.models.config import SpiceConfig
+from spicestat.models.precoded.description import PrecodedModel
 from spicestat.models.precoded.participant_model import ParticipantModel, delta_rule
 
-__all__ = ["LEARNING_RATE_RNN_CONFIG", "LearningRateRNN"]
+__all__ = ["LEARNING_RATE_RNN_CONFIG", "LearningRateRNN", "MODEL"]
 
 LEARNING_RATE_RNN_CONFIG = SpiceConfig(
     rnn_modules=["x_learning_rate_reward", "x_value_reward_not_chosen"],
@@ -89,3 +90,11 @@ class LearningRateRNN(ParticipantModel):
         )
         self.state["x_value_reward"] = chosen + not_chosen
         self.state["x_learning_rate_reward"] = learning_rate
+
+
+MODEL = PrecodedModel(
+    LearningRateRNN,
+    LEARNING_RATE_RNN_CONFIG,
+    adds="a learned learning rate before a built-in prediction error, and forgetting",
+    coefficients="α, f, β",
+)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from spicestat.errors import ConfigError
-from spicestat.models.precoded.learning_rate import LearningRateRNN
+from spicestat.models.precoded.description import PrecodedModel
+from spicestat.models.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 
-__all__ = ["ParticipantEmbeddingRNN"]
+__all__ = ["ParticipantEmbeddingRNN", "MODEL"]
 
 
 class ParticipantEmbeddingRNN(LearningRateRNN):
@@ -41,3 +42,11 @@ class ParticipantEmbeddingRNN(LearningRateRNN):
                 do="pass n_participants to SpiceEstimator",
             )
         super().__init__(n_actions, n_participants, embedding_size, n_experiments)
+
+
+MODEL = PrecodedModel(
+    ParticipantEmbeddingRNN,
+    LEARNING_RATE_RNN_CONFIG,
+    adds="`learning_rate`, always with an embedding",
+    coefficients="α, f, β",
+)

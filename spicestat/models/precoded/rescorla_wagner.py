@@ -8,9 +8,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from spicestat.models.config import SpiceConfig
+from spicestat.models.precoded.description import PrecodedModel
 from spicestat.models.precoded.participant_model import ParticipantModel
 
-__all__ = ["RESCOLA_WAGNER_CONFIG", "RESCORLA_WAGNER_CONFIG", "RescorlaWagnerRNN"]
+__all__ = ["RESCOLA_WAGNER_CONFIG", "RESCORLA_WAGNER_CONFIG", "RescorlaWagnerRNN", "MODEL"]
 
 RESCORLA_WAGNER_CONFIG = SpiceConfig(
     rnn_modules=["x_value_reward_chosen"],
@@ -78,3 +79,11 @@ class RescorlaWagnerRNN(ParticipantModel):
             "x_value_reward_chosen", "x_value_reward", action, (reward,), participant_embedding=embedding
         )
         self.state["x_value_reward"] = chosen + (1 - action) * self.state["x_value_reward"]
+
+
+MODEL = PrecodedModel(
+    RescorlaWagnerRNN,
+    RESCORLA_WAGNER_CONFIG,
+    adds="only the value of the chosen action changes",
+    coefficients="values in log odds: 1 - α, αβ",
+)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from spicestat.models.config import SpiceConfig
+from spicestat.models.precoded.description import PrecodedModel
 from spicestat.models.precoded.learning_rate import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 
-__all__ = ["WORKING_MEMORY_RNN_CONFIG", "WorkingMemoryRNN"]
+__all__ = ["WORKING_MEMORY_RNN_CONFIG", "WorkingMemoryRNN", "MODEL"]
 
 _N_LAGS = 4
 _SIGNALS = [f"c_{what}_lag{lag}" for what in ("choice", "reward") for lag in range(_N_LAGS)]
@@ -111,3 +112,11 @@ class WorkingMemoryRNN(LearningRateRNN):
 def _centred(memory: Tensor) -> Tensor:
     """Subtract the mean over actions: a constant of all actions changes no choice, and must not look like a term."""
     return memory - memory.mean(dim=-1, keepdim=True)
+
+
+MODEL = PrecodedModel(
+    WorkingMemoryRNN,
+    WORKING_MEMORY_RNN_CONFIG,
+    adds="`learning_rate` and weights of the last four choices and rewards",
+    coefficients="α, β, weights",
+)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy_learners import learning_rate, log_likelihood_of
 
 from spicestat.equations.estimate.group_likelihood import EquationLikelihood
 from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT
@@ -42,12 +43,12 @@ def full(equations, free):
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
-def test_values_are_those_of_an_independent_likelihood(likelihood, equations, small_data, numpy_log_likelihood):
+def test_values_are_those_of_an_independent_likelihood(likelihood, equations, small_data):
     sets = draws(likelihood, 3)
     found = likelihood.log_likelihood(sets)
     assert found.shape == (3, 3)
     for own, expected in zip(sets, found, strict=True):
-        there = numpy_log_likelihood("learning_rate", small_data, full(equations, own), equations.terms)
+        there = log_likelihood_of(learning_rate, small_data, full(equations, own), equations.terms)
         np.testing.assert_allclose(there, expected, rtol=1e-9)
 
 

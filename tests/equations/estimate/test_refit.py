@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy_learners import learning_rate, log_likelihood_of
 from scipy.optimize import minimize
 from scipy.stats import kstest
 
@@ -55,16 +56,14 @@ def result(model, data, start):
 
 
 @pytest.mark.parametrize("who", [0, 1, 2])
-def test_estimates_and_covariances_are_those_of_an_independent_likelihood(
-    who, data, start, result, numpy_log_likelihood
-):
+def test_estimates_and_covariances_are_those_of_an_independent_likelihood(who, data, start, result):
     own = data.select(torch.nonzero(data.participant == who).squeeze(1))
     free = np.flatnonzero(start.status[who] == FREE)
 
     def negative(values):
         coefficients = start.coefficients.copy()
         coefficients[who, free] = values
-        return -numpy_log_likelihood("learning_rate", own, coefficients, start.terms)[who]
+        return -log_likelihood_of(learning_rate, own, coefficients, start.terms)[who]
 
     found = minimize(negative, result.equations.coefficients[who, free] * 0.9, options={"gtol": 1e-4})
     estimate = result.equations.coefficients[who, free]
@@ -88,7 +87,7 @@ def hessian(function, at, step=3e-4):
     return matrix
 
 
-def test_curvature_is_the_derivative_of_the_likelihood(model, data, result, numpy_log_likelihood):
+def test_curvature_is_the_derivative_of_the_likelihood(model, data, result):
     """Also for terms that are not in the equations."""
     equations = result.equations
     found = local_curvature(model, data, equations)
@@ -97,7 +96,7 @@ def test_curvature_is_the_derivative_of_the_likelihood(model, data, result, nump
         for sign in (1, -1):
             moved = equations.coefficients.copy()
             moved[:, position] += sign * 1e-5
-            sides.append(numpy_log_likelihood("learning_rate", data, moved, equations.terms))
+            sides.append(log_likelihood_of(learning_rate, data, moved, equations.terms))
         np.testing.assert_allclose(found.gradient[:, position], (sides[0] - sides[1]) / 2e-5, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found.information, found.information.transpose(0, 2, 1), rtol=1e-10)
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 import torch
+from model_contract import BETA, FORGET, NOT_CHOSEN, RATE, ModelContract
+from numpy_learners import each, polynomial
 
 from spicestat.equations.estimate.forward import equation_logits
 from spicestat.equations.propose.trajectories import record_trajectories
@@ -14,8 +16,35 @@ from spicestat.models.precoded import (
 )
 from spicestat.trials.sequences import SequenceDataset
 
-UP, DOWN, NOT_CHOSEN = "x_learning_rate_positive", "x_learning_rate_negative", "x_value_reward_not_chosen"
-RATE, BETA = "x_learning_rate_reward", ("beta", "x_value_reward")
+UP, DOWN = "x_learning_rate_positive", "x_learning_rate_negative"
+
+
+class TestAsymmetric(ModelContract):
+    name = "asymmetric"
+    known = (
+        {(UP, "1"): 0.5, (UP, UP): 0.1, (UP, "c_value_reward"): -0.2}
+        | {(DOWN, "1"): 0.1, (DOWN, DOWN): -0.1, (DOWN, "c_value_reward"): 0.3}
+        | FORGET
+        | {BETA: 3.0}
+    )
+
+    @staticmethod
+    def learner(equations, actions, rewards, logits):
+        n_actions = actions.shape[1]
+        value, rates = np.full(n_actions, 0.5), {UP: np.zeros(n_actions), DOWN: np.zeros(n_actions)}
+        for step, action, chosen, reward in each(actions, rewards):
+            before = {module: rate[action] for module, rate in rates.items()}
+            for rate in rates.values():
+                rate[action] = 0.0
+            if not chosen:
+                value[action] = polynomial(equations[NOT_CHOSEN], **{NOT_CHOSEN: value[action]})
+            elif not np.isnan(reward) and reward != value[action]:
+                module = UP if reward > value[action] else DOWN
+                rates[module][action] = polynomial(
+                    equations[module], **{module: before[module], "c_value_reward": value[action]}
+                )
+                value[action] += rates[module][action] * (reward - value[action])
+            logits[step, action] = equations["beta"]["x_value_reward"] * value[action]
 
 
 def graded_data(n_actions=3, seed=0):

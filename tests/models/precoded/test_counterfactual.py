@@ -5,14 +5,39 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from model_contract import BETA, EVERY_RATE, ModelContract
+from numpy_learners import each, polynomial
 
 from spicestat.equations.estimate.forward import equation_logits
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.propose.trajectories import record_trajectories
 from spicestat.models.precoded import COUNTERFACTUAL_RNN_CONFIG, PRECODED, CounterfactualRNN
 
-OWN, OTHER, BETA = "x_learning_rate_reward", "x_learning_rate_counterfactual", ("beta", "x_value_reward")
+OWN, OTHER = "x_learning_rate_reward", "x_learning_rate_counterfactual"
 NAN = float("nan")
+
+
+class TestCounterfactual(ModelContract):
+    name = "counterfactual"
+    known = (
+        EVERY_RATE
+        | {(OTHER, "1"): 0.2, (OTHER, OTHER): 0.1, (OTHER, "c_reward"): -0.1, (OTHER, "c_value_reward"): 0.15}
+        | {BETA: 3.0}
+    )
+
+    @staticmethod
+    def learner(equations, actions, rewards, logits):
+        modules, value = {True: OWN, False: OTHER}, np.full(actions.shape[1], 0.5)
+        rates = {chosen: np.zeros(actions.shape[1]) for chosen in modules}
+        for step, action, chosen, reward in each(actions, rewards):
+            rates[not chosen][action] = 0.0
+            if not np.isnan(reward):
+                module, rate = modules[chosen], rates[chosen]
+                rate[action] = polynomial(
+                    equations[module], **{module: rate[action], "c_reward": reward, "c_value_reward": value[action]}
+                )
+                value[action] += rate[action] * (reward - value[action])
+            logits[step, action] = equations["beta"]["x_value_reward"] * value[action]
 
 
 def last_value(model, *steps):

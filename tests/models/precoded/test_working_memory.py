@@ -2,6 +2,8 @@
 
 import numpy as np
 import torch
+from model_contract import BETA, NOT_CHOSEN, RATE, ModelContract
+from numpy_learners import each, learning_rate, polynomial
 
 from spicestat.equations.estimate.forward import equation_logits
 from spicestat.equations.estimate.refit import local_curvature
@@ -10,9 +12,29 @@ from spicestat.equations.propose.trajectories import record_trajectories
 from spicestat.models.precoded import WORKING_MEMORY_RNN_CONFIG, WorkingMemoryRNN
 from spicestat.trials.sequences import SequenceDataset
 
-MEMORY, RATE, NOT_CHOSEN = "x_value_memory", "x_learning_rate_reward", "x_value_reward_not_chosen"
-BETA = ("beta", "x_value_reward")
+MEMORY = "x_value_memory"
 NAN = float("nan")
+
+
+class TestWorkingMemory(ModelContract):
+    name = "working_memory"
+    known = (
+        {(RATE, "1"): 0.2, (NOT_CHOSEN, NOT_CHOSEN): "keep", BETA: 3.0}
+        | {(MEMORY, f"c_choice_lag{lag}"): 0.4 - 0.1 * lag for lag in range(4)}
+        | {(MEMORY, f"c_reward_lag{lag}"): 1.0 - 0.3 * lag for lag in range(4)}
+    )
+
+    @staticmethod
+    def learner(equations, actions, rewards, logits):
+        learning_rate(equations, actions, rewards, logits)
+        earned = np.nan_to_num(rewards) * actions
+        for step, action, _, _ in each(actions, rewards):
+            lags = {
+                f"c_{what}_lag{lag}": history[step - lag, action] if step >= lag else 0.0
+                for what, history in (("choice", actions), ("reward", earned))
+                for lag in range(4)
+            }
+            logits[step, action] += polynomial(equations[MEMORY], x_value_memory=0.0, **lags)
 
 
 def sequence(*steps):
