@@ -67,7 +67,7 @@ class SpicestatError(Exception):
             parts.append(f"Allowed: {allowed}")
         if do is not None:
             parts.append(f"Try: {do}")
-        sentences = [part if part.endswith("?") else part.rstrip(".") + "." for part in parts]
+        sentences = [part if part.endswith(("?", "...")) else part.rstrip(".") + "." for part in parts]
         super().__init__(" ".join(sentences))
 
 

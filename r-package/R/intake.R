@@ -135,7 +135,7 @@ notice_numbers <- function(x, name, used, call) {
   for (value in sort(unique(x))) {
     strength <- code_strength(value, x)
     sure <- strength >= 7.5 && value != 0 && (value %in% large_codes || sum(x == value) > 1)
-    if (strength >= 1.5) tell_number(value, x, name, used && sure, call)
+    if (strength >= if (sum(x == value) >= 5) 1 else 1.5) tell_number(value, x, name, used && sure, call)
   }
 }
 
@@ -163,8 +163,10 @@ code_strength <- function(value, x) {
   }
   scale <- c(stats::IQR(rest), diff(range(rest)), max(abs(rest), 1))
   strength <- max(value - max(rest), min(rest) - value, 0) / scale[scale > 0][[1]]
-  # the only negative value among at least three others
-  alone <- value < 0 && min(rest) >= 0 && length(rest) >= 5 && length(unique(rest)) >= 3
+  # the only negative value, or the only one besides two
+  others <- length(unique(rest))
+  outside <- value < min(rest) || value > max(rest)
+  alone <- length(rest) >= 5 && ((value < 0 && min(rest) >= 0 && others >= 2) || (outside && others == 2))
   max(strength, if (alone) 1.5)
 }
 
@@ -176,12 +178,16 @@ may_be_code <- function(value, x, rest) {
 }
 
 notice_text <- function(x, name, missing, used, call) {
-  tell_alike(unique(x), name)
-  words <- unique(x)[tolower(unique(x)) %in% missing_words]
-  is_number <- !is.na(suppressWarnings(as.numeric(x)))
-  if (settles(missing, name) || all(is_number)) {
+  levels <- unique(x)
+  tell_alike(levels, name)
+  is_number <- !is.na(text_number(x))
+  if (settles(missing, name) || length(x) == 0) {
     return(invisible())
   }
+  if (all(is_number)) {
+    return(tell_text(levels, name))
+  }
+  words <- levels[tolower(levels) %in% missing_words | text_number(levels) %in% large_codes]
   if (mean(is_number) >= .8 && sum(is_number) >= 3) {
     tell_odd(x[!is_number], sum(is_number), name, used && all(x[!is_number] %in% words), call)
   } else if (length(words) > 0) {
@@ -189,6 +195,21 @@ notice_text <- function(x, name, missing, used, call) {
       "covariate column '", name, "' has ", paste0("'", words, "'", collapse = ", "), " in ", sum(x %in% words), " of ",
       length(x), " rows, which counts as a category of its own: if it stands for a missing value, pass ",
       r_missing(name, words), "; if not, ", r_missing(name), " says so."
+    ))
+  }
+}
+
+#' The number that a text says, also with a decimal comma; NA for other text
+#' @noRd
+text_number <- function(x) suppressWarnings(as.numeric(sub(",", ".", x, fixed = TRUE)))
+
+#' Tell of numbers stored as text where they make many categories, and are no names such as 007
+#' @noRd
+tell_text <- function(levels, name) {
+  if (length(levels) > 5 && !any(grepl("^0[0-9]", levels))) {
+    warn_spicestat("suspicious_data", paste0(
+      "covariate column '", name, "' has numbers that are stored as text, and counts as ", length(levels),
+      " categories: convert it with as.numeric() if it is meant as a number."
     ))
   }
 }
@@ -211,13 +232,14 @@ tell_odd <- function(cells, n_numbers, name, refuse, call) {
 }
 
 tell_alike <- function(levels, name) {
-  groups <- split(levels, gsub("[[:space:]]", "", tolower(levels)))
+  plain <- gsub("(?<![0-9.])0+(?=[0-9])", "", gsub("[[:space:]]", "", tolower(levels)), perl = TRUE)
+  groups <- split(levels, sub("^(-?[0-9]+)[.]0$", "\\1", plain))
   groups <- groups[lengths(groups) > 1]
   if (length(groups) > 0) {
     shown <- vapply(groups, function(group) paste0("'", group, "'", collapse = ", "), "")
     warn_spicestat("suspicious_data", paste0(
-      "covariate column '", name, "' has labels that differ only in case or blanks, and count as different: ",
-      paste(utils::head(shown, 3), collapse = "; "), ". Correct them if they mean the same."
+      "covariate column '", name, "' has labels that differ only in case, blanks or zeros around a number, and count ",
+      "as different: ", paste(utils::head(shown, 3), collapse = "; "), "; correct them if they mean the same."
     ))
   }
 }

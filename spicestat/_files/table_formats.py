@@ -28,7 +28,12 @@ ABSENT = ("NA", "NaN", "nan", "n/a", "N/A", "#N/A")
 """How R, pandas, BIDS and spreadsheets write a missing value into a file; in ids they are names like any other."""
 
 _DELIMITERS = (",", ";", "\t", "|")
-_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|Inf|INF)")
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+|\d*,\d+)([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
@@ -70,7 +75,8 @@ def read_files(paths: Sequence[Path], ids: Sequence[str] = (), labels: Collectio
     ----------
     paths : sequence of Path
         Where there are several, and none has the column ``ids[0]``, it is made from their names: ``sub-01`` where
-        all names have such a part (as in BIDS), else the name without its ending.
+        all names have such a part (as in BIDS), else the name without its ending. Session and run are taken from
+        such names, too. Where several files still have rows of one id, a column ``file`` tells them apart.
     ids : sequence of str, default ()
         Columns in which only a blank cell is missing. Elsewhere the words in `ABSENT` are missing, too.
     labels : collection of str, default ()
@@ -80,11 +86,8 @@ def read_files(paths: Sequence[Path], ids: Sequence[str] = (), labels: Collectio
     if len(tables) > 1:
         _tell_other_columns(paths, tables)
         table = pd.concat(tables, ignore_index=True)
-        if ids and ids[0] not in table.columns:
-            for name, values in _named_parts(paths, ids[0]).items():
-                if name not in table.columns:
-                    repeated = [value for value, own in zip(values, tables, strict=True) for _ in range(len(own))]
-                    table.insert(0, name, repeated)
+        if ids:
+            _add_named_parts(table, paths, [len(own) for own in tables], ids[0])
     else:
         table = tables[0]
     commas = all(own.attrs.get("decimal_comma", False) for own in tables)
@@ -113,6 +116,18 @@ def _tell_other_columns(paths: Sequence[Path], tables: Sequence[pd.DataFrame]) -
         )
 
 
+def _add_named_parts(table: pd.DataFrame, paths: Sequence[Path], lengths: Sequence[int], id_column: str) -> None:
+    """Add what names of files say; and which file a row is of, where nothing else tells files of one id apart."""
+    parts = _named_parts(paths, id_column)
+    for name, values in parts.items():
+        if name not in table.columns:
+            table.insert(0, name, np.repeat(values, lengths).tolist())
+    files = [path.name for path in paths]
+    pairs = table[list(parts)].assign(file=np.repeat(files, lengths)).drop_duplicates()
+    if "file" not in table.columns and pairs.duplicated(list(parts)).any():
+        table.insert(1, "file", np.repeat(files, lengths).tolist())
+
+
 def _named_parts(paths: Sequence[Path], id_column: str) -> dict[str, list[str]]:
     """Return the id, and session and run where all names have them, from the names of files."""
     stems = [re.sub(r"(\.\w+)(\.gz)?$", "", path.name) for path in paths]
@@ -127,6 +142,8 @@ def _named_parts(paths: Sequence[Path], id_column: str) -> dict[str, list[str]]:
 
 
 def _read_file(path: Path, ids: Collection[str]) -> pd.DataFrame:
+    if path.is_dir():
+        raise StorageError(f"'{path}' is a folder", do=f"name its files, for example '{path}/*.csv'")
     if not path.is_file():
         raise StorageError(f"no file '{path}'", do="check the path; it is relative to the working folder")
     name = path.name.lower().removesuffix(".gz")
@@ -219,7 +236,23 @@ def _checked_rows(text: str, path: Path) -> tuple[list[list[str]], bool]:
         # NumPy writes the header as a comment
         rows.insert(0, (start + 1, header))
         header = named
+    if header[0].strip() and not any(map(str.strip, header[1:])) and any(len(row) > 2 for _, row in rows):
+        raise StorageError(
+            f"line {start + 1} of '{path}' names one column, and other lines have more cells",
+            got=header[0],
+            do="remove the lines above the header, or begin them with #",
+        )
+    # where commas part the cells, a surplus one may be a decimal comma
+    if delimiter != "," and _has_row_names(rows, len(header)):
+        rows = [(number, row[1:]) for number, row in rows]
     return [header, *_equal_rows(rows, len(header), path)], delimiter != ","
+
+
+def _has_row_names(rows: Sequence[tuple[int, list[str]]], width: int) -> bool:
+    """Say whether each row begins with a name of its own, for which R's write.table() writes no header."""
+    filled = [row for _, row in rows if any(map(str.strip, row))]
+    named = bool(filled) and all(len(row) == width + 1 for row in filled) and any(row[-1].strip() for row in filled)
+    return named and len({row[0] for row in filled}) == len(filled)
 
 
 def _is_number(cell: str) -> bool:
@@ -236,7 +269,8 @@ def _delimiter(header: str, second: str, path: Path) -> str:
     by_blanks = [
         len(next(csv.reader([line.strip()], delimiter=" ", skipinitialspace=True), [])) for line in (header, second)
     ]
-    return " " if by_blanks[0] == by_blanks[1] else best
+    # R's write.table() has no header for the names of rows
+    return " " if by_blanks[1] - by_blanks[0] in (0, 1) else best
 
 
 def _equal_rows(rows: Iterable[tuple[int, list[str]]], width: int, path: Path) -> list[list[str]]:

@@ -124,12 +124,14 @@ def code_choices(
 
 
 def _warn_of_mistyped(codes: Codes, labels: Sequence[Hashable], column: str) -> None:
-    """Warn of labels that look like typing errors: alike but for case and blanks around, or hardly ever chosen."""
+    """Warn of labels that look like typing errors: alike but for case, blanks and zeros, or hardly ever chosen."""
     counts = np.bincount(codes[codes >= 0], minlength=len(labels))
     similar = [label for group in alike(labels) for label in group]
     rare = (counts > 0) & (counts < min(_RARE_CHOICES, counts.sum() / (10 * len(labels)))) & (len(labels) > 2)
     reasons = {
-        "that differ only in case or blanks": [code for code, label in enumerate(labels) if label in similar],
+        "that differ only in case, blanks or zeros around a number": [
+            code for code, label in enumerate(labels) if label in similar
+        ],
         f"chosen fewer than {_RARE_CHOICES} times in all": [
             code for code in np.flatnonzero(rare).tolist() if labels[code] not in similar
         ],

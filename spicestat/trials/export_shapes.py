@@ -16,14 +16,15 @@ __all__ = ["notice_unnamed", "refuse_gains_and_losses", "refuse_several_rows", "
 
 Codes = npt.NDArray[np.int64]
 
-_NUMBERED = r"(s|_?number|_?num|_?nr|_?no|_?n|_?id|_?ind|_?index|_?idx|_?count|_?counter)?"
+_COUNT = "(number|num|nr|no|n|id|ind|index|idx|count|counter|i)"
+_BEFORE = rf"((exp|experiment|task|test|main|game|sub|mini|current|this|scan|{_COUNT})_?)?"
+_AFTER = rf"s?(_?{_COUNT})?"
 _CONVENTIONAL = {
-    "block": re.compile(rf"(exp_?|task_?|test_?)?(block|blk){_NUMBERED}"),
-    "session": re.compile(rf"(session|sess|ses|visit|wave|time_?point|day){_NUMBERED}"),
-    "run": re.compile(rf"(scan_?)?run{_NUMBERED}"),
-    "trial": re.compile(
-        rf"(exp_?|task_?|test_?)?(trial|trl){_NUMBERED}(_this_?(trial_?)?n|_?in_?(block|session|run))?"
-    ),
+    "block": re.compile(rf"{_BEFORE}(block|blk|bloc|game|episode){_AFTER}"),
+    "session": re.compile(rf"{_BEFORE}(session|sess|ses|visit|wave|time_?point|day|week){_AFTER}"),
+    "run": re.compile(rf"{_BEFORE}run{_AFTER}"),
+    "file": re.compile(r"file"),
+    "trial": re.compile(rf"{_BEFORE}(trial|trl){_AFTER}(_this_?(trial_?)?n|_?in_?(block|session|run))?"),
 }
 _TIMES = frozenset(
     ("rt", "rts", "rtms", "rtsec", "rts", "reactiontime", "responsetime", "resprt", "keyresprt", "latency")
@@ -33,6 +34,7 @@ _LOSS = re.compile(
     r"(^|[^a-z])(loss(es)?|lose|lost|punish(ments?|ed)?|penalty|penalties|costs?|minus|neg|negative)([^a-z]|$)"
 )
 _FEWEST_ROWS = 50
+_REPEATED = 0.1
 
 
 def _snake(name: object) -> str:
@@ -50,6 +52,8 @@ def notice_unnamed(
     table: pd.DataFrame, sequence: Codes, order: Codes, named: Mapping[str, str | None], used: Collection[str]
 ) -> None:
     """Warn of columns for blocks, sessions, runs and trials that would change the learning and have no role.
+
+    Several files of a participant count as such a column, which `read_files` calls ``file``.
 
     Parameters
     ----------
@@ -93,7 +97,14 @@ def _notice_order(
 ) -> None:
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)[order]
     step = np.diff(numbers)[same]
-    if (step < 0).any():
+    if len(step) and (step == 0).mean() > _REPEATED:
+        warn_user(
+            f"column '{name}' is there and has no role, and {(step == 0).sum()} of {len(numbers)} rows repeat the "
+            "number of the row before, as in tables with several rows per trial, where each counts as a trial: keep "
+            f"one row of each trial, or drop column '{name}' if it says something else",
+            SuspiciousDataWarning,
+        )
+    elif (step < 0).any():
         restarts = block is None and float((step < 0).mean()) < 0.5 and bool((step[step >= 0] > 0).mean() > 0.5)
         do = (
             "if the numbers restart in each block, name the block column with block=...; else pass "

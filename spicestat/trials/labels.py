@@ -85,17 +85,16 @@ def _loose_key(label: object) -> str:
 
 
 def alike(labels: Iterable[Hashable]) -> list[list[Hashable]]:
-    """Group labels that differ only in case, in blanks or in how Unicode writes a character.
+    """Group labels that differ only in case, blanks, zeros around a number or how Unicode writes a character.
 
     Examples
     --------
-    >>> alike(["f", "F", "m", "1.1", "1.10"])
-    [['f', 'F']]
+    >>> alike(["f", "F", "m", "1.1", "1.10", "007", "7"])
+    [['f', 'F'], ['007', '7']]
     """
     groups: dict[str, list[Hashable]] = {}
     for label in labels:
-        text = unicodedata.normalize("NFKC", label_key(label)).casefold()
-        groups.setdefault("".join(text.split()), []).append(label)
+        groups.setdefault(_loose_key(label), []).append(label)
     return [group for group in groups.values() if len(group) > 1]
 
 

@@ -20,6 +20,7 @@ _LARGE = frozenset(
     float(sign * int(f"{digit}" * length)) for digit in _ENDINGS for length in (2, 3, 4, 5) for sign in (-1, 1)
 ) | frozenset(float(sign * (10**length - less)) for length in (2, 3, 4) for less in (2, 3) for sign in (-1, 1))
 _SMALL = frozenset({-1.0, 0.0, 9.0, -9.0, -8.0, -7.0})
+_NEGATIVE = frozenset(float(-number) for number in range(1, 10))
 _WORDS = frozenset(
     ("na", "nan", "n/a", "#n/a", "n.a.", "n.a", "<na>", "nr", "n.r.", ".", "-", "--", "?", "missing", "miss", "missed")
 )
@@ -28,7 +29,7 @@ _CHOICE_WORDS = _WORDS | {
     "none", "null", "undefined", "omission", "omitted", "timeout", "time out", "too slow", "tooslow", "late",
     "no response", "noresponse", "no_response", "no resp", "noresp", "nil", "invalid",
 }  # fmt: skip
-_WARN_AT, _REFUSE_AT = 1.5, 7.5
+_WARN_OFTEN_AT, _WARN_AT, _REFUSE_AT = 1.0, 1.5, 7.5
 _RARE_CHOICE, _RARE_NUMBER = 0.25, 0.1
 _FEWEST = 5
 _MOSTLY = 0.8
@@ -42,13 +43,19 @@ def is_code(label: object) -> bool:
     >>> [is_code(label) for label in (-1, "-99", "NR", "left", 1)]
     [True, True, True, False, False]
     """
+    return _is_sure_code(label) or _as_number(label_key(label)) in _SMALL | _NEGATIVE
+
+
+def _is_sure_code(label: object) -> bool:
+    """Say whether a label is a word for "missed" or a number that no key or option has, such as -99."""
     text = label_key(label)
-    return text.casefold() in _CHOICE_WORDS or _as_number(text) in _LARGE | _SMALL
+    return text.casefold() in _CHOICE_WORDS or _as_number(text) in _LARGE
 
 
 def _as_number(text: str) -> float:
+    """Return a number that text says, also with a decimal comma; else NaN."""
     try:
-        return float(text)
+        return float(text.replace(",", ".", 1))
     except ValueError:
         return float("nan")
 
@@ -61,7 +68,7 @@ def notice_choices(
     column: str,
     missing: MissingValues,
 ) -> None:
-    """Warn of labels that look like codes for missed trials: they never pay, or have no response time.
+    """Warn of labels that look like codes for missed trials: they never pay, have no response time, or say so.
 
     Parameters
     ----------
@@ -85,10 +92,14 @@ def notice_choices(
         word = label_key(label).casefold() in _CHOICE_WORDS
         if not own.any() or share > (0.5 if word else _RARE_CHOICE) or np.isnan(rewards[own]).all():
             continue
-        untimed = times is not None and _untimed(times[own], times[made & ~own])
-        unpaid = is_code(label) and _constant(rewards[own]) and not _constant(rewards[made & ~own])
-        if untimed or unpaid:
-            why = "which never have a response time" if untimed else "whose reward is always the same"
+        why = None
+        if times is not None and _untimed(times[own], times[made & ~own]):
+            why = "which never have a response time"
+        elif is_code(label) and _constant(rewards[own]) and not _constant(rewards[made & ~own]):
+            why = "whose reward is always the same"
+        elif _is_sure_code(label):
+            why = "which is no usual name of an option"
+        if why is not None:
             warn_user(
                 f"{own.sum()} trials ({100 * share:.0f} %) have the label {label!r} in choice column '{column}', {why}"
                 f": it looks like a code for missed trials. If it is, pass {remedy(column, [label])}; if it is an "
@@ -112,7 +123,8 @@ def notice_numbers(
     """Warn of numbers that look like codes for "missing", or refuse them where no other reading makes sense.
 
     A number such as 99, -9 or -999 is refused where it lies 7.5 or more interquartile ranges beyond all other values
-    (with an interquartile range of 0, their range counts), and a warning is given from 1.5 of them.
+    (with an interquartile range of 0, their range counts). A warning is given from 1.5 of them, from 1 where it occurs
+    5 times or more, and where it is the only negative value or the only one besides two, as 9 is besides 0 and 1.
 
     Parameters
     ----------
@@ -120,7 +132,7 @@ def notice_numbers(
         NaN where missing.
     column : str
     what : {"reward", "response time", "input", "covariate"}
-        For the message. In covariates and inputs, a code that is the only negative value is noticed too.
+        For the message.
     missing : MissingValues
         Nothing is said where it settles the column.
     refuse : bool, default True
@@ -151,7 +163,7 @@ def notice_numbers(
             continue
         rest = numbers[(numbers != value) & ~np.isin(numbers, list(_LARGE - {value}))]
         strength = _strength(value, rest)
-        if strength < _WARN_AT and not (what in ("covariate", "input") and _only_negative(value, rest)):
+        if strength < (_WARN_OFTEN_AT if count >= _FEWEST else _WARN_AT) and not _stands_alone(value, rest):
             continue
         sure = strength >= _REFUSE_AT and value != 0 and (value in _LARGE or count > 1)
         _tell_number(value, count, len(numbers), column, what, refuse=refuse and sure)
@@ -170,8 +182,12 @@ def _strength(value: float, rest: npt.NDArray[np.float64]) -> float:
     return (value - high if value > high else low - value) / scale
 
 
-def _only_negative(value: float, rest: npt.NDArray[np.float64]) -> bool:
-    return value < 0 and len(rest) >= _FEWEST and len(np.unique(rest)) >= 3 and float(rest.min()) >= 0
+def _stands_alone(value: float, rest: npt.NDArray[np.float64]) -> bool:
+    """Say whether a value is the only negative one, or lies outside where all others are one of two."""
+    n_other = len(np.unique(rest))
+    if len(rest) < _FEWEST or n_other < 2:
+        return False
+    return bool(value < 0 <= rest.min()) or (n_other == 2 and not rest.min() <= value <= rest.max())
 
 
 def _tell_number(value: float, count: int, n: int, column: str, what: str, *, refuse: bool) -> None:
@@ -186,13 +202,13 @@ def _tell_number(value: float, count: int, n: int, column: str, what: str, *, re
 
 
 def notice_alike(labels: Sequence[Hashable], column: str, what: str) -> None:
-    """Warn of labels that differ only in case, blanks or how Unicode writes a character."""
+    """Warn of labels that differ only in case, blanks, zeros around a number or how Unicode writes a character."""
     groups = alike(labels)
     if groups:
         shown = "; ".join(", ".join(map(repr, group)) for group in groups[:3]) + ("; ..." if len(groups) > 3 else "")
         warn_user(
-            f"{what} column '{column}' has labels that differ only in case or blanks, and count as different: {shown}. "
-            "Correct them if they mean the same",
+            f"{what} column '{column}' has labels that differ only in case, blanks or zeros around a number, and count "
+            f"as different: {shown}; correct them if they mean the same",
             SuspiciousDataWarning,
         )
 
@@ -229,15 +245,16 @@ def _notice_text(column: pd.Series[Any], name: str, missing: MissingValues, *, u
     notice_alike(levels, name, "covariate")
     if missing.settles(name) or not levels:
         return
-    numbers = column.map(lambda value: isinstance(value, str) and np.isfinite(_as_number(value)))
-    words = [level for level in levels if level.strip().casefold() in _WORDS]
-    odd = column[~numbers.astype(bool)].unique().tolist()
+    # a column of Excel's may hold numbers and text side by side
+    numbers = np.array([np.isfinite(_as_number(label_key(value))) for value in column], dtype=bool)
+    odd = column[~numbers].unique().tolist()
+    words = [level for level in levels if level.strip().casefold() in _WORDS or (odd and _as_number(level) in _LARGE)]
     share = float(numbers.mean())
     if odd and share >= _MOSTLY and numbers.sum() >= 3:
         shown = ", ".join(map(repr, odd[:5]))
         found = f"covariate column '{name}' is text because of {shown} among {numbers.sum()} numbers"
         do = f"correct the cells or, where they stand for missing values, pass {remedy(name, odd[:5])}"
-        if used and len(words) == len(odd):
+        if used and set(odd) <= set(words):
             raise CovariateError(found, do=do)
         warn_user(f"{found}; as categories each number would have an effect of its own: {do}", SuspiciousDataWarning)
     elif words:

@@ -81,7 +81,8 @@ def read_trials(
     source : DataFrame, path, pattern or list of paths
         The trials; see `read_table` for the kinds of files and tables. In files, ids and labels stay
         text exactly as written (``1.10``, ``001``). Where there are several files (``"data/*.csv"``) and no column of
-        participants, the ids are taken from the names of the files.
+        participants, the ids are taken from the names of the files. Where a participant has several files, a column
+        ``file`` tells them apart, which can be the ``block``.
     participant : str, default "participant"
         Column of participant ids, of any type. ``1``, ``1.0`` and ``"1"`` are one participant; ``"01"`` is another.
     choice : str, default "choice"
@@ -141,8 +142,8 @@ def read_trials(
     Warns
     -----
     SuspiciousDataWarning
-        Values look like codes for "missing", labels differ in case only, or a column for blocks, sessions, runs or
-        trials is there and has no role.
+        Values look like codes for "missing", labels differ only in case, blanks or zeros around a number, or a column
+        for blocks, sessions, runs or trials is there and has no role.
     ExclusionWarning
         Participants are left out, or have no row in ``people``.
 

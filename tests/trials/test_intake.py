@@ -89,6 +89,9 @@ def as_text(**settings):
         ("utf16.csv", CSV.encode("utf-16")),
         ("utf16le.csv", CSV.encode("utf-16-le")),
         ("utf16be.txt", CSV.encode("utf-16-be")),
+        ("utf32.csv", CSV.encode("utf-32")),
+        ("write_table.txt", "\n".join([ROWS[0], *(f"r{i},{row}" for i, row in enumerate(ROWS[1:]))]).replace(",", " ")),
+        ("write_table.tsv", "\n".join([ROWS[0], *(f"{i},{row}" for i, row in enumerate(ROWS[1:]))]).replace(",", "\t")),
     ],
 )
 def test_text_files_of_other_software_are_read_alike(tmp_path, name, content):
@@ -111,6 +114,9 @@ def test_latin_letters_and_a_commented_header(tmp_path):
         (CSV + "p9,1,16,1,0.5,7\n", StorageError, "line 122 of .* has 6 cells, and the header has 5"),
         (CSV + "p9,1,1", StorageError, "line 122 of .* has 3 cells"),
         (CSV.replace("p2,1,4,", 'p2,1,"4,'), StorageError, "cells, and the header has 5"),
+        ("\n".join([ROWS[0], *(f"{i},{row}" for i, row in enumerate(ROWS[1:]))]), StorageError, "has 6 cells"),
+        ("My study\n" + CSV, StorageError, "line 1 .*names one column.*Got: My study.*remove the lines above"),
+        ("My study,,,,\n" + CSV, StorageError, "line 1 .*names one column.*Got: My study.*remove the lines above"),
         ("a,b,a\n1,2,3\n", ColumnError, "same name. Got: a"),
         ("", StorageError, "empty"),
     ],
@@ -162,6 +168,17 @@ def test_one_file_for_each_participant(tmp_path):
     same_numbers(read_trials(f"{tmp_path}/p[1-4].csv", block="block", trial="trial"), expected)
     with pytest.raises(StorageError, match=r"no file matches"):
         read_trials(tmp_path / "*.tsv")
+    with pytest.raises(StorageError, match=r"is a folder.*/\*\.csv"):
+        read_trials(tmp_path)
+
+
+def test_several_files_of_one_participant_are_noticed(tmp_path):
+    frame = trials(2).drop(columns="trial")
+    for (person, block), own in frame.groupby(["participant", "block"]):
+        own.drop(columns="block").to_csv(tmp_path / f"{person}-{block}.csv", index=False)
+    with pytest.warns(SuspiciousDataWarning, match="column 'file' is there.*pass block='file'"):
+        read_trials(tmp_path / "*.csv")
+    same_numbers(read_trials(tmp_path / "*.csv", block="file"), read_trials(frame, block="block"))
 
 
 def test_names_of_bids_have_participant_session_and_run(tmp_path):
@@ -174,6 +191,10 @@ def test_names_of_bids_have_participant_session_and_run(tmp_path):
     assert found.participants == ("sub-p1", "sub-p2")
     assert found.blocks["label"].tolist() == ["1", "2"] * 2
     pd.testing.assert_frame_equal(found.frame, read_trials(frame, block="block", trial="trial").frame)
+    for path in tmp_path.glob("sub-*/*.tsv"):
+        path.write_text(path.read_text().replace("\t", "\tp\t").replace("p\tchoice", "participant\tchoice"))
+    found = read_trials(tmp_path / "sub-p1" / "*.tsv", block="session", trial="trial")
+    assert (found.participants, found.blocks["label"].tolist()) == (("p",), ["1", "2"])
 
 
 def test_files_that_lack_a_column_are_named(tmp_path):
@@ -187,6 +208,7 @@ def test_files_that_lack_a_column_are_named(tmp_path):
 # --- ids ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*zeros around a number")
 @pytest.mark.parametrize(
     "ids",
     [
@@ -337,9 +359,31 @@ def test_impossible_rewards_and_times_are_refused(column, code, role):
     same_numbers(found, read_trials(expected, block="block", trial="trial", **role))
 
 
-@pytest.mark.parametrize("rewards", [[0, 1], [-1, 0, 1], [0] * 9 + [1], [0.0, -0.5, 0.5], [1, 2, 3, 9]])
+@pytest.mark.parametrize("rewards", [[0, 1], [-1, 0, 1], [0] * 9 + [1], [0.0, -0.5, 0.5], [1, 2, 3, 9], [9] + [1] * 9])
 def test_usual_rewards_say_nothing(rewards):
     notice_numbers(np.resize(np.array(rewards, dtype=float), 200), "reward", "reward", as_missing(None))
+
+
+POINTS = np.random.default_rng(2).normal(50, 10, 200).round()
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [([0, 1], -1), ([1, 2], 0), ([1, 2], 9), (POINTS, 0), (POINTS, -1), ([0, 1, 2], -1)],
+)
+def test_rare_codes_outside_of_all_others_are_noticed(values, code):
+    numbers = np.resize(np.array(values, dtype=float), 200)
+    numbers[::40] = code
+    for what in ("reward", "covariate"):
+        with pytest.warns(SuspiciousDataWarning, match=re.escape(f"missing={{'x': [{code}]}}")):
+            notice_numbers(numbers, "x", what, as_missing(None), refuse=False)
+
+
+@pytest.mark.parametrize("code", ["NR", "-99", -99, "timeout"])
+def test_codes_that_no_option_is_called_are_noticed_whatever_they_pay(code):
+    frame = coded(code).assign(reward=trials()["reward"])
+    with pytest.warns(SuspiciousDataWarning, match=re.escape(f"missing={{'choice': [{code!r}]}}")):
+        read_trials(frame, block="block", trial="trial")
 
 
 @pytest.mark.parametrize("code", [-99, 999, -9, -1, 0])
@@ -410,10 +454,41 @@ def test_labels_that_look_alike_are_noticed_in_every_column(column, twin):
         read_trials(frame, block="block", trial="trial", experiment="task")
 
 
-def test_one_odd_cell_among_numbers_is_noticed_and_refused_where_it_is_used():
+@pytest.mark.parametrize("pair", [("7", "007"), ("7", "7.0"), ("s1", "s01"), ("B", "b")])
+def test_zeros_around_numbers_are_noticed_in_ids_choices_and_categories(pair):
+    frame = trials(2).assign(participant=lambda d: d["participant"].map({"p1": pair[0], "p2": pair[1]}))
+    with pytest.warns(SuspiciousDataWarning, match="'participant' has labels that differ only"):
+        read_trials(frame, block="block", trial="trial")
+    frame = trials().assign(choice=lambda d: d["choice"].map({1: pair[0], 2: pair[1]}))
+    with pytest.warns(SuspiciousDataWarning, match="'choice' has labels that differ only"):
+        read_trials(frame, block="block", trial="trial")
+    table, people = coefficients()
+    people["grp"] = np.resize([*pair, "c"], 24)
+    with pytest.warns(SuspiciousDataWarning, match="'grp' has labels that differ only"):
+        spice_group(table, "~ grp", data=people)
+
+
+@pytest.mark.parametrize("code", ["-99", "99", "NR", "n/a", "."])
+def test_codes_among_categories_are_noticed(code):
+    table, people = coefficients()
+    people.loc[3, "grp"] = code
+    for kind in (object, "category"):
+        with pytest.warns(SuspiciousDataWarning, match=re.escape(f"missing={{'grp': [{code!r}]}}")):
+            spice_group(table, "~ grp", data=people.astype({"grp": kind}))
+
+
+def test_decimal_commas_that_came_as_text_are_noticed():
+    table, people = coefficients()
+    people["age"] = people["age"].astype(str).str.replace(".", ",")
+    with pytest.warns(SuspiciousDataWarning, match="'age' has numbers that are stored as text"):
+        spice_group(table, "~ grp", data=people)
+
+
+@pytest.mark.parametrize("kind", [str, object])
+def test_one_odd_cell_among_numbers_is_noticed_and_refused_where_it_is_used(kind):
     table, people = coefficients()
     expected = people.drop(index=4)
-    people["age"] = people["age"].astype(str)
+    people["age"] = people["age"].astype(kind)  # text throughout, or numbers and text side by side as in Excel
     people.loc[4, "age"] = "n.a."
     remedy = r"missing=\{'age': \['n.a.'\]\}"
     with pytest.raises(CovariateError, match=rf"'age' is text because of 'n.a.' among 23 numbers.*{remedy}"):
@@ -431,7 +506,22 @@ def test_one_odd_cell_among_numbers_is_noticed_and_refused_where_it_is_used():
 # --- columns without a role -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["block", "Block", "block_number", "blockNr", "session", "ses_id", "run", "visit"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "block",
+        "Block",
+        "block_number",
+        "blockNr",
+        "iBlock",
+        "sub_block",
+        "session",
+        "ses_id",
+        "expSession",
+        "run",
+        "visit",
+    ],
+)
 def test_blocks_and_sessions_without_a_role_are_noticed(name):
     frame = trials().rename(columns={"block": name}).drop(columns="trial")
     with pytest.warns(SuspiciousDataWarning, match=f"column '{name}' is there.*pass block='{name}'"):
@@ -460,6 +550,9 @@ def test_several_rows_per_trial_are_refused():
     frame = trials().drop(columns="trial").assign(part="response")
     empty = frame.assign(choice=None, reward=None)
     rows = pd.concat([empty.assign(part="fixation"), frame, empty.assign(part="feedback")]).sort_index(kind="stable")
+    twice = trials().loc[lambda d: d.index.repeat(2)]  # the choice stands on both rows
+    with pytest.warns(SuspiciousDataWarning, match="120 of 240 rows repeat the number of the row before"):
+        read_trials(twice, block="block")
     with pytest.raises(DataError, match="240 of 360 rows have no choice.*those where 'part' is 'response'"):
         read_trials(rows, block="block")
     assert len(read_trials(rows[rows["part"] == "response"], block="block").frame) == 120

@@ -127,15 +127,28 @@ for (method in c("metafor", "meta")) {
   })
 }
 
-test_that("labels that differ in case only are noticed where R fits", {
-  skip_if_not_installed("metafor")
-  people <- people_of()
-  people$diagnosis[3] <- toupper(people$diagnosis[3])
-  expect_warning(
-    suppressMessages(spice_group(example_fit, ~diagnosis, data = people, method = "metafor")),
-    "differ only in case or blanks",
-    class = "spicestat_warning_suspicious_data"
-  )
+test_that("R notices what the engine notices", {
+  ages <- c(31, 44, 25, 38, 29, 51, 47, 33, 40, 36, 28, 30)
+  noticed <- function(x, pattern) {
+    expect_warning(
+      notice_covariates(data.frame(x = x), NULL, character(), NULL), pattern,
+      class = "spicestat_warning_suspicious_data"
+    )
+  }
+  silent <- function(x) expect_silent(notice_covariates(data.frame(x = x), NULL, character(), NULL))
+  noticed(c(rep(0:1, 10), -1), "the value -1 in 1 of 21")
+  noticed(c(rep(1:2, 10), 0), "the value 0 in 1 of 21")
+  noticed(c(rep(1:2, 10), 9), "the value 9 in 1 of 21")
+  noticed(c(rep(50 + 1:60, 2), rep(10, 5), rep(-1, 5)), "the value -1 in 5 of 130")
+  silent(rep(-1:1, 10))
+  noticed(rep(c("7", "007", "b"), 5), "differ only in case, blanks or zeros around a number")
+  noticed(rep(c("A", "a"), 5), "differ only in case, blanks or zeros around a number")
+  silent(rep(c("1.1", "1.10", "b"), 5))
+  noticed(as.character(ages), "numbers that are stored as text")
+  noticed(sub("$", ",5", ages), "numbers that are stored as text")
+  silent(sprintf("%03d", ages))
+  noticed(c(rep(c("con", "pat"), 10), "-99"), "has '-99' in 1 of 21")
+  silent(rep(c("con", "pat"), 10))
 })
 
 few_trials <- function() {
