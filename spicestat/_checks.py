@@ -1,20 +1,22 @@
-"""Argument checks: names of settings, and whole and real numbers within a range."""
+"""Checks of arguments, names of settings among them, and docstrings of arguments that are passed on."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import wraps
-from inspect import Parameter, signature
+from inspect import Parameter, cleandoc, signature
 from numbers import Integral, Real
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from spicestat.errors import ConfigError
 
 __all__ = [
     "check_level",
     "check_options",
+    "explained_by",
     "named_options",
     "optional_whole_number",
     "real_number",
@@ -159,3 +161,26 @@ def named_options(function: Callable[_Arguments, _Result]) -> Callable[_Argument
         return function(*arguments, **options)
 
     return checked
+
+
+def explained_by(
+    function: Callable[..., Any],
+) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
+    """Let a method's docstring go on as that of the function behind it, without its first parameter and examples.
+
+    Examples
+    --------
+    >>> from spicestat.group import GroupResult
+    >>> GroupResult.term_tests.__doc__.splitlines()[2]
+    'A factor of k levels is tested with k - 1 numerator degrees of freedom. With an interaction in the'
+    """
+    first = next(iter(signature(function).parameters))
+    _, _, further = cleandoc(function.__doc__ or "").partition("\n\n")
+    further = further.partition("\n\nExamples\n")[0]
+    further = re.sub(rf"^{first} : .*\n(?: +.*\n)*", "", further, flags=re.MULTILINE)
+
+    def explain(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+        method.__doc__ = f"{cleandoc(method.__doc__ or '')}\n\n{further}"
+        return method
+
+    return explain

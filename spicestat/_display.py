@@ -1,4 +1,4 @@
-"""How results show themselves: within a screen of text, or as a small block of HTML in a notebook."""
+"""How results are displayed: within a screen of text, or as a small block of HTML in a notebook."""
 
 from __future__ import annotations
 

@@ -78,16 +78,14 @@ class CoefficientTable:
     Attributes
     ----------
     frame : DataFrame
-        Columns `COLUMNS`, ``P * K`` rows: participants in their first order of
-        appearance, and within each the same ``K`` (module, term) pairs in the same
-        order. Terms that are not in the equation have ``estimate`` 0,
-        ``std_error`` NaN and ``selected`` False. A term that the structure fixes (an
-        own state that is simply kept, coefficient 1) has ``selected`` True and
-        ``std_error`` NaN; its ``inclusion_prob`` is the probability that it should be
-        estimated instead. Inverse temperatures have module ``beta`` and the state as term.
-        A fit that pools people has the columns `OPTIONAL`, too: posterior mean and standard deviation, and whether
-        the coefficient is the population's, repeated in everybody's rows; then a person's own ``estimate`` is
-        missing (NaN), with ``at_bound`` True, where the choices do not bound it.
+        Columns `COLUMNS`, ``P * K`` rows: participants in order of first appearance, and within each the same ``K``
+        (module, term) pairs in the same order. Terms that are not in the equation have ``estimate`` 0, ``std_error``
+        NaN and ``selected`` False. A term that the structure fixes (an own state that is simply kept, coefficient 1)
+        has ``selected`` True and ``std_error`` NaN; its ``inclusion_prob`` is the probability that it should be
+        estimated instead. Inverse temperatures have module ``beta`` and the state as term. A fit that pools people also
+        has the columns `OPTIONAL`: posterior mean and standard deviation, and whether the coefficient is the
+        population's and merely repeated in everybody's rows. A person's own ``estimate`` is then missing (NaN), with
+        ``at_bound`` True, where the choices do not bound it.
     covariance : ndarray of shape (P, K, K) or None
         Sampling covariance of each participant's estimates, NaN where there is none.
     people : DataFrame or None
@@ -260,7 +258,7 @@ def read_coefficients(source: TableSource) -> CoefficientTable:
     Raises
     ------
     StorageError
-        Nothing readable is there.
+        There is nothing readable there.
 
     Warns
     -----

@@ -102,7 +102,7 @@ class FormulaError(InputError):
 
 
 class ConfigError(InputError):
-    """A setting is out of its range or contradicts another one."""
+    """A setting is out of range or contradicts another one."""
 
     code = "config"
 

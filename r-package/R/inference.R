@@ -122,7 +122,7 @@ warn_about <- function(glance, max_unidentified) {
     warn_spicestat("identifiability", sprintf(
       paste(
         "p-values and intervals are withheld: %.0f %% of the participants have an estimate at a bound, without",
-        "convergence or without a standard error (limit %g %%), and inference is not calibrated then. More trials",
+        "convergence or without a standard error (limit %g %%), and inference would not be calibrated. More trials",
         "per participant, a simpler equation or a hierarchical model would help."
       ),
       100 * max(glance$share_unidentified[hidden]), 100 * max_unidentified

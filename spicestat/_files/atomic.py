@@ -203,7 +203,7 @@ def save_or_rescue(save: Callable[[Path], object], target: str | Path) -> None:
             except StorageError:
                 continue
             what = f"{error.what}. It was saved in '{place}' instead"
-            raise StorageError(what, do="move it from there when the cause is mended") from error
+            raise StorageError(what, do="move it from there once the cause is fixed") from error
         raise
 
 

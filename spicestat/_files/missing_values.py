@@ -74,7 +74,7 @@ def _values(given: Any) -> tuple[Any, ...]:
     odd = [value for value in plain if not isinstance(value, str | int | float)]
     if odd:
         raise ConfigError(
-            "`missing` holds something that is no value of a cell",
+            "`missing` holds something that cannot be the value of a cell",
             got=repr(odd[0]),
             allowed="numbers and text: a list for all columns, or a mapping of columns to lists",
         )

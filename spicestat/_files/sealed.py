@@ -175,7 +175,7 @@ def check_target(folder: str | Path, kind: str) -> Path:
     if seal is not None and seal.kind == kind:
         return target
     if seal is not None or not target.is_dir() or any(not _STAGED.fullmatch(path.name) for path in target.iterdir()):
-        raise StorageError(f"'{target}' exists and is no {kind} folder", do="choose another folder or empty it")
+        raise StorageError(f"'{target}' exists and is not a {kind} folder", do="choose another folder or empty it")
     return target
 
 

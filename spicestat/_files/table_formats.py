@@ -192,7 +192,7 @@ def _text(path: Path) -> str:
     if path.name.lower().endswith(".gz") or data.startswith(b"\x1f\x8b"):
         data = gzip.decompress(data)
     if data.startswith(b"PK\x03\x04"):
-        raise StorageError(f"'{path}' is a workbook or an archive, and no text", do="give it the ending .xlsx")
+        raise StorageError(f"'{path}' is a workbook or an archive, not text", do="give it the extension .xlsx")
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding)
@@ -200,7 +200,7 @@ def _text(path: Path) -> str:
     if b"\0" in head:
         even, odd = head[0::2].count(0), head[1::2].count(0)
         if max(even, odd) < len(head) / 8 or min(even, odd) > len(head) / 50:
-            raise StorageError(f"'{path}' is no text file", allowed=READABLE)
+            raise StorageError(f"'{path}' is not a text file", allowed=READABLE)
         return data.decode("utf-16-be" if even > odd else "utf-16-le")
     try:
         return data.decode("utf-8")

@@ -31,13 +31,13 @@ class AgentNetwork(Agent):
     Parameters
     ----------
     model_rnn : BaseRNN
-        A trained model. The agent has a copy, so that training goes on without it.
+        A trained model. The agent plays with a copy, which further training does not change.
     n_actions : int, optional
         Number of actions A; default: the model's.
     device : torch.device or str, default "cpu"
         Where to compute.
     deterministic : bool, default True
-        Whether the action of the largest logit is chosen, rather than one drawn by its probability.
+        Whether to choose the action with the largest logit, rather than draw one by its probability.
     seed : int, optional
         Default: NumPy's global state decides (``np.random.seed``).
 
@@ -77,7 +77,7 @@ class AgentNetwork(Agent):
 
     def _start_playing(self, run: Stepper, n_actions: int | None, deterministic: bool, seed: int | None) -> None:
         if n_actions not in (None, run.model.n_actions):
-            raise ConfigError("the model has another number of actions", got=n_actions, allowed=run.model.n_actions)
+            raise ConfigError("the model has a different number of actions", got=n_actions, allowed=run.model.n_actions)
         self._run = run
         self._set_up({}, run.model.n_actions, 0.0, deterministic, seed)
         self.new_sess()
@@ -135,7 +135,7 @@ class AgentNetwork(Agent):
         Raises
         ------
         ConfigError
-            The choice is no action.
+            The choice is not one of the actions.
         DataError
             The rewards have the wrong shape.
         """
@@ -155,7 +155,7 @@ class AgentNetwork(Agent):
         return logits
 
     def get_state_value(self, state: str, multiply_with_beta: bool = True) -> np.ndarray:
-        """Return a state (A,), times its inverse temperature if it has one and ``multiply_with_beta``.
+        """Return a state (A,); with ``multiply_with_beta``, times its inverse temperature if it has one.
 
         Raises
         ------
@@ -182,12 +182,12 @@ class AgentSpice(AgentNetwork):
     model_rnn : BaseRNN
         The model that the equations belong to; it is copied.
     equations : EquationSet
-        Equations of P participants, for example `SpiceEstimator.equations_`. Those of one participant and
-        a model without participant embedding count for everybody.
+        Equations of P participants, for example `SpiceEstimator.equations_`. With a model without participant
+        embedding, the equations of a single participant count for everybody.
     n_actions : int, optional
         Number of actions A; default: the model's.
     deterministic : bool, default True
-        Whether the action of the largest logit is chosen, rather than one drawn by its probability.
+        Whether to choose the action with the largest logit, rather than draw one by its probability.
     participant_ids : sequence of int, optional
         Codes of the participants whose equations were found; default: all.
     seed : int, optional

@@ -26,14 +26,14 @@ __all__ = ["Simulation", "simulate_model"]
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """What S sequences of T trials brought.
+    """Choices and rewards of S simulated sequences of T trials.
 
     Attributes
     ----------
     participant : int ndarray of shape (S,)
         Participant codes of the model.
     label : ndarray of shape (S,)
-        What `trials` calls them.
+        Their labels in `trials`.
     block : int ndarray of shape (S,)
         Blocks from 0.
     choice : int ndarray of shape (S, T)
@@ -41,7 +41,7 @@ class Simulation:
     rewards : ndarray of shape (S, T, A)
         NaN where not shown.
     probabilities : ndarray of shape (S, T, A)
-        Of every action before the choice.
+        Probability of each action before the choice.
     """
 
     participant: np.ndarray
@@ -105,7 +105,7 @@ def simulate_model(
     model : BaseRNN
         A model without additional inputs; it is left as it is.
     equations : EquationSet, optional
-        With them the model plays by equations; None: by its networks.
+        Equations to play by. Default: the model plays by its networks.
     environment : Bandits, or anything that `as_environment` takes
         The task; every block is a session of its own.
     n_trials : int
@@ -113,13 +113,13 @@ def simulate_model(
     n_blocks : int, default 1
         Blocks per participant.
     participants : sequence of int, optional
-        Codes of who plays; a code may come more than once. Default: everybody whom the equations or the
-        participant embedding know, once.
+        Codes of the participants who play; a code may occur more than once. Default: everybody in the equations or the
+        participant embedding, once each.
     seed : int, default 0
         The same seed gives the same trials.
     labels : sequence, optional
-        What `Simulation.trials` calls them, one label for each of ``participants``. Default: the codes, or
-        numbers from 0 where a code comes more than once.
+        Labels in `Simulation.trials`, one for each of ``participants``. Default: the codes, or numbers from 0 where a
+        code occurs more than once.
 
     Returns
     -------

@@ -109,9 +109,9 @@ class SpiceFit:
     def glance(self) -> pd.DataFrame:
         """Return one row about the whole fit.
 
-        ``nll_shares`` and ``nll_guessing`` are what predicts without any history (NaN with response times), and
-        ``contradictions`` says what among the scores cannot be true ("" where nothing is wrong), and ``rewards`` by
-        what they were divided and where values start.
+        ``nll_shares`` and ``nll_guessing`` score predictions that use no history, by choice shares and by guessing (NaN
+        with response times). ``contradictions`` names scores that cannot all be true ("" where nothing is wrong), and
+        ``rewards`` says what rewards were divided by and where values start.
         """
         refit = self.model.refit
         n_free = (self.model.equations.status == FREE).sum(axis=1)
@@ -160,9 +160,9 @@ class SpiceFit:
         )
 
     def save(self, folder: str | Path) -> Path:
-        """Write the fit into a folder, in place of an older fit there; `load_fit` reads it.
+        """Write the fit into a folder, replacing an older fit there; `load_fit` reads it.
 
-        Other files in the folder stay as they are. A full disk, an interrupt or a kill leaves the older fit.
+        Other files in the folder stay as they are. A full disk, an interrupt or a kill leaves the older fit intact.
 
         Raises
         ------
@@ -304,14 +304,13 @@ def spice_fit(
         One row per trial; see `read_trials`, which also explains ``participant`` to ``reward_scaling``.
     model : str, ModelDeclaration or (rnn class, config), default "choice"
         ``"history"`` fits no network: it chooses states of the past that predict choices and pools their weights
-        over people, which takes seconds; see `HistoryFit`, which it returns. ``structure`` to ``checkpoint`` are
-        not for it. Else
-        a name in `spicestat.models.precoded.PRECODED`, or a custom model: declared by naming its states and modules
-        (`spicestat.models.precoded.ModelDeclaration`, whose ``inputs`` are read without being named here) or
-        programmed. The precoded ones learn from the
-        chosen action's reward only, ``"counterfactual"`` from all that are shown (``reward`` then names one
-        column per action); additional ``inputs`` need a custom model. ``"drift_diffusion"``
-        needs response times (``rt``).
+        over people, which takes seconds; see `HistoryFit`, which it returns. It has no use for ``structure`` to
+        ``checkpoint``. All other models are networks: a name in `spicestat.models.precoded.PRECODED`, or a custom
+        model, which is either declared by naming its states and modules (`spicestat.models.precoded.ModelDeclaration`,
+        whose ``inputs`` need not be repeated here) or programmed. Precoded models learn only from the reward of the
+        chosen action, except that ``"counterfactual"`` learns from all rewards that are shown (``reward`` then names
+        one column per action); additional ``inputs`` need a custom model. ``"drift_diffusion"`` needs response times
+        (``rt``).
     structure : {"population", "participant"}, default "population"
         One equation structure for everybody, so that coefficients can be compared over people, or
         one per participant.
@@ -329,7 +328,7 @@ def spice_fit(
         The same seed, data and machine give the same numbers.
     checkpoint : str or Path, optional
         Folder for the state of the network's training, written every ten seconds. The same call, made again
-        after an interrupt or a crash, goes on from there and gives the same numbers; a finished network is not
+        after an interrupt or a crash, continues from there and gives the same numbers; a finished network is not
         trained again. Each fit needs a folder of its own.
     progress : callable, optional
         Called with (stage, done, total, message); stages are rnn, equations, refit.
@@ -345,7 +344,7 @@ def spice_fit(
     InputError
         The trials cannot be used; the message names column and rows.
     StorageError
-        The checkpoint is damaged, or of another fit.
+        The checkpoint is damaged, or belongs to another fit.
 
     Examples
     --------
@@ -455,7 +454,7 @@ def load_fit(
     Raises
     ------
     StorageError
-        The folder is no fit folder or damaged.
+        The folder does not hold a fit, or is damaged.
     """
     files = read_sealed(folder, "fit")
     if HISTORY_MANIFEST in files:
@@ -559,7 +558,7 @@ def _in_reward_unit(table: TrialTable, rnn_class: type[BaseRNN], config: SpiceCo
 def _check_inputs(model: ModelDeclaration, table: TrialTable) -> None:
     if tuple(table.inputs) != tuple(model.inputs):
         raise ConfigError(
-            "the trials have other additional inputs than the model",
+            "the additional inputs of the trials are not those of the model",
             got=list(table.inputs),
             allowed=list(model.inputs),
             do="declare the model with these `inputs`, in this order",

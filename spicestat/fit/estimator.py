@@ -37,7 +37,7 @@ OF_ONE_RUN = ("progress", "checkpoint", "save_path_rnn", "save_path_spice")
 
 
 class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
-    """Fit an RNN to choices, replace its modules by sparse equations, and estimate these by likelihood.
+    """Fit an RNN to choices, replace its modules with sparse equations, and estimate these by likelihood.
 
     Parameters
     ----------
@@ -54,14 +54,14 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
     n_actions : int, default 2
         Number of actions A.
     n_participants, n_experiments : int, default 0
-        Numbers that the model's embeddings are made for; 0 means no embedding. With 0 participants, all
-        sequences are treated as those of one participant, with one equation for everybody.
+        Sizes of the model's embeddings; 0 means no embedding. With 0 participants, all sequences count as those of one
+        participant, with one equation for everybody.
     epochs : int, default 128
         Passes over the data.
     learning_rate : float, default 5e-3
         Learning rate of AdamW.
     batch_size, n_steps_per_call : int, optional
-        Sequences per batch, and steps between updates; None or -1 uses all sequences and whole sequences.
+        Sequences per batch, and steps between updates. None or -1: all sequences at once, and whole sequences.
     train_test_ratio : float in (0, 1], default 1.0
         Share of each sequence that the network trains on; the rest selects its best weights. Ignored when
         validation data are given. Equations are estimated on all choices.
@@ -106,8 +106,8 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         embedding and the median coefficients of the most frequent structure (for cross-validation over
         participants).
     checkpoint : str or Path, optional
-        Folder for the state of the network's training. An interrupted fit that is called again goes on from
-        there, and a finished network is not trained again; see `train`. One folder for one fit.
+        Folder for the state of the network's training. An interrupted fit that is called again continues from there,
+        and a finished network is not trained again; see `train`. Each fit needs a folder of its own.
     save_path_rnn, save_path_spice : str, optional
         Files to write after fitting, as `save_spice` does.
     device : str, default "cpu"
@@ -117,10 +117,10 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
     verbose : bool, default False
         Print progress lines.
     progress : callable, optional
-        Called with (stage, done, total, message) instead.
+        Called with (stage, done, total, message) instead of printing.
     reward_unit : float, default 1.0
-        What the rewards of the data were divided by; reported coefficients are in the unit before that. Only for
-        models that know their `BaseRNN.reward_units`; `spice_fit` divides by the largest reward.
+        What the rewards in the data were divided by; coefficients are reported in the original unit. Only for models
+        that declare their `BaseRNN.reward_units`; `spice_fit` divides by the largest reward.
     reward_middle : float, optional
         Where values start, after the division, in models whose values start in the middle of the rewards
         (`BaseRNN.centred_states`). Default: the model's own start.
@@ -265,7 +265,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         SpiceEstimator
-            Itself.
+            The estimator itself.
         """
         if (conditions_val is None) != (targets_val is None):
             raise ConfigError("validation needs both conditions_val and targets_val", do="pass both or neither")
@@ -341,7 +341,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         return self
 
     def architecture(self) -> Architecture:
-        """Return what the settings build a network from."""
+        """Return the settings that define the network."""
         return Architecture(
             self.rnn_class,
             self.spice_config,
@@ -395,7 +395,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
             rows = torch.nonzero(data.participant == torch.tensor(self.spice_participant_id)).squeeze(1)
             if not len(rows):
                 raise ConfigError(
-                    "spice_participant_id names no participant of the data",
+                    "spice_participant_id is not a participant in the data",
                     got=self.spice_participant_id,
                     allowed=sorted(set(data.participant.tolist())),
                 )

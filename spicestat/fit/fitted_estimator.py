@@ -55,7 +55,7 @@ class FittedSpice:
 
     @classmethod
     def from_model(cls, model: FittedModel) -> Self:
-        """Return an estimator with the settings of a fitted model, which it takes as its own."""
+        """Return an estimator that holds a fitted model, with that model's settings."""
         estimator = cls(**_fields(model.architecture), **model.settings)
         estimator.fitted_model_ = model
         return estimator
@@ -192,7 +192,7 @@ class FittedSpice:
     def get_participant_embeddings(self) -> dict[int, Tensor]:
         """Return each participant's embedding, of shape (E,), or (M, E) with M > 1 ensemble members.
 
-        Do not regress them on covariates: they are shrunken, and have no sampling error.
+        Do not regress them on covariates: they are shrunken, and nothing says how uncertain they are.
 
         Raises
         ------
@@ -211,7 +211,7 @@ class FittedSpice:
         return {code: vectors[:, code].squeeze(0) for code in range(vectors.shape[1])}
 
     def save_spice(self, path_rnn: str | Path | None = None, path_spice: str | Path | None = None) -> None:
-        """Write the networks and the equations into one file each; what has no path is not written.
+        """Write the networks and the equations to a file each; what is given no path is not written.
 
         Files hold safetensors and JSON whatever their names say; `load_spice` reads them.
 
@@ -243,14 +243,14 @@ class FittedSpice:
         Parameters
         ----------
         path_rnn, path_spice : path, optional
-            Equations without networks need an estimator that has its own.
+            Equations alone need an estimator that already has networks.
         deterministic : bool, default True
-            Whether `rnn_agent` and `spice_agent` choose the action of the largest logit, rather than draw.
+            Whether `rnn_agent` and `spice_agent` choose the action with the largest logit, rather than draw.
 
         Returns
         -------
         SpiceEstimator
-            Itself.
+            The estimator itself.
 
         Raises
         ------
@@ -292,7 +292,7 @@ class FittedSpice:
         n_needed = max(self.n_participants, 1)
         if equations.n_participants < n_needed or (self.n_participants == 0 and equations.n_participants > 1):
             raise ConfigError(
-                "the equations are those of another number of participants",
+                "the equations are for a different number of participants",
                 got=equations.n_participants,
                 allowed=n_needed,
             )
@@ -339,7 +339,7 @@ class FittedSpice:
     def _check_actions(self, data: SequenceDataset) -> None:
         if data.n_actions != self.n_actions:
             raise ShapeError(
-                "the data have another number of actions",
+                "the data have a different number of actions",
                 got=data.n_actions,
                 allowed=self.n_actions,
                 do=f"set n_actions={data.n_actions}",

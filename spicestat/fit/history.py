@@ -56,7 +56,7 @@ class HistoryPrediction:
 
 @dataclass(frozen=True, eq=False)
 class HistoryFit:
-    """A fitted model of choice history: which states of the past count in people's choices, and how much for whom.
+    """A fitted model of choice history: which states of the past matter for the choices, and how much for whom.
 
     Attributes
     ----------
@@ -191,12 +191,12 @@ class HistoryFit:
         return HistoryLikelihood.of(rows, pooled.n_own, pooled.mean, factors, self.trials.participants)
 
     def predict(self, table: TrialTable, codes: np.ndarray) -> HistoryPrediction:
-        """Predict the choices of a table, but the first of each block.
+        """Predict the choices of a table, except the first of each block.
 
         Parameters
         ----------
         table : TrialTable
-            With the actions and the scaling of the fit's own.
+            Trials with the same actions and scaling as the fit's own.
         codes : int ndarray
             The fit's code of each participant of the table, below 0 for those that it does not know: they are
             predicted by the whole population, integrated over its weights, and nothing is learned from their choices.
@@ -211,9 +211,9 @@ class HistoryFit:
         return HistoryPrediction(probabilities, _frame_rows(table, rows))
 
     def save(self, folder: str | Path) -> Path:
-        """Write the fit into a folder, in place of an older fit there; `load_fit` reads it.
+        """Write the fit into a folder, replacing an older fit there; `load_fit` reads it.
 
-        Other files in the folder stay as they are. A full disk, an interrupt or a kill leaves the older fit.
+        Other files in the folder stay as they are. A full disk, an interrupt or a kill leaves the older fit intact.
 
         Raises
         ------

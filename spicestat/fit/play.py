@@ -36,13 +36,13 @@ def simulate_fit(
     seed : int, default 0
         The same seed gives the same trials; one simulation of a seed is the first of many.
     n_trials, n_blocks : int, optional
-        Trials per block, and blocks. Default: those of most participants in the fit.
+        Trials per block, and blocks. Default: the most common numbers among the fit's participants.
 
     Returns
     -------
     DataFrame
-        ``sim``, then as `Simulation.trials`, with the participants, the actions and the unit of rewards of the fit's
-        own data, so that `spice_update` and `predict_choices` can read them.
+        ``sim``, then the columns of `Simulation.trials`, with the participants, the actions and the unit of rewards of
+        the fit's own data, so that `spice_update` and `predict_choices` can read them.
 
     Examples
     --------

@@ -38,8 +38,8 @@ def predict_choices(
         Any fit of choices.
     trials : DataFrame, path or TrialTable, optional
         Other trials, with the columns of the fit's own; default: the fit's.
-    by : {"equations", "rnn"}, default "equations"
-        What predicts. A `HistoryFit` has no network; its equation predicts by the average over everybody's posterior.
+    by : {"equations", "rnn"}, default "equations" What the predictions are made by. A `HistoryFit` has no network; its
+    equation predicts by the average over everybody's posterior.
     unseen : {"error", "typical", "population"}, default "error"
         Participants whom the fit does not know are an error, or predicted by typical equations (the most frequent
         structure with its median coefficients; a `SpiceFit`), or by the whole population, averaged over the weights
@@ -51,9 +51,9 @@ def predict_choices(
     -------
     DataFrame
         One row per row of the table: ``row`` (from 0), ``participant``, ``choice``, ``probability`` (of the choice)
-        and ``p_<action>`` for each action. NaN on the first trial of a block, which nothing predicts, where a choice is
-        missing (``probability``; with a `HistoryFit` all), and for participants who were left out. To a `HistoryFit`
-        the first choice that was made is that of the first trial.
+        and ``p_<action>`` for each action. NaN on the first trial of a block, which nothing predicts (for a
+        `HistoryFit`: up to the first choice made); where a choice is missing (``probability`` only; for a `HistoryFit`,
+        all of them); and for participants who were left out.
 
     Raises
     ------

@@ -106,7 +106,7 @@ def spice_fit_split(
 ) -> SpiceFit:
     r"""Fit with equations from some blocks and coefficients from the others.
 
-    A structure that was chosen on the same choices from which its coefficients are estimated makes standard errors
+    A structure chosen on the same choices from which its coefficients are estimated makes standard errors
     too small and effects too large: terms are in the equations because they looked large. With separate blocks the
     coefficients and their covariances are those of a structure that was fixed beforehand. The price is precision:
     standard errors are about :math:`1 / \sqrt{1 - share}` as large, and with fewer trials the structure is found less
@@ -132,9 +132,9 @@ def spice_fit_split(
     Returns
     -------
     SpiceFit
-        ``trials`` are those of the estimation; ``scores`` are on them, so that of the RNN and the sparse equations are
-        out of sample. ``coefficients.info["sample_splitting"]`` says how it was split. ``selected`` and
-        ``inclusion_prob`` are of the discovery.
+        ``trials`` are those of the estimation; ``scores`` are computed on them, so those of the RNN and the sparse
+        equations are out of sample. ``coefficients.info["sample_splitting"]`` says how it was split. ``selected`` and
+        ``inclusion_prob`` come from the discovery.
 
     Raises
     ------

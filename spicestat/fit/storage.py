@@ -127,7 +127,7 @@ def register_model(rnn_class: type[BaseRNN], spice_config: SpiceConfig) -> None:
     Raises
     ------
     ConfigError
-        It is no subclass of BaseRNN, or has no SpiceConfig.
+        The class is not a subclass of BaseRNN, or the config is not a SpiceConfig.
     """
     if not is_programmed((rnn_class, spice_config)):
         raise ConfigError("a model is a subclass of BaseRNN with a SpiceConfig", got=(rnn_class, spice_config))

@@ -1,4 +1,4 @@
-"""Using a fit on further trials: they are read as its own were, unknown participants get stand-ins."""
+"""Using a fit on further trials: they are read as its own were, and unknown participants get stand-ins."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def read_like(
                 "a TrialTable has been read already", got=sorted(columns), do="pass these to read_trials()"
             )
         if list(map(label_key, trials.actions)) != list(map(label_key, fit.trials.actions)):
-            raise DataError("the trials have other actions", got=trials.actions, allowed=fit.trials.actions)
+            raise DataError(
+                "the trials have different actions from the fit", got=trials.actions, allowed=fit.trials.actions
+            )
         return scaled_like(fit, trials)
     own = {role: fit.trials.record["columns"].get(role) for role in _ROLES}
     known = {"actions": fit.trials.actions, "inputs": fit.trials.inputs, "missing": fit.trials.record.get("missing")}

@@ -14,11 +14,11 @@ __all__ = ["spice_update"]
 
 
 def spice_update(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]) -> SpiceFit:
-    """Estimate the coefficients of a fit's equations anew, on other trials: new participants, sessions or both.
+    """Re-estimate the coefficients of a fit's equations on other trials: new participants, sessions or both.
 
     The structure stays as it was found, so that the new coefficients mean the same as the old ones, and their
-    standard errors owe nothing to a search. Participants whom the fit does not know get its most frequent structure
-    (which is everybody's with ``structure="population"``).
+    standard errors owe nothing to a search. Participants who are new to the fit get its most frequent structure (with
+    ``structure="population"``, everybody's).
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def spice_group(
         Covariates, one row per participant. Default: the table's own ``people``.
     method : str, optional
         Default: "hierarchical" for a fit, which has the choices, and "meta" for a coefficient table, or for a
-        `HistoryFit` with more than eight weights of people's own.
+        `HistoryFit` with more than eight individual weights.
 
         - "bayes": the posterior of the model of "hierarchical", by NUTS.
         - "bayes_meta": the posterior of the model of "multivariate_meta", by NUTS.
@@ -261,8 +261,8 @@ def _warn(glance: pd.DataFrame, max_unidentified: float) -> None:
         warn_user(
             f"p-values and intervals are withheld: {100 * hidden['share_unidentified'].max():.0f} % of the "
             "participants have an estimate at a bound, without convergence or without a standard error "
-            f"(limit {100 * max_unidentified:g} %), and inference is not calibrated then. More trials per participant, "
-            "a simpler equation or a hierarchical model would help.",
+            f"(limit {100 * max_unidentified:g} %), and inference would not be calibrated. More trials per "
+            "participant, a simpler equation or a hierarchical model would help.",
             IdentifiabilityWarning,
         )
     stuck = glance[~glance["converged"]]

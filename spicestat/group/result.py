@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from spicestat._checks import check_level, named_options
+from spicestat._checks import check_level, explained_by, named_options
 from spicestat._display import html_block, screen
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat._files.tables import names_file, write_table
@@ -66,11 +66,11 @@ class GroupResult:
         ``sparse_term`` the equation's term. ``effect`` is "fixed" for the covariates, "ran_pars" for
         standard deviations (term ``sd__(Intercept)``: between participants).
     glance_frame : DataFrame
-        What `glance` gives.
+        What `glance` returns.
     skipped : DataFrame
         ``module, sparse_term, reason``: equations left out of the table.
     formula, method : str
-        As asked for.
+        As given.
     adjust : str
         How ``p_adjusted`` was made; a family is one covariate over all equations.
     conf_level : float
@@ -98,7 +98,7 @@ class GroupResult:
     presence : Presence or None
         Who has which term, of ``method="presence"`` and ``"hurdle"``.
     exact : bool or None
-        Of ``method="permutation"``: whether every permutation was used, and not a sample of them.
+        Of ``method="permutation"``: whether every permutation was used, rather than a sample of them.
     """
 
     coefficients: pd.DataFrame
@@ -238,7 +238,7 @@ class GroupResult:
         return pd.DataFrame(values, index=index, columns=index)
 
     def confint(self, level: float | None = None) -> pd.DataFrame:
-        """Return intervals of `coef`: what R's ``confint()`` gives.
+        """Return confidence intervals of `coef`: what R's ``confint()`` gives.
 
         Parameters
         ----------
@@ -248,7 +248,7 @@ class GroupResult:
         Returns
         -------
         DataFrame
-            ``conf_low, conf_high``, as in `tidy`; index as of `coef`.
+            ``conf_low, conf_high``, as in `tidy`; indexed as `coef`.
 
         Raises
         ------
@@ -268,9 +268,9 @@ class GroupResult:
         return fixed[["conf_low", "conf_high"]].set_axis(_effect_index(fixed))
 
     def nobs(self) -> int:
-        """Return the number of observations, participants or (of joint models of estimates) estimates.
+        """Return the number of observations: participants, or estimates in joint models of estimates.
 
-        Where equations have different numbers, it is the largest, as R's ``nobs()``; `glance` has each.
+        Where equations differ, it is the largest number, as in R's ``nobs()``; `glance` has each.
 
         Examples
         --------
@@ -315,15 +315,15 @@ class GroupResult:
         Parameters
         ----------
         path : path
-            A name without an ending is that of a folder, made or, if it holds an older group result, replaced; other
-            files in it stay as they are. One that ends in ``.csv``, ``.tsv`` (both also with ``.gz``) or ``.parquet``
-            is that of a file, for all coefficients as a table.
+            A name without an extension is taken for a folder, which is created, or whose older group result is
+            replaced; other files in it stay as they are. A name that ends in ``.csv``, ``.tsv`` (both also with
+            ``.gz``) or ``.parquet`` is taken for a file, which gets all coefficients as a table.
 
         Raises
         ------
         StorageError
-            The folder holds something else, the file has another ending, such as ``.xlsx``, or nothing can be written
-            there.
+            The folder holds something else, the file has another extension, such as ``.xlsx``, or nothing can be
+            written there.
 
         Examples
         --------
@@ -341,11 +341,13 @@ class GroupResult:
         return write_sealed(path, _KIND, pack_group(self))
 
     @named_options
+    @explained_by(augment)
     def augment(self) -> pd.DataFrame:
-        """Return one row per participant and equation: covariates, fitted values, residuals; see `augment.augment`."""
+        """Return one row per participant and equation: covariates, fitted values, residuals."""
         return augment(self)
 
     @named_options
+    @explained_by(marginal_means)
     def marginal_means(
         self,
         variables: str | Sequence[str] = (),
@@ -358,13 +360,14 @@ class GroupResult:
         conf_level: float | None = None,
         equations: Sequence[tuple[str, str]] | None = None,
     ) -> MarginalMeans:
-        """Return estimated marginal means, as emmeans does; see `marginal_means.marginal_means`."""
+        """Return estimated marginal means, as emmeans does."""
         return marginal_means(
             self, variables, by=by, at=at, weights=weights, type=type, cov_keep=cov_keep, conf_level=conf_level,
             equations=equations,
         )  # fmt: skip
 
     @named_options
+    @explained_by(contrasts)
     def contrasts(
         self,
         variables: str | Sequence[str],
@@ -381,18 +384,20 @@ class GroupResult:
         conf_level: float | None = None,
         equations: Sequence[tuple[str, str]] | None = None,
     ) -> pd.DataFrame:
-        """Return contrasts of marginal means; see `contrasts.contrasts` and `marginal_means.marginal_means`."""
+        """Return contrasts of marginal means; those are as in `marginal_means` with the same arguments."""
         means = self.marginal_means(
             variables, by=by, at=at, weights=weights, cov_keep=cov_keep, conf_level=conf_level, equations=equations
         )
         return contrasts(means, method, reference=reference, scale=scale, adjust=adjust, family=family)
 
     @named_options
+    @explained_by(term_tests)
     def term_tests(self, *, adjust: str = "BH", equations: Sequence[tuple[str, str]] | None = None) -> pd.DataFrame:
-        """Return an F test for each term of the formula; see `contrasts.term_tests`."""
+        """Return an F test for each term of the formula."""
         return term_tests(self, adjust=adjust, equations=equations)
 
     @named_options
+    @explained_by(linear_hypotheses)
     def linear_hypotheses(
         self,
         hypotheses: Mapping[str, Mapping[Any, float]],
@@ -402,10 +407,11 @@ class GroupResult:
         adjust: str = "BH",
         equations: Sequence[tuple[str, str]] | None = None,
     ) -> pd.DataFrame:
-        """Test linear combinations of coefficients; see `contrasts.linear_hypotheses`."""
+        """Test linear combinations of coefficients."""
         return linear_hypotheses(self, hypotheses, value=value, joint=joint, adjust=adjust, equations=equations)
 
     @named_options
+    @explained_by(standardised_effects)
     def standardised(
         self,
         kind: str = "residual",
@@ -414,10 +420,11 @@ class GroupResult:
         conf_level: float | None = None,
         equations: Sequence[tuple[str, str]] | None = None,
     ) -> pd.DataFrame:
-        """Return standardised effects; see `standardised.standardised_effects`."""
+        """Return standardised effects."""
         return standardised_effects(self, kind, small_sample=small_sample, conf_level=conf_level, equations=equations)
 
     @named_options
+    @explained_by(average_effects)
     def average_effects(
         self,
         variables: str | Sequence[str] | None = None,
@@ -427,10 +434,11 @@ class GroupResult:
         conf_level: float | None = None,
         equations: Sequence[tuple[str, str]] | None = None,
     ) -> pd.DataFrame:
-        """Return effects on the natural scale of linked coefficients; see `natural_scale.average_effects`."""
+        """Return effects on the natural scale of linked coefficients."""
         return average_effects(self, variables, over=over, adjust=adjust, conf_level=conf_level, equations=equations)
 
     @named_options
+    @explained_by(derived_means)
     def derived_means(
         self,
         expressions: Mapping[str, str],
@@ -442,13 +450,13 @@ class GroupResult:
         cov_keep: int = 2,
         conf_level: float | None = None,
     ) -> pd.DataFrame:
-        """Return derived quantities of the group, such as a fixed point; see `derived.derived_means`."""
+        """Return derived quantities of the group, such as a fixed point."""
         return derived_means(
             self, expressions, variables, by=by, at=at, weights=weights, cov_keep=cov_keep, conf_level=conf_level
         )
 
     def plot(self, kind: Plot = "forest") -> Figure:
-        """Draw the result as `plot_forest`, `plot_caterpillar` or `plot_covariate` does without options.
+        """Draw the result as `plot_forest`, `plot_caterpillar` or `plot_covariate` does by default.
 
         Parameters
         ----------
@@ -526,8 +534,8 @@ class GroupResult:
         """Draw coefficients against a covariate, with the group model's line and the band of its mean.
 
         Points are the participants' own estimates with 95 % intervals. The line is the marginal mean: other factors
-        averaged with equal weights, other numbers at their mean (or as in ``at``). For a factor it is a mean with
-        interval per level. All on the natural scale.
+        averaged with equal weights, other numbers at their mean (or as in ``at``). For a factor, each level has its
+        mean with an interval. All is on the natural scale.
 
         Parameters
         ----------

@@ -104,16 +104,16 @@ class BaseRNN(nn.Module):
     sees_counterfactual : bool
         Whether modules get the rewards of actions that were not chosen (class attribute, default False).
     bounds : dict of str to (float, float)
-        Range of those `betas` that are no inverse temperatures, which the refit respects (class attribute).
+        Range of those `betas` that are not inverse temperatures, which the refit respects (class attribute).
     starts : dict of str to float
-        Values of theirs that the refit tries besides others (class attribute).
+        Starting values for these that the refit tries, among others (class attribute).
     needs_times : bool
         Whether `log_likelihood` needs response times (class attribute).
     reward_units : dict of str to int, or None
         Powers of the unit of reward in all modules, signals and states that equations are made of: 1 for values and
         rewards, 0 for pure numbers such as rates (class attribute). Rewards can then be divided by one number
-        inside, and coefficients be reported in the unit of the data. None, the default, says that nothing is known
-        of units: rewards are used as they are.
+        inside, and coefficients be reported in the unit of the data. None, the default, says that units are unknown:
+        rewards are used as they are.
     centred_states : sequence of str
         States that start in the middle of the range of the rewards, if the fit knows it (class attribute).
     submodules_rnn : ModuleDict
@@ -178,7 +178,7 @@ class BaseRNN(nn.Module):
         return {**self.init_values, **self._own_starts}
 
     def start_in_unit(self, unit: float, middle: float | None) -> None:
-        """Let states start where they do with rewards divided by ``unit``, whose range has this ``middle``.
+        """Set where states start when rewards are divided by ``unit`` and their range then has this ``middle``.
 
         Centred states start in the middle, if there is one; other values that are in the unit of reward are divided
         by it.
@@ -299,15 +299,15 @@ class BaseRNN(nn.Module):
         key_state : str
             State that is updated.
         action : Tensor of shape (R, A), optional
-            Cells (1) that the module is about. Default: all.
+            1 for the actions that the module updates, else 0. Default: all.
         inputs : Tensor of shape (R, A) or sequence of them, optional
             Control signals, in the order of the config's ``library_setup``.
         participant_embedding : Tensor of shape (R, E), optional
-            Handed to networks only.
+            Passed to networks only.
         participant_index : Tensor, optional
-            Accepted as in SPICE; rows know their participant from the features.
+            Accepted for models written for SPICE, and not used: rows know their participant from the features.
         activation_rnn : callable, optional
-            Applied to a network's output, which then is not a residual.
+            Applied to a network's output, which is then not a residual.
 
         Raises
         ------

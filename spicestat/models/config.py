@@ -33,7 +33,7 @@ class SpiceConfig:
     Raises
     ------
     ConfigError
-        A name does not fit the others.
+        A name contradicts the others.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""States: declared products of signals, as data that R and JSON can say too, and their values on people's trials."""
+"""States: declared products of signals, as data that R and JSON can express, and their values on people's trials."""
 
 from __future__ import annotations
 

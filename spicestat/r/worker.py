@@ -1,4 +1,4 @@
-"""The engine as a process of its own, for R sessions whose libraries do not get on with torch.
+"""The engine as a process of its own, for R sessions whose libraries clash with torch.
 
 R starts ``python -m spicestat.r.worker`` and writes one line per request to its standard input: a folder with the
 file ``request``. The answer appears there as the file ``answer``, whole or not at all, and calls of progress as lines

@@ -30,11 +30,11 @@ class AgentQ(Agent):
         C_a &\leftarrow C_a + \alpha_C ([a = c] - C_a) \\
         \mathrm{logit}_a &= \beta V_a + \beta_W W_a + \beta_C C_a
 
-    V and W start at .5, C at 0. Where the foregone reward was shown, :math:`u_a` is it, and it decides
-    between the two counterfactual rates. Where it was not, :math:`u_a = 1 - r`, and r decides, as in Eckstein
-    et al. (2022), doi:10.1016/j.dcn.2022.101106. Rewards are taken to lie between 0 and 1. If r is missing,
-    what depends on it stays; forgetting and the choice kernel go on. The choice kernel is that of Lau &
-    Glimcher (2005), doi:10.1901/jeab.2005.110-04.
+    V and W start at .5, C at 0. Where the foregone reward was shown, it is :math:`u_a` and decides between the two
+    counterfactual rates. Where it was not, :math:`u_a = 1 - r`, and r decides, as in Eckstein et al. (2022),
+    doi:10.1016/j.dcn.2022.101106. Rewards are taken to lie between 0 and 1. If r is missing, what depends on it stays;
+    forgetting and the choice kernel go on. The choice kernel is that of Lau & Glimcher (2005),
+    doi:10.1901/jeab.2005.110-04.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class AgentQ(Agent):
     alpha_reward : float, default 0.2
         Learning rate from rewards of .5 or more, 0 to 1.
     alpha_penalty : float, default -1
-        Learning rate from rewards below .5. Below 0: the same as ``alpha_reward``, also when that is sampled.
+        Learning rate from rewards below .5. Below 0: the same as ``alpha_reward``, even when that is sampled.
     beta_counterfactual : float, default 0
         Weight of W, which learns from foregone rewards only. Needs a counterfactual rate above 0.
     alpha_counterfactual_reward, alpha_counterfactual_penalty : float, default 0
@@ -58,9 +58,9 @@ class AgentQ(Agent):
         Rate at which values of actions not chosen return to .5, 0 to 1; together with a counterfactual rate
         at most 1.
     parameter_variance : float or dict of str to float, default 0
-        See `Agent`. ``forget_rate`` is drawn up to 1 less the larger counterfactual rate.
+        See `Agent`. ``forget_rate`` is drawn up to 1 minus the larger counterfactual rate.
     deterministic : bool, default False
-        Whether the action of the largest logit is chosen, rather than one drawn by its probability.
+        Whether to choose the action with the largest logit, rather than draw one by its probability.
     seed : int, optional
         Default: NumPy's global state decides (``np.random.seed``).
 
@@ -75,7 +75,7 @@ class AgentQ(Agent):
     Raises
     ------
     ConfigError
-        A parameter is out of range or without effect.
+        A parameter is out of range or has no effect.
 
     Examples
     --------
@@ -177,10 +177,10 @@ class AgentQSampleZeros(AgentQ):
     """An `AgentQ` whose sampled parameters are uniform and often exactly zero.
 
     ``new_sess(sample_parameters=True)`` draws ``beta_reward`` and ``beta_choice`` from 0 to twice the given
-    value, ``forget_rate``, ``alpha_reward`` and ``alpha_penalty`` from 0 to 1 (``forget_rate`` to 1 less the
-    larger counterfactual rate). Inverse temperatures below ``zero_threshold`` of their range and forgetting
-    rates below ``zero_threshold`` become 0, though never both inverse temperatures; learning rates that are
-    less than ``zero_threshold`` apart become equal. The other parameters stay as given.
+    value, ``forget_rate``, ``alpha_reward`` and ``alpha_penalty`` from 0 to 1 (``forget_rate`` to 1 minus the larger
+    counterfactual rate). Inverse temperatures below ``zero_threshold`` of their range and forgetting rates below
+    ``zero_threshold`` become 0, though never both inverse temperatures; learning rates that are less than
+    ``zero_threshold`` apart become equal. The other parameters stay as given.
 
     Parameters
     ----------

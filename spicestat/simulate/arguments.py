@@ -97,7 +97,7 @@ def action_index(choice: object, n_actions: int, *, missing: bool = False) -> in
     if missing and (number == -1 or choice is None):
         return -1
     if number not in range(n_actions):
-        raise ConfigError("the choice is no action", got=repr(choice), allowed=f"0 to {n_actions - 1}")
+        raise ConfigError("the choice is not one of the actions", got=repr(choice), allowed=f"0 to {n_actions - 1}")
     return int(number)
 
 
@@ -127,7 +127,7 @@ def rewards_per_action(outcome: object, choice: int, n_actions: int, not_shown: 
         # NumPy reads None as NaN, but here it means that a return was forgotten
         values = np.asarray("" if outcome is None else outcome, dtype="float64")
     except (TypeError, ValueError) as error:
-        raise DataError("a reward is no number", got=repr(outcome)) from error
+        raise DataError("a reward is not a number", got=repr(outcome)) from error
     chosen = np.arange(n_actions) == choice
     if values.size == 1:
         return np.where(chosen, values.item(), np.nan)

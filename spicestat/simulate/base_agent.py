@@ -23,7 +23,7 @@ _LARGEST = float(np.finfo("float64").max)
 
 
 class Agent:
-    r"""The simplest learner, and what all agents have in common.
+    r"""The simplest learner, and the base of all agents.
 
     Only the value of the chosen action learns, :math:`V_c \leftarrow V_c + \alpha (r - V_c)`, from
     :math:`V = .5` at the start of a session; choices follow :math:`P \propto \exp(\beta V)`
@@ -43,8 +43,8 @@ class Agent:
         parameter: 0 for none, -1 for half of the parameter. Draws are clipped to 0..1 for rates, and to
         between 0 and twice the parameter for inverse temperatures.
     deterministic : bool, default True
-        Whether the action of the largest logit is chosen (the first of equals), rather than one drawn by
-        its probability.
+        Whether to choose the action with the largest logit (the first of equals), rather than draw one by its
+        probability.
     seed : int, optional
         Default: NumPy's global state decides (``np.random.seed``).
 
@@ -132,7 +132,7 @@ class Agent:
         participant_id, experiment_id, additional_embedding_inputs : optional
             Who is playing what; agents without participants ignore it.
         sample_parameters : bool, default False
-            Whether to draw new parameters; else those of the last session stay.
+            Whether to draw new parameters, rather than keep those of the last session.
         """
         self._random.new_session()
         if sample_parameters:
@@ -173,7 +173,7 @@ class Agent:
         Raises
         ------
         ConfigError
-            The choice is no action.
+            The choice is not one of the actions.
         DataError
             The rewards have the wrong shape.
         """
@@ -193,7 +193,7 @@ class Agent:
         self.state["x_learning_rate_reward"] = rate
 
     def get_state_value(self, state: str, multiply_with_beta: bool = True) -> np.ndarray:
-        """Return a state (A,), times its inverse temperature if it has one and ``multiply_with_beta``.
+        """Return a state (A,); with ``multiply_with_beta``, times its inverse temperature if it has one.
 
         Raises
         ------

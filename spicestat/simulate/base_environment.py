@@ -23,9 +23,9 @@ class TaskSequences(Protocol):
 
 
 class Bandits:
-    """A task with A actions; the base of the environments, and of your own.
+    """A task with A actions: the base of the environments here, and of your own.
 
-    A subclass has ``step``, and ``new_sess`` if a session does not start as the last one ended. What it
+    A subclass defines ``step``, and ``new_sess`` unless a session starts where the last one ended. What it
     draws should come from ``self.rng``; then ``seed`` and ``reset(seed=...)`` work.
 
     Parameters
@@ -70,7 +70,7 @@ class Bandits:
         """Start a new session; here nothing changes."""
 
     def reset(self, seed: int | None = None) -> None:
-        """Start a new session, from ``seed`` if there is one."""
+        """Start a new session, with ``seed`` if one is given."""
         self._random.seed(seed)
         self._random.new_session()
         self.new_sess()

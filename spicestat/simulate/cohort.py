@@ -48,7 +48,7 @@ DEFAULT_PARAMETERS: Mapping[str, Parameter] = {
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """Simulated trials and what is true of them.
+    """Simulated trials and the truth behind them.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ def simulate_cohort(
 
     Chosen action: :math:`V \leftarrow V + \alpha (r - V)`; others:
     :math:`V \leftarrow V + f (.5 - V)`; choice by softmax(beta V); values start at .5 in each block.
-    `simulate_learners` says what further parameters do.
+    `simulate_learners` explains further parameters.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def simulate_cohort(
     seed : int
         The same seed gives the same cohort.
     environment : Bandits, or what `as_environment` takes, optional
-        What is played; every block starts it anew, and it decides the number of actions. Default: reward
+        The task; it starts anew in every block and determines the number of actions. Default: reward
         probabilities of `drifting_probabilities`.
 
     Raises
@@ -167,7 +167,7 @@ def simulate_cohort(
 
 def _agreed(n_actions: int, of_task: int) -> int:
     if n_actions not in (_DEFAULT_N_ACTIONS, of_task):
-        raise ConfigError("the environment has another number of actions", got=of_task, allowed=n_actions)
+        raise ConfigError("the environment has a different number of actions", got=of_task, allowed=n_actions)
     return of_task
 
 

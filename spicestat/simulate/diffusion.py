@@ -31,7 +31,7 @@ DIFFUSION_PARAMETERS: Mapping[str, Parameter] = {
 
 @dataclass(frozen=True, eq=False)
 class DiffusionCohort:
-    """Simulated trials with response times, and what is true of them.
+    """Simulated trials with response times, and the truth behind them.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class DiffusionCohort:
 
 
 def draw_decision_times(rng: np.random.Generator, drift: np.ndarray, boundary: np.ndarray) -> np.ndarray:
-    r"""Draw how long diffusions take that start half-way between two boundaries, exactly.
+    r"""Draw exact decision times of diffusions that start half-way between two boundaries.
 
     From the middle, the time does not depend on which boundary is reached, and it has the
     distribution :math:`a^2\, \mathrm{PG}(1, va)`, with PG the Polya-Gamma distribution: both have the

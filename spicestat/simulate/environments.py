@@ -117,7 +117,7 @@ class BanditsFlip(BinaryBandits):
 class BanditsFlipEckstein2022(BinaryBandits):
     """Two actions that change places after 8 to 15 rewards of the current block.
 
-    They do when the rewards reach a number that is drawn anew for every block, from U(7, 15); the first trial of a
+    They do so once the rewards reach a number drawn anew for every block, from U(7, 15); the first trial of a
     block is always rewarded if the good action is chosen. Eckstein et al. (2022), doi:10.1016/j.dcn.2022.101106.
 
     Parameters

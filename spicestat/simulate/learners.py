@@ -44,7 +44,7 @@ _UNBOUNDED = ("beta", "perseverance", "beta_counterfactual")
 
 @dataclass(frozen=True, eq=False)
 class LearnerRun:
-    """What S sequences of T trials brought.
+    """Choices and rewards of S simulated sequences of T trials.
 
     Attributes
     ----------
@@ -87,15 +87,16 @@ def simulate_learners(
     Parameters
     ----------
     parameters : DataFrame, or mapping of str to array of shape (N,) or float
-        ``alpha`` and ``beta`` must be there. Learning rates: ``alpha`` from rewards of .5 or more,
+        ``alpha`` and ``beta`` are required. Learning rates: ``alpha`` from rewards of .5 or more,
         ``alpha_penalty`` (default: alpha) from lower ones, ``counterfactual`` (0) and
         ``counterfactual_penalty`` (default: counterfactual) for actions not chosen. ``forget`` (0): rate at
         which values not chosen return to .5. ``perseverance`` (0) and ``persistence`` (0): increment p and
         decay factor d of the choice trace. ``beta`` and ``beta_counterfactual`` (0): weights of V and W.
-        Rates and persistence lie between 0 and 1, forget and a counterfactual rate together too. A column
-        ``participant`` is not read.
+        Rates and persistence lie between 0 and 1, and so does the sum of forget and a counterfactual rate. A column
+        ``participant`` is ignored.
     environment : Bandits, or what `as_environment` takes
-        Every sequence starts it anew. One of your own runs as one copy per sequence, which is slow.
+        The task; it starts anew for every sequence. An environment of your own runs as one copy per sequence, which is
+        slow.
     n_trials : int
         Trials T per block.
     n_blocks : int, default 1
@@ -154,7 +155,7 @@ def replay_learners(
     ConfigError, ShapeError
         As in `simulate_learners`; or choices and rewards do not fit each other or the parameters.
     DataError
-        A choice is no action.
+        A choice is not one of the actions.
 
     Examples
     --------
@@ -168,7 +169,7 @@ def replay_learners(
         raise ShapeError("choices must be (S, T) and rewards (S, T, A)", got=(choices.shape, rewards.shape))
     n_sequences, n_trials, n_actions = rewards.shape
     if not np.isin(choices, np.arange(-1, n_actions)).all():
-        raise DataError("a choice is no action", got=np.unique(choices), allowed=f"-1 to {n_actions - 1}")
+        raise DataError("a choice is not one of the actions", got=np.unique(choices), allowed=f"-1 to {n_actions - 1}")
     checked = checked_parameters(parameters)
     if len(checked["alpha"]) not in (1, n_sequences):
         raise ShapeError("there must be one learner per sequence", got=len(checked["alpha"]), allowed=n_sequences)

@@ -23,7 +23,7 @@ def as_environment(
     not_shown: float | None = None,
     seed: int | None = None,
 ) -> Bandits:
-    """Make a `Bandits` of a user's environment; one that is a `Bandits` already is returned as it is.
+    """Turn a user's environment into a `Bandits`; a `Bandits` is returned as it is.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def as_environment(
         (observation, reward, terminated, truncated, info). A reward is one number, for the chosen action, or
         one number per action with NaN where it was not shown. If it has ``reset(seed=...)``, ``reset()`` or
         ``new_sess()``, that starts a session. A class or function without arguments that returns such an
-        object will do too, and is needed for many sequences at once if there is no ``reset(seed=...)``.
+        object works too, and is needed for many sequences at once if there is no ``reset(seed=...)``.
     n_actions : int, optional
         Number of actions A. Default: the environment's ``n_actions`` or ``action_space.n``.
     restart : bool, default False
@@ -47,7 +47,7 @@ def as_environment(
     Raises
     ------
     ConfigError
-        The object has no ``step``, or the number of actions is unknown or another one.
+        The object has no ``step``, or the number of actions is unknown or differs from ``n_actions``.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def _settled_actions(known: int | None, wanted: int | None) -> int:
     """Settle the number of actions between the environment and the caller."""
     if known is not None and wanted is not None and known != wanted:
         raise ConfigError(
-            "the environment has another number of actions",
+            "the environment has a different number of actions",
             got=known,
             allowed=wanted,
             do=f"give it {wanted} actions, such as BanditsDrift(0.2, n_actions={wanted})",

@@ -1,4 +1,4 @@
-"""SPICE's own way in: datasets as tensors, sessions of agents, and the conversion of a trained network."""
+"""The interface of SPICE: datasets as tensors, sessions of agents, and the conversion of a trained network."""
 
 from __future__ import annotations
 

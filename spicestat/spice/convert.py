@@ -50,8 +50,8 @@ def convert_dataset(
 ) -> tuple[DatasetRNN, list[BanditSession], pd.DataFrame, Dynamics]:
     """Read a CSV file of trials as a `DatasetRNN`, with one session per participant, experiment and block.
 
-    The table is checked and coded by `read_trials`; where you need no compatibility with SPICE, use
-    that and `SequenceDataset.from_trials`.
+    The table is checked and coded by `read_trials`; if you do not need compatibility with SPICE, use that and
+    `SequenceDataset.from_trials`.
 
     Parameters
     ----------

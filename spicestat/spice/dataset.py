@@ -40,10 +40,10 @@ class DatasetRNN(Dataset[tuple[Tensor, Tensor]]):
         values and padding do not count and stay as they are; every other value does, so a reward
         that was not shown must be NaN and not -1.
     sequence_length : int, optional
-        Cut every session into windows of so many steps, from step 0 on in steps of ``stride``, until
+        Cut every session into windows of this many steps, from step 0 on in steps of ``stride``, until
         its trials are covered; a session that ends within its last window is padded there. The order
-        is window by window, sessions within. A model starts every window afresh. Default (also -1):
-        whole sessions; so does a length of T or more.
+        is window by window, sessions within. A model starts every window afresh. Default (also -1, and any length of T
+        or more): whole sessions.
     stride : int, default 1
         Distance between the starts of windows.
     device : torch device or str, optional
@@ -58,9 +58,9 @@ class DatasetRNN(Dataset[tuple[Tensor, Tensor]]):
     device : torch.device
         Where the tensors are.
     participants, experiments, actions : tuple or None
-        Labels by code, where the maker knew them; see `convert_dataset`.
+        Labels by code, where they are known; see `convert_dataset`.
     record : dict or None
-        What was counted, left out and rescaled, where the maker knew; see `read_trials`.
+        What was counted, left out and rescaled, where it is known; see `read_trials`.
 
     Raises
     ------
@@ -69,7 +69,7 @@ class DatasetRNN(Dataset[tuple[Tensor, Tensor]]):
     ConfigError
         A setting is out of range.
     DataError
-        A feature to normalise does not vary, or values are no numbers.
+        A feature to normalise does not vary, or values are not numbers.
 
     Examples
     --------

@@ -57,7 +57,7 @@ def split_data_along_sessiondim(
     Parameters
     ----------
     dataset : DatasetRNN
-        Sessions; each participant may have other ones.
+        Sessions; they may differ between participants.
     list_test_sessions : sequence of int, optional
         Test sessions of every participant: block codes, where ``xs`` has a block column, else the
         position (from 0) among the sessions of the same participant. Default: no split, both parts are
@@ -108,7 +108,7 @@ def reshape_data_along_participantdim(dataset: DatasetRNN, device: torch.device 
     Returns
     -------
     DatasetRNN
-        Participants in the order of their codes. Who has fewer sessions than others gets empty ones:
+        Participants in the order of their codes. Participants with fewer sessions than others get empty ones:
         NaN, with the ids of the participant's first session.
     """
     x, y, participant = dataset.xs, dataset.ys, dataset.xs[:, 0, -1]

@@ -1,4 +1,4 @@
-"""fit_spice: replaces a trained network's modules by sparse equations, without estimating them on the choices."""
+"""fit_spice: replaces a trained network's modules with sparse equations, without estimating them on the choices."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fit_spice(
     n_trials_off_policy: int = 1000,
     seed: int = 0,
 ) -> tuple[AgentSpice, float]:
-    """Replace a trained network's modules by sparse equations.
+    """Replace a trained network's modules with sparse equations.
 
     The equations are a sparse regression on what the networks do, with the networks' inverse
     temperatures. Unlike those of `SpiceEstimator` they are not estimated on the choices, and have no
@@ -58,7 +58,7 @@ def fit_spice(
     Parameters
     ----------
     rnn_modules : sequence of str
-        Modules to replace. Others go on as networks.
+        Modules to replace. The others remain networks.
     control_signals : sequence of str
         Names under which the model records the inputs of its modules.
     agent_rnn : AgentNetwork
@@ -78,8 +78,8 @@ def fit_spice(
     verbose : bool, default False
         Print the equations and the loss.
     library_setup : mapping of str to sequence of str, optional
-        For each module the names of its inputs, in the order of the model's ``call_module``. Default: found
-        out by `module_signals`, so that every module may use all control signals that it gets.
+        For each module the names of its inputs, in the order of the model's ``call_module``. Default: every control
+        signal that a module gets, as `module_signals` finds by watching it.
     filter_setup : mapping of str to filters, optional
         See `SpiceConfig`. Default: the actions that a module is called for.
     optimizer_type : {"STLSQ", "SR3_L1", "SR3_weighted_l1"} or pysindy optimizer, default "STLSQ"
@@ -92,7 +92,7 @@ def fit_spice(
     n_trials_off_policy : int, default 1000
         Trials of such a session.
     seed : int, default 0
-        Of everything that is drawn.
+        Seed of everything that is drawn.
 
     Returns
     -------
@@ -211,7 +211,7 @@ def _own_sequences(model: BaseRNN, data: SequenceDataset, participant_id: int | 
         rows = torch.nonzero(data.participant == int(participant_id)).squeeze(1)
         if not len(rows):
             raise ConfigError(
-                "participant_id names no participant of the data",
+                "participant_id is not a participant in the data",
                 got=participant_id,
                 allowed=sorted(set(data.participant.tolist())),
             )

@@ -67,7 +67,7 @@ def plot_session(
 
     The panels, from top to bottom: probability and logit ("Q-value") of one action, its reward value,
     learning rate and choice value before each trial, its trial value if an agent has one, and the trials
-    themselves: which action was chosen, and what reward came.
+    themselves: which action was chosen, and which reward followed.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def _checked_keys(agents: Mapping[str, Agent], labels: Sequence[str] | None) -> 
     others = [key for key, agent in agents.items() if not isinstance(agent, Agent)]
     if others:
         raise ConfigError(
-            "these are no agents", got=others, do="pass estimator.rnn_agent and estimator.spice_agent, or an AgentQ"
+            "these are not agents", got=others, do="pass estimator.rnn_agent and estimator.spice_agent, or an AgentQ"
         )
     sizes = sorted({agent.n_actions for agent in agents.values()})
     if len(sizes) > 1:
@@ -181,7 +181,9 @@ def _replay(
 def _action(display_choice: int, replays: Sequence[_Replay]) -> int:
     action = whole_number("display_choice", display_choice, 0)
     if action >= replays[0].n_actions:
-        raise ConfigError("display_choice is no action", got=action, allowed=f"0 to {replays[0].n_actions - 1}")
+        raise ConfigError(
+            "display_choice is not one of the actions", got=action, allowed=f"0 to {replays[0].n_actions - 1}"
+        )
     return action
 
 

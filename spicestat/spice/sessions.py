@@ -63,7 +63,7 @@ class BanditSession(NamedTuple):
 def run_experiment(
     agent: Agent, environment: Bandits | Any, n_trials: int, session_id: int = 0
 ) -> tuple[BanditSession, np.ndarray, np.ndarray]:
-    """Let an agent play one session of T trials, and one trial more for the last prediction.
+    """Let an agent play one session of T trials, and one more trial for the last prediction.
 
     Neither the agent nor a `Bandits` is reset, so that several experiments can follow each other; an
     environment of another kind is.
@@ -71,7 +71,7 @@ def run_experiment(
     Parameters
     ----------
     agent : Agent
-        Who plays.
+        The agent that plays.
     environment : Bandits, or what `as_environment` takes
         What is played.
     n_trials : int
@@ -122,9 +122,9 @@ def create_dataset(
     Parameters
     ----------
     agent : Agent or sequence of Agent
-        Who plays; a sequence has one agent per session.
+        The agent that plays, or one agent per session.
     environment : Bandits, or what `as_environment` takes
-        What is played; every session starts anew.
+        The task; it starts anew in every session.
     n_trials : int
         Trials per session T, 1 or more.
     n_sessions : int
@@ -198,7 +198,7 @@ def get_update_dynamics(
         rewards, additional inputs, block, experiment, participant). Trailing steps whose actions are all NaN
         or -1 are padding and left out; such a step in between, or one of zeros only, is a missed trial.
     agent : Agent
-        Starts a new session as this participant; a copy is not made.
+        Starts a new session as this participant; the agent is not copied.
     additional_signals : sequence of str
         States to record.
 

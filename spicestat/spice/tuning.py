@@ -53,8 +53,8 @@ def optimize_for_participant(
     data : DatasetRNN or SequenceDataset
         Trials of this participant, and perhaps of others.
     metric_rnn : float, optional
-        Mean negative log-likelihood per choice that the network reaches on these trials, in nats. The search
-        ends early when the equations, priced for their coefficients, are as good. None: no early end.
+        Mean negative log-likelihood per choice that the network reaches on these trials, in nats. The search ends early
+        once the equations, penalised for their coefficients, do as well. None: no early end.
     rnn_modules, control_signals, library_setup, filter_setup : optional
         See `fit_spice`; the setups may be None.
     polynomial_degree : int

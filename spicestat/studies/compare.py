@@ -192,10 +192,12 @@ def _check_fits(fits: Mapping[str, SpiceFit]) -> None:
     for name, fit in zip(list(fits)[1:], others, strict=True):
         one, other = first.trials, fit.trials
         if _said(one) != _said(other) or len(one.frame) != len(other.frame):
-            raise DataError(f"the fit '{name}' is of other trials than the first", got=other, allowed=one)
+            raise DataError(f"the fit '{name}' is of different trials from the first", got=other, allowed=one)
         choices = [trials.frame[["participant", "block", "choice"]].to_numpy() for trials in (one, other)]
         if not np.array_equal(choices[0], choices[1]):
-            raise DataError(f"the fit '{name}' is of other choices than the first", do="fit all models to one table")
+            raise DataError(
+                f"the fit '{name}' is of different choices from the first", do="fit all models to one table"
+            )
         if fit.model.network.needs_times != first.model.network.needs_times:
             raise ConfigError(
                 "likelihoods of choices cannot be compared with those of choices and response times", got=list(fits)

@@ -45,7 +45,7 @@ class PipelinePermutation:
     statistics : ndarray of shape (R, m)
         Absolute statistics: observed, then of each permutation.
     n_permutations : int
-        Permutations that the p-values rest on; less than asked for after an interruption.
+        Permutations that the p-values rest on; fewer than asked for after an interruption.
     n_failed : int
         How many of them ended with an error of spicestat; they count against every hypothesis.
     exact : bool

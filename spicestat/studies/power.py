@@ -124,10 +124,10 @@ def spice_power(
     environment : Bandits, or what `spicestat.simulate.as_environment` takes, optional
         The task; each block starts it anew. Default: reward probabilities that drift, with the fit's actions.
     simulate : callable, optional
-        In its place, for tasks that `simulate_model` cannot play, and for models of
-        response times: takes model, equations of N participants, trials per block, blocks and a seed, and gives a
-        table of ``participant`` (0 to N - 1), ``block``, ``trial``, ``choice`` (1 to A), ``reward`` (or
-        ``reward_1`` to ``reward_A``) and, if the model needs it, ``rt``.
+        Used in place of ``environment``, for tasks that `simulate_model` cannot play and for models of response times:
+        takes a model, equations of N participants, trials per block, blocks and a seed, and gives a table of
+        ``participant`` (0 to N - 1), ``block``, ``trial``, ``choice`` (1 to A), ``reward`` (or ``reward_1`` to
+        ``reward_A``) and, if the model needs it, ``rt``.
     n_blocks : int, default 1
         Blocks per participant.
     covariate : {"continuous", "binary"}, default "continuous"
@@ -144,7 +144,7 @@ def spice_power(
     alpha : float, default 0.05
         Level of the test, in (0, 1). P-values are not adjusted for other coefficients.
     seed : int, default 0
-        The same seed gives the same studies, however many jobs.
+        The same seed gives the same studies, for any number of jobs.
     n_jobs : int, default 1
         As in joblib.
     **group_settings
@@ -270,7 +270,7 @@ def _designs(n_participants: Any, n_trials: Any, effect: Any, n_blocks: int) -> 
     effects = [real_number("effect", value, -math.inf) for value in np.atleast_1d(effect).tolist()]
     uneven = [value for value in trials if value % n_blocks]
     if uneven:
-        raise ConfigError("n_trials is no multiple of n_blocks", got=uneven, allowed=f"multiples of {n_blocks}")
+        raise ConfigError("n_trials is not a multiple of n_blocks", got=uneven, allowed=f"multiples of {n_blocks}")
     return [(n, t, e) for n in people for t in trials for e in effects]
 
 

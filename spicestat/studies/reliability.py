@@ -71,8 +71,8 @@ def spice_reliability(
     methods : str or sequence of str
         Any of `METHODS`; default: all.
     unit : {"block", "trial"}, default "block"
-        What is dealt out to the halves: a participant's blocks, or single choices, each predicted from the whole
-        history. Choices for data with a single block per participant.
+        What is divided between the halves: a participant's blocks, or single choices, each predicted from the whole
+        history. Use ``"trial"`` for data with a single block per participant.
     sessions : {"block", "experiment"} or mapping, optional
         What a session is: each block label, each experiment, or the session of each block label.
     n_splits : int, default 10

@@ -88,17 +88,17 @@ class Checkpoint:
         names = [name for name in {**self._identity, **identity} if self._identity.get(name) != identity.get(name)]
         if names:
             raise StorageError(
-                f"the checkpoint '{self.path}' is of another training run",
+                f"the checkpoint '{self.path}' belongs to another training run",
                 got=", ".join(f"{name}={self._identity.get(name)}" for name in names),
                 allowed=", ".join(f"{name}={identity.get(name)}" for name in names),
-                do="pass what it was made with, name another folder, or delete it to begin anew",
+                do="pass what it was made with, name another folder, or delete it to start afresh",
             )
         return state
 
     def damaged(self, error: Exception) -> StorageError:
         """Return the error that says that the file cannot be used, and what to do."""
         return StorageError(
-            f"the checkpoint '{self.path}' is damaged: {error}", do="delete it to begin anew, or name another folder"
+            f"the checkpoint '{self.path}' is damaged: {error}", do="delete it to start afresh, or name another folder"
         )
 
     def keep(self, state: TrainingState) -> None:

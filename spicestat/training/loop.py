@@ -117,10 +117,10 @@ def _resume(run: _Run, saved: Checkpoint) -> None:
         return
     if len(state.train_nll) > run.config.epochs:
         raise StorageError(
-            f"the checkpoint '{saved.path}' is of a longer training run",
+            f"the checkpoint '{saved.path}' belongs to a longer training run",
             got=f"epochs={run.config.epochs}",
             allowed=f"{len(state.train_nll)} or more",
-            do="pass more epochs, name another folder, or delete it to begin anew",
+            do="pass more epochs, name another folder, or delete it to start afresh",
         )
     try:
         run.restore(state)

@@ -179,7 +179,7 @@ def read_people(
     table.columns = table.columns.map(str)
     if table.columns.has_duplicates:
         twice = table.columns[table.columns.duplicated()][0]
-        raise CovariateError(f"column '{twice}' of {what} is there twice", do="rename one of them")
+        raise CovariateError(f"column '{twice}' of {what} occurs twice", do="rename one of them")
     require_columns(table, [id_column], what)
     table = table[table.notna().any(axis=1)].reset_index(drop=True)
     table, marked = mark_missing(table, missing, ids=[id_column])

@@ -92,7 +92,7 @@ def read_trials(
         if the rewards of actions not chosen were shown too. Missing means not observed.
     rt : str, optional
         Column of response times in seconds, above 0, for models that use them. Missing means not
-        known; times on trials without a choice are not looked at.
+        known; times on trials without a choice are ignored.
     block : str, optional
         Column of blocks within a participant; learning starts afresh in each. Default: one block
         per participant and experiment.

@@ -87,7 +87,7 @@ class TrialTable:
         return 0.0, scaling.get("unit", 1.0)
 
     def rescaled(self, scaling: dict[str, Any], note: str) -> TrialTable:
-        """Return trials whose rewards are as in the data with other rewards in `frame`.
+        """Return the trials with rescaled rewards in `frame`; `to_frame` still gives them in the unit of the data.
 
         Parameters
         ----------
@@ -176,8 +176,7 @@ class TrialTable:
         Raises
         ------
         StorageError
-            The folder holds something else or cannot be written, or labels are of another type than text,
-            number or truth value.
+            The folder holds something else or cannot be written, or labels are neither text, numbers nor truth values.
 
         Examples
         --------

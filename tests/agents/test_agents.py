@@ -336,7 +336,7 @@ def test_wrong_numbers_of_actions_choices_and_rewards_are_refused():
     assert AgentNetwork(model).n_actions == AgentNetwork(model)._n_actions == 3
     with pytest.raises(ConfigError, match="number of actions"):
         AgentNetwork(model, n_actions=2)
-    with pytest.raises(ConfigError, match="no action"):
+    with pytest.raises(ConfigError, match="not one of the actions"):
         AgentNetwork(model).update(3, 1.0)
     with pytest.raises(DataError):
         AgentNetwork(model).update(0, [1.0, 0.0])

@@ -341,7 +341,7 @@ def test_parameters_out_of_range_are_refused(parameters):
 def test_choices_and_rewards_that_do_not_fit_are_refused():
     agent = AgentQ()
     for choice in (2, -2, 0.5, "left"):
-        with pytest.raises(ConfigError, match="no action"):
+        with pytest.raises(ConfigError, match="not one of the actions"):
             agent.update(choice, [1.0, 0.0])
     for reward in ([1.0, 0.0, 0.0], [[1.0, 0.0]], None, "much"):
         with pytest.raises(DataError):

@@ -256,5 +256,5 @@ def test_settings_out_of_range_are_refused(make):
 
 @pytest.mark.parametrize("choice", [-1, 2, 0.5, None, "left", float("nan"), float("inf")])
 def test_choices_that_are_no_action_are_refused(choice):
-    with pytest.raises(ConfigError, match="no action"):
+    with pytest.raises(ConfigError, match="not one of the actions"):
         BanditsStandard(seed=1).step(choice)

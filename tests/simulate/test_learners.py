@@ -200,7 +200,7 @@ def test_data_that_do_not_fit_are_refused():
         replay_learners(parameters, np.zeros((2, 3), dtype=int), np.zeros((2, 4, 2)))
     with pytest.raises(ShapeError, match="one learner per sequence"):
         replay_learners({"alpha": [0.5] * 3, "beta": 1.0}, np.zeros((2, 3), dtype=int), np.zeros((2, 3, 2)))
-    with pytest.raises(DataError, match="no action"):
+    with pytest.raises(DataError, match="not one of the actions"):
         replay_learners(parameters, np.full((2, 3), 2), np.zeros((2, 3, 2)))
 
 

@@ -353,7 +353,7 @@ def test_damage_is_noticed_before_anything_is_trained(damage, data, tmp_path):
     damage(tmp_path / FILE)
     network = model()
     weights = {name: value.clone() for name, value in network.state_dict().items()}
-    with pytest.raises(StorageError, match=r"is damaged.*delete it to begin anew"):
+    with pytest.raises(StorageError, match=r"is damaged.*delete it to start afresh"):
         run(data, tmp_path, never, network=network)
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
 

@@ -1,4 +1,4 @@
-"""Participants beside the group model: fitted values, residuals, leverage and posterior means."""
+"""Participants as the group model sees them: fitted values, residuals, leverage and posterior means."""
 
 from __future__ import annotations
 

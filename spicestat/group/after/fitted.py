@@ -1,4 +1,4 @@
-"""A fitted group model as arrays: what everything that is computed from its coefficients starts from."""
+"""A fitted group model as arrays: the starting point for everything computed from its coefficients."""
 
 from __future__ import annotations
 

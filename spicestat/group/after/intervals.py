@@ -1,4 +1,4 @@
-"""Intervals of a group model at any level, by the method's own way."""
+"""Intervals of a group model at any level, computed as the method computes its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The usual derived quantities, learning rates and the like, as expressions over the terms of equations."""
+"""The usual derived quantities, such as learning rates, as expressions over the terms of equations."""
 
 from __future__ import annotations
 

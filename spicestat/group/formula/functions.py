@@ -148,7 +148,7 @@ def _checked(node: Node, outermost: bool = False) -> Iterator[str]:
         yield from _checked_chain(node)
     elif not isinstance(node, Number):
         raise FormulaError(
-            f"'{written(node)}' is no covariate and no number", do="write names of columns without quotes"
+            f"'{written(node)}' is neither a covariate nor a number", do="write names of columns without quotes"
         )
 
 

@@ -1,4 +1,4 @@
-"""The matrix of a formula: its terms' factors, coded so that no column follows from the others by construction."""
+"""The matrix of a formula: its terms' factors, coded so that no column is redundant by construction."""
 
 from __future__ import annotations
 

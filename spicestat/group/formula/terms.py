@@ -136,7 +136,7 @@ def _expanded(node: Node) -> _Terms:
             found = _COMBINATIONS[operator](found, _expanded(operand))
             _check_number(found)
         return found
-    raise FormulaError(f"'{written(node)}' is no term of a formula", allowed=EXAMPLE, do=_remedy(node))
+    raise FormulaError(f"'{written(node)}' is not a term of a formula", allowed=EXAMPLE, do=_remedy(node))
 
 
 def _remedy(node: Node) -> str:
@@ -163,7 +163,7 @@ def _raised(node: Power) -> _Terms:
     exponent = node.exponent
     if not isinstance(exponent, Number) or exponent.value not in range(1, _HIGHEST_DEGREE + 1):
         raise FormulaError(
-            f"'{written(node)}' is no term of a formula",
+            f"'{written(node)}' is not a term of a formula",
             allowed=f"a power from 1 to {_HIGHEST_DEGREE}, which adds all interactions up to that degree",
             do=f"write arithmetic in I(), as in I({written(node)})",
         )

@@ -1,4 +1,4 @@
-"""From a method's estimates to the rows of a group result: tests, adjustment, intervals, the gate."""
+"""From a method's estimates to the rows of a group result: tests, adjustment, intervals, withholding."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class GroupInputs:
 
 @dataclass(frozen=True)
 class Posterior:
-    """Draws from the posterior of a Bayesian group model, and how good they are.
+    """Draws from the posterior of a Bayesian group model, and diagnostics of their quality.
 
     Attributes
     ----------
@@ -148,7 +148,7 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Presence:
-    """Who has which term in the equation, of ``method="presence"`` and the presence part of ``method="hurdle"``.
+    """Who has which term in the equation, by ``method="presence"`` and the presence part of ``method="hurdle"``.
 
     Attributes
     ----------

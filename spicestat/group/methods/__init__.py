@@ -1,1 +1,1 @@
-"""The group methods: one file each, with ``Settings`` and ``estimate``, and the table of them."""
+"""The group methods: one file each, with ``estimate`` and ``METHOD``, and the registry that finds them."""

@@ -190,7 +190,7 @@ def _stratum_labels(inputs: GroupInputs, name: str) -> np.ndarray:
     levels = inputs.design.levels
     if name not in levels or inputs.design.frame is None:
         raise CovariateError(
-            f"`strata` names '{name}', which is no factor of the formula",
+            f"`strata` names '{name}', which is not a factor of the formula",
             allowed=", ".join(map(repr, levels)) or "(the formula has no factor)",
             do=f"add '{name}' to the formula, as strata belong into the model too",
         )

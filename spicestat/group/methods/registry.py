@@ -1,4 +1,4 @@
-"""Group methods: every other file of this folder is one, named as the file and described by its ``METHOD``."""
+"""Group methods: every other file in this folder is one, found by the file's name and described by its ``METHOD``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Firth's logistic regression: finite estimates, tests and intervals also where covariates separate the outcome."""
+"""Firth's logistic regression: finite estimates, tests and intervals even where covariates separate the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""REML of a linear mixed model with one random intercept, in closed form but for one ratio."""
+"""REML of a linear mixed model with one random intercept, in closed form except for one ratio."""
 
 from __future__ import annotations
 

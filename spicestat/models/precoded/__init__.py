@@ -1,4 +1,4 @@
-"""Ready-made models; each has a file with a class, a `SpiceConfig` and a `PrecodedModel`, by which it is found."""
+"""Ready-made models: each file has a class, its `SpiceConfig` and, in ``MODEL``, a description by which it is found."""
 
 from importlib import import_module
 from pkgutil import iter_modules

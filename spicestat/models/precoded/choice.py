@@ -27,7 +27,7 @@ class ChoiceRNN(LearningRateRNN):
     The trace :math:`C_a \leftarrow d\, C_a + p\, [a = \text{choice}]` is added to the logits as it is,
     :math:`\mathrm{logit}_a = \beta V_a + C_a`, so that the coefficient ``c_action`` of ``x_value_choice`` is
     the perseveration p in units of log odds (negative: alternation) and its own coefficient the
-    persistence d. A weight of its own could not be told from p. Lau & Glimcher (2005),
+    persistence d. A weight of its own could not be told apart from p. Lau & Glimcher (2005),
     doi:10.1901/jeab.2005.110-04.
 
     Parameters
@@ -37,7 +37,7 @@ class ChoiceRNN(LearningRateRNN):
     n_participants : int, default 0
         With 0, one network for everybody; else a participant embedding.
     embedding_size : int, default 4
-        Of the participant embedding; an estimator has the last word on it.
+        Length of the participant embedding; an estimator's own setting takes precedence.
     n_experiments : int, default 0
         Not used: the model is the same in all experiments.
 

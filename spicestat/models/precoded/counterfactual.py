@@ -45,7 +45,7 @@ class CounterfactualRNN(ParticipantModel):
     n_participants : int, default 0
         With 0, one network for everybody; else a participant embedding.
     embedding_size : int, default 4
-        Of the participant embedding; an estimator has the last word on it.
+        Length of the participant embedding; an estimator's own setting takes precedence.
     n_experiments : int, default 0
         Not used: the model is the same in all experiments.
 

@@ -30,7 +30,7 @@ class ModuleDeclaration:
     Parameters
     ----------
     name : str
-        Name of the module, which its coefficients carry.
+        Name of the module, which is also that of its coefficients.
     target : str
         State that it updates.
     inputs : sequence of str, default ()
@@ -48,7 +48,7 @@ class ModuleDeclaration:
     Raises
     ------
     ConfigError
-        ``kind`` or ``cells`` is unknown, or a name is no text.
+        ``kind`` or ``cells`` is unknown, or a name is not text.
     """
 
     name: str
@@ -73,7 +73,7 @@ class ModuleDeclaration:
 
 @dataclass(frozen=True)
 class ModelDeclaration:
-    """A model in words; `spice_fit` takes it as ``model``, and a saved fit holds it as JSON.
+    """A model declared as data; `spice_fit` takes it as ``model``, and a saved fit holds it as JSON.
 
     Each state has one value per action. On every trial all modules see the values from before the trial. The log
     odds of the next choice are the sum of the visible states, those in ``betas`` times an inverse temperature that
@@ -88,13 +88,13 @@ class ModelDeclaration:
     betas : sequence of str, optional
         States with an inverse temperature. Default: the first one.
     hidden : sequence of str, default ()
-        States that do not reach the choices by themselves.
+        States that do not affect choices directly.
     inputs : sequence of str, default ()
         Columns of the trials that modules may use, as ``c_<column>``.
     counterfactual : bool, default False
         Whether ``c_reward`` has the rewards of actions that were not chosen, where they were shown.
     name : str, default "declared"
-        What the fit is called.
+        Name of the model in the fit.
 
     Raises
     ------
@@ -186,11 +186,11 @@ class ModelDeclaration:
         return tuple(state for state in self._state_names if state not in self.hidden)
 
     def build(self) -> tuple[type[DeclaredModel], SpiceConfig]:
-        """Return model class and config, the same ones for equal declarations."""
+        """Return the model class and its config, the same ones for equal declarations."""
         return _built(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain dicts, lists, texts and numbers, as JSON can hold them."""
+        """Return plain dicts, lists, strings and numbers, which JSON can hold."""
         return asdict(self) | {
             "modules": [asdict(module) | {"inputs": list(module.inputs)} for module in self.modules],
             "states": [list(pair) for pair in self.states],
@@ -199,7 +199,7 @@ class ModelDeclaration:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> ModelDeclaration:
-        """Make a declaration of what `to_dict` gave.
+        """Make a declaration from what `to_dict` returned.
 
         Raises
         ------
@@ -259,7 +259,7 @@ class ModelDeclaration:
         if shadowed:
             raise ConfigError("hidden states have no inverse temperature", got=shadowed, do="take them out of one")
         if not self.visible:
-            raise ConfigError("all states are hidden, so that nothing drives the choices")
+            raise ConfigError("all states are hidden, so nothing drives the choices")
 
 
 class DeclaredModel(ParticipantModel):
@@ -286,7 +286,7 @@ class DeclaredModel(ParticipantModel):
         given = len(self.declaration.inputs)
         if additional.shape[-1] != given:
             raise ConfigError(
-                "the data have another number of additional inputs than the model",
+                "the data and the model have different numbers of additional inputs",
                 got=int(additional.shape[-1]),
                 allowed=f"{given}: {', '.join(self.declaration.inputs) or 'none'}",
                 do="pass the same columns as `inputs` to the model and to the fit",

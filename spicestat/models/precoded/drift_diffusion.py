@@ -29,9 +29,9 @@ class DriftDiffusionRNN(LearningRateRNN):
 
     .. math:: v = \beta\, (V_1 - V_0)
 
-    until it reaches the boundary of action 1 or 0; the response comes the non-decision time
-    :math:`\tau` later. The probability of action 1 is :math:`1 / (1 + e^{-va})`, so the logits are
-    :math:`\beta a V`. Pedersen, Frank & Biele (2017), doi:10.3758/s13423-016-1199-y.
+    until it reaches the boundary of action 1 or 0; the response follows the non-decision time :math:`\tau` later. The
+    probability of action 1 is :math:`1 / (1 + e^{-va})`, so the logits are :math:`\beta a V`. Pedersen, Frank & Biele
+    (2017), doi:10.3758/s13423-016-1199-y.
 
     The constants are the coefficients ``x_value_reward`` (the drift scale :math:`\beta`, per second and
     unit of reward), ``boundary`` (a) and ``non_decision_time`` (:math:`\tau`, seconds) of the module ``beta``.
@@ -43,14 +43,14 @@ class DriftDiffusionRNN(LearningRateRNN):
     n_participants : int, default 0
         With 0, one network for everybody; else a participant embedding.
     embedding_size : int, default 4
-        Of the participant embedding; an estimator has the last word on it.
+        Length of the participant embedding; an estimator's own setting takes precedence.
     n_experiments : int, default 0
         Not used: the model is the same in all experiments.
 
     Attributes
     ----------
     lapse_rate : float
-        Share of trials that the likelihood takes for lapses (class attribute): a choice at random,
+        Share of trials that the likelihood takes to be lapses (class attribute): a choice at random,
         after a time with density :math:`2 / (\pi (1 + t^2))`. It is fixed and small, so that a single
         guess faster than :math:`\tau` is not impossible and does not decide the estimate of :math:`\tau`.
 

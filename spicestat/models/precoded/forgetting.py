@@ -27,10 +27,10 @@ FORGETTING_RNN_CONFIG = SpiceConfig(
 class ForgettingRNN(ParticipantModel):
     r"""Learned updates of the chosen and of the other actions' values, in log odds.
 
-    Truth that it can express: :math:`V_c \leftarrow V_c + \alpha (r - V_c)` and
+    It can express :math:`V_c \leftarrow V_c + \alpha (r - V_c)` and
     :math:`V_u \leftarrow V_u + f (V_0 - V_u)`, with choice probabilities softmax(:math:`\beta V`) and values
-    starting at :math:`V_0`. As in `RescorlaWagnerRNN`, choices do not tell the scale of the values
-    from the inverse temperature, so the values are log odds, :math:`Q = \beta (V - V_0)`:
+    starting at :math:`V_0`. As in `RescorlaWagnerRNN`, choices cannot tell the scale of the values and the inverse
+    temperature apart, so the values are log odds, :math:`Q = \beta (V - V_0)`:
 
     .. math::
         Q_c \leftarrow (1-\alpha)\, Q_c + \alpha\beta\, r - \alpha\beta V_0, \qquad Q_u \leftarrow (1-f)\, Q_u
@@ -45,7 +45,7 @@ class ForgettingRNN(ParticipantModel):
     n_participants : int, default 0
         With 0, one network for everybody; else a participant embedding.
     embedding_size : int, default 4
-        Of the participant embedding; an estimator has the last word on it.
+        Length of the participant embedding; an estimator's own setting takes precedence.
     n_experiments : int, default 0
         Not used: the model is the same in all experiments.
 

@@ -19,7 +19,7 @@ class ParticipantEmbeddingRNN(LearningRateRNN):
     n_participants : int
         Number of participants, at least 1.
     embedding_size : int, default 4
-        Of the participant embedding; an estimator has the last word on it.
+        Length of the participant embedding; an estimator's own setting takes precedence.
     n_experiments : int, default 0
         Not used: the model is the same in all experiments.
 

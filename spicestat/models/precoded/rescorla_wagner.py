@@ -26,11 +26,11 @@ RESCOLA_WAGNER_CONFIG = RESCORLA_WAGNER_CONFIG
 class RescorlaWagnerRNN(ParticipantModel):
     r"""Learned update of the chosen action's value, in log odds; the others keep theirs.
 
-    Truth that it can express: :math:`V_c \leftarrow V_c + \alpha (r - V_c)` with choice probabilities
+    It can express :math:`V_c \leftarrow V_c + \alpha (r - V_c)` with choice probabilities
     softmax(:math:`\beta V`), values starting at :math:`V_0`. Rescorla & Wagner (1972), in Black &
     Prokasy (eds.), *Classical Conditioning II*, 64-99.
 
-    Choices tell only the product of the scale of the values and the inverse temperature. The values
+    Choices determine only the product of the scale of the values and the inverse temperature. The values
     are therefore log odds, :math:`Q = \beta (V - V_0)`, start at 0, and there is no inverse temperature:
 
     .. math:: Q_c \leftarrow (1-\alpha)\, Q_c + \alpha\beta\, r - \alpha\beta V_0
@@ -47,7 +47,7 @@ class RescorlaWagnerRNN(ParticipantModel):
     n_participants : int, default 0
         With 0, one network for everybody; else a participant embedding.
     embedding_size : int, default 4
-        Of the participant embedding; an estimator has the last word on it.
+        Length of the participant embedding; an estimator's own setting takes precedence.
     n_experiments : int, default 0
         Not used: the model is the same in all experiments.
 

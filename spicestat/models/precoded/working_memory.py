@@ -44,15 +44,14 @@ class WorkingMemoryRNN(LearningRateRNN):
     n_participants : int, default 0
         With 0, one network for everybody; else a participant embedding.
     embedding_size : int, default 4
-        Of the participant embedding; an estimator has the last word on it.
+        Length of the participant embedding; an estimator's own setting takes precedence.
     n_experiments : int, default 0
         Not used: the model is the same in all experiments.
 
     Notes
     -----
-    The memory is emptied before each trial, so its own state is no term: together with the lags it
-    would be a second exponential trace. A missing choice leaves its place in the memory empty, a missing
-    reward counts as no reward there.
+    The memory is emptied before each trial, so its own state is not a term: together with the lags it would be a second
+    exponential trace. A missing choice leaves its place in the memory empty, and a missing reward counts as none.
 
     A reward also reaches the logits through the value, by :math:`\beta \alpha (1-\alpha)^i` at lag i when
     the action is chosen each time. The tail beyond the memory tells the two apart: well with slow

@@ -240,7 +240,7 @@ def test_strata_come_from_the_formula(cohort):
     anywhere = estimate(inputs, Settings(n_permutations=99))
     assert within.fixed["p_value"].tolist() != anywhere.fixed["p_value"].tolist()
     assert "within the levels of 'diagnosis'" in within.messages[0]
-    with pytest.raises(CovariateError, match="no factor of the formula"):
+    with pytest.raises(CovariateError, match="not a factor of the formula"):
         estimate(inputs, Settings(n_permutations=99, strata="smokes"))
 
 

@@ -72,7 +72,7 @@ def test_an_additional_input_reaches_the_choices(tmp_path: Path) -> None:
     assert nll == pytest.approx(fit.scores.set_index("model")["nll"]["refit"], abs=1e-9)
     with pytest.raises(ConfigError, match="additional inputs cannot play a task.*Got: cue"):
         simulate_fit(fit)
-    with pytest.raises(ConfigError, match="other additional inputs"):
+    with pytest.raises(ConfigError, match="additional inputs of the trials"):
         spice_fit(read_trials(cohort.trials, block="block"), model=model, epochs=1)
 
 
