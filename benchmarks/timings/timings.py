@@ -24,7 +24,7 @@ METHODS = ("hierarchical", "meta", "multivariate_meta", "mixed", "permutation", 
 DATA = """
 import numpy as np, sys
 from spicestat import simulate_cohort
-cohort = simulate_cohort(n_participants=30, n_trials=200, seed=2)
+cohort = simulate_cohort(n_participants=20, n_trials=120, n_blocks=2, seed=2)
 cohort.trials.to_csv(sys.argv[1] + "/trials.csv", index=False)
 cohort.people.to_csv(sys.argv[1] + "/people.csv", index=False)
 simulate_cohort(n_participants=100, n_trials=1000, seed=3).trials.to_csv(sys.argv[1] + "/many.csv", index=False)
@@ -43,8 +43,11 @@ def commands(folder: Path) -> dict[str, tuple[int, list[str]]]:
             ["-c", f"import spicestat; spicestat.read_trials('{folder}/many.csv', block='block')"],
         ),
         **{f"spicestat group --method {name}": (PAIRS, [*MAIN, *group, name]) for name in METHODS},
-        "spicestat fit, 30 x 200": (PAIRS_OF_LONG_ONES, [*MAIN, *fit, "--out", "OUT"]),
-        "spicestat demo": (PAIRS_OF_LONG_ONES, [*MAIN, "demo", "--out", "OUT"]),
+        "spicestat fit, 20 x 120": (PAIRS_OF_LONG_ONES, [*MAIN, *fit, "--out", "OUT"]),
+        "spicestat demo, 20 x 120": (
+            PAIRS_OF_LONG_ONES,
+            [*MAIN, "demo", "--participants", "20", "--trials", "120", "--quiet", "--out", "OUT"],
+        ),
     }
 
 
@@ -115,7 +118,7 @@ def main() -> None:
         folder = Path(name)
         subprocess.run([sys.executable, "-c", DATA, name], check=True)
         for checkout in (before, after):
-            fit = [*MAIN, "fit", f"{name}/trials.csv", "--block", "block", "--epochs", "60", "--quiet"]
+            fit = [*MAIN, "fit", f"{name}/trials.csv", "--block", "block", "--model", "rescorla_wagner", "--quiet"]
             processor_seconds(checkout, [*fit, "--out", str(folder / f"fit-{checkout.name}")], folder)
         rows = [
             compare(what, pairs, command, (before, after), folder)

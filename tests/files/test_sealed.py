@@ -80,7 +80,7 @@ def test_a_file_that_was_not_saved_is_not_written_over(target):
 
 
 def test_another_kind_is_not_replaced(target):
-    with pytest.raises(StorageError, match="no fit folder"):
+    with pytest.raises(StorageError, match="not a fit folder"):
         write_sealed(target, "fit", NEW)
     with pytest.raises(StorageError, match="something else.*Got: test.*Allowed: fit"):
         read_sealed(target, "fit")

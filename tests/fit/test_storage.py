@@ -328,7 +328,7 @@ def test_something_else_is_never_replaced(tiny_fit, tmp_path, what):
         target.mkdir()
         kept = target / "chapter.txt"
         kept.write_text("chapter 1")
-    with pytest.raises(StorageError, match="no fit folder"):
+    with pytest.raises(StorageError, match="not a fit folder"):
         tiny_fit.save(target)
     assert kept.read_text() == "chapter 1"
 

@@ -220,11 +220,11 @@ def test_foreign_folders_are_refused(tmp_path):
     table = result("meta").table.save(tmp_path / "table")
     with pytest.raises(StorageError, match="something else"):
         load_group(table)
-    with pytest.raises(StorageError, match="no group folder"):
+    with pytest.raises(StorageError, match="not a group folder"):
         result("meta").save(table)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
-    with pytest.raises(StorageError, match="no group folder"):
+    with pytest.raises(StorageError, match="not a group folder"):
         result("meta").save(tmp_path / "mine")
 
 

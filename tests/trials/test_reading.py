@@ -508,7 +508,7 @@ def test_unusable_folders_are_storage_errors(tmp_path):
     with pytest.raises(StorageError, match="participants cannot be saved"):
         read(small(participant=pd.Series([("s", 2)] * 6 + [("s", 1)] * 6))).save(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="no trials folder"):
+    with pytest.raises(StorageError, match="not a trials folder"):
         read(small()).save(tmp_path / "file")
 
 

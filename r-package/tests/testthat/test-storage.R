@@ -17,7 +17,7 @@ test_that("other files are kept, beside a fit or without one", {
     other <- tempfile()
     dir.create(other)
     writeLines("{}", file.path(other, name))
-    expect_error(spice_save(example_fit, other), "no fit folder", class = "spicestat_error_storage")
+    expect_error(spice_save(example_fit, other), "not a fit folder", class = "spicestat_error_storage")
     expect_equal(list.files(other), name)
   }
 })
