@@ -23,6 +23,7 @@ except ImportError:  # Windows
 
 __all__ = [
     "DAMAGE",
+    "check_file_target",
     "check_writable",
     "locked",
     "parse_json",
@@ -168,6 +169,20 @@ def check_writable(path: str | Path) -> Path:
         raise StorageError(
             f"nothing can be written to '{shortened(str(path))}': {error.args[-1]}", do="check its name and rights"
         ) from error
+    return target
+
+
+def check_file_target(path: str | Path) -> Path:
+    """Return the absolute path of a file that `write_file` could write now; see `check_writable`.
+
+    Raises
+    ------
+    StorageError
+        Nothing can be written there, or a folder has this name.
+    """
+    target = check_writable(path)
+    if target.is_dir():
+        raise StorageError(f"'{shortened(str(path))}' is a folder", do="name a file in it")
     return target
 
 

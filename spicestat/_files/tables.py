@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from spicestat._files.atomic import check_writable, shortened, write_file
+from spicestat._files.atomic import check_file_target, shortened, write_file
 from spicestat._files.missing_values import remedy
 from spicestat._files.spreadsheet_text import as_cells
 from spicestat._files.table_formats import READABLE, frame_of_parquet, read_files, table_paths
@@ -138,8 +138,7 @@ def check_table_target(path: str | Path) -> None:
         The ending is none that can be written, or nothing can be written there.
     """
     _written_kind(Path(path))
-    if check_writable(path).is_dir():
-        raise StorageError(f"'{path}' is a folder", do="name a file in it")
+    check_file_target(path)
 
 
 def names_file(path: str | Path) -> bool:

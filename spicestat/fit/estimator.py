@@ -12,6 +12,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 from spicestat._checks import optional_whole_number, real_number, seed_number, whole_number
+from spicestat._files.atomic import check_file_target
 from spicestat._runtime.progress import Progress
 from spicestat.equations.discover import SparseSettings, Structure, discover
 from spicestat.equations.estimate.stand_ins import use_typical_embedding, with_typical_equations
@@ -109,7 +110,7 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         Folder for the state of the network's training. An interrupted fit that is called again continues from there,
         and a finished network is not trained again; see `train`. Each fit needs a folder of its own.
     save_path_rnn, save_path_spice : str, optional
-        Files to write after fitting, as `save_spice` does.
+        Files to write after fitting, as `save_spice` does. Whether they can be written is checked before.
     device : str, default "cpu"
         Torch device of RNN training.
     random_state : int, default 0
@@ -282,6 +283,9 @@ class SpiceEstimator(FittedSpice, BaseEstimator):  # type: ignore[misc]
         for part in (data, validation):
             if part is not None:
                 self._check_actions(part)
+        for target in (self.save_path_rnn, self.save_path_spice):
+            if target is not None:
+                check_file_target(target)
         training, sparse, device = self._training_config(), self._sparse_settings(), self._device()
         if data.n_steps > _LONG_BLOCK:
             warn_user(

@@ -497,10 +497,22 @@ def test_a_fit_is_saved(names, fit, small_data, tmp_path):
 
 
 def test_a_fit_that_cannot_be_saved_is_not_lost(small_data, tmp_path):
-    estimator = make(epochs=1, save_path_rnn=tmp_path)
+    path = tmp_path / "rnn"
+    in_the_way = make(epochs=1, save_path_rnn=path, progress=lambda *_: path.mkdir(exist_ok=True))
     with pytest.raises(StorageError):
-        estimator.fit(small_data.xs, small_data.ys)
-    assert estimator.predict(small_data.xs)[1].shape == (9, 19, 2)
+        in_the_way.fit(small_data.xs, small_data.ys)
+    assert in_the_way.predict(small_data.xs)[1].shape == (9, 19, 2)
+
+
+@pytest.mark.parametrize("name", ["save_path_rnn", "save_path_spice"])
+def test_files_that_cannot_be_written_are_refused_before_training(name, small_data, tmp_path):
+    (tmp_path / "file").touch()
+    calls = []
+    for path in (tmp_path, tmp_path / "file" / "below"):
+        estimator = make(**{name: path}, progress=lambda *call: calls.append(call))
+        with pytest.raises(StorageError):
+            estimator.fit(small_data.xs, small_data.ys)
+    assert calls == []
 
 
 @shows("checkpoint")
