@@ -1,4 +1,4 @@
-"""Shared fixtures: a small cohort, a tiny fit, and equations written by hand."""
+"""Shared fixtures: a small cohort, a tiny fit, simulated coefficients, and equations written by hand."""
 
 import numpy as np
 import pandas as pd

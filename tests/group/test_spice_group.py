@@ -188,7 +188,7 @@ def test_modules_and_terms_restrict(cohort):
 @pytest.mark.parametrize(
     ("settings_", "words"),
     [
-        ({"method": "lme"}, ["unknown group method", "meta, permutation, mixed"]),
+        ({"method": "lme"}, ["unknown group method", "meta, mixed, multivariate_meta"]),
         ({"adjust": "fdr"}, ["adjustment", "BH"]),
         ({"conf_level": 95}, ["conf_level"]),
         ({"max_unidentified": 20}, ["max_unidentified"]),
