@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 PAIRS, PAIRS_OF_LONG_ONES = 5, 3
 MAIN = ["-c", "from spicestat.cli import main; main()"]
-METHODS = ("hierarchical", "meta", "multivariate_meta", "mixed", "permutation", "presence", "hurdle", "ols")
+METHODS = ("hierarchical", "meta", "multivariate_meta", "mixed", "permutation", "hurdle", "ols")
 
 DATA = """
 import numpy as np, sys
