@@ -283,12 +283,43 @@ def _spoken(message: object) -> str:
     return re.sub(r"missing=(\{'(?:[^'\\]|\\.)*': \[(?:'(?:[^'\\]|\\.)*'|[^'\]])*\]\})", option, str(message))
 
 
-def _links(given: list[str]) -> dict[str, str]:
-    """Read ``name=link`` pairs."""
-    pairs = [text.rpartition("=") for text in given]
-    if not all(name for name, _, _ in pairs):
-        raise ConfigError("`--link` cannot be read", got=given, allowed="name=link, such as beta=log")
-    return {name: link for name, _, link in pairs}
+def _settings(given: list[str]) -> dict[str, Any]:
+    """Read ``name=value`` pairs; a name that is repeated has a list of values, and ``name.key=value`` is a mapping's.
+
+    Examples
+    --------
+    >>> _settings(["seed=3", "knapp_hartung=false", "links.beta=log"])
+    {'seed': 3, 'knapp_hartung': False, 'links': {'beta': 'log'}}
+    >>> _settings(["covariates_on=beta", "covariates_on=x_value_choice"])
+    {'covariates_on': ['beta', 'x_value_choice']}
+    """
+    settings: dict[str, Any] = {}
+    for text in given:
+        # from the right: keys are names of modules, which may hold anything
+        place, _, value = text.rpartition("=")
+        name, dot, key = place.partition(".")
+        before = settings.get(name)
+        if not name or (dot and not key) or (before is not None and bool(dot) != isinstance(before, dict)):
+            raise ConfigError(
+                "`--set` cannot be read", got=given, allowed="name=value, or name.key=value for a mapping"
+            )
+        if dot:
+            settings.setdefault(name, {})[key] = _value(value)
+        elif before is None:
+            settings[name] = _value(value)
+        else:
+            settings[name] = [*(before if isinstance(before, list) else [before]), _value(value)]
+    return settings
+
+
+def _value(text: str) -> Any:
+    """Read a number, true or false, and everything else as text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 @app.command(epilog='Example: `spicestat group fit/ "~ diagnosis + age" --covariates people.csv --out table.csv`')
@@ -301,8 +332,13 @@ def group(
     method: Annotated[
         str | None, typer.Option(help="Group method; default: hierarchical for a fit folder, meta for a table.")
     ] = None,
-    link: Annotated[
-        list[str] | None, typer.Option(help="Link of a coefficient, such as beta=log; may be repeated.")
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Setting of the method, such as n_permutations=999, or links.beta=log for one of a mapping; "
+            "may be repeated.",
+        ),
     ] = None,
     adjust: Annotated[str, typer.Option(help="BH, BY, holm, bonferroni, maxT or none.")] = "BH",
     conf_level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
@@ -319,7 +355,6 @@ def group(
             check_table_target(out)
         elif out is not None:
             check_target(out, "group")
-        settings: dict[str, Any] = {"links": _links(link)} if link else {}
         with heartbeat(_errors.print, "Fitting the group model"):
             result = spice_group(
                 _group_source(coefficients, method),
@@ -330,7 +365,7 @@ def group(
                 method=method,
                 adjust=adjust,
                 conf_level=conf_level,
-                **settings,
+                **_settings(settings or []),
             )
         _show(result.tidy().drop(columns=["effect", "group", "level", "conf_level"]), f"{formula} ({result.method})")
         for message in result.messages:

@@ -129,6 +129,10 @@ def test_group_reads_a_fit_folder_and_a_csv_alike(folder, method):
         (["group", "{dir}/fit", "~ 1", "--method", "x"], 2, "unknown"),
         (["group", "{dir}/fit", "~ 1 + I(__import__('os').getcwd())"], 2, ".getcwd"),
         (["group", "{dir}/fit", "~ 1", "--conf-level", "95"], 2, "write 0.95"),
+        (["group", "{dir}/fit", "~ 1", "--method", "meta", "--set", "n_permutations=9"], 2, "estimator, knapp_hartung"),
+        (["group", "{dir}/fit", "~ 1", "--method", "meta", "--set", "knapp_hartung=maybe"], 2, "not a boolean"),
+        (["group", "{dir}/fit", "~ 1", "--method", "meta", "--set", "estimator"], 2, "--set"),
+        (["group", "{dir}/fit", "~ 1", "--set", "links=log", "--set", "links.beta=log"], 2, "--set"),
         (["group", "{dir}/nowhere.csv", "~ 1"], 1, "no file"),
         (["coefficients", "{dir}"], 1, "no fit or coefficients folder"),
         (["group"], 2, "Missing argument"),
@@ -230,6 +234,24 @@ def test_too_little_memory_for_the_message_is_one_line_all_the_same(monkeypatch,
         main()
     assert caught.value.code == 1
     assert capfd.readouterr().err.startswith("error: there is not enough memory")
+
+
+def test_settings_of_a_group_method_are_those_of_python(folder, tmp_path):
+    out = tmp_path / "table.csv"
+    call = ["group", str(folder / "fit"), "~ 1", "--out", str(out)]
+    given = ["--set", "links.beta=log", "--set", "integration=laplace", "--set", "max_rounds=30"]
+    assert RUN.invoke(app, [*call, *given]).exit_code == 0
+    settings = {"links": {"beta": "log"}, "integration": "laplace", "max_rounds": 30}
+    expected = spice_group(load_fit(folder / "fit"), "~ 1", **settings).tidy()
+    np.testing.assert_allclose(
+        pd.read_csv(out).query("effect == 'fixed'")["estimate"], expected["estimate"], rtol=1e-9, atol=0
+    )
+    given = ["--method", "meta", "--set", "estimator=ML", "--set", "knapp_hartung=False"]
+    assert RUN.invoke(app, [*call, *given]).exit_code == 0
+    plain = spice_group(load_fit(folder / "fit"), "~ 1", method="meta", estimator="ML", knapp_hartung=False).tidy()
+    np.testing.assert_allclose(
+        pd.read_csv(out).query("effect == 'fixed'")["std_error"], plain["std_error"], rtol=1e-9, atol=0
+    )
 
 
 def test_a_group_result_is_saved_as_a_whole(folder, tmp_path):

@@ -1,4 +1,4 @@
-"""How results show themselves: within a screen, whatever the size of the data, and as HTML in which nothing runs."""
+"""How results are displayed: within a screen, whatever the size of the data, and as HTML in which nothing runs."""
 
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,6 +9,11 @@ import pytest
 
 from spicestat import CoefficientTable, read_trials, simulate_cohort, spice_group
 from spicestat._display import html_block, screen
+from spicestat.agents import simulate_model
+from spicestat.models.precoded import LearningRateRNN
+from spicestat.simulate import BanditsDrift, simulate_learners
+from spicestat.studies import PipelinePermutation, PowerResult, compare_models
+from spicestat.trials import SequenceDataset
 
 BAD = "<script>alert('x')</script><img src=x onerror=alert(1)>&"
 SHOWN = {"div", "strong", "br", "table", "thead", "tbody", "tr", "th", "td", "em"}
@@ -99,6 +104,7 @@ def test_large_data_stay_within_a_screen():
         check_screen(repr(shown))
         check_html(shown._repr_html_())
     assert repr(group).splitlines()[-1].endswith("see tidy(), or summary())")
+    check_screen(repr(group.marginal_means("kind")), "Marginal means of kind", "see tidy()")
     frame = pd.DataFrame(
         {"participant": np.repeat(np.arange(30), 60), "choice": np.tile(np.arange(60), 30), "reward": 0.5}
     )
@@ -106,6 +112,27 @@ def test_large_data_stay_within_a_screen():
     trials = read_trials(frame, people=people)
     check_screen(repr(trials), "62 more")
     check_html(trials._repr_html_())
+
+
+def test_results_of_simulations_and_studies():
+    designs = pd.DataFrame({"n_participants": range(20, 60), "n_trials": 100, "effect": 0.5}).assign(
+        power=0.8, conf_low=0.7, conf_high=0.9
+    )
+    power = PowerResult(designs, pd.DataFrame({"p_value": np.zeros(4000)}))
+    check_screen(
+        repr(power), "4000 simulated studies", "20 participants, 100 trials, effect 0.5: power 0.80 [0.70, 0.90]"
+    )
+    check_screen(repr(compare_models(np.eye(40))), "40 participants; frequencies", "32 more")
+    table = pd.DataFrame({"module": "x", "sparse_term": "1", "term": [f"t{row}" for row in range(60)], "p_value": 0.5})
+    check_screen(repr(PipelinePermutation(table, np.zeros((9, 60)), 8, 0, False)), "8 permutations", "see tidy()")
+    run = simulate_learners({"alpha": np.full(90, 0.5), "beta": 3.0}, BanditsDrift(0.2), 50)
+    check_screen(repr(run), "90 sequences of 50 trials, 2 actions")
+    trials = read_trials(simulate_cohort(40, 40).trials, block="block")
+    check_screen(
+        repr(SequenceDataset.from_trials(trials)), "160 sequences of up to 9 steps, 2 actions, 40 participants"
+    )
+    played = simulate_model(LearningRateRNN(n_actions=2), None, BanditsDrift(0.2), 20, participants=[0] * 50)
+    check_screen(repr(played), "50 sequences of 20 trials")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -51,6 +51,10 @@ class Simulation:
     rewards: np.ndarray
     probabilities: np.ndarray
 
+    def __repr__(self) -> str:
+        sequences, trials, actions = self.rewards.shape
+        return f"<Simulation: {sequences} sequences of {trials} trials, {actions} actions; see .trials>"
+
     @cached_property
     def trials(self) -> pd.DataFrame:
         """``participant, block, trial, choice, reward``, as `spice_fit` reads them, one row per trial.

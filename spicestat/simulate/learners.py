@@ -60,6 +60,10 @@ class LearnerRun:
     rewards: np.ndarray
     probabilities: np.ndarray
 
+    def __repr__(self) -> str:
+        sequences, trials, actions = self.rewards.shape
+        return f"<LearnerRun: {sequences} sequences of {trials} trials, {actions} actions>"
+
     @property
     def chosen_rewards(self) -> np.ndarray:
         """Rewards of the chosen actions, shape (S, T)."""

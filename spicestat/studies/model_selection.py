@@ -10,6 +10,7 @@ from scipy.special import betainc, digamma, gammainc, gammaln, logsumexp
 from scipy.stats import gamma
 
 from spicestat._checks import real_number, whole_number
+from spicestat._display import shortlist
 from spicestat.errors import DataError, ShapeError
 
 __all__ = ["ModelSelection", "compare_models", "exceedance_probabilities"]
@@ -56,6 +57,14 @@ class ModelSelection:
     fixed_probability: np.ndarray
     n_iterations: int
     converged: bool
+
+    def __repr__(self) -> str:
+        shares = shortlist(
+            [f"{mean:.2f} ({sure:.2f})" for mean, sure in zip(self.frequency, self.exceedance, strict=True)]
+        )
+        return (
+            f"<ModelSelection: {len(self.attribution)} participants; frequencies (exceedance probabilities): {shares}>"
+        )
 
 
 def compare_models(

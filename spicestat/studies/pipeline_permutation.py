@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
+from spicestat._display import screen
 from spicestat._files.tables import require_columns
 from spicestat.errors import ConfigError, ConvergenceWarning, CovariateError, DataError, SpicestatError, warn_user
 from spicestat.group.inference.max_t import max_t_p_values, permutation_p_values
@@ -57,6 +58,9 @@ class PipelinePermutation:
     n_permutations: int
     n_failed: int
     exact: bool
+
+    def __repr__(self) -> str:
+        return screen(f"<PipelinePermutation: {self.n_permutations} permutations>\n{self.table.to_string()}", "tidy()")
 
     def tidy(self) -> pd.DataFrame:
         """Return the table."""

@@ -14,6 +14,7 @@ from joblib import Parallel, delayed
 from scipy.stats import norm
 
 from spicestat._checks import check_options, real_number, seed_number, whole_number
+from spicestat._display import screen
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.play import drifting_task
@@ -50,6 +51,14 @@ class PowerResult:
     studies: pd.DataFrame
     settings: dict[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        designs = [
+            f"{row.n_participants} participants, {row.n_trials} trials, effect {row.effect:g}: "
+            f"power {row.power:.2f} [{row.conf_low:.2f}, {row.conf_high:.2f}]"
+            for row in self.table.itertuples()
+        ]
+        return screen("\n".join([f"<PowerResult: {len(self.studies)} simulated studies", *designs]) + ">", "tidy()")
+
     def tidy(self) -> pd.DataFrame:
         """Return a copy of the table, one row per design."""
         return self.table.copy()
@@ -72,9 +81,6 @@ class PowerResult:
         axes.set(xlabel="participants", ylabel="power", ylim=(-0.02, 1.02))
         axes.legend(frameon=False, fontsize=8)
         return axes
-
-    def __repr__(self) -> str:
-        return f"PowerResult({len(self.table)} designs, {len(self.studies)} studies)\n{self.table}"
 
 
 def spice_power(

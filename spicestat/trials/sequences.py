@@ -69,6 +69,12 @@ class SequenceDataset:
     n_participants: int
     n_experiments: int
 
+    def __repr__(self) -> str:
+        return (
+            f"<SequenceDataset: {self.n_sequences} sequences of up to {self.n_steps} steps, {self.n_actions} actions, "
+            f"{self.n_participants} participants>"
+        )
+
     @property
     def n_sequences(self) -> int:
         """Number of sequences S."""

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import check_level
+from spicestat._display import screen
 from spicestat.errors import ConfigError
 from spicestat.group.after.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, t_interval
 from spicestat.group.after.text import equation_paragraphs, wrapped
@@ -65,11 +66,12 @@ class MarginalMeans:
         wanted = [*self.variables, *self.by]
         what = f" of {' x '.join(wanted)}" if wanted else ""
         scale = f" on the {self.type} scale" if any(own.link.name != "identity" for own in self.equations) else ""
-        return (
+        text = (
             wrapped(f"Marginal means{what}{scale}, {100 * self.conf_level:g} % intervals")
             + "\n\n"
             + equation_paragraphs(self.frame, wanted, ["estimate", "std_error", "conf_low", "conf_high"])
         )
+        return screen(text, "tidy()")
 
 
 def marginal_means(
