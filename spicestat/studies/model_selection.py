@@ -10,7 +10,7 @@ from scipy.special import betainc, digamma, gammainc, gammaln, logsumexp
 from scipy.stats import gamma
 
 from spicestat._checks import real_number, whole_number
-from spicestat._display import shortlist
+from spicestat._display import screen, shortlist
 from spicestat.errors import DataError, ShapeError
 
 __all__ = ["ModelSelection", "compare_models", "exceedance_probabilities"]
@@ -59,12 +59,9 @@ class ModelSelection:
     converged: bool
 
     def __repr__(self) -> str:
-        shares = shortlist(
-            [f"{mean:.2f} ({sure:.2f})" for mean, sure in zip(self.frequency, self.exceedance, strict=True)]
-        )
-        return (
-            f"<ModelSelection: {len(self.attribution)} participants; frequencies (exceedance probabilities): {shares}>"
-        )
+        shares = [f"{mean:.2f} ({sure:.2f})" for mean, sure in zip(self.frequency, self.exceedance, strict=True)]
+        text = f"{len(self.attribution)} participants; frequencies (exceedance probabilities): {shortlist(shares)}"
+        return screen(f"<ModelSelection: {text}>", ".frequency")
 
 
 def compare_models(
