@@ -32,7 +32,12 @@ __all__ = ["app", "main"]
 
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
 _NO_MEMORY = ("allocate memory", "failed to map segment", "start new thread", "out of memory")
-_STAGES = {"rnn": "Training the RNN", "equations": "Finding equations", "refit": "Estimating coefficients"}
+_STAGES = {
+    "rnn": "Training the RNN",
+    "equations": "Finding equations",
+    "refit": "Estimating coefficients",
+    "group": "Fitting the group model",
+}
 
 _MISSING_HELP = "Value that means 'missing', in all columns, or COLUMN=VALUE; may be repeated."
 
@@ -345,6 +350,7 @@ def group(
     out: Annotated[
         Path | None, typer.Option(help="Also write all coefficients to this .csv or .parquet file, or all to a folder.")
     ] = None,
+    quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
 ) -> None:
     """Relate coefficients to covariates; reads a fit or any table of coefficients."""
     with _reporting():
@@ -355,7 +361,7 @@ def group(
             check_table_target(out)
         elif out is not None:
             check_target(out, "group")
-        with heartbeat(_errors.print, "Fitting the group model"):
+        with _progress(quiet) as progress:
             result = spice_group(
                 _group_source(coefficients, method),
                 formula,
@@ -365,6 +371,7 @@ def group(
                 method=method,
                 adjust=adjust,
                 conf_level=conf_level,
+                progress=progress,
                 **_settings(settings or []),
             )
         _show(result.tidy().drop(columns=["effect", "group", "level", "conf_level"]), f"{formula} ({result.method})")

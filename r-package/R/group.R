@@ -32,6 +32,7 @@
 #'   estimate above which p-values and intervals are withheld. `NULL`: 0.4 for
 #'   `"hierarchical"` and `"bayes"`, for which everybody's choices count, else
 #'   0.2.
+#' @param progress Show a progress bar for the methods of the engine that take long?
 #' @param ... Further settings of the method, by name, such as
 #'   `links = list(beta = "log")`.
 #'
@@ -133,7 +134,8 @@
 #' }
 spice_group <- function(fit, formula, data = NULL, method = NULL,
                         modules = NULL, terms = NULL, adjust = "BH", conf_level = 0.95,
-                        participant = "participant", missing = NULL, max_unidentified = NULL, ...) {
+                        participant = "participant", missing = NULL, max_unidentified = NULL,
+                        progress = interactive(), ...) {
   call <- rlang::current_env()
   written <- match.call()
   method <- group_method(method, fit, call)
@@ -166,7 +168,9 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
     return(with_call(group, written, formula, data))
   }
   settings <- c(list(method = method, missing = missing), options, check_settings(list(...), call))
-  with_call(fit_by_engine(fit, estimates, covariance, formula, data, id, settings, call), written, formula, data)
+  show <- new_progress(progress)
+  group <- fit_by_engine(fit, estimates, covariance, formula, data, id, settings, show, call)
+  with_call(group, written, formula, data)
 }
 
 #' A group model that knows how it was made, for update(), and what its formula means, for predict()
@@ -196,7 +200,7 @@ own_id <- function(fit, data, call) {
 
 #' Fit a group model in Python
 #' @noRd
-fit_by_engine <- function(fit, estimates, covariance, formula, data, id, settings, call) {
+fit_by_engine <- function(fit, estimates, covariance, formula, data, id, settings, show, call) {
   check_known(settings$modules, estimates$module, "modules", call)
   check_known(settings$terms, estimates$term, "terms", call)
   # here, as only the columns of the formula are sent
@@ -210,7 +214,7 @@ fit_by_engine <- function(fit, estimates, covariance, formula, data, id, setting
   if (!is.null(covariance)) covariance <- encode_table(covariance)
   ask <- function(folder = NULL) {
     options$folder <- folder
-    call_bridge("group", encode_table(estimates), covariance, people, options, call = call)
+    call_bridge("group", encode_table(estimates), covariance, people, options, progress = show, call = call)
   }
   reads_choices <- call_bridge("reads_choices", settings$method, as.list(names(native_engines)), call = call)
   # choices are in the fit's files

@@ -6,7 +6,10 @@ new_progress <- function(show, envir = rlang::caller_env()) {
   }
   stage_now <- ""
   bar <- NULL
-  labels <- c(rnn = "Training the network", equations = "Finding equations", refit = "Estimating")
+  labels <- c(
+    rnn = "Training the network", equations = "Finding equations", refit = "Estimating",
+    group = "Fitting the group model"
+  )
   function(stage, done, total, message) {
     if (!identical(stage, stage_now)) {
       if (!is.null(bar)) cli::cli_progress_done(id = bar, .envir = envir)

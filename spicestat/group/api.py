@@ -12,6 +12,7 @@ import pandas as pd
 
 from spicestat._checks import check_level, real_number
 from spicestat._files.tables import TableSource
+from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import (
     ConfigError,
@@ -61,6 +62,7 @@ def spice_group(
     adjust: str = "BH",
     conf_level: float = 0.95,
     max_unidentified: float | None = None,
+    progress: Progress | None = None,
     **settings: Any,
 ) -> GroupResult:
     """Regress the coefficients of the participants' equations on covariates.
@@ -107,6 +109,9 @@ def spice_group(
         Above this share of participants without an identified estimate, in [0, 1], p-values and
         intervals are withheld (NaN), as they are not calibrated. Default: 0.4 for "hierarchical" and "bayes",
         for which everybody's choices count, else 0.2.
+    progress : callable, optional
+        Called with ("group", done, total, message) by "permutation", "hierarchical", "bayes" and "bayes_meta", which
+        may take minutes. A hierarchical model seldom needs all its rounds.
     **settings
         Further settings of the method, fields of its ``Settings``, such as ``links={"beta": "log"}``.
 
@@ -159,7 +164,7 @@ def spice_group(
     else:
         inputs = GroupInputs(table, design, ())
     wanted = tuple(table.terms[column] for column in wanted_columns(table, modules, terms))
-    inputs = replace(inputs, conf_level=level, wanted=wanted)
+    inputs = replace(inputs, conf_level=level, wanted=wanted, progress=progress)
     estimates = _estimate(chosen, inputs, own_settings)
     skipped = tuple(dict.fromkeys((*skipped, *estimates.skipped)))
     if estimates.fixed.empty:

@@ -92,7 +92,13 @@ def load(folder: str) -> Envelope:
     return enveloped(lambda: fit_tables(engine().load_fit(folder)))
 
 
-def group(coefficients: Table, covariance: Table | None, people: Table | None, options: Mapping[str, Any]) -> Envelope:
+def group(
+    coefficients: Table,
+    covariance: Table | None,
+    people: Table | None,
+    options: Mapping[str, Any],
+    progress: Progress | None = None,
+) -> Envelope:
     """Run `spicestat.group.spice_group` on a coefficient table in protocol form.
 
     Parameters
@@ -106,6 +112,8 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
     options : mapping
         ``formula`` and the other arguments of `spice_group`; ``folder``, a fit folder, where the method reads
         the choices.
+    progress : callable, optional
+        As in `fit`.
 
     Returns
     -------
@@ -123,7 +131,8 @@ def group(coefficients: Table, covariance: Table | None, people: Table | None, o
         data = None if people is None else decode_table(people)
         formula = settings.pop("formula")
         source = engine().load_fit(settings.pop("folder")) if "folder" in settings else table
-        result = importlib.import_module("spicestat.group").spice_group(source, formula, data=data, **settings)
+        fit_group = importlib.import_module("spicestat.group").spice_group
+        result = fit_group(source, formula, data=data, progress=throttled(progress), **settings)
         return group_tables(result)
 
     return enveloped(work)

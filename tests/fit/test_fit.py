@@ -298,10 +298,21 @@ def test_arguments_have_an_effect(change, small_cohort):
 
 
 def test_stages_are_reported_in_order(small_cohort):
-    stages = []
-    fit_of(small_cohort.trials, progress=lambda stage, *_: stages.append(stage))
-    first_seen = list(dict.fromkeys(stages))
-    assert first_seen[:2] == ["rnn", "equations"]
+    calls = []
+    fit_of(small_cohort.trials, progress=lambda *call: calls.append(call))
+    assert list(dict.fromkeys(stage for stage, *_ in calls))[:2] == ["rnn", "equations"]
+
+
+@pytest.mark.parametrize("structure", ["population", "participant"])
+def test_the_search_reports_each_move(small_cohort, structure):
+    """A round may take minutes with a slow model, so that one report a round would leave no estimate."""
+    calls = []
+    fit_of(small_cohort.trials, structure=structure, progress=lambda *call: calls.append(call))
+    done, totals, messages = zip(*(call[1:] for call in calls if call[0] == "equations"), strict=True)
+    assert len(set(totals)) == 1
+    assert done[:3] == (0, 1, 2)
+    assert max(done[:-1]) < done[-1] == totals[0]
+    assert messages[-1].endswith("found")
 
 
 @pytest.mark.parametrize("stage", ["rnn", "equations", "refit"])

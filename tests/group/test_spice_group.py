@@ -22,6 +22,8 @@ from spicestat.errors import (
 )
 from spicestat.group import GroupResult, spice_group
 from spicestat.group.inference.rows import COLUMNS, GLANCE
+from spicestat.group.methods.registry import find_method
+from tests.group.toy_choices import gaussian_study, toy_fit
 
 METHODS = ["meta", "mixed", "ols"]
 TERMS = ("1", "reward", "x_value")
@@ -346,3 +348,30 @@ def test_importing_and_running_needs_neither_torch_nor_pysindy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+LONG = {
+    "permutation": ({"n_permutations": 99}, "covariate 2 of 2"),
+    "bayes_meta": ({"draws": 30, "tune": 50, "chains": 1}, "1 chains"),
+    "hierarchical": ({}, "is enough"),
+    "bayes": ({"draws": 30, "tune": 50, "chains": 1, "n_nodes": 64}, "1 chains"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # so few draws
+@pytest.mark.parametrize("method", list(LONG))
+def test_methods_that_take_long_say_how_far_they_are(method, cohort):
+    if method.startswith("bayes"):
+        pytest.importorskip("numpyro")
+    own_settings, message = LONG[method]
+    frame, people = cohort(terms=TERMS)
+    if find_method(method).reads_choices:
+        likelihood, X = gaussian_study(20, np.array([[0.5, 0.2], [0.2, 0.3]]))
+        frame = toy_fit(likelihood, pd.DataFrame({"participant": likelihood.labels, "age": X[:, 1]}))
+        people = None
+    calls = []
+    spice_group(frame, "~ age", data=people, method=method, progress=lambda *call: calls.append(call), **own_settings)
+    stages, done, totals, messages = zip(*calls, strict=True)
+    assert set(stages) == {"group"} and len(set(totals)) == 1
+    assert list(done) == sorted(set(done)) and done[0] > 0 and done[-1] <= totals[0]
+    assert message in messages[-1]

@@ -91,6 +91,24 @@ test_that("progress arrives while the engine works", {
   expect_type(seen[[1]][[2]], "integer")
 })
 
+test_that("group models say how far they are, in both kinds of engine", {
+  for (kind in c("embedded", "subprocess")) {
+    if (kind == "embedded") skip_if_no_engine() else skip_if_no_processx()
+    seen <- list()
+    local({
+      local_engine(kind)
+      show <- function(...) seen <<- c(seen, list(list(...)))
+      settings <- list(method = "permutation", terms = "1")
+      fit_by_engine(
+        example_fit, example_fit$coefficients, NULL, ~age, example_fit$people, "participant", settings, show, NULL
+      )
+    })
+    last <- seen[[length(seen)]]
+    expect_identical(last[[1]], "group")
+    expect_identical(last[[2]], last[[3]])
+  }
+})
+
 test_that("a half-written line of progress waits for its end", {
   file <- tempfile()
   seen <- list()

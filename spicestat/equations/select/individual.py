@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from spicestat._runtime.progress import Progress
 from spicestat.equations.estimate.refit import merged
-from spicestat.equations.select.moves import possible_moves
+from spicestat.equations.select.moves import Move, possible_moves
 from spicestat.equations.select.workbench import Workbench
 from spicestat.equations.structure.equation_set import FREE, EquationSet
 
@@ -25,8 +26,6 @@ _BEHIND = 1.0
 
 _POOL = 8
 """Most frequent structures that are offered to everybody."""
-
-_STAGES = 2
 
 
 def individual_structures(
@@ -46,24 +45,29 @@ def individual_structures(
     start : EquationSet
         Structure, the same for everybody, and starting values.
     progress : callable, optional
-        Called with ("equations", stage, stages, message).
+        Called with ("equations", done, total, message) for every move that is looked at; it starts over where
+        another start helps somebody, and there are seldom as many rounds as are counted.
     others : sequence of EquationSet, optional
         Further starts, offered to the participants whose choices they predict better than what was found.
     """
+    growth = [move for move in possible_moves(start, bench.allowed) if move.grows]
+    n_rounds = 2 * int(bench.allowed.sum())
+    n_growing = n_rounds * len(growth)
 
-    def tell(stage: int, message: str) -> None:
+    def tell(done: int, message: str) -> None:
         if progress is not None:
-            progress("equations", stage, _STAGES, message)
+            progress("equations", done, n_growing + _POOL, message)
 
-    tell(0, "adding terms")
+    def growing(done: int, number: int) -> None:
+        tell(done * len(growth) + number, "adding terms")
+
     search = _Search(bench, bench.without_idle_states(start))
-    search.grow()
+    search.grow(growth, n_rounds, growing)
     for other in others:
         if search.restart(other):
-            search.grow()
-    tell(1, "comparing structures between participants")
-    search.exchange()
-    tell(_STAGES, "structures found")
+            search.grow(growth, n_rounds, growing)
+    search.exchange(lambda number: tell(n_growing + number, "comparing structures between participants"))
+    tell(n_growing + _POOL, "structures found")
     return search.current.equations
 
 
@@ -89,13 +93,11 @@ class _Search:
         better = self.bench.log_likelihood(other.coefficients) > self.current.log_likelihood + _BEHIND
         return bool(self._offer(other, self.bench.present & better).any())
 
-    def grow(self) -> None:
-        """Add terms until nobody gains by it."""
-        equations = self.current.equations
-        growth = [move for move in possible_moves(equations, self.bench.allowed) if move.grows]
+    def grow(self, growth: list[Move], n_rounds: int, tell: Callable[[int, int], None]) -> None:
+        """Add terms until nobody gains by it; ``tell`` is called with the round and the move that is looked at."""
         open_ = self.bench.present.copy()
-        for _ in range(2 * int(self.bench.allowed.sum())):
-            outlook = self.bench.outlook(self.current.equations, growth, open_)
+        for done in range(n_rounds):
+            outlook = self.bench.outlook(self.current.equations, growth, open_, partial(tell, done))
             if not outlook:
                 break
             gains = np.stack([np.where(open_, _gain(promise, self.score), -np.inf) for _, promise in outlook])
@@ -107,11 +109,12 @@ class _Search:
             if not open_.any():
                 break
 
-    def exchange(self) -> None:
-        """Offer the most frequent structures to everybody."""
+    def exchange(self, tell: Callable[[int], None]) -> None:
+        """Offer the most frequent structures to everybody; ``tell`` is called with the number of those offered."""
         equations, present = self.current.equations, self.bench.present
         statuses, counts = np.unique(equations.status[present], axis=0, return_counts=True)
-        for status in statuses[np.argsort(-counts, kind="stable")[:_POOL]]:
+        for number, status in enumerate(statuses[np.argsort(-counts, kind="stable")[:_POOL]]):
+            tell(number)
             own = present & (equations.status == status).all(axis=1)
             typical = np.median(equations.coefficients[own], axis=0)
             self._offer(_with_status(self.current.equations, status, typical), present & ~own)

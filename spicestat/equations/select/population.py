@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def population_structure(
     start : EquationSet
         Structure and starting values.
     progress : callable, optional
-        Called with ("equations", round, rounds, message).
+        Called with ("equations", done, total, message) for every move that is looked at; there are seldom as many
+        rounds as are counted.
     others : sequence of EquationSet, optional
         Where the search goes on, in this order, if it ends lower than they are: from a start at which nothing is
         learned, inverse temperatures mean nothing, and no single move pays.
@@ -50,13 +52,21 @@ def population_structure(
     climb, waiting = _Climb(bench), list(others)
     climb.offer(bench.without_idle_states(start), [])
     moves, n_rounds = possible_moves(start, bench.allowed), 2 * int(bench.allowed.sum())
-    for done in range(n_rounds):
+    n_steps = len(moves) + _TRIES
+
+    def tell(done: int, step: int) -> None:
         if progress is not None:
-            progress("equations", done, n_rounds, f"score {climb.total:.1f}")
+            progress("equations", done * n_steps + step, n_rounds * n_steps, f"score {climb.total:.1f}")
+
+    for done in range(n_rounds):
         hopeful = climb.total - _HOPELESS * int(bench.present.sum())
-        ends = [(climb.sum(promise), moved) for moved, promise in bench.outlook(climb.best.equations, moves)]
+        outlook = bench.outlook(climb.best.equations, moves, tell=partial(tell, done))
+        ends = [(climb.sum(promise), moved) for moved, promise in outlook]
         ranked = sorted((end for end in ends if end[0] > hopeful), key=lambda end: -end[0])
-        better = [climb.offer(moved, []) for _, moved in ranked[:_TRIES]]
+        better = []
+        for number, (_, moved) in enumerate(ranked[:_TRIES]):
+            tell(done, len(moves) + number)
+            better.append(climb.offer(moved, []))
         while waiting and not any(better):
             better = [climb.offer(waiting.pop(0), [])]
         if not any(better):
@@ -64,7 +74,7 @@ def population_structure(
         # the winner gets a second start, the median over participants
         climb.offer(climb.best.equations, None)
     if progress is not None:
-        progress("equations", n_rounds, n_rounds, "structure found")
+        progress("equations", n_rounds * n_steps, n_rounds * n_steps, "structure found")
     chosen = climb.best
     if climb.comparable is not None:
         chosen = climb.comparable

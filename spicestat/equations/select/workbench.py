@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -164,17 +166,22 @@ class Workbench:
         return total
 
     def outlook(
-        self, equations: EquationSet, moves: list[Move], open_: np.ndarray | None = None
+        self,
+        equations: EquationSet,
+        moves: list[Move],
+        open_: np.ndarray | None = None,
+        tell: Callable[[int], None] = lambda _: None,
     ) -> list[tuple[EquationSet, np.ndarray]]:
         """Structures after moves, with coefficients after a short ascent and the scores (P,) reached there.
 
         Participants for whom a move is not possible, or who are not in ``open_`` (P,; default: all), keep
-        their structure.
+        their structure. ``tell`` is called with the number of moves that were looked at.
         """
         curvature = local_curvature(self.model, self.data, equations, self.allowed)
         self._information, self._optimism = curvature.information, self._measured_optimism(equations)
         stay, found = self._stay(equations, curvature), []
-        for move in moves:
+        for number, move in enumerate(moves):
+            tell(number)
             possible = move.possible(equations.status) & (self.present if open_ is None else open_)
             if not possible.any():
                 continue

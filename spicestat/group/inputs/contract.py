@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, NumericalError
 from spicestat.group.formula.design import Design
@@ -105,6 +106,8 @@ class GroupInputs:
         Level of the intervals, for methods that make their own.
     wanted : tuple of (module, sparse_term)
         The coefficients that were asked for.
+    progress : callable, optional
+        Called with ("group", done, total, message) by methods that take long.
     """
 
     table: CoefficientTable
@@ -113,6 +116,12 @@ class GroupInputs:
     likelihood: ChoiceLikelihood | None = None
     conf_level: float = 0.95
     wanted: tuple[tuple[str, str], ...] = ()
+    progress: Progress | None = None
+
+    def report(self, done: int, total: int, message: str = "") -> None:
+        """Say how far a method is."""
+        if self.progress is not None:
+            self.progress("group", done, total, message)
 
     def needed_likelihood(self) -> ChoiceLikelihood:
         """Return the likelihood, or raise `ConfigError` where only coefficients were given."""

@@ -95,6 +95,7 @@ def fit_hierarchical(
     per_dimension: int | None = None,
     tolerance: float = _STEADY,
     max_rounds: int = 40,
+    report: Callable[[int, int, str], object] | None = None,
 ) -> HierarchicalFit:
     r"""Fit :math:`u_i \sim N(Z_i\gamma, \Sigma)`, choices of i :math:`\sim p(y \mid u_i)`.
 
@@ -121,6 +122,8 @@ def fit_hierarchical(
     tolerance : float, default .02
         See `HierarchicalFit.change`.
     max_rounds : int, default 40
+    report : callable, optional
+        Called with (round, max_rounds, message) at the end of each round.
     """
     # in units of the wide prior, so that the unit of a coefficient changes nothing
     sizes, links = scale, [in_unit(link, size) for link, size in zip(links, scale, strict=True)]
@@ -140,6 +143,7 @@ def fit_hierarchical(
         integration=integration,
         tolerance=tolerance,
         max_rounds=max_rounds,
+        report=report,
     )
     found = fit(rule=quadrature_rule(Z.shape[1], per_dimension))
     finer = finer_rule(Z.shape[1]) if per_dimension is None and integration == "quadrature" else None
@@ -193,6 +197,7 @@ def _fit(
     rule: Rule,
     tolerance: float,
     max_rounds: int,
+    report: Callable[[int, int, str], object] | None,
 ) -> HierarchicalFit:
     """Place nodes and climb on them until nothing changes; errors are left to the caller."""
     modes = posterior_modes(likelihood, links, np.tile(center, (len(Z), 1)), np.diag(scale**2))
@@ -212,6 +217,8 @@ def _fit(
         change = _change(group, found.group, at)
         group = found.group
         converged = change < tolerance and found.converged
+        if report is not None:
+            report(rounds, max_rounds, f"change {change:.2g}, {tolerance:g} is enough")
         if converged or rounds == max_rounds:
             break
         # full moves while Sigma is on its way; later they can go back and forth between two placements

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +91,7 @@ def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEsti
     mixture = approximate_likelihoods(
         likelihood, links, place, scaling.spread, n_nodes=chosen.n_nodes, n_components=chosen.n_components
     )
-    posterior = sample_on_mixture(mixture, X, scaling, chosen, likelihood.participants)
+    posterior = sample_on_mixture(mixture, X, scaling, chosen, likelihood.participants, inputs.report)
     draws = posterior.theta.reshape(-1, *posterior.theta.shape[2:])
     compared = compare_likelihoods(mixture, likelihood, links, draws[:: max(1, len(draws) // _COMPARED)])
     _warn(compared)
@@ -116,6 +116,7 @@ def sample_on_mixture(
     scaling: Scaling,
     settings: SamplerSettings,
     participants: Sequence[object],
+    report: Callable[[int, int, str], object] | None = None,
 ) -> PosteriorDraws:
     """Draw from the posterior of the group and of the participants, with mixtures for their likelihoods.
 
@@ -129,6 +130,8 @@ def sample_on_mixture(
     settings : SamplerSettings
     participants : sequence of length N
         Labels.
+    report : callable, optional
+        See `sample_chains`.
     """
     p, d = X.shape[1], mixture.anchor.shape[2]
     standard = mixture.rescaled(scaling.centre, scaling.spread)
@@ -150,6 +153,7 @@ def sample_on_mixture(
         chains=settings.chains,
         seed=settings.seed,
         target_accept=settings.target_accept,
+        report=report,
     )
     flat = chains.draws.reshape(-1, chains.draws.shape[-1])
     inner, sd, root = unpack(flat, priors["location_scale"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,7 +99,7 @@ def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEsti
     estimates = stack_estimates(inputs, joint=chosen.multivariate)
     scaling = _scaling_of(estimates)
     correlated = chosen.multivariate and len(inputs.equations) > 1
-    chains = sample(estimates, scaling, chosen, correlated=correlated)
+    chains = sample(estimates, scaling, chosen, correlated=correlated, report=inputs.report)
     posterior = posterior_draws(estimates, scaling, chains, chosen, correlated=correlated)
     shown = np.where(estimates.observed, estimates.y, np.nan)
     hidden = ~(estimates.observed[:, :, None] & estimates.observed[:, None, :])
@@ -152,7 +152,14 @@ def stack_estimates(inputs: GroupInputs, *, joint: bool = True) -> Estimates:
     return Estimates(y, covariance, observed, inputs.design.matrix[rows], chosen, complete)
 
 
-def sample(estimates: Estimates, scaling: Scaling, settings: SamplerSettings, *, correlated: bool) -> Chains:
+def sample(
+    estimates: Estimates,
+    scaling: Scaling,
+    settings: SamplerSettings,
+    *,
+    correlated: bool,
+    report: Callable[[int, int, str], object] | None = None,
+) -> Chains:
     """Draw from the posterior on the standard scale; what the draws mean is up to `posterior_draws`.
 
     Parameters
@@ -163,6 +170,8 @@ def sample(estimates: Estimates, scaling: Scaling, settings: SamplerSettings, *,
     settings : SamplerSettings
     correlated : bool
         Whether equation terms may be correlated between participants.
+    report : callable, optional
+        See `sample_chains`.
     """
     p, d = estimates.X.shape[1], estimates.y.shape[1]
     outer = scaling.spread[:, None] * scaling.spread
@@ -183,6 +192,7 @@ def sample(estimates: Estimates, scaling: Scaling, settings: SamplerSettings, *,
         chains=settings.chains,
         seed=settings.seed,
         target_accept=settings.target_accept,
+        report=report,
     )
 
 

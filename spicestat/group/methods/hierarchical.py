@@ -96,6 +96,7 @@ def estimate(inputs: GroupInputs, settings: Settings) -> GroupEstimates:
         integration=settings.integration,
         per_dimension=settings.nodes_per_dimension,
         max_rounds=settings.max_rounds,
+        report=inputs.report,
     )
     names = [inputs.design.names if with_covariates else ("(Intercept)",) for with_covariates in covaried]
     found = _Report(inputs, likelihood, links, names, designs, fit).estimates()

@@ -154,9 +154,11 @@ def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEsti
     equations = [equation for equation in inputs.equations if equation.key in keys]
     raw, adjusted = np.empty((len(equations), len(names))), np.empty((len(equations), len(names)))
     for column in range(len(names)):
-        statistics = np.column_stack(
-            [np.abs(_equation_statistics(equation, inputs, column, everyone, chosen)) for equation in equations]
-        )
+        pieces = []
+        for done, equation in enumerate(equations, start=1 + column * len(equations)):
+            pieces.append(np.abs(_equation_statistics(equation, inputs, column, everyone, chosen)))
+            inputs.report(done, raw.size, f"covariate {column + 1} of {len(names)}")
+        statistics = np.column_stack(pieces)
         raw[:, column] = permutation_p_values(statistics)
         adjusted[:, column] = max_t_p_values(statistics)
     return replace(

@@ -62,6 +62,7 @@ def sample_chains(
     chains: int,
     seed: int,
     target_accept: float,
+    report: Callable[[int, int, str], object] | None = None,
 ) -> Chains:
     """Draw from a posterior by NUTS with a dense mass matrix, all chains side by side in double precision.
 
@@ -76,6 +77,8 @@ def sample_chains(
         M.
     draws, tune, chains, seed, target_accept
         See `SamplerSettings`.
+    report : callable, optional
+        Called with (iterations done, all iterations, message).
 
     Raises
     ------
@@ -100,6 +103,8 @@ def sample_chains(
         while _CHUNK * len(collected) < tune + draws:
             state, chunk = advance(state, arrays)
             collected.append([np.asarray(part) for part in chunk])
+            if report is not None:
+                report(min(_CHUNK * len(collected), tune + draws), tune + draws, f"{chains} chains")
     return Chains(*(np.concatenate(parts, axis=1)[:, tune : tune + draws] for parts in zip(*collected, strict=True)))
 
 

@@ -90,7 +90,7 @@ def test_if_nobody_is_ever_identified_the_best_structure_counts(pretend_bench, e
     np.testing.assert_array_equal(found.status, status_of(np.tile([1, 1, 0, 0, 0, 0], (2, 1))))
 
 
-def test_progress_counts_rounds(pretend_bench, empty_equations):
+def test_progress_counts_moves(pretend_bench, empty_equations):
     seen = []
     start = empty_equations(2)
     bench = pretend_bench(start, lambda status: (status == FREE).sum(axis=1) * 3.0)

@@ -185,7 +185,7 @@ def test_nothing_that_is_handed_over_is_changed(build, equations_of):
         assert torch.equal(torch.nan_to_num(getattr(data, name)), torch.nan_to_num(value)), name
 
 
-def test_progress_counts_rounds(build, equations_of):
+def test_progress_counts_moves(build, equations_of):
     data = cohort_data(Parameter(0.3, 0.05), n_participants=2, n_trials=60)
     start = equations_of("learning_rate", 2, SIMPLE)
     seen = []
