@@ -15,6 +15,7 @@ _HOMES = {
     "CoefficientTable": "spicestat.coefficients",
     "GroupResult": "spicestat.group",
     "HistoryFit": "spicestat.fit.history",
+    "Kernels": "spicestat.fit.kernels",
     "ModelDeclaration": "spicestat.models.precoded.declared",
     "ModuleDeclaration": "spicestat.models.precoded.declared",
     "SpiceConfig": "spicestat.models.config",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.fit.api import spice_fit as spice_fit
     from spicestat.fit.estimator import SpiceEstimator as SpiceEstimator
     from spicestat.fit.history import HistoryFit as HistoryFit
+    from spicestat.fit.kernels import Kernels as Kernels
     from spicestat.fit.play import simulate_fit as simulate_fit
     from spicestat.fit.predict import predict_choices as predict_choices
     from spicestat.fit.splitting import spice_fit_split as spice_fit_split

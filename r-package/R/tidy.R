@@ -20,6 +20,10 @@
 #'     1) is not estimated: .15 beside one is the probability that it should be.
 #'   * `n.trials`, `converged`, `at.bound`: is the estimate at the edge of
 #'     what is possible, and hence without a standard error?
+#'   * Of `spice_fit(model = "history")` also `pooled`, `pooled.sd`: posterior mean
+#'     and standard deviation under the population, for prediction and
+#'     description, not for regressions; `shared`: is this the population's weight,
+#'     the same for everybody?
 #' @export
 #' @examples
 #' tidy(example_fit, conf.int = TRUE)
@@ -50,7 +54,10 @@ tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, # nolint:
       list(
         present = table$selected, inclusion.prob = table$inclusion_prob,
         n.trials = table$n_trials, converged = table$converged, at.bound = table$at_bound
-      )
+      ),
+      if ("pooled" %in% names(table)) {
+        list(pooled = table$pooled, pooled.sd = table$pooled_sd, shared = table$shared)
+      }
     ),
     nrow = nrow(table)
   )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
 
+from spicestat._checks import whole_number
 from spicestat._files.sealed import write_sealed
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
@@ -18,16 +20,19 @@ from spicestat.equations.structure.equation_set import BETA
 from spicestat.errors import ConfigError, ContradictionWarning, ConvergenceWarning, DataError, warn_user
 from spicestat.fit.history_files import pack_pooled
 from spicestat.fit.history_likelihood import HistoryLikelihood
+from spicestat.fit.kernels import EVENTS, Kernels, make_kernels, pooled_kernels
 from spicestat.fit.plausibility import choice_shares_nll
 from spicestat.fit.storage import pack_tables
 from spicestat.fit.table import fit_info, lay_out
-from spicestat.pooled.fit import PooledFit, choose_states, fit_pooled
+from spicestat.pooled.fit import PooledFit, choose_states, fit_pooled, for_people
+from spicestat.pooled.kernels import Event
 from spicestat.pooled.packed import Sessions, pack_sessions
+from spicestat.pooled.play import Played, Task, play_states
 from spicestat.pooled.state_library import constants, history_states
 from spicestat.pooled.states import State, StateRows, state
 from spicestat.trials.table import TrialTable
 
-__all__ = ["HistoryFit", "HistoryPrediction", "fit_history", "unit_factors"]
+__all__ = ["HistoryFit", "HistoryPrediction", "fit_history", "history_on", "play_history", "unit_factors"]
 
 _IN_REWARD_UNIT = frozenset({"rewarded", "foregone", "value", "reward_rate", "surprise"})
 """Kinds of signals that double where all rewards double."""
@@ -169,6 +174,51 @@ class HistoryFit:
         labels = pd.Series(self.trials.participants).to_numpy()
         return pd.DataFrame({"participant": labels, "module": BETA, "equation": texts})
 
+    def kernels(
+        self,
+        *,
+        events: Sequence[Event] = EVENTS,
+        lags: int = 20,
+        conf_level: float = 0.95,
+        events_per_person: int = 60,
+    ) -> Kernels:
+        """Ask what one reward, and one choice, does to the next choices; see `Kernels`.
+
+        Parameters
+        ----------
+        events : sequence of {"reward", "choice"}
+        lags : int, default 20
+            How many choices after the event, at least 1; blocks end them.
+        conf_level : float in (0, 1), default 0.95
+            Of the intervals: normal for kernels and totals, quantiles of draws for what follows from their shape.
+        events_per_person : int, default 60
+            About how many trials of each person are changed, spread evenly over the blocks, at least 1. More take
+            longer and say little more.
+
+        Returns
+        -------
+        Kernels
+
+        Raises
+        ------
+        ConfigError
+            An unknown event, or a number out of range.
+        DataError
+            All rewards are equal.
+
+        Examples
+        --------
+        >>> from spicestat import simulate_cohort, spice_fit
+        >>> cohort = simulate_cohort(12, 60, seed=1)
+        >>> kernels = spice_fit(cohort.trials, model="history").kernels(lags=5)
+        >>> kernels.lags.query("scope == 'population' and event == 'reward'")["lag"].tolist()
+        [1, 2, 3, 4, 5]
+        """
+        lags, events_per_person = whole_number("lags", lags, 1), whole_number("events_per_person", events_per_person, 1)
+        data = pack_table(self.trials, self.pooled.reward_size)
+        compute = partial(pooled_kernels, self.pooled, data, lags=lags, events_per_person=events_per_person)
+        return make_kernels(compute, data, self.trials.participants, events, conf_level)
+
     def choice_likelihood(self) -> HistoryLikelihood:
         """Return the likelihood of the choices in people's own weights, in the unit of the data.
 
@@ -280,6 +330,32 @@ def fit_history(table: TrialTable, seed: int = 0, progress: Progress | None = No
     for text in fit.contradictions:
         warn_user(text + ".", ContradictionWarning)
     return fit
+
+
+def history_on(fit: HistoryFit, table: TrialTable, n_new: int) -> HistoryFit:
+    """Estimate people's weights from other trials, with the states and the population of a fit.
+
+    Raises
+    ------
+    DataError
+        Nobody has two choices in a block.
+    """
+    data = pack_table(table, fit.pooled.reward_size)
+    if not (data.choice >= 0).sum(axis=0).max(initial=0) > 1:
+        raise DataError("nobody has two choices in a block", do="pass trials of which some follow others in a block")
+    found = _assemble(table, data, for_people(fit.pooled, data), fit.coefficients.info["seed"])
+    info = {**found.coefficients.info, "updated": {"n_new": n_new, "n_known": table.n_participants - n_new}}
+    return replace(found, coefficients=replace(found.coefficients, info=info))
+
+
+def play_history(fit: HistoryFit, task: Task, n_trials: int, n_blocks: int, rng: np.random.Generator) -> Played:
+    """Let everybody play blocks of a task by their pooled weights, a person's blocks next to each other.
+
+    The largest reward of the task is 1 by size, as that of the fit's data is to the weights.
+    """
+    pooled = fit.pooled
+    weights = np.repeat(pooled.pooled, n_blocks, axis=0)
+    return play_states(pooled.states, weights, task, fit.trials.n_actions, n_trials, rng)
 
 
 def unit_factors(states: Sequence[State], reward_size: float) -> np.ndarray:

@@ -1,22 +1,26 @@
-"""simulate_fit: a fit's participants play a task by their equations."""
+"""simulate_fit: a fit's participants play a task by their equations, or by their weights of states."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
-from spicestat.agents.simulation import simulate_model
+from spicestat.agents.simulation import Simulation, simulate_model
 from spicestat.fit.api import SpiceFit
+from spicestat.fit.history import HistoryFit, play_history
 from spicestat.simulate.environments import BanditsDrift
+from spicestat.simulate.user_environment import as_environment
+from spicestat.trials.labels import labels_to_series
 
 __all__ = ["drifting_task", "simulate_fit"]
 
 
 def simulate_fit(
-    fit: SpiceFit,
+    fit: SpiceFit | HistoryFit,
     environment: Any = None,
     n_simulations: int = 1,
     seed: int = 0,
@@ -27,7 +31,8 @@ def simulate_fit(
 
     Parameters
     ----------
-    fit : SpiceFit
+    fit : SpiceFit or HistoryFit
+        Of a `HistoryFit`, people play by their pooled weights.
     environment : Bandits, or anything that `as_environment` takes, optional
         The task, with rewards as the model sees them: 1 is the largest reward of the data by size, and 0 none (with
         ``reward_scaling="minmax"``, 0 is the smallest reward and 1 the largest). Default: `drifting_task`.
@@ -59,32 +64,38 @@ def simulate_fit(
     task = drifting_task(fit) if environment is None else environment
     parts = []
     for number in range(whole_number("n_simulations", n_simulations, 1)):
-        played = simulate_model(
-            fit.model.network,
-            fit.model.equations,
-            task,
-            n_trials,
-            n_blocks,
-            seed=seed_number(seed) + number,
-            labels=fit.trials.participants,
-        )
+        played = _play(fit, task, n_trials, n_blocks, seed_number(seed) + number)
         parts.append(_in_own_terms(fit, played.trials).assign(sim=number + 1))
     together = pd.concat(parts, ignore_index=True)
     together.insert(0, "sim", together.pop("sim"))
     return together
 
 
-def drifting_task(fit: SpiceFit) -> BanditsDrift:
+def _play(fit: SpiceFit | HistoryFit, task: Any, n_trials: int, n_blocks: int, seed: int) -> Simulation:
+    people = fit.trials.participants
+    if isinstance(fit, SpiceFit):
+        model = fit.model
+        return simulate_model(model.network, model.equations, task, n_trials, n_blocks, seed=seed, labels=people)
+    n_trials, n_blocks = whole_number("n_trials", n_trials, 1), whole_number("n_blocks", n_blocks, 1)
+    rng, n_sessions = np.random.default_rng(seed), len(people) * n_blocks
+    sessions = as_environment(task, fit.trials.n_actions).vectorized(n_sessions, rng)
+    played = play_history(fit, sessions, n_trials, n_blocks, rng)
+    code, block = np.divmod(np.arange(n_sessions), n_blocks)
+    return Simulation(code, labels_to_series(people, code).to_numpy(), block, *played)
+
+
+def drifting_task(fit: SpiceFit | HistoryFit) -> BanditsDrift:
     """Return a bandit with drifting reward probabilities and as many actions as the fit has."""
     return BanditsDrift(0.2, fit.trials.n_actions)
 
 
-def _in_own_terms(fit: SpiceFit, trials: pd.DataFrame) -> pd.DataFrame:
+def _in_own_terms(fit: SpiceFit | HistoryFit, trials: pd.DataFrame) -> pd.DataFrame:
     """Give simulated trials the actions and the unit of rewards of the data that were fitted."""
     trials = trials.assign(choice=pd.Series(fit.trials.actions).take(trials["choice"].to_numpy() - 1).to_numpy())
     zero, unit = fit.trials.reward_zero_and_unit
+    largest = fit.pooled.reward_size if isinstance(fit, HistoryFit) else 1.0
     rewards = [name for name in trials.columns.astype(str) if name.startswith("reward")]
-    return trials.assign(**{name: zero + unit * trials[name] for name in rewards})
+    return trials.assign(**{name: zero + unit * largest * trials[name] for name in rewards})
 
 
 def _most_common(values: pd.Series) -> int:

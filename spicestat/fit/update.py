@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Unpack, overload
 
 from spicestat._files.tables import TableSource
 from spicestat.fit.api import SpiceFit
+from spicestat.fit.history import HistoryFit, history_on
 from spicestat.fit.transfer import estimated_on, known_codes, read_like
 from spicestat.trials.reading import ReadSettings, TrialTable
 from spicestat.trials.sequences import SequenceDataset
@@ -13,16 +14,27 @@ from spicestat.trials.sequences import SequenceDataset
 __all__ = ["spice_update"]
 
 
-def spice_update(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]) -> SpiceFit:
+@overload
+def spice_update(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]) -> SpiceFit: ...
+
+
+@overload
+def spice_update(fit: HistoryFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]) -> HistoryFit: ...
+
+
+def spice_update(
+    fit: SpiceFit | HistoryFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]
+) -> SpiceFit | HistoryFit:
     """Re-estimate the coefficients of a fit's equations on other trials: new participants, sessions or both.
 
     The structure stays as it was found, so that the new coefficients mean the same as the old ones, and their
     standard errors owe nothing to a search. Participants who are new to the fit get its most frequent structure (with
-    ``structure="population"``, everybody's).
+    ``structure="population"``, everybody's). Of a `HistoryFit` the population stays too: pooled weights
+    are what the new trials say together with it, even of a single new person.
 
     Parameters
     ----------
-    fit : SpiceFit
+    fit : SpiceFit or HistoryFit
     trials : DataFrame, path or TrialTable
         All the trials to estimate from, with the columns of the fit's own; earlier trials do not count
         unless they are among these.
@@ -31,9 +43,9 @@ def spice_update(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Unp
 
     Returns
     -------
-    SpiceFit
-        ``scores`` are on the new trials. The row "equations" is that of the earlier estimates (typical ones for new
-        participants), so that it is out of sample.
+    SpiceFit or HistoryFit
+        As ``fit``. ``scores`` are on the new trials; of a SpiceFit, the row "equations" is that of the earlier
+        estimates (typical ones for new participants), so that it is out of sample.
 
     Raises
     ------
@@ -53,13 +65,14 @@ def spice_update(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Unp
     >>> spice_update(fit, second.trials).trials.n_participants
     6
     """
-    model = fit.model
     table = read_like(fit, trials, **columns)
+    if isinstance(fit, HistoryFit):
+        return history_on(fit, table, int((known_codes(fit, table.participants, unseen="population") < 0).sum()))
     codes = known_codes(fit, table.participants, unseen="typical")
     return estimated_on(
         table,
         SequenceDataset.from_trials(table),
-        model.with_participants(codes),
+        fit.model.with_participants(codes),
         name=fit.coefficients.info["model"],
         where="these trials",
         updated={"n_new": int((codes < 0).sum()), "n_known": int((codes >= 0).sum())},

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy.special import logsumexp
 
 from spicestat.pooled.classes import choose_classes
 from spicestat.pooled.contrasts import Design, make_design
 from spicestat.pooled.em import PopulationFit, fit_population
-from spicestat.pooled.laplace import Normal, Posterior
+from spicestat.pooled.laplace import Normal, Posterior, posterior
 from spicestat.pooled.maximise import Prior
-from spicestat.pooled.mixture import fit_mixture, heavy_tails
+from spicestat.pooled.mixture import fit_mixture, guessing, heavy_tails
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.people import OwnEstimates, maximum_likelihood, mean_covariance
 from spicestat.pooled.prediction import Kind, predict_fitted, predict_new
@@ -21,7 +22,7 @@ from spicestat.pooled.state_library import history_states, ten_states
 from spicestat.pooled.state_search import SearchSettings, Step, Structure, Trials, search_structures
 from spicestat.pooled.states import State, StateRows, state, state_rows
 
-__all__ = ["Chosen", "PooledFit", "Tails", "choose_states", "fit_pooled"]
+__all__ = ["Chosen", "PooledFit", "Tails", "choose_states", "fit_pooled", "for_people"]
 
 Tails = Literal["heavy", "normal"]
 
@@ -208,6 +209,46 @@ def fit_pooled(
     else:
         found = _kinds(design, range(n_own), prior, start, tolerance)
     return _in_units(data, tuple(states), design, found)
+
+
+def for_people(fit: PooledFit, data: Sessions) -> PooledFit:
+    """Find the weights of other people, or from other trials, under the population of a fit, which stays as it is.
+
+    Parameters
+    ----------
+    fit : PooledFit
+    data : Sessions
+        With rewards in the units of the fit; persons are coded from 0 anew.
+
+    Examples
+    --------
+    >>> from spicestat.pooled.packed import pack_sessions
+    >>> from spicestat.pooled.states import state
+    >>> rng = np.random.default_rng(0)
+    >>> data = pack_sessions(rng.integers(0, 2, (20, 50)), rng.integers(0, 2, (20, 50)), np.arange(20), n_actions=2)
+    >>> fit = fit_pooled(data, [state("last"), state(("rewarded", 0.0))])
+    >>> one = for_people(fit, data.select(data.person == 0))
+    >>> bool(np.allclose(one.pooled[0], fit.pooled[0], atol=0.05))
+    True
+    """
+    design = make_design(fit.rows(data), int(data.person.max()) + 1)
+    n_own, scale = fit.n_own, design.scale
+    square = scale[:n_own, None] * scale[:n_own]
+    normals = [
+        None if kind.guesses else Normal(kind.mean * scale, kind.covariance * square, np.arange(n_own))
+        for kind in fit.kinds
+    ]
+    found = tuple(guessing(design, n_own) if n is None else posterior(design, n) for n in normals)
+    shares = np.array([kind.share for kind in fit.kinds])
+    joint = np.stack([f.log_marginal for f in found], axis=1) + np.log(shares)
+    marginal = np.asarray(logsumexp(joint, axis=1))
+    kinds = tuple(zip(shares.tolist(), normals, strict=True))
+    people = _Found(kinds, np.exp(joint - marginal[:, None]), found, marginal, fit.converged)
+    kept = {name: getattr(fit, name) for name in ("mean", "std_error", "mean_covariance", "covariance", "kinds")}
+    there = _in_units(data, fit.states, design, people)
+    # weights that are the population's keep its standard errors
+    sds = np.concatenate([there.pooled_sd[:, :n_own], np.tile(fit.std_error[n_own:], (len(marginal), 1))], axis=1)
+    return replace(there, **kept, pooled_sd=sds)
 
 
 def _one_kind(fit: PopulationFit) -> _Found:

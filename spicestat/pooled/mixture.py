@@ -20,7 +20,7 @@ from spicestat.pooled.logit import Derivatives
 from spicestat.pooled.maximise import Part, Prior, log_prior, maximise
 from spicestat.pooled.packed import Floats
 
-__all__ = ["Component", "MixtureFit", "fit_mixture", "heavy_tails"]
+__all__ = ["Component", "MixtureFit", "fit_mixture", "guessing", "heavy_tails"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def fit_mixture(
     """
     n_components, population = len(components), start.population
     shares = np.full(n_components, 1.0 / n_components) if shares is None else shares
-    nobody, before = _guessing(components[0].design, len(population.own)), -np.inf
+    nobody, before = guessing(components[0].design, len(population.own)), -np.inf
     modes = [start.posterior.mode] * n_components
     for used in range(1, rounds + 1):
         pairs = list(zip(components, modes, strict=True))
@@ -126,7 +126,7 @@ def _under(component: Component, population: Normal, modes: Floats, tolerance: f
     return posterior(design, wider, modes, tolerance / (10.0 * design.n_people + 1.0))
 
 
-def _guessing(design: Design, n_own: int) -> Posterior:
+def guessing(design: Design, n_own: int) -> Posterior:
     """Posterior of people who guess: all weights are 0."""
     n_people, n_states = design.n_people, design.n_states
     log_lik = -design.n_choices * np.log(design.n_actions)

@@ -1,4 +1,4 @@
-"""Entry points of R's verbs on fits: simulate, predict, update, compare, power and reliability."""
+"""Entry points of R's verbs on fits: simulate, predict, update, compare, kernels, power and reliability."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spicestat.r.send_fit import encoded, engine, fit_tables, received_table
 from spicestat.r.torch_symbols import load_torch
 from spicestat.trials.reading import read_trials
 
-__all__ = ["compare", "power", "predict", "reliability", "simulate", "simulate_fit", "update"]
+__all__ = ["compare", "kernels", "power", "predict", "reliability", "simulate", "simulate_fit", "update"]
 
 _TASKS = {
     "drift": "BanditsDrift",
@@ -178,6 +178,24 @@ def reliability(folder: str, options: Mapping[str, Any]) -> Envelope:
         if isinstance(sessions, Mapping):
             settings["sessions"] = dict(zip(sessions["block"], sessions["session"], strict=True))
         return encoded({"reliability": run(fit, **settings)})
+
+    return enveloped(work)
+
+
+def kernels(folder: str, options: Mapping[str, Any]) -> Envelope:
+    """Run `HistoryFit.kernels` on a fit folder; the value has the tables ``lags`` and ``influence``."""
+
+    def work() -> dict[str, Any]:
+        fit = engine().load_fit(folder)
+        if not hasattr(fit, "kernels"):
+            raise ConfigError(
+                "kernels are those of a fit of the history of choices",
+                got=f"model='{fit.coefficients.info['model']}'",
+                do="fit with model='history'",
+            )
+        check_settings("spice_kernels()", options, fit.kernels)
+        found = fit.kernels(**options)
+        return encoded({"lags": found.lags, "influence": found.influence})
 
     return enveloped(work)
 

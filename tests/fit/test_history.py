@@ -336,10 +336,117 @@ def test_a_population_needs_people(cohort):
         spice_fit(few, block="block", model="history")
 
 
+def test_an_update_on_the_same_trials_changes_nothing(fit, cohort):
+    again = spice_update(fit, cohort[0])
+    old, new = fit.tidy(), again.tidy()
+    # the fit stops short of the maximum by a tenth of a nat over all people
+    assert (np.abs(old["pooled"] - new["pooled"]) < 0.1 * old["pooled_sd"]).all()
+    np.testing.assert_allclose(old["pooled_sd"], new["pooled_sd"], rtol=0.02)
+    pd.testing.assert_frame_equal(
+        old[["term", "shared", "estimate", "std_error"]], new[["term", "shared", "estimate", "std_error"]], rtol=1e-4
+    )
+    assert again.coefficients.info["updated"] == {"n_new": 0, "n_known": 40}
+
+
+def test_one_new_person_gets_weights_between_the_population_and_the_choices(fit):
+    trials, _ = simulate(n_people=1, n_trials=40, seed=9, prefix="new")
+    one = spice_update(fit, trials)
+    table = one.tidy()
+    assert table["participant"].unique().tolist() == ["new0"]
+    assert one.coefficients.info["updated"] == {"n_new": 1, "n_known": 0}
+    spread = fit.tidy().groupby("term", sort=False)["pooled"].std()
+    own = table[~table["shared"]].set_index("term")
+    away = (own["pooled"] - pd.Series(fit.pooled.mean, list(fit.pooled.names))).abs()
+    # within five standard deviations of the population, although maximum likelihood of 80 choices may be anywhere
+    assert (away < 5 * spread).all()
+    np.testing.assert_allclose(one.pooled.mean, fit.pooled.mean)
+    nothing = trials.groupby("block").head(1)
+    with pytest.raises(DataError, match="two choices"):
+        spice_update(fit, nothing)
+
+
+def test_people_play_as_they_did(fit):
+    """Weights from simulated choices agree with those that made them, to their own standard errors."""
+    played = simulate_fit(fit, n_trials=400, seed=2)
+    assert set(played["choice"]) == {"L", "R"}
+    assert set(played["reward"]) == {0.0, 1.0}
+    pd.testing.assert_frame_equal(played, simulate_fit(fit, n_trials=400, seed=2))
+    again = spice_update(fit, played)
+    own = ~fit.tidy()["shared"]
+    error = ((again.tidy()["pooled"] - fit.tidy()["pooled"]) / again.tidy()["pooled_sd"])[own]
+    # posterior means are off by less than a posterior standard deviation, root mean square over all weights
+    assert np.sqrt((error**2).mean()) < 1.2
+
+
+def test_played_rewards_have_the_unit_of_the_data(cohort):
+    trials = cohort[0].assign(reward=25 * cohort[0]["reward"])
+    assert set(simulate_fit(spice_fit(trials, block="block", model="history"))["reward"]) == {0.0, 25.0}
+
+
+def test_kernels_say_what_was_simulated(fit):
+    """One reward moves the value of its action by w / 2, / 4, ...; one choice is worth 2 w of the last choice."""
+    kernels = fit.kernels(lags=6)
+    ours = kernels.lags[kernels.lags["scope"] == "population"].set_index(["event", "lag"])
+    reward, choice = ours.loc["reward"], ours.loc["choice"]
+    # the mean weights are 2.0 and 0.6; standard errors are about .15 each
+    truth = 2.0 * 0.5 ** np.arange(1, 7)
+    assert (np.abs(reward["estimate"] - truth) < 3 * reward["std_error"] + 0.03).all()
+    assert reward["std_error"].iloc[0] < 0.25
+    extra = 2 * 0.6 + 2.0 * 0.5  # a rewarded choice brings its reward along, half of choices are rewarded, twice
+    assert abs(choice["estimate"].iloc[0] - extra) < 3 * choice["std_error"].iloc[0]
+    people = kernels.lags[(kernels.lags["scope"] == "participant") & (kernels.lags["lag"] == 1)]
+    assert people.groupby("event").size().tolist() == [40, 40]
+    reward_mean = people[people["event"] == "reward"]["estimate"].mean()
+    assert reward_mean == pytest.approx(reward["estimate"].iloc[0])
+    assert kernels.rewards == (0.0, 1.0)
+
+
+def test_what_follows_from_kernels(fit):
+    kernels = fit.kernels(conf_level=0.9)
+    ours = kernels.influence.query("scope == 'population' and event == 'reward'").set_index("quantity")
+    lags = kernels.lags.query("scope == 'population' and event == 'reward'")
+    assert ours.loc["total", "estimate"] == pytest.approx(lags["estimate"].sum())
+    assert 0.5 < ours.loc["half_life", "estimate"] < 2.0
+    assert ours.loc["total", "conf_low"] < ours.loc["total", "estimate"] < ours.loc["total", "conf_high"]
+    width = ours.loc["total", "conf_high"] - ours.loc["total", "conf_low"]
+    assert width == pytest.approx(2 * 1.6449 * ours.loc["total", "std_error"], rel=1e-3)
+    assert "half_life" in repr(kernels)
+    assert len(kernels.plot().axes) == 2
+
+
+def test_kernels_do_not_depend_on_the_unit_of_rewards(cohort):
+    one, cents = (
+        spice_fit(cohort[0].assign(reward=unit * cohort[0]["reward"]), block="block", model="history").kernels(lags=3)
+        for unit in (1.0, 100.0)
+    )
+    np.testing.assert_allclose(one.lags["estimate"], cents.lags["estimate"], atol=1e-6)
+    assert cents.rewards == (0.0, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"events": ["punishment"]}, ConfigError, "event"),
+        ({"events": []}, ConfigError, "event"),
+        ({"lags": 0}, ConfigError, "lags"),
+        ({"events_per_person": 0}, ConfigError, "events_per_person"),
+        ({"conf_level": 1.0}, ConfigError, "conf_level"),
+    ],
+)
+def test_kernels_refuse(fit, options, error, message):
+    with pytest.raises(error, match=message):
+        fit.kernels(**options)
+
+
+def test_equal_rewards_have_no_influence(cohort):
+    fit = spice_fit(cohort[0].assign(reward=1.0), block="block", model="history")
+    with pytest.raises(DataError, match=r'events=\["choice"\]'):
+        fit.kernels()
+    assert set(fit.kernels(events=["choice"]).lags["event"]) == {"choice"}
+
+
 def test_what_needs_a_network_says_so(fit, cohort):
     for call in (
-        lambda: spice_update(fit, cohort[0], block="block"),
-        lambda: simulate_fit(fit),
         lambda: predict_choices(fit, by="rnn"),
         lambda: spice_fit_split(cohort[0], block="block", model="history"),
     ):

@@ -316,3 +316,31 @@ test_that("numbers out of range are refused before Python sees them", {
   refused(spice_simulate("a"))
   refused(spice_simulate(4, n_trials = c(8, 9)))
 })
+
+test_that("kernels are those of Python, and their tables those of broom", {
+  skip_if_no_engine()
+  data <- spice_simulate(n_participants = 10, n_trials = 60, seed = 1)$trials
+  fit <- spice_fit(data, block = "block", trial = "trial", model = "history", progress = FALSE)
+  expect_true(all(c("pooled", "pooled.sd", "shared") %in% names(tidy(fit))))
+  kernels <- spice_kernels(fit, lags = 4, conf_level = 0.9)
+  lags <- tidy(kernels)
+  expect_named(
+    lags, c("event", "scope", "level", "lag", "estimate", "std.error", "conf.low", "conf.high", "n.events")
+  )
+  expect_identical(nrow(lags), 2L * 11L * 4L)
+  expect_identical(unique(lags$level[lags$scope == "participant"]), as.character(fit$people$participant))
+  expect_equal(
+    lags$conf.high - lags$estimate, stats::qnorm(0.95) * lags$std.error,
+    tolerance = 1e-8, ignore_attr = TRUE
+  )
+  ours <- tidy(kernels, "influence")
+  ours <- ours[ours$scope == "population" & ours$event == "reward" & ours$quantity == "total", ]
+  expect_equal(ours$estimate, sum(lags$estimate[lags$scope == "population" & lags$event == "reward"]))
+  expect_output(print(kernels), "half_life")
+  expect_s3_class(autoplot(kernels), "ggplot")
+  expect_error(spice_kernels(example_fit), "history", class = "spicestat_error_config")
+  expect_error(spice_kernels(fit, "punishment"), "reward")
+  expect_error(tidy(kernels, nonsense = 1), "nonsense")
+  played <- simulate(fit, seed = 1, n_trials = 20)
+  expect_s3_class(spice_update(fit, played), "spice_fit")
+})

@@ -1,0 +1,286 @@
+"""Kernels of a fit: what one reward, and one choice, does to the next choices, per person and for the population."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from spicestat._checks import check_level
+from spicestat._display import html_block
+from spicestat.errors import ConfigError, DataError
+from spicestat.pooled.fit import PooledFit
+from spicestat.pooled.kernels import Event, Moves, state_moves
+from spicestat.pooled.packed import Floats, Ints, Sessions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["EVENTS", "Influence", "Kernels", "derive", "make_kernels", "pooled_kernels"]
+
+EVENTS: tuple[Event, ...] = ("reward", "choice")
+
+_DRAWS = 400
+_SEED = 20261128
+_NEGLIGIBLE = 0.02
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Kernels:
+    r"""What one reward, and one choice, does to the next choices: the same question to every model.
+
+    The kernel at lag k is the change of the logit of repeating trial t's action before choice t + k, averaged over the
+    trials t of a person's own history: the logit of that action less the mean of the others'. For the *reward* kernel
+    the reward of trial t goes from the lowest to the highest of the data; for the *choice* kernel its choice goes from
+    another action to the one that was made. All that follows stays as it was observed. Kernels are comparable across
+    structures and models, where single weights of correlated states are not.
+
+    Attributes
+    ----------
+    lags : DataFrame
+        One row per event, person and lag: ``event`` (reward, choice), ``scope`` (population, participant),
+        ``participant`` (missing for the population), ``lag`` (choices after the event), ``estimate`` (log odds),
+        ``std_error``, ``conf_low``, ``conf_high`` and ``n_events``, how many events were changed. Lags that no block
+        reaches are missing.
+    influence : DataFrame
+        What follows from kernels, one row per event, person and ``quantity``: ``total`` (sum over the lags, log
+        odds), ``half_life`` (lag by which half of it has come) and ``learning_rate`` (one minus the ratio of
+        successive lags); the last two are missing where a kernel has both signs.
+    rewards : tuple of float
+        The lowest and the highest reward, in the unit of the data.
+    conf_level : float
+    """
+
+    lags: pd.DataFrame
+    influence: pd.DataFrame
+    rewards: tuple[float, float]
+    conf_level: float
+
+    def tidy(self) -> pd.DataFrame:
+        """Return ``lags`` (a copy)."""
+        return self.lags.copy()
+
+    def plot(self) -> Figure:
+        """Draw the population's kernels with their intervals, one panel per event."""
+        from matplotlib.figure import Figure
+
+        ours = self.lags[self.lags["scope"] == "population"]
+        events = list(dict.fromkeys(ours["event"]))
+        figure = Figure(figsize=(3.4 * len(events) + 0.6, 3.0), layout="constrained")
+        for axis, event in zip(np.ravel(figure.subplots(1, len(events))), events, strict=True):
+            rows = ours[ours["event"] == event]
+            axis.axhline(0.0, color="#BDBDBD", linewidth=0.8)
+            axis.fill_between(
+                rows["lag"], rows["conf_low"], rows["conf_high"], color="#0072B2", alpha=0.25, linewidth=0
+            )
+            axis.plot(rows["lag"], rows["estimate"], color="#0072B2", marker="o", markersize=3)
+            axis.set(xlabel=f"choices after one {event}", ylabel="change in log odds of repeating")
+        return figure
+
+    def __repr__(self) -> str:
+        return (
+            f"Kernels over {self.lags['lag'].max()} choices, {100 * self.conf_level:g} % intervals, population:\n"
+            + (self._population().to_string(index=False, float_format="{:.3f}".format))
+        )
+
+    def _repr_html_(self) -> str:
+        notes = [f"over {self.lags['lag'].max()} choices, {100 * self.conf_level:g} % intervals, population"]
+        return html_block("Kernels", notes, self._population())
+
+    def _population(self) -> pd.DataFrame:
+        ours = self.influence[self.influence["scope"] == "population"]
+        return ours.drop(columns=["scope", "participant"])
+
+
+@dataclass(frozen=True, eq=False)
+class Influence:
+    """Kernels of N people and of their population, for one event.
+
+    Attributes
+    ----------
+    event : {"reward", "choice"}
+    people : ndarray of shape (N, L)
+        Change of the logit of repeating the event's action at lags 1 to L; NaN at lags that no block reaches.
+    people_covariance : ndarray of shape (N, L, L)
+    population : ndarray of shape (L,)
+        Means over people.
+    population_covariance : ndarray of shape (L, L)
+        Of these as estimates of the population that the people were drawn from.
+    n_events : int ndarray of shape (N, L)
+        Events that were changed.
+    """
+
+    event: Event
+    people: Floats
+    people_covariance: Floats
+    population: Floats
+    population_covariance: Floats
+    n_events: Ints
+
+
+def pooled_kernels(pooled: PooledFit, data: Sessions, event: Event, lags: int, events_per_person: int) -> Influence:
+    """Kernels of the weights of a pooled fit: they are linear in the weights."""
+    n_people, n_own = len(pooled.n_choices), pooled.n_own
+    moves = state_moves(data, pooled.states, event, n_people, lags, events_per_person)
+    weights = pooled.pooled.copy()
+    weights[:, n_own:] = pooled.mean[n_own:]
+    people = np.einsum("nlk,nk->nl", moves.mean, weights)
+    own, shared = moves.mean[:, :, :n_own], moves.mean[:, :, n_own:]
+    covariance = own @ pooled.pooled_covariance @ own.transpose(0, 2, 1)
+    covariance += shared @ pooled.mean_covariance[n_own:, n_own:] @ shared.transpose(0, 2, 1)
+    population, spread = _population(moves, people, weights, pooled.mean_covariance)
+    return Influence(event, people, covariance, population, spread, moves.n_events)
+
+
+def _population(moves: Moves, people: Floats, weights: Floats, mean_covariance: Floats) -> tuple[Floats, Floats]:
+    """Mean kernel (L,) and its covariance (L, L): of the weights' means, and of the histories that people had."""
+    reached = moves.n_events > 0
+    n = np.maximum(reached.sum(axis=0), 1)
+    average = np.where(reached[..., None], moves.mean, 0.0).sum(axis=0) / n[:, None]
+    kernel = np.where(reached, people, 0.0).sum(axis=0) / n
+    same_history = np.where(reached, np.einsum("lk,nk->nl", average, weights), 0.0)
+    pairs = np.maximum(reached.astype(float).T @ reached, 1.0)
+
+    def spread(values: Floats) -> Floats:
+        away = np.where(reached, values - np.where(reached, values, 0.0).sum(axis=0) / n, 0.0)
+        return np.asarray(away.T @ away / (pairs * np.maximum(pairs - 1.0, 1.0)))
+
+    histories = _positive(spread(people) - spread(same_history))
+    nobody = reached.sum(axis=0) == 0
+    kernel[nobody] = np.nan
+    total = average @ mean_covariance @ average.T + histories
+    total[nobody] = total[:, nobody] = np.nan
+    return kernel, total
+
+
+def _positive(square: Floats) -> Floats:
+    """Nearest positive semidefinite matrix."""
+    values, vectors = np.linalg.eigh((square + square.T) / 2.0)
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
+
+
+def make_kernels(
+    compute: Callable[[Event], Influence],
+    data: Sessions,
+    participants: Sequence[Hashable],
+    events: Sequence[Event],
+    conf_level: float,
+) -> Kernels:
+    """Lay out the kernels that a function computes.
+
+    Raises
+    ------
+    ConfigError
+        An unknown event, none, or a level out of range.
+    DataError
+        All rewards are equal, or there is none.
+    """
+    if not events or not set(events) <= set(EVENTS):
+        raise ConfigError("unknown event of a kernel", got=repr(events), allowed=", ".join(map(repr, EVENTS)))
+    conf_level = check_level(conf_level)
+    received = data.received[np.isfinite(data.received) & (data.choice >= 0)] * data.reward_size
+    low, high = (received.min(), received.max()) if len(received) else (np.nan, np.nan)
+    if "reward" in events and not high > low:
+        raise DataError(
+            "there are no two different rewards, and so no influence of reward",
+            got=f"rewards from {low:g} to {high:g}",
+            do='pass events=["choice"]',
+        )
+    found = [compute(event) for event in dict.fromkeys(events)]
+    lags, influence = (
+        pd.concat([lay(one, participants, conf_level) for one in found], ignore_index=True) for lay in (_lags, _derived)
+    )
+    return Kernels(lags, influence, (float(low), float(high)), conf_level)
+
+
+def _lags(one: Influence, participants: Sequence[Hashable], level: float) -> pd.DataFrame:
+    values = np.vstack([one.population, one.people])
+    variances = np.vstack([np.diag(one.population_covariance), np.diagonal(one.people_covariance, axis1=1, axis2=2)])
+    columns = _who(one, participants, values.shape[1])
+    columns["lag"] = np.tile(np.arange(1, values.shape[1] + 1), len(values))
+    frame = pd.DataFrame(columns | _normal(values.ravel(), np.sqrt(np.maximum(variances, 0.0)).ravel(), level))
+    frame["n_events"] = np.vstack([one.n_events.sum(axis=0), one.n_events]).ravel()
+    return frame
+
+
+def _who(one: Influence, participants: Sequence[Hashable], repeats: int) -> dict[str, object]:
+    people = len(participants)
+    return {
+        "event": one.event,
+        "scope": np.repeat(["population", *["participant"] * people], repeats),
+        "participant": np.repeat(np.array([None, *participants], dtype=object), repeats),
+    }
+
+
+def _normal(estimate: Floats, error: Floats, level: float) -> dict[str, Floats]:
+    half = float(norm.ppf(0.5 + level / 2.0)) * error
+    return {"estimate": estimate, "std_error": error, "conf_low": estimate - half, "conf_high": estimate + half}
+
+
+def _derived(one: Influence, participants: Sequence[Hashable], level: float) -> pd.DataFrame:
+    kernels = np.vstack([one.population, one.people])
+    covariances = np.concatenate([one.population_covariance[None], one.people_covariance])
+    points = np.random.default_rng(_SEED).standard_normal((_DRAWS, kernels.shape[1]))
+    rows = [_three(k, c, points, level) for k, c in zip(kernels, covariances, strict=True)]
+    numbers = np.array(rows).reshape(-1, 4)
+    columns = _who(one, participants, 3)
+    columns["quantity"] = np.tile(["total", "half_life", "learning_rate"], len(kernels))
+    return pd.DataFrame(columns | dict(zip(("estimate", "std_error", "conf_low", "conf_high"), numbers.T, strict=True)))
+
+
+def _three(kernel: Floats, covariance: Floats, points: Floats, level: float) -> Floats:
+    """Estimate, standard error and interval (3, 4) of total influence, half-life and effective learning rate."""
+    there = np.isfinite(kernel)
+    if not there.any():
+        return np.full((3, 4), np.nan)
+    kernel, square = kernel[there], covariance[np.ix_(there, there)]
+    error = np.sqrt(np.maximum(np.diag(square), 0.0))
+    total = _normal(kernel.sum(keepdims=True), np.sqrt(np.maximum(square.sum(keepdims=True).ravel(), 0.0)), level)
+    here = derive(kernel, error)
+    values, vectors = np.linalg.eigh(square)
+    draws = kernel + points[:, : len(kernel)] @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    many = np.array([derive(draw, error) for draw in draws])
+    rest = [_from_draws(value, column, level) for value, column in zip(here, many.T, strict=True)]
+    return np.array([np.concatenate(list(total.values())), *rest])
+
+
+def _from_draws(value: float, draws: Floats, level: float) -> Floats:
+    """Interval from draws; none where more than a tenth of them have no value."""
+    known = draws[np.isfinite(draws)]
+    if not np.isfinite(value) or len(known) < 0.9 * len(draws):
+        return np.array([value, np.nan, np.nan, np.nan])
+    low, high = np.quantile(known, [0.5 - level / 2.0, 0.5 + level / 2.0])
+    return np.array([value, known.std(), low, high])
+
+
+def derive(kernel: Floats, error: Floats) -> tuple[float, float]:
+    r"""Half-life and effective learning rate of one kernel; NaN where it has both signs.
+
+    Half-life: the lag by which half of the sum has come, linear between lags. Effective learning rate
+    :math:`1 - g`, with the ratio g of the weighted least-squares line through :math:`\log |k_l|`, weights
+    :math:`k_l^2 / \mathrm{SE}_l^2`. Lags at which the kernel is below 2 % of its largest size do not decide its sign.
+
+    Examples
+    --------
+    >>> half_life, rate = derive(0.3 * 0.7 ** np.arange(20), np.full(20, 0.01))
+    >>> round(half_life, 3), round(rate, 3)
+    (1.941, 0.3)
+    """
+    size = np.abs(kernel)
+    counted = size > _NEGLIGIBLE * size.max(initial=0.0)
+    if not counted.any() or len(np.unique(np.sign(kernel[counted]))) > 1:
+        return float("nan"), float("nan")
+    share = np.concatenate([[0.0], np.cumsum(kernel) / kernel.sum()])
+    after = int((share >= 0.5).argmax())
+    half_life = after - 1 + (0.5 - share[after - 1]) / (share[after] - share[after - 1])
+    if counted.sum() < 2:
+        return float(half_life), float("nan")
+    lag = np.flatnonzero(counted)
+    weight = (size[lag] / np.maximum(error[lag], 1e-12 * size.max())) ** 2
+    centred = lag - np.average(lag, weights=weight)
+    slope = np.sum(weight * centred * np.log(size[lag])) / np.sum(weight * centred**2)
+    return float(half_life), float(1.0 - np.exp(slope))

@@ -1,0 +1,87 @@
+"""People with given weights play a task, trial by trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from spicestat.pooled.packed import Floats, Ints, Sessions
+from spicestat.pooled.state_signals import KINDS
+from spicestat.pooled.states import Signal, State
+
+__all__ = ["Played", "Task", "play_states"]
+
+
+class Task(Protocol):
+    """What is played: choices (S,) in, rewards (S, A) out, NaN where not shown."""
+
+    def step(self, choice: Ints, /) -> Floats:
+        """Take one trial of all sessions."""
+
+
+class Played(NamedTuple):
+    """S sessions of T trials: choices (S, T), rewards (S, T, A), and the probabilities (S, T, A) before each choice."""
+
+    choice: Ints
+    rewards: Floats
+    probabilities: Floats
+
+
+def play_states(
+    states: Sequence[State], weights: Floats, task: Task, n_actions: int, n_trials: int, rng: np.random.Generator
+) -> Played:
+    """Let S sessions be played, all at once.
+
+    Parameters
+    ----------
+    states : sequence of K State
+    weights : ndarray of shape (S, K)
+        In logits per unit of the state, with rewards as the task gives them.
+    task : Task
+    n_actions, n_trials : int
+    rng : numpy Generator
+        Draws the choices; the first of a session follows constant preferences, as nothing was seen before it.
+
+    Returns
+    -------
+    Played
+
+    Examples
+    --------
+    >>> from spicestat.pooled.states import state
+    >>> class Nothing:
+    ...     def step(self, choice):
+    ...         return np.zeros((len(choice), 2))
+    >>> stay = np.full((3, 1), 50.0)
+    >>> choice = play_states([state("last")], stay, Nothing(), 2, 5, np.random.default_rng(0)).choice
+    >>> bool((choice == choice[:, :1]).all())
+    True
+    """
+    n_sessions = len(weights)
+    choice = np.zeros((n_trials, n_sessions), dtype=np.int64)
+    reward = np.full((n_trials, n_sessions, n_actions), np.nan)
+    probabilities = np.empty((n_trials, n_sessions, n_actions))
+    for trial in range(n_trials):
+        past = Sessions(choice[: trial + 1], reward[: trial + 1], choice[: trial + 1], np.arange(n_sessions), 1.0)
+        odds = np.exp(_logits(past, states, weights))
+        policy = odds / odds.sum(axis=1, keepdims=True)
+        passed = np.cumsum(policy[:, :-1], axis=1) < rng.random((n_sessions, 1))
+        probabilities[trial], choice[trial] = policy, passed.sum(axis=1)
+        reward[trial] = task.step(choice[trial])
+    return Played(choice.T.copy(), reward.transpose(1, 0, 2).copy(), probabilities.transpose(1, 0, 2).copy())
+
+
+def _logits(past: Sessions, states: Sequence[State], weights: Floats) -> Floats:
+    """Logits (S, A) before the last trial of the arrays, less each session's largest."""
+    computed: dict[Signal, Floats] = {}
+    logits = np.zeros((len(weights), past.n_actions))
+    for k, declared in enumerate(states):
+        product = np.ones((1, 1))
+        for signal in declared.signals:
+            if signal not in computed:
+                computed[signal] = KINDS[signal.kind].compute(past, signal)[-1]
+            product = product * computed[signal]
+        logits += weights[:, k, None] * product
+    return np.asarray(logits - logits.max(axis=1, keepdims=True))
