@@ -173,8 +173,8 @@ def fit(
     people: Annotated[Path | None, typer.Option(help="Table with one row of covariates per participant.")] = None,
     missing: Annotated[list[str] | None, typer.Option(help=_MISSING_HELP)] = None,
     model: Annotated[
-        str, typer.Option(help="Precoded model; 'history' fits states of the past without a network.")
-    ] = "choice",
+        str, typer.Option(help="'history': states of the past, without a network; or a precoded model, as 'choice'.")
+    ] = "history",
     structure: Annotated[str, typer.Option(help="One structure per 'population' or per 'participant'.")] = "population",
     criterion: Annotated[
         str | None,
@@ -191,7 +191,7 @@ def fit(
     ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
 ) -> None:
-    """Fit an RNN, find the equations behind it, and estimate each participant's coefficients."""
+    """Find the equations behind people's choices, and estimate everybody's coefficients."""
     with _reporting():
         from spicestat.fit.api import spice_fit
 

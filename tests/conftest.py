@@ -43,7 +43,7 @@ def small_data(small_trials):
 @pytest.fixture(scope="session")
 def tiny_fit(small_cohort):
     """A fit that took one second; read it, do not change it."""
-    return spice_fit(small_cohort.trials, block="block", people=small_cohort.people, epochs=5)
+    return spice_fit(small_cohort.trials, block="block", people=small_cohort.people, model="choice", epochs=5)
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
     done = RUN.invoke(
         app,
         ["fit", str(path / "trials.csv.gz"), "--participant", "subject", "--block", "block", "--trial", "trial",
-         "--epochs", "30", "--out", str(path / "fit"), "--quiet"],
+         "--model", "choice", "--epochs", "30", "--out", str(path / "fit"), "--quiet"],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     return path
@@ -124,7 +124,7 @@ def test_group_reads_a_fit_folder_and_a_csv_alike(folder, method):
         (["fit", "{dir}/trials.csv.gz"], 2, "has no column 'participant'"),
         (["fit", "{dir}/nothing.csv"], 1, "no file"),
         (["fit", "{dir}/trials.csv.gz", "--participant", "subject", "--model", "x"], 2, "unknown model"),
-        (["fit", "{dir}/trials.csv.gz", "--participant", "subject", "--epochs", "0"], 2, "epochs"),
+        (["fit", "{dir}/trials.csv.gz", "--participant", "subject", "--model", "choice", "--epochs", "0"], 2, "epochs"),
         (["group", "{dir}/fit", "~ anxiety"], 2, "'anxiety'"),
         (["group", "{dir}/fit", "~ 1", "--method", "x"], 2, "unknown"),
         (["group", "{dir}/fit", "~ 1 + I(__import__('os').getcwd())"], 2, ".getcwd"),
@@ -165,7 +165,8 @@ def test_ctrl_c_in_a_fit_leaves_the_older_fit_and_exits_with_130(folder, tmp_pat
     monkeypatch.setattr("spicestat.cli._progress", interrupting)
     done = RUN.invoke(
         app,
-        ["fit", str(folder / "trials.csv.gz"), "--participant", "subject", "--block", "block", "--epochs", "3",
+        ["fit", str(folder / "trials.csv.gz"), "--participant", "subject", "--block", "block", "--model", "choice",
+         "--epochs", "3",
          "--out", str(target), "--checkpoint", str(tmp_path / "training")],
     )  # fmt: skip
     assert done.exit_code == 130, done.output

@@ -20,5 +20,5 @@ def discover_equations(study: Study, seed: int) -> EquationFit:
         }
     )
     people = pd.DataFrame({"participant": range(n), "z": study.covariate})
-    fit = spice_fit(trials, people=people, epochs=_EPOCHS, seed=seed)
+    fit = spice_fit(trials, people=people, model="choice", epochs=_EPOCHS, seed=seed)
     return EquationFit(fit.coefficients, fit.choice_likelihood())

@@ -10,11 +10,11 @@ from spicestat.errors import SpicestatWarning
 
 
 def main(trials: str, folder: Path) -> None:
-    """Fit with the defaults and save; the equations are printed."""
+    """Fit the model "choice" with its defaults and save; the equations are printed."""
     started = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("always", SpicestatWarning)
-        fit = spice_fit(trials, participant="participant", block="block", choice="choice", reward="reward")
+        fit = spice_fit(trials, block="block", choice="choice", reward="reward", model="choice")
     fit.save(folder)
     print(fit)
     print(fit.glance().to_string())

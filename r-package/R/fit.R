@@ -1,8 +1,12 @@
-#' Discover and estimate each participant's learning equations
+#' Find the equations behind people's choices, and estimate everybody's coefficients
 #'
-#' Trains a recurrent network with one embedding per participant, replaces its
-#' modules by sparse equations, and re-estimates the coefficients of these
-#' equations on the choices by maximum likelihood, which gives standard errors.
+#' By default (`model = "history"`) chooses, in seconds, which states of the past
+#' count in people's choices, such as traces of choices and rewards, and pools
+#' their weights over participants. This predicts people best, and has no
+#' learning rate. Any other model trains a recurrent network with one embedding
+#' per participant, replaces its modules by sparse equations of learning, and
+#' re-estimates the coefficients of these equations on the choices by maximum
+#' likelihood, which gives standard errors.
 #'
 #' Ctrl-C (Esc in RStudio) stops the fit at any stage. What the network has
 #' learned until then is kept if there is a `checkpoint`.
@@ -40,12 +44,12 @@
 #'   `structure`, `device`, and so on. `checkpoint = "folder"` keeps the state of
 #'   the network's training there; the same call, made again after an interrupt,
 #'   goes on from it.
-#' @param model A model of your own, from [spice_model()] or
+#' @param model `"history"` (states of the past, without a network; see
+#'   [spice_kernels()]), a model of your own, from [spice_model()] or
 #'   [spice_python_model()], or the name of one to start from (see below), whose
-#'   terms are dropped where the choices do not need them. `"history"` fits no
-#'   network: it weighs states of the past.
-#' @param epochs Number of training epochs of the network; `NULL` for the
-#'   engine's default.
+#'   terms are dropped where the choices do not need them.
+#' @param epochs Number of training epochs of the network, for models that have
+#'   one; `NULL` for the engine's default.
 #' @param seed Whole number from 0. The same seed gives the same fit, in Python,
 #'   too. `NULL` draws one from R's random numbers, so that [set.seed()] decides.
 #' @param progress Show progress bars?
@@ -68,7 +72,8 @@
 #'     0-based positions of terms.
 #'   * `equations`: each participant's equations as text.
 #'   * `people`: covariates, one row per participant.
-#'   * `scores`: negative log likelihood of network, equations and refit.
+#'   * `scores`: negative log likelihood of network, equations and refit, or of the
+#'     history, and of choice shares and guessing.
 #'   * `glance`: one row about the whole fit.
 #'   * `files`: the fit folder, as raw vectors; see [spice_save()].
 #'   * `call`: how it was made, for [update()].
@@ -80,13 +85,13 @@
 #' \donttest{
 #' if (spicestat_available()) {
 #'   few <- subset(example_trials, participant %in% c("p01", "p02", "p03", "p04"))
-#'   fit <- spice_fit(few, participant, choice, reward, block = block, epochs = 50)
+#'   fit <- spice_fit(few, participant, choice, reward, block = block, model = "choice", epochs = 50)
 #'   tidy(fit)
 #' }
 #' }
 spice_fit <- function(trials, participant, choice, reward, block = NULL, trial = NULL,
                       experiment = NULL, covariates = NULL, people = NULL, missing = NULL, ...,
-                      model = "choice", epochs = NULL, seed = 0,
+                      model = "history", epochs = NULL, seed = 0,
                       progress = interactive()) {
   call <- rlang::current_env()
   written <- match.call()

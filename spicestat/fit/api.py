@@ -223,7 +223,7 @@ def spice_fit(  # type: ignore[overload-overlap]  # a type checker takes the fir
     actions: Sequence[Hashable] | None = None,
     missing: Any = None,
     reward_scaling: Literal["minmax"] | None = None,
-    model: Literal["history"],
+    model: Literal["history"] = "history",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> HistoryFit: ...
@@ -246,7 +246,7 @@ def spice_fit(
     actions: Sequence[Hashable] | None = None,
     missing: Any = None,
     reward_scaling: Literal["minmax"] | None = None,
-    model: Model = "choice",
+    model: Model,
     structure: Structure = "population",
     criterion: Criterion | None = None,
     degree: int = 1,
@@ -280,7 +280,7 @@ def spice_fit(
     actions: Sequence[Hashable] | None = None,
     missing: Any = None,
     reward_scaling: Literal["minmax"] | None = None,
-    model: Model = "choice",
+    model: Model = "history",
     structure: Structure = "population",
     criterion: Criterion | None = None,
     degree: int = 1,
@@ -296,24 +296,24 @@ def spice_fit(
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> SpiceFit | HistoryFit:
-    """Fit an RNN to trials, find the equations behind it, and estimate every participant's coefficients.
+    """Find the equations behind people's choices, and estimate everybody's coefficients.
 
     Parameters
     ----------
     trials : DataFrame, path or TrialTable
         One row per trial; see `read_trials`, which also explains ``participant`` to ``reward_scaling``.
-    model : str, ModelDeclaration or (rnn class, config), default "choice"
-        ``"history"`` fits no network: it chooses states of the past that predict choices and pools their weights
-        over people, which takes seconds; see `HistoryFit`, which it returns. It has no use for ``structure`` to
-        ``checkpoint``. All other models are networks: a name in `spicestat.models.precoded.PRECODED`, or a custom
-        model, which is either declared by naming its states and modules (`spicestat.models.precoded.ModelDeclaration`,
-        whose ``inputs`` need not be repeated here) or programmed. Precoded models learn only from the reward of the
-        chosen action, except that ``"counterfactual"`` learns from all rewards that are shown (``reward`` then names
-        one column per action); additional ``inputs`` need a custom model. ``"drift_diffusion"`` needs response times
-        (``rt``).
+    model : str, ModelDeclaration or (rnn class, config), default "history"
+        ``"history"`` chooses states of the past that predict choices, and pools their weights over people. It takes
+        seconds, predicts people best of all models here, and has no learning rate; see `HistoryFit`, which it
+        returns. All other models are networks, from which equations of a learning process are read: a name in
+        `spicestat.models.precoded.PRECODED`, such as ``"choice"``, or a custom model, which is either declared by
+        naming its states and modules (`spicestat.models.precoded.ModelDeclaration`, whose ``inputs`` need not be
+        repeated here) or programmed. Precoded models learn only from the reward of the chosen action, except that
+        ``"counterfactual"`` learns from all rewards that are shown (``reward`` then names one column per action);
+        additional ``inputs`` need a custom model. ``"drift_diffusion"`` needs response times (``rt``).
     structure : {"population", "participant"}, default "population"
         One equation structure for everybody, so that coefficients can be compared over people, or
-        one per participant.
+        one per participant. This and all that follows, but ``seed`` and ``progress``, is for models with a network.
     criterion : {"aic", "bic", "evidence", "cv"}, optional
         What decides between structures; see `select_structure`. Default: "aic" for the population's
         structure, "evidence" for one per participant.
@@ -335,7 +335,7 @@ def spice_fit(
 
     Returns
     -------
-    SpiceFit or, with ``model="history"``, HistoryFit
+    HistoryFit, or SpiceFit of a model with a network
 
     Raises
     ------
@@ -349,10 +349,12 @@ def spice_fit(
     Examples
     --------
     >>> from spicestat.simulate import simulate_cohort
-    >>> cohort = simulate_cohort(4, 80, n_blocks=2)
-    >>> fit = spice_fit(cohort.trials, block="block", people=cohort.people, epochs=20)
-    >>> fit.coefficients.participants
-    ('p1', 'p2', 'p3', 'p4')
+    >>> cohort = simulate_cohort(8, 80, n_blocks=2)
+    >>> spice_fit(cohort.trials, block="block", trial="trial", people=cohort.people).states[0].name
+    'last'
+    >>> learners = spice_fit(cohort.trials, block="block", trial="trial", model="choice", epochs=20)
+    >>> learners.coefficients.participants[:2]
+    ('p1', 'p2')
     """
     reading: dict[str, Any] = {
         "participant": participant,
@@ -512,7 +514,7 @@ def _refuse_settings(settings: dict[str, Any]) -> None:
         raise ConfigError(
             "the model 'history' has no network, and no equations of modules to search for",
             got=", ".join(given),
-            do="leave these settings out",
+            do="leave these settings out, or pass model='choice' or another model with a network",
         )
 
 

@@ -127,7 +127,8 @@ def spice_fit_split(
     halve_single : bool, default False
         Cut the block of participants who have only one, instead of refusing.
     **settings
-        All others of `spice_fit`.
+        All others of `spice_fit`. As equations of a network are what is split here, the default of ``model`` is
+        "choice".
 
     Returns
     -------
@@ -167,7 +168,7 @@ def spice_fit_split(
     with warnings.catch_warnings():
         # whether coefficients are identified on the discovery's blocks is not what the fit is about
         warnings.simplefilter("ignore", ConvergenceWarning)
-        discovered = spice_fit(parts.discovery, **fitting)
+        discovered = spice_fit(parts.discovery, **{"model": "choice", **fitting})
     estimation = scaled_like(discovered, parts.estimation)
     data = SequenceDataset.from_trials(estimation)
     record = {

@@ -87,7 +87,15 @@ def run_demo(
     cohort = simulate_cohort(n_participants, n_trials, seed=seed)
     write_table(cohort.trials, target / "trials.csv")
     write_table(cohort.people, target / "people.csv")
-    fit = spice_fit(cohort.trials, block="block", trial="trial", people=cohort.people, seed=seed, progress=progress)
+    fit = spice_fit(
+        cohort.trials,
+        block="block",
+        trial="trial",
+        people=cohort.people,
+        model="choice",
+        seed=seed,
+        progress=progress,
+    )
     fit.save(target / "fit")
     write_table(fit.tidy(), target / "coefficients.csv")
     group = spice_group(fit, FORMULA)

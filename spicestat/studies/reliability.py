@@ -103,7 +103,7 @@ def spice_reliability(
     Examples
     --------
     >>> from spicestat import simulate_cohort, spice_fit
-    >>> fit = spice_fit(simulate_cohort(8, 240, n_blocks=4).trials, block="block", epochs=10)
+    >>> fit = spice_fit(simulate_cohort(8, 240, n_blocks=4).trials, block="block", model="choice", epochs=10)
     >>> table = spice_reliability(fit, "odd_even")
     >>> list(table)[:4], set(table["method"])
     (['module', 'term', 'method', 'reliability'], {'odd_even'})

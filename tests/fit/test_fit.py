@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def fit_of(table, **options):
-    return spice_fit(table, **({"block": "block", "epochs": 2} | options))
+    return spice_fit(table, **({"block": "block", "model": "choice", "epochs": 2} | options))
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def test_people_are_in_the_order_of_the_participants(tiny_fit, small_cohort):
 
 
 def test_fit_is_reproducible(tiny_fit, small_cohort):
-    again = spice_fit(small_cohort.trials, block="block", people=small_cohort.people, epochs=5)
+    again = spice_fit(small_cohort.trials, block="block", people=small_cohort.people, model="choice", epochs=5)
     pd.testing.assert_frame_equal(again.tidy(), tiny_fit.tidy())
 
 
@@ -88,19 +88,19 @@ def test_names_of_the_package_are_these():
 
 
 def test_a_trial_table_gives_the_same_as_its_source(tiny_fit, small_trials):
-    again = spice_fit(small_trials, epochs=5)
+    again = spice_fit(small_trials, model="choice", epochs=5)
     pd.testing.assert_frame_equal(again.tidy(), tiny_fit.tidy())
 
 
 def test_arguments_about_columns_do_not_go_with_a_trial_table(small_trials):
     """They would be ignored without a word."""
     with pytest.raises(ConfigError):
-        spice_fit(small_trials, epochs=1, reward_scaling="minmax")
+        spice_fit(small_trials, model="choice", epochs=1, reward_scaling="minmax")
 
 
 def test_order_of_rows_does_not_matter(tiny_fit, small_cohort):
     shuffled = small_cohort.trials.sample(frac=1, random_state=1)
-    again = spice_fit(shuffled, block="block", trial="trial", people=small_cohort.people, epochs=5)
+    again = spice_fit(shuffled, block="block", trial="trial", people=small_cohort.people, model="choice", epochs=5)
     pd.testing.assert_frame_equal(again.tidy(), tiny_fit.tidy())
 
 
@@ -108,7 +108,9 @@ def test_column_names_are_arguments(tiny_fit, small_cohort):
     renamed = small_cohort.trials.rename(
         columns={"participant": "subject", "choice": "key", "reward": "points", "block": "run"}
     ).drop(columns="trial")
-    again = spice_fit(renamed, participant="subject", choice="key", reward="points", block="run", epochs=5)
+    again = spice_fit(
+        renamed, participant="subject", choice="key", reward="points", block="run", model="choice", epochs=5
+    )
     np.testing.assert_array_equal(again.tidy()["estimate"], tiny_fit.tidy()["estimate"])
 
 
@@ -132,7 +134,7 @@ def test_response_times_need_a_model_that_uses_them(small_cohort):
     with pytest.raises(ConfigError, match="needs response times"):
         fit_of(timed, model="drift_diffusion")
     table = read_trials(timed, block="block", rt="rt")  # one table for several models
-    plain = spice_fit(table, epochs=1)
+    plain = spice_fit(table, model="choice", epochs=1)
     np.testing.assert_array_equal(plain.trials.times, 0.5)
 
 

@@ -107,7 +107,12 @@ def test_the_working_folder_may_be_the_fit_folder(tiny_fit, tmp_path, monkeypatc
 
 def test_settings_may_be_numpy_numbers(small_cohort, tmp_path):
     fit = spice_fit(
-        small_cohort.trials, block="block", epochs=np.int64(2), dropout=np.float32(0.1), hidden_size=np.int64(4)
+        small_cohort.trials,
+        block="block",
+        model="choice",
+        epochs=np.int64(2),
+        dropout=np.float32(0.1),
+        hidden_size=np.int64(4),
     )
     assert load_fit(fit.save(tmp_path / "fit")).tidy().equals(fit.tidy())
 
@@ -122,7 +127,7 @@ def test_custom_models_need_their_class(small_cohort, small_data, tmp_path):
 
 
 def test_an_ensemble_round_trip(small_cohort, small_data, tmp_path):
-    fit = spice_fit(small_cohort.trials, block="block", epochs=2, n_members=2)
+    fit = spice_fit(small_cohort.trials, block="block", model="choice", epochs=2, n_members=2)
     assert_same_fit(fit, load_fit(fit.save(tmp_path / "fit")), small_data)
 
 

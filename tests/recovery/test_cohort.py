@@ -22,7 +22,7 @@ def cohort():
 
 @pytest.fixture(scope="module")
 def fit(cohort):
-    return spice_fit(cohort.trials, block="block", trial="trial", people=cohort.people, epochs=120)
+    return spice_fit(cohort.trials, block="block", trial="trial", people=cohort.people, model="choice", epochs=120)
 
 
 def test_structure_is_the_truth(fit):

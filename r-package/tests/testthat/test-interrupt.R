@@ -45,7 +45,7 @@ test_that("Ctrl-C in the training of a network is an interrupt and gives no fit,
     expect_equal(
       outcome_of(fit <- spice_fit(
         little_trials(), subject, pick, points,
-        epochs = 100000, progress = FALSE
+        model = "choice", epochs = 100000, progress = FALSE
       )),
       "interrupt"
     )

@@ -88,7 +88,7 @@ test_that("a killed process is said to have been killed, and the next call has a
   call_bridge("version")
   system(sprintf("(sleep 1; kill -9 %d) &", the$worker$get_pid()))
   error <- expect_error(
-    spice_fit(little_trials(), subject, pick, points, epochs = 1e6, progress = FALSE),
+    spice_fit(little_trials(), subject, pick, points, model = "choice", epochs = 1e6, progress = FALSE),
     "it was killed",
     class = "spicestat_error_process"
   )

@@ -4,7 +4,7 @@ skip_if_no_processx <- function() {
 }
 
 quick_fit <- function(...) {
-  suppressWarnings(spice_fit(little_trials(), subject, pick, points, epochs = 2, progress = FALSE, ...))
+  suppressWarnings(spice_fit(little_trials(), subject, pick, points, model = "choice", epochs = 2, progress = FALSE, ...))
 }
 
 test_that("trees come back with their types", {
@@ -68,7 +68,7 @@ test_that("conditions have the same classes", {
   )
   short <- rbind(data, transform(data[1, ], subject = "short"))
   expect_warning(
-    spice_fit(short, subject, pick, points, epochs = 1, progress = FALSE),
+    spice_fit(short, subject, pick, points, model = "choice", epochs = 1, progress = FALSE),
     class = "spicestat_warning_exclusion"
   ) |> suppressWarnings()
 })
@@ -80,7 +80,7 @@ test_that("progress arrives while the engine works", {
   table <- encode_table(little_trials())
   folder <- tempfile()
   options <- list(
-    participant = "subject", choice = "pick", reward = "points", epochs = 2L, folder = folder
+    participant = "subject", choice = "pick", reward = "points", model = "choice", epochs = 2L, folder = folder
   )
   suppressWarnings(
     call_bridge("fit", table, options, progress = function(...) seen <<- c(seen, list(list(...))))
@@ -130,7 +130,7 @@ test_that("Ctrl-C ends the process, and the next call starts another", {
   system(sprintf("(sleep 1; kill -INT %d) &", Sys.getpid()))
   outcome <- tryCatch(
     {
-      spice_fit(little_trials(), subject, pick, points, epochs = 1e6, progress = FALSE)
+      spice_fit(little_trials(), subject, pick, points, model = "choice", epochs = 1e6, progress = FALSE)
       "finished"
     },
     interrupt = function(condition) "interrupt"

@@ -57,7 +57,7 @@ test_that("with more than two actions, residuals have a column for each", {
   set.seed(2)
   data <- little_trials()
   data$pick <- factor(sample(c("left", "middle", "right"), nrow(data), TRUE))
-  fit <- suppressWarnings(spice_fit(data, subject, pick, points, epochs = 2, progress = FALSE))
+  fit <- suppressWarnings(spice_fit(data, subject, pick, points, model = "choice", epochs = 2, progress = FALSE))
   raw <- residuals(fit, "response")
   expect_equal(colnames(raw), c("left", "middle", "right"))
   expect_equal(rowSums(raw)[2:20], rep(0, 19))
@@ -86,7 +86,7 @@ test_that("a fit can be updated with other trials, and fitted again with other a
 test_that("update() fits again where the first fit was made", {
   skip_if_no_engine()
   data <- little_trials()
-  fit <- suppressWarnings(spice_fit(data, subject, pick, points, epochs = 2, progress = FALSE))
+  fit <- suppressWarnings(spice_fit(data, subject, pick, points, model = "choice", epochs = 2, progress = FALSE))
   again <- suppressWarnings(update(fit, seed = 0))
   expect_identical(again$coefficients, fit$coefficients)
   other <- suppressWarnings(update(fit, model = "rescorla_wagner"))
@@ -107,7 +107,7 @@ test_that("set.seed() and seed = decide what is drawn", {
   expect_identical(simulate(example_fit, seed = attr(played, "seed"), n_trials = 3, n_blocks = 1), played)
   data <- little_trials()
   fit <- function(seed) {
-    suppressWarnings(spice_fit(data, subject, pick, points, epochs = 2, seed = seed, progress = FALSE))$coefficients
+    suppressWarnings(spice_fit(data, subject, pick, points, model = "choice", epochs = 2, seed = seed, progress = FALSE))$coefficients
   }
   set.seed(5)
   first <- fit(NULL)
@@ -133,12 +133,12 @@ test_that("the same fit in R and in Python has identical numbers", {
   data <- little_trials(4, 60)
   file <- tempfile(fileext = ".csv")
   utils::write.csv(data, file, row.names = FALSE)
-  fit <- suppressWarnings(spice_fit(data, subject, pick, points, epochs = 30, seed = 4, progress = FALSE))
+  fit <- suppressWarnings(spice_fit(data, subject, pick, points, model = "choice", epochs = 30, seed = 4, progress = FALSE))
   folder <- tempfile()
   run_in_python(sprintf(
     paste(
       "from spicestat import spice_fit",
-      "spice_fit('%s', participant='subject', choice='pick', reward='points', epochs=30, seed=4).save('%s')",
+      "spice_fit('%s', participant='subject', choice='pick', reward='points', model='choice', epochs=30, seed=4).save('%s')",
       sep = "; "
     ), file, folder
   ))
@@ -298,7 +298,7 @@ test_that("the same seed gives the same fit and the same group model, and anothe
   skip_if_no_engine()
   data <- little_trials()
   fit <- function(...) {
-    suppressWarnings(spice_fit(data, subject, pick, points, epochs = 2, progress = FALSE, ...))$coefficients
+    suppressWarnings(spice_fit(data, subject, pick, points, model = "choice", epochs = 2, progress = FALSE, ...))$coefficients
   }
   expect_identical(fit(seed = 3), fit(seed = 3))
   expect_identical(fit(), fit())

@@ -61,7 +61,7 @@ class EquationLikelihood:
     >>> from spicestat.simulate import simulate_cohort
     >>> from spicestat import spice_fit
     >>> cohort = simulate_cohort(3, 60, n_blocks=3, seed=1)
-    >>> likelihood = spice_fit(cohort.trials, block="block", epochs=5).choice_likelihood()
+    >>> likelihood = spice_fit(cohort.trials, block="block", model="choice", epochs=5).choice_likelihood()
     >>> zeros = np.zeros((2, 3, len(likelihood.terms)))
     >>> likelihood.log_likelihood(zeros).round(1).tolist()  # 57 choices between two, by chance
     [[-39.5, -39.5, -39.5], [-39.5, -39.5, -39.5]]

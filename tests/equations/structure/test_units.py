@@ -46,12 +46,14 @@ def scaled_trials(scale):
 
 @pytest.fixture(scope="module")
 def plain():
-    return spice_fit(TRIALS, people=COHORT.people, block="block", epochs=5)
+    return spice_fit(TRIALS, people=COHORT.people, block="block", model="choice", epochs=5)
 
 
 @pytest.fixture(scope="module", params=[25.0, 0.01])
 def scaled(request):
-    return request.param, spice_fit(scaled_trials(request.param), people=COHORT.people, block="block", epochs=5)
+    return request.param, spice_fit(
+        scaled_trials(request.param), people=COHORT.people, block="block", model="choice", epochs=5
+    )
 
 
 def factors_of(table, scale):
@@ -161,7 +163,7 @@ def test_without_forgetting_not_even_the_zero_matters(model):
 
 def test_values_start_in_the_middle_unless_the_model_says_otherwise():
     losses = TRIALS.assign(reward=-10.0 * TRIALS["reward"])
-    fit = spice_fit(losses, block="block", epochs=1)
+    fit = spice_fit(losses, block="block", model="choice", epochs=1)
     assert fit.model.network.start_values["x_value_reward"] == -0.5
     assert "values start at -5" in " ".join(repr(fit).split())
     rate = ModuleDeclaration("x_rate", "x_value", kind="rate", cells="chosen")
