@@ -5,7 +5,6 @@ With --check nothing is written, and the exit code is 1 where a list is out of d
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 import textwrap
@@ -13,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import MISSING
 from pathlib import Path
 
-from spicestat import spice_fit
 from spicestat.group.methods.registry import METHODS, Method, find_method
 from spicestat.models.precoded import DESCRIBED
 
@@ -56,10 +54,8 @@ def methods_in_roxygen() -> str:
 
 def models_table() -> str:
     """Write the models as a Markdown table."""
-    default = inspect.signature(spice_fit).parameters["model"].default
     rows = [
-        f"| [`{name}`]({name}.md){' (default)' if name == default else ''} | `{model.rnn_class.__name__}` "
-        f"| {model.adds} | {model.coefficients} |"
+        f"| [`{name}`]({name}.md) | `{model.rnn_class.__name__}` | {model.adds} | {model.coefficients} |"
         for name, model in DESCRIBED.items()
     ]
     return "\n".join(["| name | class | what it adds | coefficients to read |", "|---|---|---|---|", *rows]) + "\n"
