@@ -39,7 +39,7 @@ example_trials <- tibble::as_tibble(merge(trials, people, sort = FALSE))
 
 example_fit <- spice_fit(
   example_trials, participant, choice, reward,
-  block = block, trial = trial, seed = 1
+  block = block, trial = trial, model = "choice", seed = 1
 )
 example_group <- spice_group(example_fit, ~ diagnosis + age)
 print(example_fit)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import whole_number
+from spicestat._display import html_block, screen, shortlist
 from spicestat._files.sealed import write_sealed
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
@@ -210,7 +211,7 @@ class HistoryFit:
         --------
         >>> from spicestat import simulate_cohort, spice_fit
         >>> cohort = simulate_cohort(12, 60, seed=1)
-        >>> kernels = spice_fit(cohort.trials, model="history").kernels(lags=5)
+        >>> kernels = spice_fit(cohort.trials, block="block", trial="trial").kernels(lags=5)
         >>> kernels.lags.query("scope == 'population' and event == 'reward'")["lag"].tolist()
         [1, 2, 3, 4, 5]
         """
@@ -274,19 +275,28 @@ class HistoryFit:
         return write_sealed(folder, "fit", pack_tables(self.trials, self.coefficients) | own)
 
     def __repr__(self) -> str:
+        return screen("\n".join(self._described()), "glance() and tidy()")
+
+    def _repr_html_(self) -> str:
+        title, *notes = self._described()
+        columns = ["participant", "term", "estimate", "std_error", "pooled", "pooled_sd", "shared"]
+        return html_block(title, notes, self.coefficients.frame[columns])
+
+    def _described(self) -> list[str]:
+        """Return sizes, states and scores, a line each."""
         glance, names = self.glance().iloc[0], self.pooled.names
         own, shared = names[: self.pooled.n_own], names[self.pooled.n_own :]
-        return (
+        return [
             f"HistoryFit: {glance['n_participants']} participants, {glance['nobs']} choices "
-            f"among {', '.join(map(str, self.trials.actions))}\n"
-            f"{self.trials.record['reward_note']}\n"
-            f"weights of each person: {', '.join(own)}\n"
-            f"weights of the population: {', '.join(shared) or 'none'}\n"
+            f"among {shortlist(self.trials.actions)}",
+            str(self.trials.record["reward_note"]),
+            f"weights of each person: {', '.join(own) or 'none'}",
+            f"weights of the population: {', '.join(shared) or 'none'}",
             f"NLL per choice: history {glance['nll_history']:.4f}; choice shares {glance['nll_shares']:.4f}, "
-            f"guessing {glance['nll_guessing']:.4f}"
-            + ("" if self.pooled.converged else "\nnote: the estimation of the population did not converge")
-            + "".join(f"\nnote: {text}" for text in self.contradictions)
-        )
+            f"guessing {glance['nll_guessing']:.4f}",
+            *([] if self.pooled.converged else ["note: the estimation of the population did not converge"]),
+            *(f"note: {text}" for text in self.contradictions),
+        ]
 
 
 def fit_history(table: TrialTable, seed: int = 0, progress: Progress | None = None) -> HistoryFit:

@@ -268,7 +268,7 @@ def derive(kernel: Floats, error: Floats) -> tuple[float, float]:
     --------
     >>> half_life, rate = derive(0.3 * 0.7 ** np.arange(20), np.full(20, 0.01))
     >>> round(half_life, 3), round(rate, 3)
-    (1.941, 0.3)
+    (1.95, 0.3)
     """
     size = np.abs(kernel)
     counted = size > _NEGLIGIBLE * size.max(initial=0.0)
