@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CoefficientTable": "spicestat.coefficients",
+    "Discoveries": "spicestat.fit.discoveries",
     "GroupResult": "spicestat.group",
     "HistoryFit": "spicestat.fit.history",
     "Kernels": "spicestat.fit.kernels",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.fit.api import SpiceFit as SpiceFit
     from spicestat.fit.api import load_fit as load_fit
     from spicestat.fit.api import spice_fit as spice_fit
+    from spicestat.fit.discoveries import Discoveries as Discoveries
     from spicestat.fit.estimator import SpiceEstimator as SpiceEstimator
     from spicestat.fit.history import HistoryFit as HistoryFit
     from spicestat.fit.kernels import Kernels as Kernels

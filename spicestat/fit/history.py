@@ -19,13 +19,15 @@ from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
 from spicestat.equations.structure.equation_set import BETA
 from spicestat.errors import ConfigError, ContradictionWarning, ConvergenceWarning, DataError, warn_user
+from spicestat.fit.discoveries import Discoveries, terms_frame
 from spicestat.fit.history_files import pack_pooled
 from spicestat.fit.history_likelihood import HistoryLikelihood
 from spicestat.fit.kernels import EVENTS, Kernels, make_kernels, pooled_kernels
 from spicestat.fit.plausibility import choice_shares_nll
 from spicestat.fit.storage import pack_tables
 from spicestat.fit.table import fit_info, lay_out
-from spicestat.pooled.fit import PooledFit, choose_states, fit_pooled, for_people
+from spicestat.pooled.discovery import discover_states
+from spicestat.pooled.fit import Chosen, PooledFit, choose_states, fit_pooled, for_people
 from spicestat.pooled.kernels import Event
 from spicestat.pooled.packed import Sessions, pack_sessions
 from spicestat.pooled.play import Played, Task, play_states
@@ -219,6 +221,33 @@ class HistoryFit:
         data = pack_table(self.trials, self.pooled.reward_size)
         compute = partial(pooled_kernels, self.pooled, data, lags=lags, events_per_person=events_per_person)
         return make_kernels(compute, data, self.trials.participants, events, conf_level)
+
+    def discover(self) -> Discoveries:
+        r"""Search for states that the library lacks: what was done some choices ago, streaks, and products of these.
+
+        A state is taken where it raises the log-likelihood of left-out blocks by more than :math:`1 + \log C` nats for
+        the choice among C candidates, and by more than its parameters; states of the fit that it makes superfluous
+        are dropped. This takes about as long as the fit.
+
+        Returns
+        -------
+        Discoveries
+
+        Examples
+        --------
+        >>> from spicestat import simulate_cohort, spice_fit
+        >>> cohort = simulate_cohort(12, 60, seed=1)
+        >>> spice_fit(cohort.trials, block="block", trial="trial").discover()
+        Discoveries: nothing beyond the library among 161 candidates
+        """
+        pooled = self.pooled
+        data = pack_table(self.trials, pooled.reward_size)
+        found = discover_states(data, Chosen(pooled.states, pooled.n_own, ()))
+        if not found.proposals:
+            return Discoveries(terms_frame(found), self, found.n_candidates)
+        refitted = fit_pooled(data, found.chosen.states, found.chosen.n_own)
+        fit = _assemble(self.trials, data, refitted, self.coefficients.info["seed"])
+        return Discoveries(terms_frame(found), fit, found.n_candidates)
 
     def choice_likelihood(self) -> HistoryLikelihood:
         """Return the likelihood of the choices in people's own weights, in the unit of the data.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spicestat.pooled.states import Signal, State, state
 
-__all__ = ["constants", "history_states", "ten_states"]
+__all__ = ["constants", "further_states", "history_states", "ten_states"]
 
 FAST, MIDDLE, SLOW, SLOWEST = 0.5, 0.8, 0.9, 0.97
 
@@ -70,3 +70,30 @@ def history_states(n_actions: int) -> tuple[State, ...]:
         [state("previous"), state("last", ("returning", SLOW)), state("since")] if n_actions > 2 else [state("since")]
     )
     return (*alone, *stays, *products, *more, *constants(n_actions))
+
+
+def further_states(n_actions: int) -> tuple[State, ...]:
+    """States beyond `history_states`, for discovery: what was done some choices ago, streaks, and their products.
+
+    Examples
+    --------
+    >>> names = [declared.name for declared in further_states(2)]
+    >>> len(names), "ago_3" in names, "last:losing" in names, "last:run" in names
+    (161, True, True, False)
+    """
+    back = [Signal(kind="ago", back=b) for b in range(2, 7)] + [
+        Signal(kind="rewarded_ago", back=b) for b in range(2, 5)
+    ]
+    traces = [Signal(kind=kind, keep=keep) for kind in ("choices", "rewarded", "value") for keep in (FAST, MIDDLE)]
+    bases = [Signal(kind="last"), Signal(kind="rewarded", keep=0.0), *traces, *back]
+    modulators = [
+        Signal(kind="losing"),
+        Signal(kind="winning"),
+        *(Signal(kind="fading", keep=k) for k in (FAST, MIDDLE, SLOW)),
+    ]
+    modulators += [Signal(kind="run"), Signal(kind="switching", keep=SLOW), Signal(kind="reward_rate", keep=MIDDLE)]
+    modulators += [Signal(kind="surprise", keep=FAST), Signal(kind="elapsed")]
+    known = {frozenset(declared.signals) for declared in history_states(n_actions)}
+    single = [State((signal,)) for signal in back]
+    products = [State((base, modulator)) for base in bases for modulator in modulators]
+    return tuple(s for s in (*single, *products) if frozenset(s.signals) not in known)

@@ -31,12 +31,15 @@ class Settings:
         Share of the values of actions not chosen that survives one choice.
     action : int
         Index of the action that a constant belongs to.
+    back : int
+        How many choices ago; 1 is the last one.
     """
 
     keep: float = 0.0
     keep_negative: float | None = None
     keep_unchosen: float = 1.0
     action: int = 0
+    back: int = 1
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,23 @@ def previous(data: Sessions, how: Settings) -> Floats:
     seen = np.full_like(chosen, np.nan)
     seen[1:] = np.where(switched[1:, :, None] > 0, chosen[:-1], np.nan)
     return _trace(seen, 0.0)
+
+
+def ago(data: Sessions, how: Settings) -> Floats:
+    """Return 1 for the action chosen some choices ago."""
+    return _delayed(_chosen(data), how.back)
+
+
+def rewarded_ago(data: Sessions, how: Settings) -> Floats:
+    """Return the reward of some choices ago, for the action that earned it; 0 where it was not shown."""
+    return _delayed(_chosen(data) * np.nan_to_num(data.received)[..., None], how.back)
+
+
+def _delayed(seen: Floats, back: int) -> Floats:
+    """Return what was seen some trials before each; 0 at the beginning."""
+    out = np.zeros_like(seen)
+    out[back:] = seen[:-back]
+    return out
 
 
 def choices(data: Sessions, how: Settings) -> Floats:
@@ -191,6 +211,31 @@ def reward_rate(data: Sessions, how: Settings) -> Floats:
     return _trace(data.received, how.keep)[..., None]
 
 
+def _since_reward(data: Sessions) -> tuple[Floats, Floats]:
+    """Before each choice: choices since the last reward above 0, or the start, and such rewards in a row, (T, S)."""
+    paid, unknown = np.nan_to_num(data.received) > 0, np.isnan(data.received)
+    without, row = np.zeros(paid.shape), np.zeros(paid.shape)
+    for t in range(len(paid) - 1):
+        without[t + 1] = np.where(paid[t], 0.0, without[t] + ~unknown[t])
+        row[t + 1] = np.where(paid[t], row[t] + 1.0, np.where(unknown[t], row[t], 0.0))
+    return without, row
+
+
+def losing(data: Sessions, how: Settings) -> Floats:
+    """Log of one plus the number of choices without a reward above 0 in a row, whatever was chosen."""
+    return np.log1p(_since_reward(data)[0])[..., None]
+
+
+def winning(data: Sessions, how: Settings) -> Floats:
+    """Log of one plus the number of rewards above 0 in a row, whatever was chosen."""
+    return np.log1p(_since_reward(data)[1])[..., None]
+
+
+def fading(data: Sessions, how: Settings) -> Floats:
+    """Return 1 after a reward above 0, and less with every choice without one; 1 at the start."""
+    return np.asarray(how.keep ** _since_reward(data)[0])[..., None]
+
+
 def elapsed(data: Sessions, how: Settings) -> Floats:
     """Log of one plus the number of choices in this session."""
     return np.log1p(np.broadcast_to(np.arange(len(data.choice))[:, None], data.choice.shape))[..., None]
@@ -201,6 +246,8 @@ _LEARNS = ("keep", "keep_negative", "keep_unchosen")
 KINDS: dict[str, Kind] = {
     "last": Kind(last, "last choice"),
     "previous": Kind(previous, "action chosen before the present run"),
+    "ago": Kind(ago, "choice some choices ago", ("back",)),
+    "rewarded_ago": Kind(rewarded_ago, "reward some choices ago", ("back",)),
     "choices": Kind(choices, "trace of choices", ("keep",)),
     "rewarded": Kind(rewarded, "trace of rewarded choices", ("keep",)),
     "foregone": Kind(foregone, "trace of rewards shown for actions not chosen", ("keep",)),
@@ -215,5 +262,8 @@ KINDS: dict[str, Kind] = {
     "returning": Kind(returning, "trace of returning to the action before", ("keep",), per_action=False),
     "reward_rate": Kind(reward_rate, "trace of rewards", ("keep",), per_action=False),
     "surprise": Kind(surprise, "trace of surprise", _LEARNS, per_action=False),
+    "losing": Kind(losing, "log choices in a row without reward", per_action=False),
+    "winning": Kind(winning, "log rewards in a row", per_action=False),
+    "fading": Kind(fading, "fades with the choices since the last reward", ("keep",), per_action=False),
     "elapsed": Kind(elapsed, "log choices made in this session", per_action=False),
 }

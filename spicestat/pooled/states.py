@@ -52,6 +52,8 @@ class Signal(Settings):
             number = getattr(self, name)
             if number is not None and not 0.0 <= number < high:
                 raise ConfigError(f"{name} of signal {self.kind!r} is {number}. Allowed: from 0 to below 1.")
+        if self.back < 1:
+            raise ConfigError(f"back of signal {self.kind!r} is {self.back}. Allowed: 1 or more.")
 
     def _told(self) -> dict[str, Any]:
         """Return the settings other than the defaults."""
@@ -64,7 +66,9 @@ class Signal(Settings):
         rates = [self.keep] if "keep" in KINDS[self.kind].takes else []
         rates += [r for r in (self.keep_negative,) if r is not None]
         rates += [self.keep_unchosen] if self.keep_unchosen != 1.0 else []
-        numbers = [str(self.action + 1)] if self.kind == "constant" else [f"{rate:.4g}" for rate in rates]
+        whole = {"action": self.action + 1, "back": self.back}
+        numbers = [str(whole[name]) for name in KINDS[self.kind].takes if name in whole]
+        numbers += [f"{rate:.4g}" for rate in rates]
         return "_".join([self.kind, *numbers])
 
     @property

@@ -447,6 +447,32 @@ def test_kernels_refuse(fit, options, error, message):
         fit.kernels(**options)
 
 
+def test_discoveries_come_with_a_fit_that_has_them():
+    """People who also repeat the choice of three trials ago, which no state of the library is."""
+    rng, rows = np.random.default_rng(5), []
+    for person in range(24):
+        weight, choices = 1.2 + 0.3 * rng.normal(), [0, 1, 0]
+        for _ in range(117):
+            toward = 2 * choices[-3] - 1
+            choices.append(int(rng.random() < 1 / (1 + np.exp(-weight * toward))))
+        rows += [(person, choice, int(rng.random() < 0.5)) for choice in choices]
+    fit = spice_fit(pd.DataFrame(rows, columns=["participant", "choice", "reward"]))
+    found = fit.discover()
+    assert "ago_3" in found.terms["term"][0]
+    assert found.terms["gain_per_choice"][0] == pytest.approx(found.terms["gain"][0] / (24 * 119))
+    assert found.terms["term"][0] in found.fit.pooled.names
+    assert found.fit.scores["nll"][0] < fit.scores["nll"][0]
+    assert "ago_3" in repr(found)
+    assert "ago_3" in found._repr_html_()
+
+
+def test_where_nothing_is_found_the_fit_stays(fit):
+    found = fit.discover()
+    assert found.terms.empty
+    assert found.fit is fit
+    assert list(found.tidy()) == ["term", "shared", "instead_of", "gain", "gain_per_choice"]
+
+
 def test_equal_rewards_have_no_influence(cohort):
     fit = spice_fit(cohort[0].assign(reward=1.0), block="block", model="history")
     with pytest.raises(DataError, match=r'events=\["choice"\]'):
