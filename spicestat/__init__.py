@@ -15,6 +15,7 @@ _HOMES = {
     "CoefficientTable": "spicestat.coefficients",
     "GroupResult": "spicestat.group",
     "HistoryFit": "spicestat.fit.history",
+    "LadderResult": "spicestat.fit.ladder",
     "ModelDeclaration": "spicestat.models.precoded.declared",
     "ModuleDeclaration": "spicestat.models.precoded.declared",
     "SpiceConfig": "spicestat.models.config",
@@ -33,6 +34,7 @@ _HOMES = {
     "spice_fit": "spicestat.fit.api",
     "spice_fit_split": "spicestat.fit.splitting",
     "spice_group": "spicestat.group",
+    "spice_ladder": "spicestat.fit.ladder",
     "spice_power": "spicestat.studies.power",
     "spice_reliability": "spicestat.studies.reliability",
     "spice_update": "spicestat.fit.update",
@@ -48,6 +50,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.fit.api import spice_fit as spice_fit
     from spicestat.fit.estimator import SpiceEstimator as SpiceEstimator
     from spicestat.fit.history import HistoryFit as HistoryFit
+    from spicestat.fit.ladder import LadderResult as LadderResult
+    from spicestat.fit.ladder import spice_ladder as spice_ladder
     from spicestat.fit.play import simulate_fit as simulate_fit
     from spicestat.fit.predict import predict_choices as predict_choices
     from spicestat.fit.splitting import spice_fit_split as spice_fit_split
