@@ -17,6 +17,7 @@ _HOMES = {
     "GroupResult": "spicestat.group",
     "HistoryFit": "spicestat.fit.history",
     "Kernels": "spicestat.fit.kernels",
+    "LadderResult": "spicestat.fit.ladder",
     "ModelDeclaration": "spicestat.models.precoded.declared",
     "ModuleDeclaration": "spicestat.models.precoded.declared",
     "SpiceConfig": "spicestat.models.config",
@@ -35,6 +36,7 @@ _HOMES = {
     "spice_fit": "spicestat.fit.api",
     "spice_fit_split": "spicestat.fit.splitting",
     "spice_group": "spicestat.group",
+    "spice_ladder": "spicestat.fit.ladder",
     "spice_power": "spicestat.studies.power",
     "spice_reliability": "spicestat.studies.reliability",
     "spice_update": "spicestat.fit.update",
@@ -52,6 +54,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.fit.estimator import SpiceEstimator as SpiceEstimator
     from spicestat.fit.history import HistoryFit as HistoryFit
     from spicestat.fit.kernels import Kernels as Kernels
+    from spicestat.fit.ladder import LadderResult as LadderResult
+    from spicestat.fit.ladder import spice_ladder as spice_ladder
     from spicestat.fit.play import simulate_fit as simulate_fit
     from spicestat.fit.predict import predict_choices as predict_choices
     from spicestat.fit.splitting import spice_fit_split as spice_fit_split

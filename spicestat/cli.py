@@ -1,4 +1,4 @@
-"""The command line: spicestat fit, group, coefficients, demo."""
+"""The command line: spicestat fit, group, coefficients, ladder, demo."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ _STAGES = {
     "equations": "Finding equations",
     "refit": "Estimating coefficients",
     "group": "Fitting the group model",
+    "ladder": "Predicting left-out choices",
 }
 
 _MISSING_HELP = "Value that means 'missing', in all columns, or COLUMN=VALUE; may be repeated."
@@ -397,6 +398,46 @@ def coefficients(
         else:
             write_table(table, out)
             typer.echo(f"{len(table)} rows written to {out}")
+
+
+@app.command(epilog="Example: `spicestat ladder fit/ --rung shares --rung equations --out ladder.csv`")
+def ladder(
+    source: Annotated[Path, typer.Argument(help="Fit folder.")],
+    rung: Annotated[
+        list[str] | None,
+        typer.Option(help="shares, lags, mixed_logit, equations, network or gru; may be repeated. Default: all."),
+    ] = None,
+    over: Annotated[str, typer.Option(help="What is left out: 'blocks' or 'people'.")] = "blocks",
+    folds: Annotated[int, typer.Option(help="Number of folds, each with a fit of its own.")] = 3,
+    members: Annotated[int, typer.Option(help="GRUs to average, 1 to 3.")] = 1,
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write the table to this file (.csv, .tsv, .parquet).")] = None,
+    quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+) -> None:
+    """Predict choices that were left out by the fit's equations, and by simpler models."""
+    with _reporting():
+        from spicestat._files.tables import check_table_target, write_table
+        from spicestat.fit.api import load_fit
+        from spicestat.fit.ladder import spice_ladder
+
+        if out is not None:
+            check_table_target(out)
+        with _progress(quiet) as progress:
+            found = spice_ladder(
+                load_fit(source),
+                rung,
+                over=over,  # type: ignore[arg-type]  # options are text
+                folds=folds,
+                members=members,
+                seed=seed,
+                progress=progress,
+            )
+        _show(found.table, found.title)
+        if found.verdict:
+            typer.echo(found.verdict)
+        if out is not None:
+            write_table(found.table, out)
+            typer.echo(f"{len(found.table)} rows written to {out}")
 
 
 @app.command(epilog="Example: `spicestat demo --out demo/`")

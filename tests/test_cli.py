@@ -14,13 +14,13 @@ import pytest
 from typer.testing import CliRunner
 
 import spicestat
-from spicestat import HistoryFit, load_fit, spice_group
+from spicestat import HistoryFit, load_fit, spice_group, spice_ladder
 from spicestat.cli import app, main
 from spicestat.coefficients import read_coefficients
 from spicestat.simulate import simulate_cohort, simulate_diffusion_cohort
 
 RUN = CliRunner()
-COMMANDS = ("fit", "group", "coefficients", "demo")
+COMMANDS = ("fit", "group", "coefficients", "ladder", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,19 @@ def test_fit_of_history_and_its_group_model(folder, tmp_path):
     refused = RUN.invoke(app, [*arguments, "--epochs", "20", "--quiet"])
     assert refused.exit_code == 2
     assert "epochs" in refused.output
+
+
+def test_ladder_of_a_fit(folder, tmp_path):
+    arguments = ["ladder", str(folder / "fit"), "--rung", "shares", "--rung", "mixed_logit", "--folds", "2", "--quiet"]
+    done = RUN.invoke(app, [*arguments, "--out", str(tmp_path / "ladder.csv")])
+    assert done.exit_code == 0, done.output
+    assert "780 left-out choices of 10 participants, 2 folds over blocks" in done.output
+    expected = spice_ladder(load_fit(folder / "fit"), ["shares", "mixed_logit"], folds=2).table
+    written = pd.read_csv(tmp_path / "ladder.csv")
+    pd.testing.assert_frame_equal(written.drop(columns="seconds"), expected.drop(columns="seconds"), check_dtype=False)
+    wrong = RUN.invoke(app, [*arguments, "--over", "trials"])
+    assert wrong.exit_code == 2
+    assert "unknown `over`" in wrong.output
 
 
 def test_fit_goes_on_from_a_checkpoint_outside_of_the_fit(folder, tmp_path):

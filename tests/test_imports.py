@@ -47,5 +47,10 @@ def test_group_models_load_neither_torch_nor_pysindy():
     assert run_python(code).strip() == "[]"
 
 
+def test_a_fit_is_loaded_without_pysindy():
+    """It takes seconds to import."""
+    assert run_python("import sys, spicestat.fit.api; print('pysindy' in sys.modules)").split() == ["False"]
+
+
 def test_imports_have_no_side_effects_and_print_nothing():
     assert run_python(WATCH_IMPORTS) == ""

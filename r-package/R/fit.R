@@ -253,7 +253,7 @@ with_fit_folder <- function(fit, use) {
 }
 
 # arguments of the engine that are lists even if there is only one entry
-list_options <- c("inputs", "covariates", "actions", "modules", "terms", "methods")
+list_options <- c("inputs", "covariates", "actions", "modules", "terms", "methods", "rungs")
 
 #' Settings in a form that Python takes: no NULL, no whole number as a float
 #' @noRd

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,10 @@ from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
 from spicestat.training.evaluate import rnn_nll
 from spicestat.trials.reading import TrialColumns, TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
+
+if TYPE_CHECKING:  # the ladder fits fits
+    from spicestat.fit.held_out import Over
+    from spicestat.fit.ladder import LadderResult
 
 __all__ = ["FitSettings", "HistoryFit", "SpiceFit", "assemble_fit", "load_fit", "spice_fit"]
 
@@ -158,6 +162,24 @@ class SpiceFit:
         return EquationLikelihood(
             model.network, data, model.equations, self.trials.participants, factors=model.unit_factors
         )
+
+    def ladder(
+        self,
+        rungs: str | Sequence[str] | None = None,
+        *,
+        over: Over = "blocks",
+        folds: int = 3,
+        members: int = 1,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> LadderResult:
+        """Compare what the equations predict of choices that were left out with what simpler models do.
+
+        The arguments are those of `spice_ladder`.
+        """
+        from spicestat.fit.ladder import spice_ladder
+
+        return spice_ladder(self, rungs, over=over, folds=folds, members=members, seed=seed, progress=progress)
 
     def save(self, folder: str | Path) -> Path:
         """Write the fit into a folder, replacing an older fit there; `load_fit` reads it.

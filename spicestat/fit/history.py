@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -31,13 +31,28 @@ from spicestat.pooled.fit import Chosen, PooledFit, choose_states, fit_pooled, f
 from spicestat.pooled.kernels import Event
 from spicestat.pooled.packed import Sessions, pack_sessions
 from spicestat.pooled.play import Played, Task, play_states
+from spicestat.pooled.prediction import predict_mixed
 from spicestat.pooled.state_library import constants, history_states
-from spicestat.pooled.states import State, StateRows, state
+from spicestat.pooled.states import State, state
 from spicestat.trials.table import TrialTable
 
-__all__ = ["HistoryFit", "HistoryPrediction", "fit_history", "history_on", "play_history", "unit_factors"]
+if TYPE_CHECKING:  # the ladder fits fits
+    from spicestat.fit.held_out import Over
+    from spicestat.fit.ladder import LadderResult
 
-_IN_REWARD_UNIT = frozenset({"rewarded", "foregone", "value", "reward_rate", "surprise"})
+__all__ = [
+    "HistoryFit",
+    "HistoryPrediction",
+    "fit_history",
+    "frame_rows",
+    "history_on",
+    "library_of",
+    "pack_table",
+    "play_history",
+    "unit_factors",
+]
+
+_IN_REWARD_UNIT = frozenset({"rewarded", "rewarded_ago", "foregone", "value", "reward_rate", "surprise"})
 """Kinds of signals that double where all rewards double."""
 
 _KEEPS = (0.0, 0.5, 0.8, 0.9)
@@ -283,12 +298,26 @@ class HistoryFit:
         """
         pooled = self.pooled
         rows = pooled.rows(pack_table(table, pooled.reward_size))
-        who = codes[rows.person]
-        probabilities = np.empty(rows.values.shape[:2])
-        for known, predict in ((who >= 0, pooled.predict), (who < 0, pooled.predict_new)):
-            if known.any():
-                probabilities[known] = _by_sorted_person(rows.rows(known), who[known], predict)
-        return HistoryPrediction(probabilities, _frame_rows(table, rows))
+        probabilities = predict_mixed(rows, codes[rows.person], pooled.predict, pooled.predict_new)
+        return HistoryPrediction(probabilities, frame_rows(table, rows.session, rows.trial))
+
+    def ladder(
+        self,
+        rungs: str | Sequence[str] | None = None,
+        *,
+        over: Over = "blocks",
+        folds: int = 3,
+        members: int = 1,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> LadderResult:
+        """Compare what the equations predict of choices that were left out with what simpler models do.
+
+        The arguments are those of `spice_ladder`.
+        """
+        from spicestat.fit.ladder import spice_ladder
+
+        return spice_ladder(self, rungs, over=over, folds=folds, members=members, seed=seed, progress=progress)
 
     def save(self, folder: str | Path) -> Path:
         """Write the fit into a folder, replacing an older fit there; `load_fit` reads it.
@@ -356,7 +385,7 @@ def fit_history(table: TrialTable, seed: int = 0, progress: Progress | None = No
     data = pack_table(table)
     _check_people(data)
     report("equations", 0, 1, "searching states")
-    chosen = choose_states(data, _library(table))
+    chosen = choose_states(data, library_of(table))
     report("equations", 1, 1, f"{len(chosen.states)} states")
     last = chosen.path[-1].fit
     start = last if len(last.posterior.mode) == table.n_participants else None
@@ -440,7 +469,7 @@ def _silent(_stage: str, _done: int, _total: int, _message: str) -> None:
     """Report nothing."""
 
 
-def _library(table: TrialTable) -> tuple[State, ...]:
+def library_of(table: TrialTable) -> tuple[State, ...]:
     """Return the states of choice history, with those of the rewards of other actions where these were shown."""
     states, fixed = history_states(table.n_actions), constants(table.n_actions)
     if table.record["feedback"] != "counterfactual":
@@ -495,15 +524,7 @@ def lay_out_weights(table: TrialTable, pooled: PooledFit, info: Mapping[str, Any
     return lay_out(table, terms, estimate, std_error, covariance, pooled.n_choices, info, columns)
 
 
-def _by_sorted_person(rows: StateRows, who: np.ndarray, predict: Callable[[StateRows], np.ndarray]) -> np.ndarray:
-    """Predict rows as those of the people ``who``, whose rows have to lie together in order of their codes."""
-    order = np.argsort(who, kind="stable")
-    found = np.empty(rows.values.shape[:2])
-    found[order] = predict(replace(rows.rows(order), person=who[order]))
-    return found
-
-
-def _frame_rows(table: TrialTable, rows: StateRows) -> np.ndarray:
-    """Position in the table's frame, which has a block's trials next to each other, of every predicted choice."""
+def frame_rows(table: TrialTable, session: np.ndarray, trial: np.ndarray) -> np.ndarray:
+    """Position in the table's frame, which has a block's trials next to each other, of trials of packed sessions."""
     lengths = table.blocks["n_trials"].to_numpy()
-    return np.asarray((np.cumsum(lengths) - lengths)[rows.session] + rows.trial)
+    return np.asarray((np.cumsum(lengths) - lengths)[session] + trial)

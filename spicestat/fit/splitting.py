@@ -17,7 +17,7 @@ from spicestat.errors import ConfigError, ConvergenceWarning, DataError, Suspici
 from spicestat.fit.api import FitSettings, SpiceFit, spice_fit
 from spicestat.fit.transfer import estimated_on, scaled_like
 from spicestat.trials.labels import labels_to_series
-from spicestat.trials.reading import TrialTable, count_missing, read_trials
+from spicestat.trials.reading import TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["SampleSplit", "spice_fit_split", "split_blocks"]
@@ -91,7 +91,8 @@ def split_blocks(trials: TrialTable, share: float = 0.5, seed: int = 0, *, halve
         else:
             n_first = min(max(round(share * len(own)), 1), len(own) - 1)
             first |= np.isin(block, rng.permutation(own)[:n_first])
-    parts = {"discovery": _part(trials, first, "discovery"), "estimation": _part(trials, ~first, "estimation")}
+    parts = {name: trials.select(rows) for name, rows in (("discovery", first), ("estimation", ~first))}
+    parts = {name: replace(part, record={**part.record, "part": name}) for name, part in parts.items()}
     described = [_described(part, name) for name, part in parts.items()]
     return SampleSplit(parts["discovery"], parts["estimation"], pd.concat(described, ignore_index=True))
 
@@ -225,21 +226,6 @@ def _check_single(trials: TrialTable, single: np.ndarray, share: float, halve_si
 def _cut(n_trials: int, share: float) -> int:
     """Trials of the first piece; either piece has two or more."""
     return min(max(round(share * n_trials), 2), n_trials - 2)
-
-
-def _part(trials: TrialTable, rows: np.ndarray, name: str) -> TrialTable:
-    """Return some trials as a table of their own, with the codes of participants, experiments and actions."""
-    frame = trials.frame[rows].reset_index(drop=True)
-    kept, code = np.unique(frame["block"].to_numpy(), return_inverse=True)
-    frame["block"] = code.astype("int64")
-    frame["trial"] = frame.groupby("block").cumcount().astype("int64")
-    blocks = trials.blocks.iloc[kept].reset_index(drop=True)
-    blocks["block"] = np.arange(len(kept))
-    blocks["n_trials"] = np.bincount(code).astype("int64")
-    rewards = frame[[f"reward_{action}" for action in range(trials.n_actions)]].to_numpy()
-    missing = count_missing(frame, rewards, trials.record["columns"].get("rt"), trials.inputs)
-    record = {**trials.record, "n_rows": len(frame), **missing, "part": name}
-    return replace(trials, frame=frame, blocks=blocks, rows=trials.rows[rows], record=record)
 
 
 def _described(part: TrialTable, name: str) -> pd.DataFrame:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.stats import norm, qmc
 from spicestat.pooled.packed import Floats, Ints
 from spicestat.pooled.states import StateRows
 
-__all__ = ["Kind", "predict_at", "predict_fitted", "predict_new"]
+__all__ = ["Kind", "predict_at", "predict_fitted", "predict_mixed", "predict_new"]
 
 _SEED = 20261128
 
@@ -110,6 +110,29 @@ def predict_new(rows: StateRows, kinds: Sequence[Kind], points: int = 1024, lear
         predicted = _shares(rows.values[at] @ everybody.T)
         belief = _beliefs(predicted, rows.choice[at], prior) if learn else prior[None]
         out[at] = (predicted * belief[:, None]).sum(axis=2)
+    return out
+
+
+def predict_mixed(
+    rows: StateRows, who: Ints, fitted: Callable[[StateRows], Floats], new: Callable[[StateRows], Floats]
+) -> Floats:
+    """Probabilities (R, A) for people of both kinds.
+
+    Parameters
+    ----------
+    rows : StateRows
+        R choices, with codes of people of their own.
+    who : int ndarray of shape (R,)
+        Codes of the same people among those who were fitted, below 0 for those who were not.
+    fitted, new : callable
+        Predict rows whose codes are ``who``'s (`predict_fitted`), and rows of people who were not (`predict_new`).
+    """
+    out = np.empty(rows.values.shape[:2])
+    for known, codes, predict in ((who >= 0, who, fitted), (who < 0, rows.person, new)):
+        # everybody's rows have to lie together, in the order of the codes
+        at = np.flatnonzero(known)[np.argsort(codes[known], kind="stable")]
+        if len(at):
+            out[at] = predict(replace(rows.rows(at), person=codes[at]))
     return out
 
 

@@ -1,4 +1,4 @@
-"""Entry points of R's verbs on fits: simulate, predict, update, compare, kernels, power and reliability."""
+"""Entry points of R's verbs on fits: simulate, predict, update, compare, kernels, ladder, power and reliability."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spicestat.r.send_fit import encoded, engine, fit_tables, received_table
 from spicestat.r.torch_symbols import load_torch
 from spicestat.trials.reading import read_trials
 
-__all__ = ["compare", "kernels", "power", "predict", "reliability", "simulate", "simulate_fit", "update"]
+__all__ = ["compare", "kernels", "ladder", "power", "predict", "reliability", "simulate", "simulate_fit", "update"]
 
 _TASKS = {
     "drift": "BanditsDrift",
@@ -139,6 +139,18 @@ def compare(folders: Mapping[str, str], options: Mapping[str, Any]) -> Envelope:
 
 def _by_participant(wide: pd.DataFrame) -> pd.DataFrame:
     return wide.rename_axis(index="participant").reset_index()
+
+
+def ladder(folder: str, options: Mapping[str, Any]) -> Envelope:
+    """Run `spicestat.spice_ladder` on a fit folder; the value has the tables ``rungs``, ``people`` and ``glance``."""
+
+    def work() -> dict[str, Any]:
+        run = engine().spice_ladder
+        check_settings("spice_ladder()", options, run)
+        result = run(engine().load_fit(folder), **dict(options))
+        return encoded({"rungs": result.table, "people": result.people, "glance": result.glance()})
+
+    return enveloped(work)
 
 
 def power(folder: str, options: Mapping[str, Any]) -> Envelope:

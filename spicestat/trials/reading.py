@@ -25,9 +25,9 @@ from spicestat.trials.covariates import collect_covariates
 from spicestat.trials.export_shapes import notice_unnamed, refuse_several_rows, time_column, unused_columns
 from spicestat.trials.labels import tidy_text
 from spicestat.trials.missing_codes import notice_choices, notice_numbers
-from spicestat.trials.table import TrialTable, describe_blocks, load_trials
+from spicestat.trials.table import TrialTable, count_missing, describe_blocks, load_trials
 
-__all__ = ["ReadSettings", "TrialColumns", "TrialTable", "count_missing", "load_trials", "read_trials"]
+__all__ = ["ReadSettings", "TrialColumns", "TrialTable", "load_trials", "read_trials"]
 
 Codes = npt.NDArray[np.int64]
 
@@ -387,20 +387,6 @@ def _scale_rewards(
     record["reward_scaling"] = {"method": "minmax", "min": low, "max": high}
     record["reward_note"] = f"rewards were mapped from {low:g}..{high:g} to 0..1, one range for all participants"
     return (rewards - low) / (high - low), record
-
-
-def count_missing(
-    frame: pd.DataFrame, rewards: npt.NDArray[np.float64], rt: str | None, inputs: Sequence[str]
-) -> dict[str, Any]:
-    """Count what is missing, as a `TrialTable` records it, from coded trials and rewards (n, A)."""
-    choice = frame["choice"].to_numpy()
-    unseen = np.isnan(rewards[np.arange(len(frame)), choice]) & (choice >= 0)
-    return {
-        "n_missing_choices": int((choice < 0).sum()),
-        "n_missing_rewards": int(unseen.sum()),
-        **({} if rt is None else {"n_missing_times": int((frame["rt"].isna() & (choice >= 0)).sum())}),
-        "n_missing_inputs": {name: int(frame[name].isna().sum()) for name in inputs},
-    }
 
 
 def _rewards_without_choice(table: pd.DataFrame, reward: str | Sequence[str], choice: Codes) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from spicestat._files.tables import frame_of_parquet, parquet_bytes
 from spicestat.errors import StorageError
 from spicestat.trials.labels import labels_to_series
 
-__all__ = ["TrialTable", "describe_blocks", "load_trials", "pack_trials", "unpack_trials"]
+__all__ = ["TrialTable", "count_missing", "describe_blocks", "load_trials", "pack_trials", "unpack_trials"]
 
 _MANIFEST, _TRIALS, _PEOPLE = "trials.json", "trials.parquet", "people.parquet"
 _LABELS = ("participants", "experiments", "actions", "inputs", "blocks")
@@ -101,6 +101,40 @@ class TrialTable:
         zero, unit = replace(self, record=record).reward_zero_and_unit
         rewards = {name: (self.frame[name] - zero) / unit for name in self._rewards}
         return replace(self, frame=self.frame.assign(**rewards), record=record)
+
+    def select(self, keep: npt.NDArray[np.bool_]) -> TrialTable:
+        """Return some of the trials as a table of their own, with the people and blocks that these are of.
+
+        Actions, experiments and the scaling of rewards stay; people and blocks get new codes, in the same order.
+
+        Parameters
+        ----------
+        keep : bool ndarray, one per trial
+            What is kept of a block counts as the whole block, as if no other trial had been played.
+
+        Examples
+        --------
+        >>> from spicestat.trials import read_trials
+        >>> frame = pd.DataFrame({"participant": [1, 1, 2, 2], "choice": [0, 1, 1, 0], "reward": [0, 1, 1, 0]})
+        >>> table = read_trials(frame)
+        >>> table.select(table.frame["participant"].to_numpy() == 1).participants
+        (2,)
+        """
+        frame = self.frame[keep].reset_index(drop=True)
+        blocks, frame["block"] = np.unique(frame["block"].to_numpy(), return_inverse=True)
+        people, frame["participant"] = np.unique(frame["participant"].to_numpy(), return_inverse=True)
+        frame["trial"] = frame.groupby("block").cumcount().astype("int64")
+        rewards = frame[self._rewards].to_numpy()
+        missing = count_missing(frame, rewards, self.record["columns"].get("rt"), self.inputs)
+        return replace(
+            self,
+            frame=frame,
+            participants=tuple(self.participants[code] for code in people),
+            blocks=describe_blocks(frame, self.blocks["label"].iloc[blocks].tolist()),
+            people=self.people.iloc[people].reset_index(drop=True),
+            rows=self.rows[keep],
+            record={**self.record, "n_rows": len(frame), **missing},
+        )
 
     @property
     def _rewards(self) -> list[str]:
@@ -188,6 +222,20 @@ class TrialTable:
         (7,)
         """
         return write_sealed(folder, "trials", pack_trials(self))
+
+
+def count_missing(
+    frame: pd.DataFrame, rewards: npt.NDArray[np.float64], rt: str | None, inputs: Sequence[str]
+) -> dict[str, Any]:
+    """Count what is missing, as a `TrialTable` records it, from coded trials and rewards (n, A)."""
+    choice = frame["choice"].to_numpy()
+    unseen = np.isnan(rewards[np.arange(len(frame)), choice]) & (choice >= 0)
+    return {
+        "n_missing_choices": int((choice < 0).sum()),
+        "n_missing_rewards": int(unseen.sum()),
+        **({} if rt is None else {"n_missing_times": int((frame["rt"].isna() & (choice >= 0)).sum())}),
+        "n_missing_inputs": {name: int(frame[name].isna().sum()) for name in inputs},
+    }
 
 
 def pack_trials(table: TrialTable) -> dict[str, bytes]:

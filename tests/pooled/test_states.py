@@ -115,7 +115,7 @@ def test_units_of_rewards_do_not_matter() -> None:
 
 def test_json_round_trip_of_every_kind() -> None:
     for kind, about in KINDS.items():
-        plain = {"kind": kind} | {name: 1 if name == "action" else 0.25 for name in about.takes}
+        plain = {"kind": kind} | {name: 2 if name in ("action", "back") else 0.25 for name in about.takes}
         declared = State((Signal(**plain), Signal(kind="last")))
         assert State.from_dict(json.loads(json.dumps(declared.as_dict()))) == declared
     names = [s.name for s in history_states(3)]

@@ -134,6 +134,16 @@ def test_reliability(folders: dict[str, str], fit: SpiceFit) -> None:
     same(received, spice_reliability(fit, ["first_second", "odd_even"], sessions={1: "a", 2: "a", 3: "b", 4: "b"}))
 
 
+def test_ladder(folders: dict[str, str], fit: SpiceFit) -> None:
+    sent = {"rungs": ["shares", "lags"], "folds": 2, "seed": 3}
+    received, expected = bridge.ladder(folders["learning_rate"], sent), fit.ladder(["shares", "lags"], folds=2, seed=3)
+    rungs = table(received, "rungs")
+    same(rungs.drop(columns="seconds"), expected.table.drop(columns="seconds"))
+    same(table(received, "people"), expected.people)
+    same(table(received, "glance"), expected.glance())
+    assert bridge.ladder(folders["learning_rate"], {"rungs": ["stairs"]})["code"] == "config"
+
+
 def test_models_are_declared_or_classes(tmp_path: Path) -> None:
     from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 

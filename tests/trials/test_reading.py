@@ -614,3 +614,26 @@ def test_a_label_that_never_has_a_reward_is_suspicious():
     table = pd.DataFrame({"participant": "a", "choice": ["l", "miss", "r"], "reward": [1, None, 0]})
     with pytest.warns(SuspiciousDataWarning, match="none of the 1 trials with choice 'miss' has a reward"):
         read_trials(table)
+
+
+def test_some_of_the_trials_are_a_table_of_their_own():
+    rows = [(who, block, t % 3, float(t)) for who in "abc" for block in (1, 2) for t in range(4)]
+    frame = pd.DataFrame(rows, columns=["participant", "block", "choice", "reward"])
+    frame["choice"] = frame["choice"].astype("Int64")
+    frame.loc[9, "choice"] = pd.NA
+    people = pd.DataFrame({"participant": list("abc"), "age": [20, 30, 40]})
+    table = read_trials(frame, block="block", people=people)
+    keep = table.frame["participant"].isin([1, 2]).to_numpy() & ~table.frame["block"].eq(2).to_numpy()
+    keep[-1] = False
+    part = table.select(keep)
+    assert part.participants == ("b", "c")
+    assert part.people["age"].tolist() == [30, 40]
+    assert part.blocks[["participant", "label", "n_trials"]].to_numpy().tolist() == [[0, 2, 4], [1, 1, 4], [1, 2, 3]]
+    assert part.rows.tolist() == np.flatnonzero(keep).tolist()
+    assert part.record["n_rows"] == 11
+    assert part.record["n_missing_choices"] == 0
+    assert table.record["n_missing_choices"] == 1
+    again = read_trials(frame[keep], block="block", people=people[1:], actions=table.actions)
+    pd.testing.assert_frame_equal(part.frame, again.frame)
+    pd.testing.assert_frame_equal(part.blocks, again.blocks)
+    pd.testing.assert_frame_equal(part.to_frame(), again.to_frame())

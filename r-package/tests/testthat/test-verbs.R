@@ -247,6 +247,34 @@ test_that("power has a row per design and a plot", {
   )
 })
 
+test_that("left-out choices are predicted rung by rung", {
+  skip_if_no_engine()
+  fit <- suppressWarnings(
+    spice_fit(example_trials, participant, choice, reward, block = block, model = "history", progress = FALSE)
+  )
+  ladder <- spice_ladder(fit, c("equations", "shares", "lags"), folds = 2)
+  table <- tidy(ladder)
+  expect_equal(table$rung, c("shares", "lags", "equations"))
+  expect_named(
+    table, c("rung", "nll", "accuracy", "least.probability", "difference", "std.error", "n.free", "seconds")
+  )
+  expect_equal(table$difference, table$nll - table$nll[3])
+  expect_lt(table$nll[3], table$nll[1])
+  expect_equal(nrow(ladder$people), 3 * length(unique(example_trials$participant)))
+  expect_equal(
+    glance(ladder)$share.predicted, (table$nll[1] - table$nll[3]) / (table$nll[1] - min(table$nll))
+  )
+  expect_output(expect_identical(print(ladder), ladder), "2 folds over blocks.*of the predictable")
+  built <- ggplot2::ggplot_build(autoplot(ladder))
+  expect_equal(sort(built$data[[2]]$x), sort(table$nll))
+  # of a fit with a network, and without equations there is no share
+  shares <- spice_ladder(example_fit, "shares", over = "people")
+  expect_true(is.na(glance(shares)$share.predicted))
+  expect_false(any(grepl("predictable", format(shares))))
+  expect_error(spice_ladder(example_fit, "oracle"), "no such rung", class = "spicestat_error_config")
+  expect_error(spice_ladder(example_fit, over = "trials"), "blocks, people", class = "spicestat_error_config")
+})
+
 test_that("the default effects of a simulation are those of its help page", {
   skip_if_no_engine()
   expect_identical(

@@ -6,14 +6,17 @@ import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pysindy
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 
 from spicestat.equations.propose.trajectories import Trajectory
 from spicestat.equations.structure.library import ModuleLibrary
 from spicestat.errors import ConfigError
+
+if TYPE_CHECKING:  # imported where it is used: it takes seconds, and a fit that is loaded does not need it
+    import pysindy
 
 __all__ = [
     "OPTIMIZERS",
@@ -82,6 +85,8 @@ def polynomial_library(module: str, signals: Sequence[str], degree: int = 1) -> 
     """
     if degree < 1:
         raise ConfigError("the polynomial degree must be 1 or more", got=degree)
+    import pysindy
+
     variables = (module, *signals)
     polynomials = pysindy.PolynomialLibrary(degree=degree, include_bias=True)
     polynomials.fit(np.zeros((1, len(variables))))
@@ -188,7 +193,11 @@ def independent_terms(trajectory: Trajectory, library: ModuleLibrary, tolerance:
 
 def check_optimizer(optimizer: object) -> None:
     """Raise `ConfigError` unless it is a name in `OPTIMIZERS` or a pysindy optimizer."""
-    if optimizer not in OPTIMIZERS and not isinstance(optimizer, pysindy.BaseOptimizer):
+    if optimizer in OPTIMIZERS:
+        return
+    import pysindy
+
+    if not isinstance(optimizer, pysindy.BaseOptimizer):
         raise ConfigError(
             "unknown optimizer", got=optimizer, allowed=f"{', '.join(OPTIMIZERS)}, or a pysindy optimizer object"
         )
@@ -273,6 +282,8 @@ def sr3(library: ModuleLibrary, threshold: float, nu: float, *, weighted: bool =
     """
     if threshold < 0 or nu <= 0:
         raise ConfigError("threshold must be 0 or more and alpha above 0", got={"threshold": threshold, "alpha": nu})
+    import pysindy
+
     weight = threshold / nu
     if not weighted:
         return pysindy.SR3(reg_weight_lam=weight, regularizer="L1", relax_coeff_nu=nu, max_iter=_SR3_ITERATIONS)
