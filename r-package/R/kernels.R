@@ -8,7 +8,9 @@
 #' comparable across structures, where single weights of similar states are not.
 #'
 #' Structure and time scales are taken as given: what the search that found them
-#' might have found instead is not in the standard errors.
+#' might have found instead is not in the standard errors, which are too small
+#' for it (in simulated cohorts of 40 people with 200 trials, 95% intervals of the
+#' population's totals held the truth in four fifths).
 #'
 #' @param fit A [spice_fit()] with `model = "history"`.
 #' @param events Any of `"reward"`, `"choice"`.

@@ -37,7 +37,8 @@ class Kernels:
     trials t of a person's own history: the logit of that action less the mean of the others'. For the *reward* kernel
     the reward of trial t goes from the lowest to the highest of the data; for the *choice* kernel its choice goes from
     another action to the one that was made. All that follows stays as it was observed. Kernels are comparable across
-    structures and models, where single weights of correlated states are not.
+    structures and models, where single weights of correlated states are not. Standard errors take the structure as
+    given, and are too small where a search found it: docs/models/history.md has figures.
 
     Attributes
     ----------

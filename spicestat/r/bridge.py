@@ -19,12 +19,24 @@ from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped,
 from spicestat.r.receive_model import as_model
 from spicestat.r.send_fit import engine, fit_tables, received_table
 from spicestat.r.send_group import group_tables
-from spicestat.r.verbs import compare, kernels, ladder, power, predict, reliability, simulate, simulate_fit, update
+from spicestat.r.verbs import (
+    compare,
+    discover,
+    kernels,
+    ladder,
+    power,
+    predict,
+    reliability,
+    simulate,
+    simulate_fit,
+    update,
+)
 
 __all__ = [
     "PROTOCOL",
     "compare",
     "copy_fit",
+    "discover",
     "fit",
     "group",
     "kernels",

@@ -1,4 +1,4 @@
-"""Entry points of R's verbs on fits: simulate, predict, update, compare, kernels, ladder, power and reliability."""
+"""Entry points of R's verbs on fits: simulate, predict, update, compare, study and search further."""
 
 from __future__ import annotations
 
@@ -17,7 +17,18 @@ from spicestat.r.send_fit import encoded, engine, fit_tables, received_table
 from spicestat.r.torch_symbols import load_torch
 from spicestat.trials.reading import read_trials
 
-__all__ = ["compare", "kernels", "ladder", "power", "predict", "reliability", "simulate", "simulate_fit", "update"]
+__all__ = [
+    "compare",
+    "discover",
+    "kernels",
+    "ladder",
+    "power",
+    "predict",
+    "reliability",
+    "simulate",
+    "simulate_fit",
+    "update",
+]
 
 _TASKS = {
     "drift": "BanditsDrift",
@@ -198,18 +209,45 @@ def kernels(folder: str, options: Mapping[str, Any]) -> Envelope:
     """Run `HistoryFit.kernels` on a fit folder; the value has the tables ``lags`` and ``influence``."""
 
     def work() -> dict[str, Any]:
-        fit = engine().load_fit(folder)
-        if not hasattr(fit, "kernels"):
-            raise ConfigError(
-                "kernels are those of a fit of the history of choices",
-                got=f"model='{fit.coefficients.info['model']}'",
-                do="fit with model='history'",
-            )
+        fit = _history(folder, "kernels")
         check_settings("spice_kernels()", options, fit.kernels)
         found = fit.kernels(**options)
         return encoded({"lags": found.lags, "influence": found.influence})
 
     return enveloped(work)
+
+
+def discover(folder: str, options: Mapping[str, Any]) -> Envelope:
+    """Run `HistoryFit.discover` on a fit folder.
+
+    ``options`` has ``folder``, where the fit with what was found is written. The value is that of a fit, with the
+    table ``terms``.
+    """
+
+    def work() -> dict[str, Any]:
+        found = _history(folder, "discoveries").discover()
+        save_or_rescue(found.fit.save, options["folder"])
+        return fit_tables(found.fit) | encoded({"terms": found.terms})
+
+    return enveloped(work)
+
+
+def _history(folder: str, what: str) -> Any:
+    """Return a fit of the history of choices.
+
+    Raises
+    ------
+    ConfigError
+        The fit is of another model.
+    """
+    fit = engine().load_fit(folder)
+    if not isinstance(fit, engine().HistoryFit):
+        raise ConfigError(
+            f"{what} are those of a fit of the history of choices",
+            got=f"model='{fit.coefficients.info['model']}'",
+            do="fit with model='history'",
+        )
+    return fit
 
 
 def _environment(sent: Mapping[str, Any] | None) -> Any:
