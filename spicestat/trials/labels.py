@@ -129,8 +129,8 @@ def match_labels(
     if pairs:
         shown = ", ".join(f"{own!r} and {other!r}" for own, other in pairs[:3])
         raise CovariateError(
-            f"ids of {len(pairs)} participant{'s' if len(pairs) > 1 else ''} look alike, but are not the same in {here} "
-            f"and in {there}",
+            f"ids of {len(pairs)} participant{'s' if len(pairs) > 1 else ''} look alike, but are not the same in "
+            f"{here} and in {there}",
             got=shown + (", ..." if len(pairs) > 3 else ""),
             do="write them the same way in both tables; zeros in front stay where ids are read as text",
         )
