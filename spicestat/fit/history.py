@@ -85,8 +85,10 @@ class HistoryFit:
         Weights that are the population's stand in everybody's rows with ``shared`` True, and group models leave
         them out.
     scores : DataFrame
-        ``model`` (history, shares, guessing), ``nll`` (mean negative log-likelihood per choice, nats) and
-        ``n_trials``: the fit's own predictions, everybody's choice shares, and guessing.
+        ``model`` (history, shares, guessing, left_out), ``nll`` (mean negative log-likelihood per choice, nats) and
+        ``n_trials``: the fit's own predictions, everybody's choice shares, guessing, and the search's estimate of how
+        well its states predict each block from the person's other blocks (a little too good, as the population has
+        seen the block; `ladder` leaves it out altogether).
     """
 
     trials: TrialTable
@@ -145,7 +147,7 @@ class HistoryFit:
             "aic": 2 * n_free - 2 * log_lik,
             "bic": float(pooled.n_own * own_choices + n_shared * math.log(max(pooled.n_choices.sum(), 1)))
             - 2 * log_lik,
-            **{f"nll_{name}": nll[name] for name in ("history", "shares", "guessing")},
+            **{f"nll_{name}": nll.get(name, math.nan) for name in ("history", "shares", "guessing", "left_out")},
             "contradictions": "; ".join(self.contradictions),
             "rewards": self.trials.record["reward_note"],
             "share_unidentified": self.coefficients.share_unidentified,
@@ -260,7 +262,8 @@ class HistoryFit:
             f"weights of each person: {', '.join(own)}\n"
             f"weights of the population: {', '.join(shared) or 'none'}\n"
             f"NLL per choice: history {glance['nll_history']:.4f}; choice shares {glance['nll_shares']:.4f}, "
-            f"guessing {glance['nll_guessing']:.4f}"
+            f"guessing {glance['nll_guessing']:.4f}\n"
+            f"blocks left out, about: history {glance['nll_left_out']:.4f}; exactly, and beside other models: ladder()"
             + ("" if self.pooled.converged else "\nnote: the estimation of the population did not converge")
             + "".join(f"\nnote: {text}" for text in self.contradictions)
         )
@@ -301,7 +304,7 @@ def fit_history(table: TrialTable, seed: int = 0, progress: Progress | None = No
     report("refit", 0, 1, "estimating weights")
     pooled = fit_pooled(data, chosen.states, chosen.n_own, start=start)
     report("refit", 1, 1, "")
-    fit = _assemble(table, data, pooled, seed)
+    fit = _assemble(table, data, pooled, chosen.path[-1].left_out, seed)
     if not pooled.converged:
         warn_user("the estimation of the population's weights did not converge.", ConvergenceWarning)
     for text in fit.contradictions:
@@ -371,11 +374,12 @@ def _check_people(data: Sessions) -> None:
         )
 
 
-def _assemble(table: TrialTable, data: Sessions, pooled: PooledFit, seed: int) -> HistoryFit:
+def _assemble(table: TrialTable, data: Sessions, pooled: PooledFit, left_out: float, seed: int) -> HistoryFit:
     rows = pooled.rows(data)
     made = pooled.predict(rows)[np.arange(len(rows.choice)), rows.choice]
     nll = {"history": float(-np.log(made).mean())}
     nll |= choice_shares_nll(rows.person, rows.choice, table.n_participants, table.n_actions)
+    nll["left_out"] = -left_out / len(made)
     scores = pd.DataFrame({"model": list(nll), "nll": list(nll.values()), "n_trials": len(made)})
     info = fit_info(table, "history", seed, "population")
     return HistoryFit(table, pooled, lay_out_weights(table, pooled, info), scores)
