@@ -100,7 +100,7 @@ def table(rows: list[dict[str, object]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| `{row['command']}` | {row['before']:.2f} | {row['after']:.2f} "
+        f"| `{row['command']}` | {row['before']:.3g} | {row['after']:.3g} "
         f"| {row['ratio']:.2f} ({row['lowest_ratio']:.2f}, {row['highest_ratio']:.2f}) | {row['pairs']} "
         f"| {row['commits']} |"
         for row in rows
