@@ -35,7 +35,11 @@ CASES = {
         {**LEARNER, State((Signal(kind="value", keep=0.7), Signal(kind="losing"))): (-1.3, 0.4)},
         frozenset({"losing", "fading"}),
     ),
-    "perseveration fades with the trials since a reward": Case(
+    "perseveration fades with the log of the trials since a reward": Case(
+        {**LEARNER, LAST: (1.5, 0.4), State((Signal(kind="last"), Signal(kind="losing"))): (-1.0, 0.4)},
+        frozenset({"losing", "fading"}),
+    ),
+    "perseveration fades exponentially with the trials since a reward": Case(
         {VALUE: (3.0, 0.8), State((Signal(kind="last"), Signal(kind="fading", keep=0.8))): (1.5, 0.5)},
         frozenset({"losing", "fading"}),
     ),

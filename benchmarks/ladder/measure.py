@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.ladder.tables import HELD_OUT, is_there, read_table
-from spicestat import predict_choices, spice_fit
+from spicestat import HistoryFit, predict_choices, read_trials, spice_fit
+from spicestat.fit.held_out import Fold
+from spicestat.fit.ladder_rungs import rungs_of
 from spicestat.pooled.contrasts import make_design
 from spicestat.pooled.em import fit_population
 from spicestat.pooled.packed import Sessions, pack_sessions
@@ -68,7 +70,7 @@ def ladder(name: str) -> dict[str, Any]:
         "n_people": fit.trials.n_participants,
         "n_choices": len(made),
         "guessing": float(np.log(a.n_actions)),
-        "shares": shares(a, b),
+        **product_rungs(trials, out.to_numpy(), fit),
         "last_choice_and_reward": mixed_logit(a, b, last),
         "ten_states": mixed_logit(a, b, ten_states(a.n_actions)),
         "history": loss(made),
@@ -83,20 +85,38 @@ def ladder(name: str) -> dict[str, Any]:
     return result
 
 
-def shares(train: Sessions, test: Sessions) -> float:
-    """Everybody's choice shares in the training blocks, with one choice of each action added."""
-    counts = np.ones((int(train.person.max()) + 1, train.n_actions))
-    there = train.choice >= 0
-    np.add.at(counts, (np.broadcast_to(train.person, there.shape)[there], train.choice[there]), 1.0)
-    later = test.choice[1:] >= 0
-    share = counts / counts.sum(axis=1, keepdims=True)
-    return loss(share[np.broadcast_to(test.person, later.shape)[later], test.choice[1:][later]])
+def product_rungs(trials: pd.DataFrame, out: np.ndarray, fit: HistoryFit) -> dict[str, float]:
+    """Score the product's own rungs (`spice_ladder`) that know nothing of the fit, on the same blocks."""
+    table = read_trials(trials[COLUMNS], block="block", trial="trial")
+    held = out[table.rows]
+    # the first choice of a block is not predicted
+    frame = table.frame.assign(row=np.arange(len(table.frame)))[table.frame["choice"] >= 0]
+    later = frame.loc[frame.groupby("block").cumcount() > 0, "row"].to_numpy()
+    row = later[held[later]]
+    fold = Fold(table.select(~held), table.select(held), (np.cumsum(held) - 1)[row], row)
+    choice = table.frame["choice"].to_numpy()[row]
+    found = {}
+    for name, rung in rungs_of(fit, members=3).items():
+        if name != "equations":
+            started = time.process_time()
+            found[name] = loss(rung(fold).probabilities[np.arange(len(row)), choice])
+            print(f"  {name} {found[name]:.4f}, {time.process_time() - started:.1f} s", flush=True)
+    return found
 
 
 def table(results: dict[str, Any]) -> str:
     """Write the results as Markdown."""
-    rungs = ("shares", "last_choice_and_reward", "ten_states", "history", "true_parameters")
-    head = ["table", "held-out blocks", "choices", *(rung.replace("_", " ") for rung in rungs)]
+    rungs = {
+        "shares": "shares",
+        "last_choice_and_reward": "mixed logit, last choice and reward",
+        "lags": "lags, ridge",
+        "ten_states": "mixed logit, ten states",
+        "mixed_logit": "mixed logit, library",
+        "gru": "GRU, three members",
+        "history": "history",
+        "true_parameters": "true parameters",
+    }
+    head = ["table", "held-out blocks", "choices", *rungs.values()]
     head += ["accuracy of history", "least probability", "own / shared weights", "processor time of history, s"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name, found in results.items():

@@ -1,8 +1,8 @@
-"""Processor time of whole commands in two checkouts, in turn: python timings.py BEFORE AFTER.
+"""Processor time of whole commands in two checkouts, in turn: python timings.py BEFORE AFTER [COMMAND ...].
 
 Both run in this environment. Each command runs as a process of its own, A B A B ...; what is compared is the processor
 time (user and system) that the operating system counts for it, and the median of the ratios pair by pair, which holds
-when the machine is busy with other things. Writes benchmarks/results/timings.{json,md}.
+when the machine is busy with other things. Writes benchmarks/results/timings.{json,md}; with COMMANDs only their rows.
 """
 
 from __future__ import annotations
@@ -88,44 +88,47 @@ def compare(name: str, pairs: int, command: list[str], checkouts: tuple[Path, Pa
     return row
 
 
-def table(rows: list[dict[str, object]], revisions: list[str]) -> str:
+def table(rows: list[dict[str, object]]) -> str:
     """Write the results as Markdown."""
     lines = [
         "# Timings before and after the move into rooms",
         "",
-        f"Median processor seconds of whole commands: commit {revisions[0]}, then {revisions[1]}. Ratios are",
-        "medians over pairs, with lowest and highest. One thread, one environment; `benchmarks/timings/run.sh`.",
+        "Median processor seconds of whole commands at two commits; ratios are medians over pairs (lowest, highest).",
+        "One thread, one environment; `benchmarks/timings/run.sh`.",
         "",
-        "| command | before | after | ratio (lowest, highest) | pairs |",
-        "|---|---|---|---|---|",
+        "| command | before | after | ratio (lowest, highest) | pairs | commits |",
+        "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| `{row['command']}` | {row['before']:.2f} | {row['after']:.2f} "
-        f"| {row['ratio']:.2f} ({row['lowest_ratio']:.2f}, {row['highest_ratio']:.2f}) | {row['pairs']} |"
+        f"| `{row['command']}` | {row['before']:.3g} | {row['after']:.3g} "
+        f"| {row['ratio']:.2f} ({row['lowest_ratio']:.2f}, {row['highest_ratio']:.2f}) | {row['pairs']} "
+        f"| {row['commits']} |"
         for row in rows
     ]
     return "\n".join(lines) + "\n"
 
 
+def commit_of(checkout: Path) -> str:
+    """Return the short name of a checkout's commit."""
+    return subprocess.check_output(["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], text=True).strip()
+
+
 def main() -> None:
-    """Run all commands and write the results."""
+    """Run the commands and write the results."""
     before, after = (Path(given).resolve() for given in sys.argv[1:3])
-    revisions = [
-        subprocess.check_output(["git", "-C", str(place), "rev-parse", "--short", "HEAD"], text=True).strip()
-        for place in (before, after)
-    ]
+    file, commits = RESULTS / "timings.json", f"{commit_of(before)}, {commit_of(after)}"
+    rows = {row["command"]: row for row in json.loads(file.read_text())} if file.exists() else {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         subprocess.run([sys.executable, "-c", DATA, name], check=True)
         for checkout in (before, after):
             fit = [*MAIN, "fit", f"{name}/trials.csv", "--block", "block", "--model", "rescorla_wagner", "--quiet"]
             processor_seconds(checkout, [*fit, "--out", str(folder / f"fit-{checkout.name}")], folder)
-        rows = [
-            compare(what, pairs, command, (before, after), folder)
-            for what, (pairs, command) in commands(folder).items()
-        ]
-    (RESULTS / "timings.json").write_text(json.dumps({"revisions": revisions, "rows": rows}, indent=1) + "\n")
-    (RESULTS / "timings.md").write_text(table(rows, revisions))
+        for what, (pairs, command) in commands(folder).items():
+            if what in (sys.argv[3:] or [what]):
+                rows[what] = {**compare(what, pairs, command, (before, after), folder), "commits": commits}
+    file.write_text(json.dumps(list(rows.values()), indent=1) + "\n")
+    (RESULTS / "timings.md").write_text(table(list(rows.values())))
 
 
 if __name__ == "__main__":

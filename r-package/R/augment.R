@@ -1,4 +1,4 @@
-#' Trials beside the fit
+#' Trials with the fit's predictions
 #'
 #' @param x A [spice_fit()].
 #' @param data The trials that were fitted, to which columns are added; `NULL`
@@ -33,7 +33,7 @@ augment.spice_fit <- function(x, data = NULL, newdata = NULL, ...) {
   tibble::new_tibble(c(as.list(own), added), nrow = nrow(own))
 }
 
-#' Participants beside the group model
+#' Participants with fitted values, residuals and posterior means
 #'
 #' @param x A [spice_group()].
 #' @param ... Not used; anything here is an error.

@@ -15,7 +15,7 @@
 #'   `.tsv`, `.txt` (also with `.gz`), `.xlsx` or `.parquet` file. Several paths, or
 #'   a pattern such as `"data/*.csv"`, name one file for each participant, whose id
 #'   is taken from the file's name where there is no such column. Separators,
-#'   decimal commas and encodings are found out, and ids stay as they are written
+#'   decimal commas and encodings are detected, and ids stay as they are written
 #'   (`001`, `1.10`).
 #' @param participant,choice Columns with the participant's id and the chosen
 #'   action: a bare name or text. Actions are numbered in the order of the
@@ -43,7 +43,7 @@
 #'   size inside, and coefficients are in the unit of the data), `learning_rate`, `hidden_size`, `embedding_size`,
 #'   `structure`, `device`, and so on. `checkpoint = "folder"` keeps the state of
 #'   the network's training there; the same call, made again after an interrupt,
-#'   goes on from it.
+#'   continues from it.
 #' @param model `"history"` (states of the past, without a network; see
 #'   [spice_kernels()]), a model of your own, from [spice_model()] or
 #'   [spice_python_model()], or the name of one to start from (see below), whose

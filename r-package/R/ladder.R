@@ -28,6 +28,7 @@
 #' @param members Number of GRUs whose probabilities are averaged, 1 to 3.
 #' @param seed Whole number from 0. `NULL` draws one from R's random numbers, so
 #'   that [set.seed()] decides.
+#' @param progress Show a progress bar?
 #' @return An object of class `spice_ladder`: a list of the tibbles `rungs`,
 #'   `people` (one row per participant and rung) and `glance`. `tidy()` has one
 #'   row per rung: `nll` (mean negative log-likelihood per choice, in nats),
@@ -41,7 +42,8 @@
 #' \donttest{
 #' if (spicestat_available()) spice_ladder(example_fit, c("shares", "lags", "mixed_logit"))
 #' }
-spice_ladder <- function(fit, rungs = NULL, over = c("blocks", "people"), folds = 3, members = 1, seed = 0) {
+spice_ladder <- function(fit, rungs = NULL, over = c("blocks", "people"), folds = 3, members = 1, seed = 0,
+                         progress = interactive()) {
   call <- rlang::current_env()
   check_fit(fit, call)
   settings <- list(
@@ -49,7 +51,10 @@ spice_ladder <- function(fit, rungs = NULL, over = c("blocks", "people"), folds 
     seed = whole_seed(seed, call)
   )
   options <- engine_options(settings, call)
-  tables <- with_fit_folder(fit, function(folder) call_bridge("ladder", folder, options, call = call))
+  show <- new_progress(progress)
+  tables <- with_fit_folder(fit, function(folder) {
+    call_bridge("ladder", folder, options, progress = show, call = call)
+  })
   structure(lapply(tables, decode_table), class = "spice_ladder")
 }
 

@@ -1,4 +1,4 @@
-#' Expected coefficients of people, and how far estimates are from them
+#' Fitted coefficients of people, and residuals
 #'
 #' `predict()` says which coefficients of the equations a group model expects in
 #' people with given covariates, known or new. `fitted()` gives the same for

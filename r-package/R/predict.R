@@ -1,4 +1,4 @@
-#' Predict choices, and say by how much the predictions were wrong
+#' Predicted choices, and residuals
 #'
 #' Every choice is predicted from what its participant chose and received
 #' before it in the block, so that the first choice of a block has no

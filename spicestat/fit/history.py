@@ -95,8 +95,10 @@ class HistoryFit:
         Weights that are the population's stand in everybody's rows with ``shared`` True, and group models leave
         them out.
     scores : DataFrame
-        ``model`` (history, shares, guessing), ``nll`` (mean negative log-likelihood per choice, nats) and
-        ``n_trials``: the fit's own predictions, everybody's choice shares, and guessing.
+        ``model`` (history, shares, guessing, left_out), ``nll`` (mean negative log-likelihood per choice, nats) and
+        ``n_trials``: the fit's own predictions, everybody's choice shares, guessing, and the search's estimate of how
+        well its states predict each block from the person's other blocks (a little too good, as the population has
+        seen the block; `ladder` leaves it out altogether).
     """
 
     trials: TrialTable
@@ -155,7 +157,7 @@ class HistoryFit:
             "aic": 2 * n_free - 2 * log_lik,
             "bic": float(pooled.n_own * own_choices + n_shared * math.log(max(pooled.n_choices.sum(), 1)))
             - 2 * log_lik,
-            **{f"nll_{name}": nll[name] for name in ("history", "shares", "guessing")},
+            **{f"nll_{name}": nll.get(name, math.nan) for name in ("history", "shares", "guessing", "left_out")},
             "contradictions": "; ".join(self.contradictions),
             "rewards": self.trials.record["reward_note"],
             "share_unidentified": self.coefficients.share_unidentified,
@@ -261,7 +263,7 @@ class HistoryFit:
         if not found.proposals:
             return Discoveries(terms_frame(found), self, found.n_candidates)
         refitted = fit_pooled(data, found.chosen.states, found.chosen.n_own)
-        fit = _assemble(self.trials, data, refitted, self.coefficients.info["seed"])
+        fit = _assemble(self.trials, data, refitted, found.chosen.path[-1].left_out, self.coefficients.info["seed"])
         return Discoveries(terms_frame(found), fit, found.n_candidates)
 
     def choice_likelihood(self) -> HistoryLikelihood:
@@ -352,6 +354,11 @@ class HistoryFit:
             f"weights of the population: {', '.join(shared) or 'none'}",
             f"NLL per choice: history {glance['nll_history']:.4f}; choice shares {glance['nll_shares']:.4f}, "
             f"guessing {glance['nll_guessing']:.4f}",
+            *(
+                []
+                if math.isnan(glance["nll_left_out"])
+                else [f"blocks left out, about: history {glance['nll_left_out']:.4f}; exactly, with others: ladder()"]
+            ),
             *([] if self.pooled.converged else ["note: the estimation of the population did not converge"]),
             *(f"note: {text}" for text in self.contradictions),
         ]
@@ -392,7 +399,7 @@ def fit_history(table: TrialTable, seed: int = 0, progress: Progress | None = No
     report("refit", 0, 1, "estimating weights")
     pooled = fit_pooled(data, chosen.states, chosen.n_own, start=start)
     report("refit", 1, 1, "")
-    fit = _assemble(table, data, pooled, seed)
+    fit = _assemble(table, data, pooled, chosen.path[-1].left_out, seed)
     if not pooled.converged:
         warn_user("the estimation of the population's weights did not converge.", ConvergenceWarning)
     for text in fit.contradictions:
@@ -411,7 +418,8 @@ def history_on(fit: HistoryFit, table: TrialTable, n_new: int) -> HistoryFit:
     data = pack_table(table, fit.pooled.reward_size)
     if not (data.choice >= 0).sum(axis=0).max(initial=0) > 1:
         raise DataError("nobody has two choices in a block", do="pass trials of which some follow others in a block")
-    found = _assemble(table, data, for_people(fit.pooled, data), fit.coefficients.info["seed"])
+    # no block was left out here
+    found = _assemble(table, data, for_people(fit.pooled, data), math.nan, fit.coefficients.info["seed"])
     info = {**found.coefficients.info, "updated": {"n_new": n_new, "n_known": table.n_participants - n_new}}
     return replace(found, coefficients=replace(found.coefficients, info=info))
 
@@ -488,11 +496,12 @@ def _check_people(data: Sessions) -> None:
         )
 
 
-def _assemble(table: TrialTable, data: Sessions, pooled: PooledFit, seed: int) -> HistoryFit:
+def _assemble(table: TrialTable, data: Sessions, pooled: PooledFit, left_out: float, seed: int) -> HistoryFit:
     rows = pooled.rows(data)
     made = pooled.predict(rows)[np.arange(len(rows.choice)), rows.choice]
     nll = {"history": float(-np.log(made).mean())}
     nll |= choice_shares_nll(rows.person, rows.choice, table.n_participants, table.n_actions)
+    nll["left_out"] = -left_out / len(made)
     scores = pd.DataFrame({"model": list(nll), "nll": list(nll.values()), "n_trials": len(made)})
     info = fit_info(table, "history", seed, "population")
     return HistoryFit(table, pooled, lay_out_weights(table, pooled, info), scores)

@@ -127,7 +127,7 @@ def covariate_plot(
     return figure
 
 
-def presence_plot(table: CoefficientTable, by: str | None = None, *, data: pd.DataFrame | None = None) -> Figure:
+def presence_plot(table: CoefficientTable, by: str | None = None) -> Figure:
     """Draw the share of participants whose equation has each term, with 95 % Wilson intervals.
 
     Terms that everybody has are left out, unless all terms are such. A value that the structure keeps (coefficient 1)
@@ -140,8 +140,6 @@ def presence_plot(table: CoefficientTable, by: str | None = None, *, data: pd.Da
         With a structure of its own for each participant.
     by : str, optional
         A factor: one bar for each of its levels (at most five).
-    data : DataFrame, optional
-        Covariates, with a column ``participant``. Default: the table's own.
 
     Raises
     ------
@@ -154,7 +152,7 @@ def presence_plot(table: CoefficientTable, by: str | None = None, *, data: pd.Da
     """
     selected = table.wide("selected").astype(bool)
     varying = [pair for pair in table.terms if not selected[pair].all()] or list(table.terms)
-    groups = _members(table, by, data)
+    groups = _members(table, by)
     figure, axes = _panels(1, height=1.2 + 0.24 * len(varying) * max(1.3, len(groups)), width=7.5)
     axis = axes[0]
     thick = 0.8 / len(groups)
@@ -260,10 +258,10 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     return ends[0] - margin, ends[1] + margin
 
 
-def _members(table: CoefficientTable, by: str | None, data: pd.DataFrame | None) -> dict[str, np.ndarray]:
+def _members(table: CoefficientTable, by: str | None) -> dict[str, np.ndarray]:
     if by is None:
         return {"all": np.ones(len(table.participants), dtype=bool)}
-    people = table.people if data is None else data
+    people = table.people
     if people is None or by not in people.columns:
         known = [] if people is None else list(people.columns)
         raise ConfigError(f"'{by}' is not a covariate", allowed=", ".join(map(str, known)) or "(none)")

@@ -12,7 +12,7 @@ import pandas as pd
 from spicestat._files.atomic import save_or_rescue
 from spicestat.errors import ConfigError
 from spicestat.r.columns import Table
-from spicestat.r.envelopes import Envelope, check_settings, enveloped
+from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped, throttled
 from spicestat.r.send_fit import encoded, engine, fit_tables, received_table
 from spicestat.r.torch_symbols import load_torch
 from spicestat.trials.reading import read_trials
@@ -152,13 +152,13 @@ def _by_participant(wide: pd.DataFrame) -> pd.DataFrame:
     return wide.rename_axis(index="participant").reset_index()
 
 
-def ladder(folder: str, options: Mapping[str, Any]) -> Envelope:
+def ladder(folder: str, options: Mapping[str, Any], progress: Progress | None = None) -> Envelope:
     """Run `spicestat.spice_ladder` on a fit folder; the value has the tables ``rungs``, ``people`` and ``glance``."""
 
     def work() -> dict[str, Any]:
         run = engine().spice_ladder
         check_settings("spice_ladder()", options, run)
-        result = run(engine().load_fit(folder), **dict(options))
+        result = run(engine().load_fit(folder), progress=throttled(progress), **dict(options))
         return encoded({"rungs": result.table, "people": result.people, "glance": result.glance()})
 
     return enveloped(work)

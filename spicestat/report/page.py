@@ -40,7 +40,6 @@ def write_report(
     *,
     title: str = "spicestat report",
     scores: pd.DataFrame | None = None,
-    messages: Sequence[str] = (),
 ) -> Path:
     """Write an HTML report.
 
@@ -56,8 +55,6 @@ def write_report(
         Heading.
     scores : DataFrame, optional
         Shown instead of ``fit.scores``, for example with an oracle's row.
-    messages : sequence of str
-        Warnings to show at the top.
 
     Returns
     -------
@@ -80,7 +77,7 @@ def write_report(
     html = template.render(
         title=title,
         summary=summary,
-        warnings=[*messages, *_left_out(fit, group), *group.messages],
+        warnings=[*_left_out(fit, group), *group.messages],
         sections=_sections(fit, group, fit.scores if scores is None else scores),
         version=spicestat.__version__,
     )

@@ -13,7 +13,7 @@ from spicestat.pooled.packed import Floats, Ints, Sessions
 
 __all__ = ["Gru", "train_gru", "watch_last"]
 
-_HIDDEN, _EMBEDDING, _DROPOUT = 16, 4, 0.3
+_HIDDEN, _EMBEDDING, _DROPOUT = 16, 8, 0.2
 _EPOCHS, _PATIENCE, _BATCH = 60, 8, 32
 _LEARNING_RATE, _DECAY, _CLIP_NORM = 2e-2, 1e-2, 1.0
 _LEAST_GAIN = 1e-4

@@ -99,7 +99,7 @@ def alike(labels: Iterable[Hashable]) -> list[list[Hashable]]:
 
 
 def match_labels(
-    labels: Sequence[Hashable], offered: Sequence[Hashable], *, here: str, there: str, what: str = "participant"
+    labels: Sequence[Hashable], offered: Sequence[Hashable], *, here: str, there: str
 ) -> npt.NDArray[np.int64]:
     """Return the position of each label among those that another table offers, -1 where it is not there.
 
@@ -109,8 +109,6 @@ def match_labels(
         No two of either may say the same; see `label_key`.
     here, there : str
         What the tables of ``labels`` and ``offered`` are called.
-    what : str, default "participant"
-        What is labelled.
 
     Raises
     ------
@@ -131,8 +129,8 @@ def match_labels(
     if pairs:
         shown = ", ".join(f"{own!r} and {other!r}" for own, other in pairs[:3])
         raise CovariateError(
-            f"ids of {len(pairs)} {what}{'s' if len(pairs) > 1 else ''} look alike, but are not the same in {here} and "
-            f"in {there}",
+            f"ids of {len(pairs)} participant{'s' if len(pairs) > 1 else ''} look alike, but are not the same in "
+            f"{here} and in {there}",
             got=shown + (", ..." if len(pairs) > 3 else ""),
             do="write them the same way in both tables; zeros in front stay where ids are read as text",
         )

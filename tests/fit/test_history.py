@@ -99,6 +99,12 @@ def test_scores_are_those_of_the_predictions(fit):
     assert int(table["probability"].notna().sum()) == fit.scores["n_trials"][0] == fit.glance()["nobs"][0] == 40 * 158
     assert np.allclose((table["p_L"] + table["p_R"]).dropna(), 1)
     assert fit.scores["nll"][0] < fit.scores["nll"][1] <= fit.scores["nll"][2] + 1e-9
+    # two blocks each: predicted from one, not as well as after fitting, but far better than by choice shares
+    nll = fit.scores.set_index("model")["nll"]
+    assert nll["history"] < nll["left_out"] < nll["shares"] - 0.05
+    found = fit.ladder("equations", folds=2).table["nll"].item()
+    assert nll["left_out"] == pytest.approx(found, abs=0.02)
+    assert f"blocks left out, about: history {nll['left_out']:.4f}" in repr(fit)
     assert fit.contradictions == ()
 
 

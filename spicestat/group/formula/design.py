@@ -185,9 +185,7 @@ class Design:
         return words if numeric else pd.Series(pd.Categorical(words, list(levels)), index=column.index)
 
 
-def build_design(
-    formula: str, people: pd.DataFrame, *, participant: str = "participant", varying: Iterable[str] = ()
-) -> Design:
+def build_design(formula: str, people: pd.DataFrame, *, varying: Iterable[str] = ()) -> Design:
     """Turn a one-sided formula and a participant table into a design matrix.
 
     Text, boolean and categorical covariates get treatment contrasts. The reference is the first
@@ -207,8 +205,6 @@ def build_design(
         Right-hand side of a Wilkinson formula.
     people : DataFrame
         One row per participant.
-    participant : str, default "participant"
-        Column that labels the participants in messages.
     varying : iterable of str
         Variables known to vary within participants; naming one gives an error that says so.
 
@@ -243,8 +239,8 @@ def build_design(
         raise FormulaError(f"the formula '{formula}' has no coefficients", allowed=EXAMPLE)
     people = _with_text_names(people)
     variables = tuple(dict.fromkeys(name for term in terms for factor in term for name in factor.columns))
-    _check_known(variables, people, participant, set(varying))
-    labels = people[participant]
+    _check_known(variables, people, set(varying))
+    labels = people["participant"]
     used = people[list(variables)].reset_index(drop=True)
     rows = np.flatnonzero(~used.isna().any(axis=1).to_numpy())
     if len(rows) == 0:
@@ -332,7 +328,7 @@ def _with_text_names(people: pd.DataFrame) -> pd.DataFrame:
     return people if names == list(people.columns) else people.set_axis(names, axis=1)
 
 
-def _check_known(variables: Sequence[str], people: pd.DataFrame, participant: str, varying: set[str]) -> None:
+def _check_known(variables: Sequence[str], people: pd.DataFrame, varying: set[str]) -> None:
     for name in variables:
         if name in _RESERVED:
             raise CovariateError(
@@ -345,7 +341,7 @@ def _check_known(variables: Sequence[str], people: pd.DataFrame, participant: st
                 f"'{name}' varies within participants, so it cannot be a covariate of participants",
                 do=f"aggregate '{name}' to one value per participant and pass that table as `data`",
             )
-        available = [str(column) for column in people.columns if column != participant]
+        available = [str(column) for column in people.columns if column != "participant"]
         raise FormulaError(
             f"the formula names the unknown variable '{name}'",
             allowed=", ".join(available) or "(no covariates were given)",

@@ -48,7 +48,6 @@ def joint_estimates(
     glance: Mapping[str, object],
     *,
     messages: tuple[str, ...] = (),
-    links: Mapping[tuple[str, str], str] | None = None,
 ) -> GroupEstimates:
     """Lay a joint model out as tables; ``glance`` is its one row, less ``module`` and ``sparse_term``.
 
@@ -77,7 +76,6 @@ def joint_estimates(
         messages=messages,
         ran_vals=_ran_vals(model),
         joint_covariance=pd.DataFrame(model.covariance, index=index, columns=index),
-        links=dict(links or {}),
     )
 
 
