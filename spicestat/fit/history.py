@@ -259,7 +259,7 @@ class HistoryFit:
             f"HistoryFit: {glance['n_participants']} participants, {glance['nobs']} choices "
             f"among {', '.join(map(str, self.trials.actions))}\n"
             f"{self.trials.record['reward_note']}\n"
-            f"weights of each person: {', '.join(own)}\n"
+            f"weights of each person: {', '.join(own) or 'none'}\n"
             f"weights of the population: {', '.join(shared) or 'none'}\n"
             f"NLL per choice: history {glance['nll_history']:.4f}; choice shares {glance['nll_shares']:.4f}, "
             f"guessing {glance['nll_guessing']:.4f}\n"
