@@ -31,7 +31,7 @@
 #' \donttest{
 #' if (spicestat_available()) {
 #'   cohort <- spice_simulate(n_participants = 12, n_trials = 60, seed = 1)
-#'   fit <- spice_fit(cohort$trials, block = "block", trial = "trial", model = "history")
+#'   fit <- spice_fit(cohort$trials, participant, choice, reward, block = block, trial = trial)
 #'   kernels <- spice_kernels(fit, lags = 10)
 #'   tidy(kernels, what = "influence")
 #'   autoplot(kernels)

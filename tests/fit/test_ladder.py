@@ -14,7 +14,6 @@ from spicestat.fit.held_out import make_folds
 from spicestat.fit.history import pack_table
 from spicestat.fit.ladder_rungs import Predicted, refit_without, rungs_of
 from spicestat.pooled.baselines import fit_shares
-from spicestat.simulate import simulate_diffusion_cohort
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::spicestat.errors.ContradictionWarning", "ignore::spicestat.errors.ConvergenceWarning"
@@ -61,7 +60,8 @@ def ladder(fit) -> LadderResult:
 
 @pytest.fixture(scope="module")
 def spice():
-    trials = simulate_cohort(4, 80, n_blocks=2, seed=2).trials
+    trials = simulate_cohort(4, 80, n_blocks=2, seed=2).trials.astype({"choice": "Int64"})
+    trials.loc[[0, 7, 8, 100], "choice"] = pd.NA
     return spice_fit(trials, block="block", model="rescorla_wagner", epochs=10)
 
 
@@ -182,6 +182,8 @@ def test_one_block_each(trials):
 def test_a_network_and_its_equations_are_fitted_anew(spice):
     found = spice.ladder(["shares", "equations", "network"], folds=2)
     assert found.table["rung"].tolist() == ["shares", "equations", "network"]
+    # the second trial follows none with a choice, and four have none
+    assert found.settings["n_choices"] == 4 * 2 * 39 - 4
     losses = {"equations": 0.0, "rnn": 0.0}
     for fold in make_folds(spice.trials, n_folds=2):
         other = refit_without(spice, fold.train)
@@ -287,8 +289,7 @@ def test_how_it_shows_itself(ladder):
     assert (ladder.table["nll"] > 0).all()
 
 
-def test_response_times_are_refused():
-    trials = simulate_diffusion_cohort(3, 40, n_blocks=1, seed=0).trials
-    fit = spice_fit(trials.drop(columns="block"), rt="rt", model="drift_diffusion", epochs=2)
+def test_response_times_are_refused(spice, monkeypatch):
+    monkeypatch.setattr(type(spice.model.network), "needs_times", True)
     with pytest.raises(ConfigError, match="response times"):
-        spice_ladder(fit)
+        spice_ladder(spice)

@@ -15,8 +15,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWar
 
 
 def fitted(seed):
-    cohort = simulate_cohort(5, 60, n_blocks=2, seed=seed)
-    return spice_fit(cohort.trials, block="block", model="choice", epochs=15, seed=seed).tidy()["estimate"].to_numpy()
+    cohort = simulate_cohort(3, 40, n_blocks=2, seed=seed)
+    fit = spice_fit(cohort.trials, block="block", model="learning_rate", epochs=10, seed=seed)
+    return fit.tidy()["estimate"].to_numpy()
 
 
 def test_fits_in_threads_are_those_of_single_runs():

@@ -1,7 +1,7 @@
 # networks of these tests learn for two epochs, which is no better than guessing
-fit_to <- function(data, ...) {
+fit_to <- function(data, ..., model = "choice") {
   suppressWarnings(
-    spice_fit(data, subject, pick, points, ..., model = "choice", epochs = 2, progress = FALSE),
+    spice_fit(data, subject, pick, points, ..., model = model, epochs = 2, progress = FALSE),
     classes = "spicestat_warning_contradiction"
   )
 }

@@ -348,7 +348,7 @@ test_that("numbers out of range are refused before Python sees them", {
 test_that("kernels are those of Python, and their tables those of broom", {
   skip_if_no_engine()
   data <- spice_simulate(n_participants = 10, n_trials = 60, seed = 1)$trials
-  fit <- spice_fit(data, block = "block", trial = "trial", model = "history", progress = FALSE)
+  fit <- spice_fit(data, participant, choice, reward, block = block, trial = trial, progress = FALSE)
   expect_true(all(c("pooled", "pooled.sd", "shared") %in% names(tidy(fit))))
   kernels <- spice_kernels(fit, lags = 4, conf_level = 0.9)
   lags <- tidy(kernels)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::spicestat.errors.ContradictionWarning", "ignore::spicestat.errors.ConvergenceWarning"
 )
 
-COHORT = simulate_cohort(8, 100, n_blocks=2, seed=4)
+COHORT = simulate_cohort(6, 60, n_blocks=2, seed=4)
 TRIALS = COHORT.trials
 UNITS = {
     ("beta", "x_value_reward"): -1,
@@ -121,10 +121,14 @@ def test_further_trials_are_read_in_the_unit_of_the_fit(plain, scaled, tmp_path)
         np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
-def test_updates_keep_the_unit(plain, scaled):
+@pytest.fixture(scope="module")
+def updated(plain):
+    return spice_update(plain, TRIALS)
+
+
+def test_updates_keep_the_unit(updated, scaled):
     scale, fit = scaled
-    own, other = spice_update(plain, TRIALS), spice_update(fit, scaled_trials(scale))
-    np.testing.assert_allclose(other.scores["nll"], own.scores["nll"], atol=1e-9)
+    np.testing.assert_allclose(spice_update(fit, scaled_trials(scale)).scores["nll"], updated.scores["nll"], atol=1e-9)
 
 
 def test_splits_keep_the_unit():
@@ -163,7 +167,7 @@ def test_without_forgetting_not_even_the_zero_matters(model):
 
 def test_values_start_in_the_middle_unless_the_model_says_otherwise():
     losses = TRIALS.assign(reward=-10.0 * TRIALS["reward"])
-    fit = spice_fit(losses, block="block", model="choice", epochs=1)
+    fit = spice_fit(losses, block="block", epochs=1, model="learning_rate")
     assert fit.model.network.start_values["x_value_reward"] == -0.5
     assert "values start at -5" in " ".join(repr(fit).split())
     rate = ModuleDeclaration("x_rate", "x_value", kind="rate", cells="chosen")
