@@ -4,7 +4,9 @@ skip_if_no_processx <- function() {
 }
 
 quick_fit <- function(...) {
-  suppressWarnings(spice_fit(little_trials(), subject, pick, points, model = "choice", epochs = 2, progress = FALSE, ...))
+  suppressWarnings(
+    spice_fit(little_trials(), subject, pick, points, model = "choice", epochs = 2, progress = FALSE, ...)
+  )
 }
 
 test_that("trees come back with their types", {

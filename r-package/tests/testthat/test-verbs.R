@@ -107,7 +107,9 @@ test_that("set.seed() and seed = decide what is drawn", {
   expect_identical(simulate(example_fit, seed = attr(played, "seed"), n_trials = 3, n_blocks = 1), played)
   data <- little_trials()
   fit <- function(seed) {
-    suppressWarnings(spice_fit(data, subject, pick, points, model = "choice", epochs = 2, seed = seed, progress = FALSE))$coefficients
+    suppressWarnings(
+      spice_fit(data, subject, pick, points, model = "choice", epochs = 2, seed = seed, progress = FALSE)
+    )$coefficients
   }
   set.seed(5)
   first <- fit(NULL)
@@ -133,12 +135,15 @@ test_that("the same fit in R and in Python has identical numbers", {
   data <- little_trials(4, 60)
   file <- tempfile(fileext = ".csv")
   utils::write.csv(data, file, row.names = FALSE)
-  fit <- suppressWarnings(spice_fit(data, subject, pick, points, model = "choice", epochs = 30, seed = 4, progress = FALSE))
+  fit <- suppressWarnings(
+    spice_fit(data, subject, pick, points, model = "choice", epochs = 30, seed = 4, progress = FALSE)
+  )
   folder <- tempfile()
   run_in_python(sprintf(
     paste(
       "from spicestat import spice_fit",
-      "spice_fit('%s', participant='subject', choice='pick', reward='points', model='choice', epochs=30, seed=4).save('%s')",
+      "spice_fit('%s', participant='subject', choice='pick', reward='points', model='choice', epochs=30,
+        seed=4).save('%s')",
       sep = "; "
     ), file, folder
   ))
@@ -326,7 +331,9 @@ test_that("the same seed gives the same fit and the same group model, and anothe
   skip_if_no_engine()
   data <- little_trials()
   fit <- function(...) {
-    suppressWarnings(spice_fit(data, subject, pick, points, model = "choice", epochs = 2, progress = FALSE, ...))$coefficients
+    suppressWarnings(
+      spice_fit(data, subject, pick, points, model = "choice", epochs = 2, progress = FALSE, ...)
+    )$coefficients
   }
   expect_identical(fit(seed = 3), fit(seed = 3))
   expect_identical(fit(), fit())
