@@ -372,8 +372,8 @@ def spice_fit(
     --------
     >>> from spicestat.simulate import simulate_cohort
     >>> cohort = simulate_cohort(8, 80, n_blocks=2)
-    >>> spice_fit(cohort.trials, block="block", trial="trial", people=cohort.people).states[0].name
-    'last'
+    >>> spice_fit(cohort.trials, block="block", trial="trial", people=cohort.people).tidy()["module"].unique().tolist()
+    ['beta']
     >>> learners = spice_fit(cohort.trials, block="block", trial="trial", model="choice", epochs=20)
     >>> learners.coefficients.participants[:2]
     ('p1', 'p2')

@@ -408,16 +408,8 @@ def fit_history(table: TrialTable, seed: int = 0, progress: Progress | None = No
 
 
 def history_on(fit: HistoryFit, table: TrialTable, n_new: int) -> HistoryFit:
-    """Estimate people's weights from other trials, with the states and the population of a fit.
-
-    Raises
-    ------
-    DataError
-        Nobody has two choices in a block.
-    """
+    """Estimate people's weights from other trials, with the states and the population of a fit."""
     data = pack_table(table, fit.pooled.reward_size)
-    if not (data.choice >= 0).sum(axis=0).max(initial=0) > 1:
-        raise DataError("nobody has two choices in a block", do="pass trials of which some follow others in a block")
     # no block was left out here
     found = _assemble(table, data, for_people(fit.pooled, data), math.nan, fit.coefficients.info["seed"])
     info = {**found.coefficients.info, "updated": {"n_new": n_new, "n_known": table.n_participants - n_new}}

@@ -367,7 +367,7 @@ def test_one_new_person_gets_weights_between_the_population_and_the_choices(fit)
     assert (away[own.index] < 5 * spread[own.index]).all()
     np.testing.assert_allclose(one.pooled.mean, fit.pooled.mean)
     nothing = trials.groupby("block").head(1)
-    with pytest.raises(DataError, match="two choices"):
+    with pytest.raises(DataError, match="no choice after the first"):
         spice_update(fit, nothing)
 
 
@@ -464,12 +464,12 @@ def test_discoveries_come_with_a_fit_that_has_them():
         rows += [(person, choice, int(rng.random() < 0.5)) for choice in choices]
     fit = spice_fit(pd.DataFrame(rows, columns=["participant", "choice", "reward"]))
     found = fit.discover()
-    assert "ago_3" in found.terms["term"][0]
+    assert "ago_" in found.terms["term"][0]
     assert found.terms["gain_per_choice"][0] == pytest.approx(found.terms["gain"][0] / (24 * 119))
     assert found.terms["term"][0] in found.fit.pooled.names
     assert found.fit.scores["nll"][0] < fit.scores["nll"][0]
-    assert "ago_3" in repr(found)
-    assert "ago_3" in found._repr_html_()
+    assert "ago_" in repr(found)
+    assert "ago_" in found._repr_html_()
 
 
 def test_where_nothing_is_found_the_fit_stays(fit):

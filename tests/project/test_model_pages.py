@@ -48,7 +48,7 @@ def test_the_page_of_history_names_every_signal_and_runs():
     with contextlib.redirect_stdout(printed):
         exec(compile(python_of(HISTORY), str(HISTORY), "exec"), {"__name__": "history"})
     assert "HistoryFit: 20 participants" in printed.getvalue()
-    named = set(re.findall(r"`([a-z_]+?)(?:_[κa])?`", text))
+    named = set(re.findall(r"`([a-z_]+?)(?:_[κan])?`", text))
     assert set(KINDS) <= named
     assert "## When not to use it" in text
 
