@@ -22,8 +22,8 @@ def largest_difference(first: pd.DataFrame, second: pd.DataFrame, names: dict[st
     return worst
 
 
-def main(folder: Path, results: Path) -> None:
-    """Read the four tables and the two timings, and write the comparison."""
+def main(folder: Path, model: str, results: Path) -> None:
+    """Read the four tables and the two timings, and write the comparison beside those of other models."""
     group, group_r = pd.read_csv(folder / "group.csv"), pd.read_csv(folder / "group_r.csv")
     group = group[group["effect"] == "fixed"].reset_index(drop=True)
     table, table_r = pd.read_csv(folder / "coefficients.csv"), pd.read_csv(folder / "coefficients_r.csv")
@@ -38,11 +38,12 @@ def main(folder: Path, results: Path) -> None:
         "seconds_r": float((folder / "seconds_r").read_text()),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
     }
-    results.write_text(json.dumps(figures, indent=2) + "\n")
+    known = json.loads(results.read_text()) if results.exists() else {}
+    results.write_text(json.dumps({**known, model: figures}, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
     if max(figures["largest_difference_group"], figures["largest_difference_coefficients"]) > LIMIT:
         raise SystemExit("R and Python disagree")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -14,7 +14,8 @@
 #'   for (nearly) each participant it is an error.
 #' @param data A data frame with one row per participant. `NULL` takes the
 #'   covariates that came with the fit.
-#' @param method `NULL` is `"hierarchical"` for a fit and `"meta"` for a data
+#' @param method `NULL` is `"hierarchical"` for a fit (`"meta"` if it has more than
+#'   eight weights of people's own beside the population's) and `"meta"` for a data
 #'   frame. See below for the methods of the engine, and for those of R packages:
 #'   `"metafor"`, `"lme4"`, `"glmmTMB"` and `"brms"`.
 #' @param modules,terms Character: which modules and terms of the equations
@@ -138,7 +139,8 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
                         progress = interactive(), ...) {
   call <- rlang::current_env()
   written <- match.call()
-  method <- group_method(method, fit, call)
+  chosen <- group_method(method, fit, call)
+  method <- chosen$method
   formula <- as_formula(formula, call)
   check_one_sided(formula, call)
   check_people(data, call)
@@ -170,6 +172,7 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
   settings <- c(list(method = method, missing = missing), options, check_settings(list(...), call))
   show <- new_progress(progress)
   group <- fit_by_engine(fit, estimates, covariance, formula, data, id, settings, show, call)
+  group$messages <- c(group$messages, chosen$note)
   with_call(group, written, formula, data)
 }
 
@@ -255,16 +258,31 @@ checked_links <- function(links, call) {
   as.list(links)
 }
 
-#' The method's name; the engine and `native_engines` know which there are
+#' The method's name, and what to say of it; the engine and `native_engines` know which there are
 #' @noRd
 group_method <- function(method, fit, call) {
   if (is.null(method)) {
-    return(if (inherits(fit, "spice_fit")) "hierarchical" else "meta")
+    return(default_method(fit, call))
   }
   if (!rlang::is_string(method)) {
     abort_spicestat("config", paste0("`method` must be one text, or NULL. Got: ", deparse1(method), "."), call = call)
   }
-  method
+  list(method = method)
+}
+
+#' As the engine has it for fits with pooled weights, of which some are the population's
+#' @noRd
+default_method <- function(fit, call) {
+  if (!inherits(fit, "spice_fit")) {
+    return(list(method = "meta"))
+  }
+  table <- fit$coefficients
+  if (!"shared" %in% names(table)) {
+    return(list(method = "hierarchical"))
+  }
+  own <- sum(!table$shared) / length(unique(table$participant))
+  chosen <- unlist(call_bridge("method_of_pooled", own, call = call))
+  list(method = chosen[1], note = chosen[2][nzchar(chosen[2])])
 }
 
 #' A group model from the engine's tables, with the names of columns and covariates that R users gave

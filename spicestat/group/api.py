@@ -201,7 +201,11 @@ def _default_method(coefficients: Any) -> tuple[str, str]:
     table = _as_table(coefficients)
     if "shared" not in table.frame:
         return "hierarchical", ""
-    n_own = int((~table.frame["shared"].to_numpy()[: len(table.terms)]).sum())
+    return method_of_pooled(int((~table.frame["shared"].to_numpy()[: len(table.terms)]).sum()))
+
+
+def method_of_pooled(n_own: int) -> tuple[str, str]:
+    """Return the default method for a fit of pooled weights, ``n_own`` of them people's own, and what to say of it."""
     if n_own <= _MOST_TOGETHER:
         return "hierarchical", ""
     return "meta", (

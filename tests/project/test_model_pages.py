@@ -43,7 +43,8 @@ def test_a_page_names_class_modules_and_source(page):
     assert "## When not to use it" in text
 
 
-def test_the_page_of_history_names_every_signal_and_runs():
+def test_the_page_of_history_names_every_signal_and_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     printed, text = io.StringIO(), HISTORY.read_text(encoding="utf-8")
     with contextlib.redirect_stdout(printed):
         exec(compile(python_of(HISTORY), str(HISTORY), "exec"), {"__name__": "history"})
