@@ -35,7 +35,8 @@ def public():
                 found[name] = value
                 for method, own in inspect.getmembers(value, inspect.isroutine):
                     ours = getattr(inspect.unwrap(own), "__module__", "") or ""
-                    if not method.startswith("_") and ours.startswith("spicestat"):
+                    # from Python 3.13 on, a cached property counts as a routine
+                    if not method.startswith("_") and ours.startswith("spicestat") and callable(own):
                         found[f"{name}.{method}"] = own
             elif inspect.isroutine(value):
                 found[name] = value
