@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def is_it(case: Case, found: State) -> bool:
     return any(s.kind in case.signals and case.back in (None, s.back) for s in found.signals)
 
 
-def study(name: str) -> list[dict[str, object]]:
+def study(name: str) -> list[dict[str, Any]]:
     """Fit and search every cohort of a case; seeds are 0, 1, ..."""
     rows = []
     for seed in range(COHORTS):
@@ -86,13 +86,13 @@ def study(name: str) -> list[dict[str, object]]:
     return rows
 
 
-def table(results: dict[str, list[dict[str, object]]]) -> str:
+def table(results: dict[str, list[dict[str, Any]]]) -> str:
     """Write the results as Markdown."""
     lines = ["| simulated | found in | anything else added in | terms found first |", "|---|---|---|---|"]
     for name, rows in results.items():
         right = sum(bool(row["right"]) for row in rows)
         other = sum(bool(row["found"]) and not row["right"] for row in rows)
-        first = sorted({row["found"][0] for row in rows if row["found"]})  # type: ignore[index]
+        first = sorted({row["found"][0] for row in rows if row["found"]})
         lines.append(f"| {name} | {right} of {len(rows)} | {other} of {len(rows)} | {', '.join(first)} |")
     return (
         "# Discovery beyond the library\n\n"

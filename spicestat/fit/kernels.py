@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,15 +14,16 @@ from spicestat._checks import check_level
 from spicestat._display import html_block
 from spicestat.errors import ConfigError, DataError
 from spicestat.pooled.fit import PooledFit
-from spicestat.pooled.kernels import Event, Moves, state_moves
+from spicestat.pooled.kernels import Event, Moves, reward_range, state_moves
 from spicestat.pooled.packed import Floats, Ints, Sessions
+from spicestat.pooled.prediction import covariance_root
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["EVENTS", "Influence", "Kernels", "derive", "make_kernels", "pooled_kernels"]
 
-EVENTS: tuple[Event, ...] = ("reward", "choice")
+EVENTS: tuple[Event, ...] = get_args(Event)
 
 _DRAWS = 400
 _SEED = 20261128
@@ -183,8 +184,7 @@ def make_kernels(
     if not events or not set(events) <= set(EVENTS):
         raise ConfigError("unknown event of a kernel", got=repr(events), allowed=", ".join(map(repr, EVENTS)))
     conf_level = check_level(conf_level)
-    received = data.received[np.isfinite(data.received) & (data.choice >= 0)] * data.reward_size
-    low, high = (received.min(), received.max()) if len(received) else (np.nan, np.nan)
+    low, high = (data.reward_size * reward for reward in reward_range(data))
     if "reward" in events and not high > low:
         raise DataError(
             "there are no two different rewards, and so no influence of reward",
@@ -195,7 +195,7 @@ def make_kernels(
     lags, influence = (
         pd.concat([lay(one, participants, conf_level) for one in found], ignore_index=True) for lay in (_lags, _derived)
     )
-    return Kernels(lags, influence, (float(low), float(high)), conf_level)
+    return Kernels(lags, influence, (low, high), conf_level)
 
 
 def _lags(one: Influence, participants: Sequence[Hashable], level: float) -> pd.DataFrame:
@@ -242,8 +242,7 @@ def _three(kernel: Floats, covariance: Floats, points: Floats, level: float) -> 
     error = np.sqrt(np.maximum(np.diag(square), 0.0))
     total = _normal(kernel.sum(keepdims=True), np.sqrt(np.maximum(square.sum(keepdims=True).ravel(), 0.0)), level)
     here = derive(kernel, error)
-    values, vectors = np.linalg.eigh(square)
-    draws = kernel + points[:, : len(kernel)] @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    draws = kernel + points[:, : len(kernel)] @ covariance_root(square).T
     many = np.array([derive(draw, error) for draw in draws])
     rest = [_from_draws(value, column, level) for value, column in zip(here, many.T, strict=True)]
     return np.array([np.concatenate(list(total.values())), *rest])

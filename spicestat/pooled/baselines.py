@@ -17,7 +17,7 @@ from spicestat.pooled.left_out import left_out, make_folds
 from spicestat.pooled.maximise import Prior
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.prediction import Kind, predict_fitted, predict_mixed, predict_new
-from spicestat.pooled.states import State, StateRows, state_rows
+from spicestat.pooled.states import State, StateRows, row_places, state_rows
 
 __all__ = ["Shares", "WeightedStates", "fit_lags", "fit_library", "fit_shares", "lag_rows"]
 
@@ -129,10 +129,8 @@ def lag_rows(data: Sessions, n_lags: int = _LAGS) -> StateRows:
     array([[0., 0., 1., 1., 0.],
            [1., 0., 0., 0., 1.]])
     """
-    length, n_sessions = data.choice.shape
-    time, session = np.nonzero(data.choice[1:] >= 0)
-    order = np.lexsort((time, session, data.person[session]))
-    time, session = time[order] + 1, session[order]
+    n_sessions = data.choice.shape[1]
+    time, session = row_places(data)
     seen = np.stack([data.choice[..., None] == np.arange(data.n_actions), np.nan_to_num(data.reward)], axis=-1)
     padded = np.concatenate([np.zeros((n_lags, n_sessions, data.n_actions, 2)), seen])
     lags = [padded[time + n_lags - lag, session] for lag in range(1, n_lags + 1)]

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 
 from spicestat.pooled.contrasts import Design
 from spicestat.pooled.em import PopulationFit
-from spicestat.pooled.laplace import Normal, Posterior, posterior
+from spicestat.pooled.laplace import Normal, Posterior, memberships, posterior
 from spicestat.pooled.logit import Derivatives
 from spicestat.pooled.maximise import Part, Prior, log_prior, maximise
 from spicestat.pooled.packed import Floats, Ints
@@ -229,9 +229,7 @@ def _climb(
         populations = tuple(maximise(p, [part], prior) for p, part in zip(populations, parts, strict=True))
         shares = (belongs.sum(axis=0) + _SHARE_PRIOR) / (len(belongs) + n_classes * _SHARE_PRIOR)
         found = [likelihood.under(p, f.mode) for p, f in zip(populations, found, strict=True)]
-        joint = np.stack([f.log_marginal for f in found], axis=1) + np.log(shares)
-        marginal = np.asarray(logsumexp(joint, axis=1))
-        belongs = np.exp(joint - marginal[:, None])
+        belongs, marginal = memberships(found, shares)
         now = float(marginal.sum()) + sum(log_prior(p, prior) for p in populations)
         done = abs(now - height) < tolerance
         if done:

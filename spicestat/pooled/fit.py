@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 from spicestat.pooled.classes import choose_classes
 from spicestat.pooled.contrasts import Design, make_design
 from spicestat.pooled.em import PopulationFit, fit_population
-from spicestat.pooled.laplace import Normal, Posterior, posterior
+from spicestat.pooled.laplace import Normal, Posterior, memberships, posterior
 from spicestat.pooled.maximise import Prior
 from spicestat.pooled.mixture import fit_mixture, guessing, heavy_tails
 from spicestat.pooled.packed import Floats, Ints, Sessions
@@ -240,10 +239,9 @@ def for_people(fit: PooledFit, data: Sessions) -> PooledFit:
     ]
     found = tuple(guessing(design, n_own) if n is None else posterior(design, n) for n in normals)
     shares = np.array([kind.share for kind in fit.kinds])
-    joint = np.stack([f.log_marginal for f in found], axis=1) + np.log(shares)
-    marginal = np.asarray(logsumexp(joint, axis=1))
+    belongs, marginal = memberships(found, shares)
     kinds = tuple(zip(shares.tolist(), normals, strict=True))
-    people = _Found(kinds, np.exp(joint - marginal[:, None]), found, marginal, fit.converged)
+    people = _Found(kinds, belongs, found, marginal, fit.converged)
     kept = {name: getattr(fit, name) for name in ("mean", "std_error", "mean_covariance", "covariance", "kinds")}
     there = _in_units(data, fit.states, design, people)
     # weights that are the population's keep its standard errors

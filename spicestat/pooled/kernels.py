@@ -9,10 +9,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from spicestat.pooled.packed import Floats, Ints, Sessions
-from spicestat.pooled.state_signals import KINDS
-from spicestat.pooled.states import Signal, State
+from spicestat.pooled.states import State, state_products
 
-__all__ = ["Event", "Moves", "state_moves"]
+__all__ = ["Event", "Moves", "reward_range", "state_moves"]
 
 Event = Literal["reward", "choice"]
 
@@ -81,12 +80,12 @@ def state_moves(
     counts = np.zeros((n_people, lags), dtype=np.int64)
     per_session = -(-events_per_person // np.maximum(np.bincount(data.person, minlength=n_people), 1))
     lengths = (data.choice >= 0).sum(axis=0)
-    window = np.arange(1, lags + 1)[:, None]
+    window, lowest_highest = np.arange(1, lags + 1)[:, None], reward_range(data)
     for at in _events(data, lengths, per_session[data.person], event):
         short = replace(data, choice=data.choice[: at.trial.max() + lags + 1]).select(at.there)
         mine = _At(*(field[at.there] for field in at))
         inside = mine.trial + window < lengths[at.there]
-        with_event, without = _versions(short, mine, event, data)
+        with_event, without = _versions(short, mine, event, lowest_highest)
         after = np.minimum(mine.trial + window, len(short.choice) - 1)
         for versions, share in ((with_event, 1.0), (without, -1.0)):
             for changed in versions:
@@ -95,6 +94,12 @@ def state_moves(
         np.add.at(counts, short.person, inside.T)
     with np.errstate(invalid="ignore"):
         return Moves(totals / np.where(counts, counts, np.nan)[..., None], counts)
+
+
+def reward_range(data: Sessions) -> tuple[float, float]:
+    """Return the lowest and the highest reward that was received, in units of the data's `reward_size`; NaN if none."""
+    received = data.received[np.isfinite(data.received) & (data.choice >= 0)]
+    return (float(received.min()), float(received.max())) if len(received) else (float("nan"), float("nan"))
 
 
 def _events(data: Sessions, lengths: Ints, wanted: Ints, event: Event) -> Iterator[_At]:
@@ -111,20 +116,21 @@ def _events(data: Sessions, lengths: Ints, wanted: Ints, event: Event) -> Iterat
         yield _At(trial, data.choice[trial, sessions], turn < wanted)
 
 
-def _versions(short: Sessions, at: _At, event: Event, data: Sessions) -> tuple[list[Sessions], list[Sessions]]:
+def _versions(
+    short: Sessions, at: _At, event: Event, lowest_highest: tuple[float, float]
+) -> tuple[list[Sessions], list[Sessions]]:
     """Histories with the event and histories without it."""
     sessions = np.arange(len(at.trial))
     if event == "reward":
-        received = data.received[np.isfinite(data.received) & (data.choice >= 0)]
         both = []
-        for value in (received.max(), received.min()):
+        for value in lowest_highest:
             reward = short.reward.copy()
             reward[at.trial, sessions, at.action] = value
             both.append([replace(short, reward=reward)])
-        return both[0], both[1]
+        return both[1], both[0]
     without = []
-    for step in range(1, data.n_actions):
-        other = (at.action + step) % data.n_actions
+    for step in range(1, short.n_actions):
+        other = (at.action + step) % short.n_actions
         choice, reward = short.choice.copy(), short.reward.copy()
         choice[at.trial, sessions] = other
         reward[at.trial, sessions, other] = short.reward[at.trial, sessions, at.action]
@@ -135,16 +141,9 @@ def _versions(short: Sessions, at: _At, event: Event, data: Sessions) -> tuple[l
 
 def _contrasts(data: Sessions, states: Sequence[State], after: Ints, action: Ints) -> Floats:
     """States of an action less the mean of the others', (L, S, K), before the choices ``after`` (L, S)."""
-    sessions = np.arange(len(action))
-    computed: dict[Signal, Floats] = {}
+    sessions, n = np.arange(len(action)), data.n_actions
     out = np.empty((*after.shape, len(states)))
-    n = data.n_actions
-    for k, declared in enumerate(states):
-        product = np.ones((1, 1, 1))
-        for signal in declared.signals:
-            if signal not in computed:
-                computed[signal] = KINDS[signal.kind].compute(data, signal)[after, sessions]
-            product = product * computed[signal]
+    for k, product in enumerate(state_products(data, states, (after, sessions))):
         mine = product[:, sessions, action]
         out[:, :, k] = (n * mine - product.sum(axis=2)) / (n - 1)
     return out

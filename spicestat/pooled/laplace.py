@@ -5,15 +5,17 @@ A person's weights are :math:`b_i \sim N(\mu, \Sigma)` for the states in `own`; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logsumexp
 
 from spicestat.pooled.contrasts import Design
 from spicestat.pooled.logit import Derivatives, derivatives, skewness
 from spicestat.pooled.packed import Floats, Ints
 
-__all__ = ["Normal", "Posterior", "posterior"]
+__all__ = ["Normal", "Posterior", "memberships", "posterior"]
 
 _ROUNDS = 50
 _HALVINGS = 12
@@ -111,6 +113,21 @@ def posterior(
         skew = skewness(design, mode, _embed(covariance, own, design.n_states))
     shift = -0.5 * np.einsum("nkl,nl->nk", covariance, skew[:, own])
     return Posterior(mode, shift, covariance, height + 0.5 * volume, local, skew)
+
+
+def memberships(found: Sequence[Posterior], shares: Floats) -> tuple[Floats, Floats]:
+    """Return how probably N people are of each of C kinds (N, C), and their marginal log-likelihood (N,).
+
+    Parameters
+    ----------
+    found : sequence of C Posterior
+        Under each kind's population.
+    shares : ndarray of shape (C,)
+        How many people are of each kind.
+    """
+    joint = np.stack([one.log_marginal for one in found], axis=1) + np.log(shares)
+    marginal = np.asarray(logsumexp(joint, axis=1))
+    return np.exp(joint - marginal[:, None]), marginal
 
 
 def _embed(covariance: Floats, own: Ints, n_states: int) -> Floats:

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import logsumexp
 
 from spicestat.pooled.contrasts import Design
 from spicestat.pooled.em import PopulationFit
-from spicestat.pooled.laplace import Normal, Posterior, posterior
+from spicestat.pooled.laplace import Normal, Posterior, memberships, posterior
 from spicestat.pooled.logit import Derivatives
 from spicestat.pooled.maximise import Part, Prior, log_prior, maximise
 from spicestat.pooled.packed import Floats
@@ -107,9 +106,7 @@ def fit_mixture(
     for used in range(1, rounds + 1):
         pairs = list(zip(components, modes, strict=True))
         found = [nobody if c.guesses else _under(c, population, m, tolerance) for c, m in pairs]
-        joint = np.stack([f.log_marginal for f in found], axis=1) + np.log(shares)
-        belongs = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
-        now = np.asarray(logsumexp(joint, axis=1))
+        belongs, now = memberships(found, shares)
         height = float(now.sum()) + log_prior(population, prior) + float(np.log(shares).mean())
         if abs(height - before) < tolerance or used == rounds:
             return MixtureFit(population, shares, belongs, tuple(found), now, used < rounds, used)

@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from spicestat.pooled.packed import Floats, Ints, Sessions
-from spicestat.pooled.state_signals import KINDS
-from spicestat.pooled.states import Signal, State
+from spicestat.pooled.prediction import probabilities_of
+from spicestat.pooled.states import State, state_products
 
 __all__ = ["Played", "Task", "play_states"]
 
@@ -65,23 +65,9 @@ def play_states(
     probabilities = np.empty((n_trials, n_sessions, n_actions))
     for trial in range(n_trials):
         past = Sessions(choice[: trial + 1], reward[: trial + 1], choice[: trial + 1], np.arange(n_sessions), 1.0)
-        odds = np.exp(_logits(past, states, weights))
-        policy = odds / odds.sum(axis=1, keepdims=True)
+        values = np.stack(list(state_products(past, states, -1)), axis=2)
+        policy = probabilities_of(np.einsum("sak,sk->sa", values, weights))
         passed = np.cumsum(policy[:, :-1], axis=1) < rng.random((n_sessions, 1))
         probabilities[trial], choice[trial] = policy, passed.sum(axis=1)
         reward[trial] = task.step(choice[trial])
     return Played(choice.T.copy(), reward.transpose(1, 0, 2).copy(), probabilities.transpose(1, 0, 2).copy())
-
-
-def _logits(past: Sessions, states: Sequence[State], weights: Floats) -> Floats:
-    """Logits (S, A) before the last trial of the arrays, less each session's largest."""
-    computed: dict[Signal, Floats] = {}
-    logits = np.zeros((len(weights), past.n_actions))
-    for k, declared in enumerate(states):
-        product = np.ones((1, 1))
-        for signal in declared.signals:
-            if signal not in computed:
-                computed[signal] = KINDS[signal.kind].compute(past, signal)[-1]
-            product = product * computed[signal]
-        logits += weights[:, k, None] * product
-    return np.asarray(logits - logits.max(axis=1, keepdims=True))

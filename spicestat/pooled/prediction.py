@@ -12,7 +12,15 @@ from scipy.stats import norm, qmc
 from spicestat.pooled.packed import Floats, Ints
 from spicestat.pooled.states import StateRows
 
-__all__ = ["Kind", "predict_at", "predict_fitted", "predict_mixed", "predict_new"]
+__all__ = [
+    "Kind",
+    "covariance_root",
+    "predict_at",
+    "predict_fitted",
+    "predict_mixed",
+    "predict_new",
+    "probabilities_of",
+]
 
 _SEED = 20261128
 
@@ -25,8 +33,8 @@ def _normal_points(n_points: int, size: int) -> Floats:
     return np.concatenate([points, -points])
 
 
-def _shares(logits: Floats) -> Floats:
-    """Probabilities of A actions on axis 1 of logits (R, A, Q)."""
+def probabilities_of(logits: Floats) -> Floats:
+    """Probabilities of A actions on axis 1 of logits, (R, A) or (R, A, Q)."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
@@ -34,7 +42,7 @@ def _shares(logits: Floats) -> Floats:
 def predict_at(rows: StateRows, weights: Floats) -> Floats:
     """Probabilities (R, A) at everybody's weights (N, K), in logits per unit of the state."""
     logits = np.einsum("rak,rk->ra", rows.values, weights[rows.person])
-    return _shares(logits[..., None])[..., 0]
+    return probabilities_of(logits)
 
 
 def predict_fitted(rows: StateRows, mean: Floats, covariance: Floats, points: int = 64) -> Floats:
@@ -56,12 +64,12 @@ def predict_fitted(rows: StateRows, mean: Floats, covariance: Floats, points: in
     out = np.empty(rows.values.shape[:2])
     for person, at in _by_person(rows):
         weights = np.repeat(mean[person][None], len(draws), axis=0)
-        weights[:, :n_own] += draws @ _root(covariance[person]).T
-        out[at] = _shares(rows.values[at] @ weights.T).mean(axis=2)
+        weights[:, :n_own] += draws @ covariance_root(covariance[person]).T
+        out[at] = probabilities_of(rows.values[at] @ weights.T).mean(axis=2)
     return out
 
 
-def _root(covariance: Floats) -> Floats:
+def covariance_root(covariance: Floats) -> Floats:
     """Square root of a covariance, which may be singular."""
     values, vectors = np.linalg.eigh(covariance)
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
@@ -107,7 +115,7 @@ def predict_new(rows: StateRows, kinds: Sequence[Kind], points: int = 1024, lear
     prior = prior / prior.sum()
     out = np.empty(rows.values.shape[:2])
     for _, at in _by_person(rows):
-        predicted = _shares(rows.values[at] @ everybody.T)
+        predicted = probabilities_of(rows.values[at] @ everybody.T)
         belief = _beliefs(predicted, rows.choice[at], prior) if learn else prior[None]
         out[at] = (predicted * belief[:, None]).sum(axis=2)
     return out
@@ -139,7 +147,7 @@ def predict_mixed(
 def _some_people(kind: Kind, points: int) -> Floats:
     """Weights of quasi-random people of one kind, (Q, K)."""
     n_own = len(kind.covariance)
-    moves = _normal_points(points, n_own) @ _root(kind.covariance).T
+    moves = _normal_points(points, n_own) @ covariance_root(kind.covariance).T
     weights = np.repeat(kind.mean[None], len(moves), axis=0)
     weights[:, :n_own] += moves
     return np.zeros_like(weights) if kind.guesses else weights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from spicestat.errors import ConfigError
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.state_signals import KINDS, Settings
 
-__all__ = ["Signal", "State", "StateRows", "state", "state_rows"]
+__all__ = ["Signal", "State", "StateRows", "row_places", "state", "state_products", "state_rows"]
 
 _NUMBERS = tuple(f.name for f in fields(Settings))
 
@@ -184,6 +184,28 @@ class StateRows:
         return replace(self, values=self.values[:, :, chosen], names=names)
 
 
+def row_places(data: Sessions, first: bool = False) -> tuple[Ints, Ints]:
+    """Return trial and session of every predicted choice, person by person; ``first`` as in `state_rows`."""
+    there = data.choice >= 0
+    if not first:
+        there[:1] = False
+    time, session = np.nonzero(there)
+    order = np.lexsort((time, session, data.person[session]))
+    return time[order], session[order]
+
+
+def state_products(data: Sessions, states: Sequence[State], where: Any) -> Iterator[Floats]:
+    """Yield each state's values at some places of the arrays (T, S, A): ``where`` indexes trials and sessions."""
+    computed: dict[Signal, Floats] = {}
+    for declared in states:
+        product: Floats | float = 1.0
+        for signal in declared.signals:
+            if signal not in computed:
+                computed[signal] = KINDS[signal.kind].compute(data, signal)[where]
+            product = product * computed[signal]
+        yield np.asarray(product)
+
+
 def state_rows(data: Sessions, states: Sequence[State], first: bool = False) -> StateRows:
     """Compute states before every choice.
 
@@ -207,20 +229,9 @@ def state_rows(data: Sessions, states: Sequence[State], first: bool = False) -> 
            [0.25 , 0.   ],
            [0.125, 0.5  ]])
     """
-    there = data.choice >= 0
-    if not first:
-        there[:1] = False
-    time, session = np.nonzero(there)
-    order = np.lexsort((time, session, data.person[session]))
-    time, session = time[order], session[order]
-    computed: dict[Signal, Floats] = {}
+    time, session = row_places(data, first)
     values = np.empty((len(time), data.n_actions, len(states)))
-    for k, declared in enumerate(states):
-        product = np.ones((len(time), 1))
-        for signal in declared.signals:
-            if signal not in computed:
-                computed[signal] = KINDS[signal.kind].compute(data, signal)[time, session]
-            product = product * computed[signal]
+    for k, product in enumerate(state_products(data, states, (time, session))):
         values[:, :, k] = product
     names = tuple(declared.name for declared in states)
     return StateRows(
