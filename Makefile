@@ -18,7 +18,7 @@ ifneq ($(shell test -d "$$HOME" -a -w "$$HOME" && echo writable),writable)
   $(shell mkdir -p $(HOME))
 endif
 
-.PHONY: help setup setup-python setup-r demo test test-fast lint lint-python lint-r test-python test-lowest test-r check-r \
+.PHONY: help setup setup-python setup-r demo test test-package test-fast lint lint-python lint-r test-python test-lowest test-r check-r \
 	coverage-r \
 	coverage-python mutants install-r vignettes prebuild-vignettes site lists document-r format hooks constraints clean
 
@@ -39,7 +39,11 @@ setup-r: ## Install R (with apt, as root) and the R packages that are missing
 demo: setup-python ## Simulate a cohort, fit it, compare groups; writes the report into demo/
 	$(BIN)/spicestat demo --out demo/
 
-test: setup lint-python test-python lint-r test-r check-r vignettes ## Run all checks and tests, cheap ones first
+test: setup lint-python test-python test-package ## Run all checks and tests, cheap ones first
+
+# each of them keeps one core busy, and none needs another's result
+test-package: install-r
+	@OMP_NUM_THREADS=1 $(MAKE) --jobs=2 --output-sync=target lint-r test-r check-r vignettes
 
 lint: lint-python lint-r ## Check style, types and import directions
 
