@@ -64,6 +64,9 @@ def ladder(name: str) -> dict[str, Any]:
     # a whole table, as people who always chose the same are left out of one, and unseen, as they may be of the fit
     found = predict_choices(fit, trials[COLUMNS], unseen="population").assign(row=trials.index)[out.to_numpy()]
     made = found["probability"].dropna()
+    started = time.process_time()
+    network = predict_choices(fit, trials[COLUMNS], by="rnn", unseen="population")[out.to_numpy()]
+    network_seconds = time.process_time() - started
     actions = found[[f"p_{action}" for action in fit.trials.actions]].loc[made.index]
     result = {
         "held_out": list(held),
@@ -74,6 +77,9 @@ def ladder(name: str) -> dict[str, Any]:
         "last_choice_and_reward": mixed_logit(a, b, last),
         "ten_states": mixed_logit(a, b, ten_states(a.n_actions)),
         "history": loss(made),
+        "network": loss(network["probability"].dropna()),
+        "network_left_out": [fit.network.nll, fit.network.nll_equations],
+        "network_seconds": network_seconds,
         "accuracy": float((made >= actions.max(axis=1)).mean()),
         "least": float(made.min()),
         "processor_seconds": seconds,
@@ -97,7 +103,7 @@ def product_rungs(trials: pd.DataFrame, out: np.ndarray, fit: HistoryFit) -> dic
     choice = table.frame["choice"].to_numpy()[row]
     found = {}
     for name, rung in rungs_of(fit, members=3).items():
-        if name != "equations":
+        if name not in ("equations", "network"):
             started = time.process_time()
             found[name] = loss(rung(fold).probabilities[np.arange(len(row)), choice])
             print(f"  {name} {found[name]:.4f}, {time.process_time() - started:.1f} s", flush=True)
@@ -114,16 +120,25 @@ def table(results: dict[str, Any]) -> str:
         "mixed_logit": "mixed logit, library",
         "gru": "GRU, three members",
         "history": "history",
+        "network": "network on top of it",
         "true_parameters": "true parameters",
     }
     head = ["table", "held-out blocks", "choices", *rungs.values()]
-    head += ["accuracy of history", "least probability", "own / shared weights", "processor time of history, s"]
+    head += [
+        "accuracy of history",
+        "least probability",
+        "own / shared weights",
+        "processor time of history, s",
+        "of its network",
+    ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name, found in results.items():
         cells = [name, ", ".join(map(str, found["held_out"])), f"{found['n_choices']:,}"]
         cells += [f"{found[rung]:.4f}" if rung in found else "" for rung in rungs]
         cells += [f"{found['accuracy']:.3f}", f"{found['least']:.1e}", f"{len(found['own'])} / {len(found['shared'])}"]
-        lines.append("| " + " | ".join([*cells, f"{found['processor_seconds']:.0f}"]) + " |")
+        lines.append(
+            "| " + " | ".join([*cells, f"{found['processor_seconds']:.0f}", f"{found['network_seconds']:.0f}"]) + " |"
+        )
     return (
         "# Held-out predictions\n\nMean negative log-likelihood of a choice in nats; the first choice of a block is "
         "not predicted, nothing is clipped. `bash benchmarks/ladder/run.sh`\n\n" + "\n".join(lines) + "\n"

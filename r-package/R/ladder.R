@@ -13,13 +13,14 @@
 #' * `"mixed_logit"`: weights of all states of the library of
 #'   `model = "history"`, without a search.
 #' * `"equations"`: those of the fit, found and estimated anew.
-#' * `"network"`: the network that these equations come from, of fits with one.
+#' * `"network"`: the network that these equations come from; with
+#'   `model = "history"` the one on top of them.
 #' * `"gru"`: a recurrent network with an embedding of participants.
 #'
 #' Costs as many fits as folds, and the GRUs.
 #'
 #' @param fit A [spice_fit()] of choices.
-#' @param rungs Some of these; `NULL` for all that there are for the fit.
+#' @param rungs Some of these; `NULL` for all.
 #' @param over What is left out: `"blocks"` of everybody (of people with one
 #'   block its last fifth), or all choices of some `"people"`, who are predicted
 #'   by what the others have taught.

@@ -11,10 +11,13 @@
 #'   `"choice"`, the most probable one. For `residuals()`: `"deviance"`,
 #'   `"pearson"` or `"response"` (chosen, as 0 or 1, less its probability).
 #' @param by What predicts: the participants' `"equations"`, or the `"network"`
-#'   that they were found with.
+#'   that they were found with. That of `model = "history"` lies on top of the
+#'   equations, and is trained in each call, which takes about twice as long as
+#'   the fit.
 #' @param unseen What to do about participants whom the fit does not know:
-#'   `"error"`, or `"typical"`, which gives them the usual equations with
-#'   median coefficients.
+#'   `"error"`; `"population"`, which averages over the weights that people of
+#'   the fit's population may have (`model = "history"`); or `"typical"`, which
+#'   gives them the usual equations with median coefficients (other models).
 #' @param ... Not used; anything here is an error.
 #' @return One row or value per row of the trials, in their order; `NA` for the
 #'   first choice of a block.
@@ -36,7 +39,8 @@
 #' }
 #' }
 predict.spice_fit <- function(object, newdata = NULL, type = c("prob", "choice"),
-                              by = c("equations", "network"), unseen = c("error", "typical"), ...) {
+                              by = c("equations", "network"), unseen = c("error", "population", "typical"),
+                              ...) {
   check_dots(...)
   call <- rlang::current_env()
   type <- one_of(type, c("prob", "choice"), "type", call)
@@ -55,7 +59,7 @@ predicted <- function(fit, newdata, by, unseen, call) {
   by <- one_of(by, c("equations", "network"), "by", call)
   options <- list(
     by = if (by == "network") "rnn" else by,
-    unseen = one_of(unseen, c("error", "typical"), "unseen", call)
+    unseen = one_of(unseen, c("error", "population", "typical"), "unseen", call)
   )
   trials <- if (!is.null(newdata)) sent_table(newdata, character(), "newdata", call)
   value <- with_fit_folder(fit, function(folder) call_bridge("predict", folder, trials, options, call = call))

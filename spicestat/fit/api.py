@@ -29,7 +29,7 @@ from spicestat.fit.estimator import SpiceEstimator
 from spicestat.fit.fitted_model import FittedModel
 from spicestat.fit.history import HistoryFit, check_plain, fit_history
 from spicestat.fit.history_files import MANIFEST as HISTORY_MANIFEST
-from spicestat.fit.history_files import unpack_pooled
+from spicestat.fit.history_files import unpack_network, unpack_pooled
 from spicestat.fit.plausibility import baseline_nll, contradictions
 from spicestat.fit.storage import is_programmed, pack_model, pack_tables, unpack_model, unpack_tables
 from spicestat.fit.table import fit_info, lay_out_refit
@@ -507,7 +507,13 @@ def _load_history(files: Mapping[str, bytes], folder: str | Path) -> HistoryFit:
             f"trials, weights and coefficients in '{folder}' have different participants or terms",
             do="save the fit again",
         )
-    return HistoryFit(table, pooled, coefficients, pd.DataFrame(scores))
+    fit = HistoryFit(table, pooled, coefficients, pd.DataFrame(scores))
+    network = unpack_network(files)
+    if network is None:
+        return fit
+    if network.n_people != table.n_participants:
+        raise StorageError(f"trials and network in '{folder}' have different participants", do="save the fit again")
+    return fit.with_network(network)
 
 
 def _table(trials: TableSource | TrialTable, reading: dict[str, Any]) -> TrialTable:

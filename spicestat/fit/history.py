@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from spicestat.coefficients import CoefficientTable
 from spicestat.equations.structure.equation_set import BETA
 from spicestat.errors import ConfigError, ContradictionWarning, ConvergenceWarning, DataError, warn_user
 from spicestat.fit.discoveries import Discoveries, terms_frame
-from spicestat.fit.history_files import pack_pooled
+from spicestat.fit.history_files import pack_network, pack_pooled
 from spicestat.fit.history_likelihood import HistoryLikelihood
 from spicestat.fit.kernels import EVENTS, Kernels, make_kernels, pooled_kernels
 from spicestat.fit.plausibility import choice_shares_nll
@@ -32,8 +32,9 @@ from spicestat.pooled.kernels import Event
 from spicestat.pooled.packed import Sessions, pack_sessions
 from spicestat.pooled.play import Played, Task, play_states
 from spicestat.pooled.prediction import predict_mixed
-from spicestat.pooled.state_library import constants, history_states
+from spicestat.pooled.state_library import constants, history_states, unlisted_states
 from spicestat.pooled.states import State, state
+from spicestat.training.state_network import StateNetwork, train_state_network
 from spicestat.trials.table import TrialTable
 
 if TYPE_CHECKING:  # the ladder fits fits
@@ -113,15 +114,27 @@ class HistoryFit:
 
     @property
     def model(self) -> NoReturn:
-        """There is none: what needs the network of a `SpiceFit` ends here.
+        """There is none: what needs the modules of a `SpiceFit`'s network ends here.
 
         Raises
         ------
         ConfigError
         """
         raise ConfigError(
-            "this needs a fit with a network, and a HistoryFit has none", do='fit with model="choice" or another'
+            "this needs a network with modules, and a HistoryFit has none", do='fit with model="choice" or another'
         )
+
+    @cached_property
+    def network(self) -> StateNetwork:
+        """Networks on top of the equations, trained when they are first asked for; `save` keeps them.
+
+        They take about twice as long as the fit. Their ``nll`` and ``nll_equations`` are those of left-out blocks: what
+        lies between is what people do and the equations do not say.
+        """
+        data, own = pack_table(self.trials, self.pooled.reward_size), self.pooled.states
+        listed = (*library_of(self.trials), *unlisted_states())
+        states = (*listed, *(declared for declared in own if declared not in listed))
+        return train_state_network(data, self.pooled, states, seed=int(self.coefficients.info["seed"]))
 
     @property
     def states(self) -> tuple[State, ...]:
@@ -287,7 +300,9 @@ class HistoryFit:
         factors = unit_factors(pooled.states, pooled.reward_size)[: pooled.n_own]
         return HistoryLikelihood.of(rows, pooled.n_own, pooled.mean, factors, self.trials.participants)
 
-    def predict(self, table: TrialTable, codes: np.ndarray) -> HistoryPrediction:
+    def predict(
+        self, table: TrialTable, codes: np.ndarray, by: Literal["equations", "rnn"] = "equations"
+    ) -> HistoryPrediction:
         """Predict the choices of a table, except the first of each block.
 
         Parameters
@@ -297,10 +312,15 @@ class HistoryFit:
         codes : int ndarray
             The fit's code of each participant of the table, below 0 for those that it does not know: they are
             predicted by the whole population, integrated over its weights, and nothing is learned from their choices.
+        by : {"equations", "rnn"}, default "equations"
+            "rnn": by `network`, which adds to the equations.
         """
-        pooled = self.pooled
-        rows = pooled.rows(pack_table(table, pooled.reward_size))
-        probabilities = predict_mixed(rows, codes[rows.person], pooled.predict, pooled.predict_new)
+        pooled, data = self.pooled, pack_table(table, self.pooled.reward_size)
+        rows = pooled.rows(data)
+        known = codes[rows.person]
+        probabilities = predict_mixed(rows, known, pooled.predict, pooled.predict_new)
+        if by == "rnn":
+            probabilities = self.network.predict(data, probabilities, known)
         return HistoryPrediction(probabilities, frame_rows(table, rows.session, rows.trial))
 
     def ladder(
@@ -332,7 +352,18 @@ class HistoryFit:
             The folder holds something else or cannot be written.
         """
         own = pack_pooled(self.pooled, {str(name): values.tolist() for name, values in self.scores.items()})
-        return write_sealed(folder, "fit", pack_tables(self.trials, self.coefficients) | own)
+        network = pack_network(self.network) if self._is_trained else {}
+        return write_sealed(folder, "fit", pack_tables(self.trials, self.coefficients) | own | network)
+
+    def with_network(self, network: StateNetwork) -> HistoryFit:
+        """Return the same fit with a network that was trained already."""
+        there = replace(self)
+        there.__dict__["network"] = network
+        return there
+
+    @property
+    def _is_trained(self) -> bool:
+        return "network" in self.__dict__
 
     def __repr__(self) -> str:
         return screen("\n".join(self._described()), "glance() and tidy()")
@@ -358,6 +389,14 @@ class HistoryFit:
                 []
                 if math.isnan(glance["nll_left_out"])
                 else [f"blocks left out, about: history {glance['nll_left_out']:.4f}; exactly, with others: ladder()"]
+            ),
+            *(
+                [
+                    f"the same for the network: {self.network.nll:.4f}, where the equations reach "
+                    f"{self.network.nll_equations:.4f}"
+                ]
+                if self._is_trained
+                else []
             ),
             *([] if self.pooled.converged else ["note: the estimation of the population did not converge"]),
             *(f"note: {text}" for text in self.contradictions),

@@ -17,13 +17,16 @@ from spicestat.pooled.fit import PooledFit
 from spicestat.pooled.people import OwnEstimates
 from spicestat.pooled.prediction import Kind
 from spicestat.pooled.states import State
+from spicestat.training.state_network import StateNetwork, restore_members
 
-__all__ = ["MANIFEST", "pack_pooled", "unpack_pooled"]
+__all__ = ["MANIFEST", "pack_network", "pack_pooled", "unpack_network", "unpack_pooled"]
 
 MANIFEST = "history.json"
 """A fit folder that has it holds a `HistoryFit`."""
 
 _WEIGHTS = "history.safetensors"
+_NETWORK, _NETWORK_WEIGHTS = "network.json", "network.safetensors"
+_SCALE = "scale"
 _PLAIN = ("n_own", "reward_size", "converged")
 _NESTED = ("states", "kinds", "own")
 _ARRAYS = tuple(field.name for field in fields(PooledFit) if field.name not in (*_PLAIN, *_NESTED))
@@ -75,6 +78,42 @@ def unpack_pooled(files: Mapping[str, bytes]) -> tuple[PooledFit, dict[str, Any]
         )
         _check_shapes(pooled)
         return pooled, dict(manifest["scores"])
+    except (SafetensorError, *DAMAGE) as error:
+        raise StorageError(f"a saved fit is damaged: {error!r}", do="save the fit again") from error
+
+
+def pack_network(network: StateNetwork) -> dict[str, bytes]:
+    """Return the files of a network on top of equations."""
+    plain = {name: getattr(network, name) for name in ("n_people", "nll", "nll_equations")}
+    manifest = {"states": [declared.as_dict() for declared in network.states], **plain}
+    arrays = {_SCALE: network.scale} | network.arrays()
+    weights = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return {_NETWORK: json.dumps(manifest, indent=1).encode(), _NETWORK_WEIGHTS: weights}
+
+
+def unpack_network(files: Mapping[str, bytes]) -> StateNetwork | None:
+    """Make the network of `pack_network`'s files; None where there are none.
+
+    Raises
+    ------
+    StorageError
+        A file is missing or damaged.
+    """
+    there = {_NETWORK, _NETWORK_WEIGHTS} & files.keys()
+    if not there:
+        return None
+    if len(there) == 1:
+        raise StorageError("a saved fit lacks a file of its network", got=sorted(there), do="save the fit again")
+    manifest = parse_json(files[_NETWORK], _NETWORK)
+    try:
+        arrays = load(files[_NETWORK_WEIGHTS])
+        scale, n_people = arrays.pop(_SCALE), int(manifest["n_people"])
+        states = tuple(State.from_dict(plain) for plain in manifest["states"])
+        members = restore_members(arrays, len(states), n_people)
+        if scale.shape != (len(states),):
+            raise ValueError(f"the scale of {len(states)} states has shape {scale.shape}")
+        nll, nll_equations = float(manifest["nll"]), float(manifest["nll_equations"])
+        return StateNetwork(members, states, scale, n_people, nll, nll_equations)
     except (SafetensorError, *DAMAGE) as error:
         raise StorageError(f"a saved fit is damaged: {error!r}", do="save the fit again") from error
 

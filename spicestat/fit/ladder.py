@@ -147,7 +147,7 @@ def spice_ladder(
     * ``"mixed_logit"``: weights of all states of the library of ``model="history"``, without a search; ten of them
       are everybody's own, from a normal population, the others the population's.
     * ``"equations"``: the fit's, found and estimated anew without the fold, by its model and settings.
-    * ``"network"``: the network that these equations come from; of a `SpiceFit`.
+    * ``"network"``: the network that these equations come from; of a `HistoryFit` the one on top of them.
     * ``"gru"``: a recurrent network with 16 units and an embedding of participants, trained until it no longer
       predicts everybody's last training block better.
 
@@ -158,7 +158,7 @@ def spice_ladder(
     fit : SpiceFit or HistoryFit
         Any fit of choices.
     rungs : str or sequence of str, optional
-        Some of these. Default: all that there are for the fit.
+        Some of these. Default: all.
     over : {"blocks", "people"}, default "blocks"
         What is left out: each of everybody's blocks once (of people with one block its last fifth, with what came
         before); or people, who are predicted by the population's distribution (`HistoryFit`, lags, mixed logit),

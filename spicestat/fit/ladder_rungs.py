@@ -48,8 +48,6 @@ Rung = Callable[[Fold], Predicted]
 def rungs_of(fit: SpiceFit | HistoryFit, members: int = 1, seed: int = 0) -> dict[str, Rung]:
     """Return the rungs of a fit by name, from the simplest up.
 
-    The network is a rung of the fits that have one.
-
     Parameters
     ----------
     fit : SpiceFit or HistoryFit
@@ -63,15 +61,14 @@ def rungs_of(fit: SpiceFit | HistoryFit, members: int = 1, seed: int = 0) -> dic
     def refitted(fold: Fold) -> SpiceFit | HistoryFit:
         return refit_without(fit, fold.train)
 
-    rungs: dict[str, Rung] = {
+    return {
         "shares": _shares,
         "lags": _lags,
         "mixed_logit": _mixed_logit,
         "equations": lambda fold: _equations(refitted(fold), fold),
+        "network": lambda fold: _network(refitted(fold), fold),
+        "gru": lambda fold: _gru(fold, members, seed),
     }
-    if isinstance(fit, SpiceFit):
-        rungs["network"] = lambda fold: _network(refitted(fold), fold)
-    return {**rungs, "gru": lambda fold: _gru(fold, members, seed)}
 
 
 def refit_without(fit: SpiceFit | HistoryFit, table: TrialTable) -> SpiceFit | HistoryFit:
@@ -93,8 +90,10 @@ def _equations(fit: SpiceFit | HistoryFit, fold: Fold) -> Predicted:
 
 
 def _network(fit: SpiceFit | HistoryFit, fold: Fold) -> Predicted:
-    n_free = sum(weights.numel() for weights in fit.model.network.parameters())
-    return Predicted(_by_fit(fit, fold, "rnn"), n_free)
+    found = _by_fit(fit, fold, "rnn")
+    if isinstance(fit, HistoryFit):
+        return Predicted(found, fit.network.n_free + int(fit.glance()["n_coefficients"].item()))
+    return Predicted(found, sum(weights.numel() for weights in fit.model.network.parameters()))
 
 
 def _by_fit(fit: SpiceFit | HistoryFit, fold: Fold, by: Literal["equations", "rnn"]) -> np.ndarray:

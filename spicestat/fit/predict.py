@@ -38,8 +38,9 @@ def predict_choices(
         Any fit of choices.
     trials : DataFrame, path or TrialTable, optional
         Other trials, with the columns of the fit's own; default: the fit's.
-    by : {"equations", "rnn"}, default "equations" What the predictions are made by. A `HistoryFit` has no network; its
-    equation predicts by the average over everybody's posterior.
+    by : {"equations", "rnn"}, default "equations"
+        What the predictions are made by. The equation of a `HistoryFit` predicts by the average over everybody's
+        posterior, and its network adds to that; it is trained when it is first asked for.
     unseen : {"error", "typical", "population"}, default "error"
         Participants whom the fit does not know are an error, or predicted by typical equations (the most frequent
         structure with its median coefficients; a `SpiceFit`), or by the whole population, averaged over the weights
@@ -92,12 +93,14 @@ def _table_of(fit: SpiceFit | HistoryFit, trials: TableSource | TrialTable | Non
 
 
 def _by_history(
-    fit: HistoryFit, trials: TableSource | TrialTable | None, by: str, unseen: Unseen, columns: ReadSettings
+    fit: HistoryFit,
+    trials: TableSource | TrialTable | None,
+    by: Literal["equations", "rnn"],
+    unseen: Unseen,
+    columns: ReadSettings,
 ) -> pd.DataFrame:
-    if by == "rnn":
-        raise ConfigError("a HistoryFit has no network", got="by='rnn'", do="leave `by` out")
     table = _table_of(fit, trials, columns)
-    found = fit.predict(table, known_codes(fit, table.participants, unseen))
+    found = fit.predict(table, known_codes(fit, table.participants, unseen), by)
     probabilities = np.full((len(table.frame), table.n_actions), np.nan)
     probabilities[found.row] = found.probabilities
     return _laid_out(table, probabilities)

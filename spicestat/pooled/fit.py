@@ -21,7 +21,7 @@ from spicestat.pooled.state_library import history_states, ten_states
 from spicestat.pooled.state_search import SearchSettings, Step, Structure, Trials, search_structures
 from spicestat.pooled.states import State, StateRows, state, state_rows
 
-__all__ = ["Chosen", "PooledFit", "Tails", "choose_states", "fit_pooled", "for_people"]
+__all__ = ["Chosen", "PooledFit", "Tails", "choose_states", "fit_pooled", "for_people", "for_rows"]
 
 Tails = Literal["heavy", "normal"]
 
@@ -207,7 +207,7 @@ def fit_pooled(
         found = _one_kind(fit_population(design, range(n_own), prior, start, min(tolerance, 1e-3), polish=True))
     else:
         found = _kinds(design, range(n_own), prior, start, tolerance)
-    return _in_units(data, tuple(states), design, found)
+    return _in_units(data.reward_size, tuple(states), design, found)
 
 
 def for_people(fit: PooledFit, data: Sessions) -> PooledFit:
@@ -230,7 +230,21 @@ def for_people(fit: PooledFit, data: Sessions) -> PooledFit:
     >>> bool(np.allclose(one.pooled[0], fit.pooled[0], atol=0.05))
     True
     """
-    design = make_design(fit.rows(data), int(data.person.max()) + 1)
+    return for_rows(fit, fit.rows(data), int(data.person.max()) + 1)
+
+
+def for_rows(fit: PooledFit, rows: StateRows, n_people: int) -> PooledFit:
+    """Find the weights of people from some of their choices, as `for_people`; without any, they are the population's.
+
+    Parameters
+    ----------
+    fit : PooledFit
+    rows : StateRows
+        Of the states of the fit, person by person.
+    n_people : int
+        Persons are coded from 0 to below it.
+    """
+    design = make_design(rows, n_people)
     n_own, scale = fit.n_own, design.scale
     square = scale[:n_own, None] * scale[:n_own]
     normals = [
@@ -243,7 +257,7 @@ def for_people(fit: PooledFit, data: Sessions) -> PooledFit:
     kinds = tuple(zip(shares.tolist(), normals, strict=True))
     people = _Found(kinds, belongs, found, marginal, fit.converged)
     kept = {name: getattr(fit, name) for name in ("mean", "std_error", "mean_covariance", "covariance", "kinds")}
-    there = _in_units(data, fit.states, design, people)
+    there = _in_units(fit.reward_size, fit.states, design, people)
     # weights that are the population's keep its standard errors
     sds = np.concatenate([there.pooled_sd[:, :n_own], np.tile(fit.std_error[n_own:], (len(marginal), 1))], axis=1)
     return replace(there, **kept, pooled_sd=sds)
@@ -304,7 +318,7 @@ def _combine(found: _Found, own: Ints) -> tuple[Floats, Floats]:
     return mean, spread
 
 
-def _in_units(data: Sessions, states: tuple[State, ...], design: Design, found: _Found) -> PooledFit:
+def _in_units(reward_size: float, states: tuple[State, ...], design: Design, found: _Found) -> PooledFit:
     """Everything from scaled states to the states' own units."""
     population, fair = _total(found)
     pooled, spread = _combine(found, population.own)
@@ -325,7 +339,7 @@ def _in_units(data: Sessions, states: tuple[State, ...], design: Design, found: 
     return PooledFit(
         states=states,
         n_own=n_own,
-        reward_size=data.reward_size,
+        reward_size=reward_size,
         mean=population.mean / scale,
         std_error=np.sqrt(np.diag(mean_cov)),
         mean_covariance=mean_cov,

@@ -18,7 +18,7 @@ from spicestat.pooled.logit import derivatives, log_likelihood
 from spicestat.pooled.packed import Floats, Ints
 from spicestat.pooled.states import StateRows
 
-__all__ = ["Folds", "left_out", "make_folds"]
+__all__ = ["Folds", "block_units", "left_out", "make_folds"]
 
 _LEAST_FOLDS = 5
 
@@ -56,15 +56,21 @@ def make_folds(rows: StateRows, scale: Floats) -> Folds:
     scale : ndarray of shape (K,)
         By what the states are divided.
     """
+    person, unit = block_units(rows)
+    order = np.argsort(unit, kind="stable")
+    blocks = replace(rows, person=unit).rows(order)
+    return Folds(make_design(blocks, len(person), scale), person)
+
+
+def block_units(rows: StateRows) -> tuple[Ints, Ints]:
+    """Return whose each of U blocks is (U,), and the block of each choice (R,); blocks as in `make_folds`."""
     sessions = np.unique(np.stack([rows.person, rows.session]), axis=1)
     single = np.bincount(sessions[0])[rows.person] == 1
     begins = np.searchsorted(rows.person, rows.person)
     count = np.bincount(rows.person)[rows.person]
     stretch = np.where(single, (np.arange(len(begins)) - begins) * _LEAST_FOLDS // count, rows.session)
     keys, unit = np.unique(np.stack([rows.person, stretch]), axis=1, return_inverse=True)
-    order = np.argsort(unit.ravel(), kind="stable")
-    blocks = replace(rows, person=unit.ravel().astype(np.int64)).rows(order)
-    return Folds(make_design(blocks, keys.shape[1], scale), keys[0])
+    return keys[0], unit.ravel().astype(np.int64)
 
 
 def left_out(folds: Folds, fit: PopulationFit) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spicestat.pooled.states import Signal, State, state
 
-__all__ = ["constants", "further_states", "history_states", "ten_states"]
+__all__ = ["constants", "further_states", "history_states", "ten_states", "unlisted_states"]
 
 FAST, MIDDLE, SLOW, SLOWEST = 0.5, 0.8, 0.9, 0.97
 
@@ -97,3 +97,17 @@ def further_states(n_actions: int) -> tuple[State, ...]:
     single = [State((signal,)) for signal in back]
     products = [State((base, modulator)) for base in bases for modulator in modulators]
     return tuple(s for s in (*single, *products) if frozenset(s.signals) not in known)
+
+
+def unlisted_states() -> tuple[State, ...]:
+    """States that `history_states` lacks, singly: what a network on states is told besides.
+
+    Examples
+    --------
+    >>> [declared.name for declared in unlisted_states()][:3]
+    ['last:losing', 'last:winning', 'ago_2']
+    """
+    streaks = [state("last", kind) for kind in ("losing", "winning")]
+    back = [State((Signal(kind="ago", back=b),)) for b in range(2, 6)]
+    back += [State((Signal(kind="rewarded_ago", back=b),)) for b in (2, 3)]
+    return (*streaks, *back, *(state(("choices", MIDDLE), ("fading", keep)) for keep in (FAST, MIDDLE, SLOW)))

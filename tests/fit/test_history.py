@@ -486,13 +486,44 @@ def test_equal_rewards_have_no_influence(cohort):
     assert set(fit.kernels(events=["choice"]).lags["event"]) == {"choice"}
 
 
+def test_the_network_predicts_is_saved_and_is_not_the_updated_fits(cohort, tmp_path):
+    fit = spice_fit(cohort[0], block="block")
+    before = repr(fit)
+    fit.save(tmp_path / "untrained")
+    assert not (tmp_path / "untrained" / "network.json").exists()
+    by_network, by_equations = predict_choices(fit, by="rnn"), predict_choices(fit)
+    assert by_network["probability"].notna().equals(by_equations["probability"].notna())
+    assert ("network" in repr(fit)) and ("network" not in before)
+    fit.save(tmp_path / "fit")
+    again = load_fit(tmp_path / "fit")
+    pd.testing.assert_frame_equal(predict_choices(again, by="rnn"), by_network)
+    assert repr(again) == repr(fit)
+    pd.testing.assert_frame_equal(predict_choices(load_fit(tmp_path / "untrained"), by="rnn"), by_network)
+    one = cohort[0].iloc[:160].assign(participant="new")
+    new = predict_choices(fit, one, by="rnn", unseen="population")
+    assert new["probability"].notna().sum() == 158
+
+
+def test_a_damaged_network_is_named(tmp_path):
+    from spicestat.fit.history_files import pack_network, unpack_network
+    from spicestat.training.state_network import StateNetwork
+
+    files = pack_network(StateNetwork((), (state("last"),), np.ones(1), 5, 0.5, 0.5))
+    found = unpack_network(files)
+    assert (found.states, found.n_people, found.members) == ((state("last"),), 5, ())
+    assert unpack_network({}) is None
+    for name, content in files.items():
+        with pytest.raises(StorageError, match="lacks a file"):
+            unpack_network({name: content})
+        with pytest.raises(StorageError, match="damaged"):
+            unpack_network({**files, name: content[: len(content) // 2]})
+    with pytest.raises(StorageError, match="shape"):
+        unpack_network(pack_network(StateNetwork((), (state("last"),), np.ones(2), 5, 0.5, 0.5)))
+
+
 def test_what_needs_a_network_says_so(fit, cohort):
-    for call in (
-        lambda: predict_choices(fit, by="rnn"),
-        lambda: spice_fit_split(cohort[0], block="block", model="history"),
-    ):
-        with pytest.raises(ConfigError, match="network"):
-            call()
+    with pytest.raises(ConfigError, match="network"):
+        spice_fit_split(cohort[0], block="block", model="history")
 
 
 def test_a_pattern_without_any_learning_is_said_to_be_none():

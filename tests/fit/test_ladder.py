@@ -67,7 +67,7 @@ def spice():
 
 def test_what_has_states_beats_shares(ladder):
     table = ladder.table.set_index("rung")
-    assert list(table.index) == ["shares", "lags", "mixed_logit", "equations", "gru"]
+    assert list(table.index) == ["shares", "lags", "mixed_logit", "equations", "network", "gru"]
     # people repeat what was rewarded: a seeded cohort, in which every rung gains .1 nats or more
     assert (table["nll"].drop("shares") < table.loc["shares", "nll"] - 0.1).all()
     assert (table["accuracy"].drop("shares") > table.loc["shares", "accuracy"]).all()
@@ -80,7 +80,7 @@ def test_what_has_states_beats_shares(ladder):
 def test_scores_of_people_add_up(ladder, trials):
     people = ladder.people
     made = trials.groupby(["person", "block"])["key"].count() - 1
-    assert people["n_choices"].sum() == 5 * made.sum() == 5 * ladder.settings["n_choices"]
+    assert people["n_choices"].sum() == 6 * made.sum() == 6 * ladder.settings["n_choices"]
     assert people.groupby("rung")["participant"].nunique().eq(24).all()
     for rung, own in people.groupby("rung"):
         row = ladder.table.set_index("rung").loc[rung]
@@ -221,7 +221,7 @@ def test_complete_feedback():
 
 
 def test_wrong_settings_are_refused(fit, spice):
-    for rungs in ("network", ["shares", "oracle"], []):
+    for rungs in ("rnn", ["shares", "oracle"], []):
         with pytest.raises(ConfigError, match="no such rung"):
             spice_ladder(fit, rungs)
     with pytest.raises(ConfigError, match="unknown `over`"):

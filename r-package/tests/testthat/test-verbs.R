@@ -272,6 +272,10 @@ test_that("left-out choices are predicted rung by rung", {
   expect_output(expect_identical(print(ladder), ladder), "2 folds over blocks.*of the predictable")
   built <- ggplot2::ggplot_build(autoplot(ladder))
   expect_equal(sort(built$data[[2]]$x), sort(table$nll))
+  # by the network on top of the equations, and of people whom the fit does not know
+  expect_equal(is.na(predict(fit, by = "network")), is.na(predict(fit)))
+  strangers <- transform(example_trials, participant = paste("new", participant))
+  expect_equal(is.na(predict(fit, strangers, unseen = "population")), is.na(predict(fit)))
   # of a fit with a network, and without equations there is no share
   shares <- spice_ladder(example_fit, "shares", over = "people")
   expect_true(is.na(glance(shares)$share.predicted))
