@@ -171,7 +171,14 @@ def fit(
     block: Annotated[str | None, typer.Option(help="Column of blocks; values start anew in each.")] = None,
     trial: Annotated[str | None, typer.Option(help="Column that orders the trials; default: as in the file.")] = None,
     experiment: Annotated[str | None, typer.Option(help="Column of experiments.")] = None,
-    people: Annotated[Path | None, typer.Option(help="Table with one row of covariates per participant.")] = None,
+    occasion: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of occasions, such as drug or session, with coefficients for each; may be repeated."),
+    ] = None,
+    people: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table of covariates, one row per participant (or occasion, or site); may be repeated."),
+    ] = None,
     missing: Annotated[list[str] | None, typer.Option(help=_MISSING_HELP)] = None,
     model: Annotated[
         str, typer.Option(help="'history': states of the past, without a network; or a precoded model, as 'choice'.")
@@ -211,7 +218,8 @@ def fit(
                 block=block,
                 trial=trial,
                 experiment=experiment,
-                people=people,
+                occasion=occasion,
+                people=_one_or_several(people),
                 missing=_missing(missing or []),
                 model=model,
                 structure=structure,
@@ -225,6 +233,10 @@ def fit(
         typer.echo(str(fitted))
         save_or_rescue(fitted.save, out)
         typer.echo(f"saved to {out}")
+
+
+def _one_or_several(given: list[Path] | None) -> Path | list[Path] | None:
+    return given[0] if given and len(given) == 1 else given or None
 
 
 def _folder_of(given: str | None) -> Path | None:
@@ -241,11 +253,12 @@ def _check_apart(checkpoint: Path | None, out: Path) -> None:
         raise ConfigError("the checkpoint is in the folder of the fit", got=checkpoint, do="name another --checkpoint")
 
 
-def _group_source(path: Path, method: str | None) -> Any:
+def _group_source(path: Path, method: str | None, formula: str) -> Any:
     """Return the fit where the method reads the choices, and else the path, which needs no torch."""
+    from spicestat.group.formula.terms import read_random
     from spicestat.group.methods.registry import find_method
 
-    if kind_of(path) != "fit" or (method is not None and not find_method(method).reads_choices):
+    if kind_of(path) != "fit" or (not find_method(method).reads_choices if method else read_random(formula)):
         return path
     from spicestat.fit.api import load_fit
 
@@ -331,9 +344,19 @@ def _value(text: str) -> Any:
 @app.command(epilog='Example: `spicestat group fit/ "~ diagnosis + age" --covariates people.csv --out table.csv`')
 def group(
     coefficients: Annotated[Path, typer.Argument(help="Fit folder, or a CSV or Parquet coefficient table.")],
-    formula: Annotated[str, typer.Argument(help='Right-hand side of the model, such as "~ diagnosis + age".')],
-    covariates: Annotated[Path | None, typer.Option(help="Table with one row per participant.")] = None,
-    participant: Annotated[str, typer.Option(help="Column of ids in the covariates.")] = "participant",
+    formula: Annotated[
+        str,
+        typer.Argument(
+            help='Right-hand side of the model: "~ diagnosis + age", "~ drug + (drug | participant) + (1 | site)".'
+        ),
+    ],
+    covariates: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table with one row per participant (or occasion, or site); may be repeated."),
+    ] = None,
+    participant: Annotated[
+        str | None, typer.Option(help="Column of ids in the covariates; default: as in trials with occasions.")
+    ] = None,
     missing: Annotated[list[str] | None, typer.Option(help=_MISSING_HELP)] = None,
     method: Annotated[
         str | None, typer.Option(help="Group method; default: hierarchical for a fit folder, meta for a table.")
@@ -364,9 +387,9 @@ def group(
             check_target(out, "group")
         with _progress(quiet) as progress:
             result = spice_group(
-                _group_source(coefficients, method),
+                _group_source(coefficients, method, formula),
                 formula,
-                data=covariates,
+                data=_one_or_several(covariates),
                 participant=participant,
                 missing=_missing(missing or []),
                 method=method,
@@ -392,7 +415,7 @@ def coefficients(
         from spicestat._files.tables import csv_text, write_table
         from spicestat.coefficients import read_coefficients
 
-        table = read_coefficients(source).frame
+        table = read_coefficients(source).tidy()
         if out is None:
             typer.echo(csv_text(table), nl=False)
         else:

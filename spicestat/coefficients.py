@@ -25,6 +25,7 @@ from spicestat._files.tables import (
 )
 from spicestat.errors import (
     ColumnError,
+    ConfigError,
     DataError,
     InputError,
     ShapeError,
@@ -33,7 +34,15 @@ from spicestat.errors import (
     warn_user,
 )
 
-__all__ = ["COLUMNS", "OPTIONAL", "CoefficientTable", "pack_coefficients", "read_coefficients", "unpack_coefficients"]
+__all__ = [
+    "COLUMNS",
+    "OPTIONAL",
+    "CoefficientTable",
+    "pack_coefficients",
+    "read_coefficients",
+    "refuse_occasions",
+    "unpack_coefficients",
+]
 
 COLUMNS = (
     "participant",
@@ -89,7 +98,8 @@ class CoefficientTable:
     covariance : ndarray of shape (P, K, K) or None
         Sampling covariance of each participant's estimates, NaN where there is none.
     people : DataFrame or None
-        One row per participant: column ``participant`` and the covariates.
+        One row per participant: column ``participant`` and the covariates. Where participants are people on
+        occasions, labels are such as ``s1:placebo``, and there are columns ``person`` and those of `occasions`.
     info : mapping
         Where the table came from (JSON-serialisable).
 
@@ -158,6 +168,16 @@ class CoefficientTable:
         return tuple(self.frame["participant"].drop_duplicates())
 
     @property
+    def occasions(self) -> tuple[str, ...]:
+        """Columns that tell the occasions of a person apart; none where everybody was fitted as one."""
+        return tuple(self.info.get("occasion", {}).get("columns", ()))
+
+    @property
+    def unit(self) -> str:
+        """What the rows of a term are: ``participant``, or for example ``participant:drug``."""
+        return ":".join(("participant", *self.occasions))
+
+    @property
     def terms(self) -> tuple[tuple[str, str], ...]:
         """The K (module, term) pairs, in table order."""
         first = self.frame.iloc[: len(self.frame) // len(self.participants)]
@@ -191,6 +211,19 @@ class CoefficientTable:
             f"covariates: {shortlist(covariates)}",
             *(f"{module}: {shortlist(own)}" for module, own in by_module.items()),
         ]
+
+    def tidy(self) -> pd.DataFrame:
+        """Return a copy of `frame`; where there are occasions, with people's own labels and the occasions beside them.
+
+        Columns: ``participant``, those of occasions, and the others of `frame`.
+        """
+        if not self.occasions or self.people is None:
+            return self.frame.copy()
+        rows = np.repeat(np.arange(len(self.participants)), len(self.terms))
+        who = self.people[["person", *self.occasions]].iloc[rows].reset_index(drop=True)
+        return pd.concat(
+            [who.rename(columns={"person": "participant"}), self.frame.drop(columns="participant")], axis=1
+        )
 
     def wide(self, column: str = "estimate") -> pd.DataFrame:
         """Return one column as a participants x (module, term) table, in table order."""
@@ -273,6 +306,22 @@ def read_coefficients(source: TableSource) -> CoefficientTable:
             _warn_if_cut_off(table, source)
         return CoefficientTable.from_frame(table)
     return unpack_coefficients(read_sealed(source, "fit", "coefficients"))
+
+
+def refuse_occasions(table: CoefficientTable, what: str) -> None:
+    """Raise where participants are people on occasions, and something would take them for different people.
+
+    Raises
+    ------
+    ConfigError
+        Somebody has several occasions.
+    """
+    if table.occasions and table.people is not None and table.people["person"].duplicated().any():
+        raise ConfigError(
+            f"{what} takes participants for different people",
+            got=f"people on several occasions ({', '.join(table.occasions)})",
+            do="use a fit without `occasion`, or trials of one occasion",
+        )
 
 
 def pack_coefficients(table: CoefficientTable) -> dict[str, bytes]:
@@ -388,7 +437,11 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     typed["estimate"] = typed["estimate"].where(typed["selected"], 0.0)
     twice = typed.duplicated(_KEY).to_numpy()
     if twice.any():
-        raise DataError(f"{what} has duplicate rows", got=first_rows(typed, twice, _KEY))
+        raise DataError(
+            f"{what} has duplicate rows",
+            got=first_rows(typed, twice, _KEY),
+            do="keep one of each; where people were seen on several occasions, pass the fit or its folder",
+        )
     return typed[_columns_of(typed)]
 
 

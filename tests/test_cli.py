@@ -362,3 +362,32 @@ def test_group_reads_r_s_names_and_missing_covariates(tmp_path):
     expected = spice_group(ours[columns], "~ age", data=people.rename(columns={"id": "participant"}).drop(index=3))
     found = pd.read_csv(tmp_path / "group.csv").query("effect == 'fixed'")
     np.testing.assert_allclose(found["estimate"], expected.tidy()["estimate"])
+
+
+def test_occasions_and_random_parts(folder, tmp_path):
+    trials = pd.read_csv(folder / "trials.csv.gz")
+    trials["drug"] = np.where(trials["block"] == trials["block"].min(), "placebo", "verum")
+    trials.to_csv(tmp_path / "trials.csv", index=False)
+    people = pd.read_csv(folder / "people.csv").rename(columns={"participant": "subject"})
+    people.assign(site=[f"site {row % 3}" for row in range(len(people))]).to_csv(tmp_path / "people.csv", index=False)
+    pd.DataFrame({"site": ["site 0", "site 1", "site 2"], "beds": [3.0, 5.0, 4.0]}).to_csv(
+        tmp_path / "sites.csv", index=False
+    )
+    tables = [f"{option}={tmp_path / name}.csv" for option in ("--people",) for name in ("people", "sites")]
+    done = RUN.invoke(
+        app,
+        ["fit", str(tmp_path / "trials.csv"), "--participant", "subject", "--block", "block", "--trial", "trial",
+         "--occasion", "drug", *tables, "--out", str(tmp_path / "fit"), "--quiet"],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    listed = RUN.invoke(app, ["coefficients", str(tmp_path / "fit")])
+    assert listed.stdout.startswith("participant,drug,module,term")
+    formula = "~ drug + beds + (1 | participant)"
+    shown = RUN.invoke(app, ["group", str(tmp_path / "fit"), formula, "--out", str(tmp_path / "table.csv"), "--quiet"])
+    assert shown.exit_code == 0, shown.output
+    expected = spice_group(load_fit(tmp_path / "fit"), formula).coefficients
+    found = pd.read_csv(tmp_path / "table.csv")
+    np.testing.assert_allclose(found["estimate"], expected["estimate"], rtol=1e-12)
+    refused = RUN.invoke(app, ["group", str(tmp_path / "fit"), "~ drug", "--quiet"])
+    assert refused.exit_code == 2
+    assert "add (1 | participant)" in refused.output

@@ -44,7 +44,7 @@
 #'   together, from the choices.
 #' * `"hurdle"`: `presence`, and `meta` among those who have the term.
 #' * `"meta"`: meta-regression of each coefficient with known sampling
-#'   variances, by REML with Knapp-Hartung tests.
+#'   variances, by REML with Knapp-Hartung tests; takes random parts.
 #' * `"mixed"`: one mixed model of all coefficients with a random intercept per
 #'   participant; ignores standard errors.
 #' * `"multivariate_meta"`: meta-regression of all coefficients together, with

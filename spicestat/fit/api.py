@@ -37,6 +37,7 @@ from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
 from spicestat.training.evaluate import rnn_nll
+from spicestat.trials.joining import Tables
 from spicestat.trials.reading import TrialColumns, TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
 
@@ -107,8 +108,8 @@ class SpiceFit:
         return self.trials.people
 
     def tidy(self) -> pd.DataFrame:
-        """Return the coefficient table (a copy)."""
-        return self.coefficients.frame.copy()
+        """Return the coefficient table (a copy), with people's own labels and their occasions where there are some."""
+        return self.coefficients.tidy()
 
     def glance(self) -> pd.DataFrame:
         """Return one row about the whole fit.
@@ -239,9 +240,10 @@ def spice_fit(  # type: ignore[overload-overlap]  # a type checker takes the fir
     block: str | None = None,
     trial: str | None = None,
     experiment: str | None = None,
+    occasion: str | Sequence[str] | None = None,
     inputs: Sequence[str] = (),
     covariates: Sequence[str] | None = None,
-    people: TableSource | None = None,
+    people: Tables | None = None,
     actions: Sequence[Hashable] | None = None,
     missing: Any = None,
     reward_scaling: Literal["minmax"] | None = None,
@@ -262,9 +264,10 @@ def spice_fit(
     block: str | None = None,
     trial: str | None = None,
     experiment: str | None = None,
+    occasion: str | Sequence[str] | None = None,
     inputs: Sequence[str] = (),
     covariates: Sequence[str] | None = None,
-    people: TableSource | None = None,
+    people: Tables | None = None,
     actions: Sequence[Hashable] | None = None,
     missing: Any = None,
     reward_scaling: Literal["minmax"] | None = None,
@@ -296,9 +299,10 @@ def spice_fit(
     block: str | None = None,
     trial: str | None = None,
     experiment: str | None = None,
+    occasion: str | Sequence[str] | None = None,
     inputs: Sequence[str] = (),
     covariates: Sequence[str] | None = None,
-    people: TableSource | None = None,
+    people: Tables | None = None,
     actions: Sequence[Hashable] | None = None,
     missing: Any = None,
     reward_scaling: Literal["minmax"] | None = None,
@@ -386,6 +390,7 @@ def spice_fit(
         "block": block,
         "trial": trial,
         "experiment": experiment,
+        "occasion": occasion,
         "inputs": inputs,
         "covariates": covariates,
         "people": people,

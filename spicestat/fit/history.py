@@ -143,7 +143,7 @@ class HistoryFit:
 
     def tidy(self) -> pd.DataFrame:
         """Return the coefficient table (a copy), with ``pooled``, ``pooled_sd`` and ``shared``."""
-        return self.coefficients.frame.copy()
+        return self.coefficients.tidy()
 
     def glance(self) -> pd.DataFrame:
         """Return one row about the whole fit.

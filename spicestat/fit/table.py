@@ -23,7 +23,10 @@ _CONF_LEVEL = 0.95
 
 def fit_info(table: TrialTable, model: str, seed: int, structure: str) -> dict[str, Any]:
     """Return what a coefficient table keeps about the fit that it is from."""
+    columns = table.record["columns"]
+    occasions = columns.get("occasion")
     return {
+        **({"occasion": {"participant": columns["participant"], "columns": occasions}} if occasions else {}),
         "model": model,
         "spicestat": version("spicestat"),
         "seed": seed,

@@ -31,7 +31,7 @@ _REMEDY = {
     "typical": "pass unseen='typical' to give them typical equations, or estimate theirs with spice_update()",
     "population": "pass unseen='population' to predict them by the population, or fit them with the others",
 }
-_ROLES = ("participant", "choice", "reward", "rt", "block", "trial", "experiment")
+_ROLES = ("participant", "choice", "reward", "rt", "block", "trial", "experiment", "occasion")
 
 
 def read_like(

@@ -18,20 +18,25 @@ from spicestat.errors import (
     ConfigError,
     ConvergenceWarning,
     DataError,
+    FormulaError,
     IdentifiabilityWarning,
     NumericalError,
     warn_user,
 )
 from spicestat.group.formula.design import Design, build_design
+from spicestat.group.formula.terms import read_random
 from spicestat.group.inference.multiplicity import ADJUSTMENTS, MAX_T
 from spicestat.group.inference.rows import coefficient_table, glance_table
-from spicestat.group.inputs.alignment import align_people, group_people
+from spicestat.group.inputs.alignment import covariates_of
 from spicestat.group.inputs.choices import with_choices
 from spicestat.group.inputs.contract import RESCALE, GroupEstimates, GroupInputs, Skipped, describe_skipped
 from spicestat.group.inputs.likelihood import HasLikelihood
 from spicestat.group.inputs.usable import select_equations, wanted_columns
-from spicestat.group.methods.registry import Method, find_method
+from spicestat.group.methods.registry import METHODS, Method, find_method
 from spicestat.group.result import GroupResult
+from spicestat.trials.covariates import PERSON
+from spicestat.trials.joining import Tables
+from spicestat.trials.labels import label_key
 
 __all__ = ["HasCoefficients", "spice_group"]
 
@@ -53,11 +58,11 @@ def spice_group(
     coefficients: CoefficientTable | HasCoefficients | TableSource,
     formula: str,
     *,
-    data: TableSource | None = None,
+    data: Tables | None = None,
     method: str | None = None,
     modules: str | Sequence[str] | None = None,
     terms: str | Sequence[str] | None = None,
-    participant: str = "participant",
+    participant: str | None = None,
     missing: Any = None,
     adjust: str = "BH",
     conf_level: float = 0.95,
@@ -75,18 +80,22 @@ def spice_group(
         ``.coefficients`` is such a table. A CSV file needs the columns ``participant, module,
         term, estimate, std_error``, or the names of R's ``tidy()``.
     formula : str
-        Right-hand side of a Wilkinson formula: ``"~ diagnosis + age"``.
-    data : DataFrame or path, optional
-        Covariates, one row per participant. Default: the table's own ``people``.
+        Right-hand side of a Wilkinson formula: ``"~ diagnosis + age"``. With "meta" it may have lme4's random parts:
+        ``"~ drug * anxiety + (drug | participant) + (1 | site)"`` where coefficients are of people on occasions
+        (``occasion=`` of `spice_fit`), or ``"~ diagnosis + (1 | site)"``.
+    data : DataFrame, path or list of these, optional
+        Covariates, one row per participant, or per participant and occasion. Several tables are joined on the columns
+        that they share, as a table of sites on ``site``. Default: the table's own ``people``.
     method : str, optional
-        Default: "hierarchical" for a fit, which has the choices, and "meta" for a coefficient table, or for a
-        `HistoryFit` with more than eight individual weights.
+        Default: "hierarchical" for a fit, which has the choices, and "meta" for a coefficient table, for a formula with
+        random parts, or for a `HistoryFit` with more than eight individual weights.
 
         - "bayes": the posterior of the model of "hierarchical", by NUTS.
         - "bayes_meta": the posterior of the model of "multivariate_meta", by NUTS.
         - "hierarchical": coefficients and their relation to covariates estimated together, from the choices.
         - "hurdle": "presence", and "meta" among those who have the term.
-        - "meta": meta-regression of each coefficient with known sampling variances, by REML with Knapp-Hartung tests.
+        - "meta": meta-regression of each coefficient with known sampling variances, by REML with Knapp-Hartung tests;
+          takes random parts.
         - "mixed": one mixed model of all coefficients with a random intercept per participant; ignores standard errors.
         - "multivariate_meta": meta-regression of all coefficients together, with their full sampling covariances.
         - "ols": least squares with HC3 standard errors, the naive baseline.
@@ -94,8 +103,9 @@ def spice_group(
         - "presence": whether a term is in a participant's equation, by Firth's logistic regression.
     modules, terms : str or sequence of str, optional
         Restrict to these modules and equation terms. Default: all.
-    participant : str, default "participant"
-        Column of ``data`` with the participants' labels: ``1``, ``1.0`` and ``"1"`` are one participant.
+    participant : str, optional
+        Column of ``data`` with the participants' labels: ``1``, ``1.0`` and ``"1"`` are one participant. Default:
+        that of the trials where these had occasions, else "participant".
     missing : value, sequence or mapping, optional
         Values of covariates that mean "not there": ``[-99]``, or ``{"age": [-99], "group": ["NR"]}``; see
         `spicestat.read_trials`.
@@ -143,7 +153,7 @@ def spice_group(
     >>> group.tidy()[["term", "estimate", "df"]].round(3).to_dict("list")
     {'term': ['(Intercept)', 'age'], 'estimate': [0.078, 0.011], 'df': [6.0, 6.0]}
     """
-    default, note = _default_method(coefficients)
+    default, note = _default_method(coefficients, formula)
     chosen = find_method(default if method is None else method)
     _check_adjustment(adjust)
     limit = chosen.max_unidentified
@@ -153,6 +163,7 @@ def spice_group(
     own_settings = chosen.settings(settings)
     table = _as_table(coefficients)
     design = _design(table, formula, data, participant, missing)
+    _check_parts(chosen, design, table)
     skipped: tuple[Skipped, ...] = ()
     if chosen.reads_choices:
         inputs = with_choices(table, design, coefficients, modules=modules, terms=terms)
@@ -194,9 +205,9 @@ def spice_group(
     )
 
 
-def _default_method(coefficients: Any) -> tuple[str, str]:
+def _default_method(coefficients: Any, formula: str) -> tuple[str, str]:
     """Return the name of the method, and what is to be said about it."""
-    if not isinstance(coefficients, HasLikelihood):
+    if not isinstance(coefficients, HasLikelihood) or read_random(formula):
         return "meta", ""
     table = _as_table(coefficients)
     if "shared" not in table.frame:
@@ -234,18 +245,51 @@ def _as_table(coefficients: Any) -> CoefficientTable:
 
 
 def _design(
-    table: CoefficientTable, formula: str, data: TableSource | None, participant: str, missing: Any = None
+    table: CoefficientTable,
+    formula: str,
+    data: Tables | None,
+    participant: str | None,
+    missing: Any = None,
 ) -> Design:
     """Return the design matrix of the formula; its rows are positions in ``table.participants``."""
-    settled = table.info.get("missing")
-    people = group_people(table.people, data, participant, missing=missing, settled=settled, formula=formula)
-    column = participant if data is not None else "participant"
-    given = table.people if data is None else data
-    theirs = given.attrs.get("varying", ()) if isinstance(given, pd.DataFrame) else ()
+    theirs = data.attrs.get("varying", ()) if isinstance(data, pd.DataFrame) else ()
+    if data is None and table.people is not None:
+        theirs = table.people.attrs.get("varying", ())
     varying = {*table.info.get("varying", ()), *theirs}
-    aligned, positions = align_people(table.participants, people, column)
-    design = build_design(formula, aligned, varying=varying)
+    column = participant or table.info.get("occasion", {}).get("participant", "participant")
+    aligned, positions = covariates_of(table, data, column, missing=missing, formula=formula)
+    key = PERSON if table.occasions else "participant"
+    design = build_design(formula, aligned, varying=varying, aliases={"participant": key, column: key})
     return replace(design, rows=positions[design.rows])
+
+
+def _check_parts(method: Method, design: Design, table: CoefficientTable) -> None:
+    """Refuse random parts where the method has none, and occasions of a person taken for several people."""
+    if design.random and not method.takes_random_parts:
+        able = " or ".join(f'method="{name}"' for name in METHODS if find_method(name).takes_random_parts)
+        raise ConfigError(
+            f"the group method '{method.name}' takes no random parts",
+            got=", ".join(dict.fromkeys(part.text for part in design.random)),
+            do=f"use {able}, or leave them out of the formula",
+        )
+    if not table.occasions or table.people is None:
+        return
+    persons = pd.factorize(table.people[PERSON].iloc[design.rows].map(label_key))[0]
+    if len(np.unique(persons)) == len(persons) or any(_same_groups(part.codes, persons) for part in design.random):
+        return
+    raise FormulaError(
+        f"participants were seen on several occasions ({', '.join(table.occasions)}), which a formula without a random "
+        "part for participants takes for different people",
+        got=design.formula,
+        do=f"add (1 | participant), or (1 + {table.occasions[0]} | participant) where effects of "
+        f"'{table.occasions[0]}' differ between people",
+    )
+
+
+def _same_groups(codes: np.ndarray, others: np.ndarray) -> bool:
+    """Return whether two codings make the same groups of rows."""
+    pairs = len(np.unique(np.column_stack([codes, others]), axis=0))
+    return pairs == len(np.unique(codes)) == len(np.unique(others))
 
 
 def _estimate(method: Method, inputs: GroupInputs, settings: Any) -> GroupEstimates:

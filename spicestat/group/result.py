@@ -602,7 +602,8 @@ class GroupResult:
     def _people(self) -> str:
         if self.table is None:
             return f"{_span(self.glance_frame['nobs'])} observations"
-        return f"{_span(len(self.table.participants) - self.glance_frame['n_excluded'])} participants"
+        n = _span(len(self.table.participants) - self.glance_frame["n_excluded"])
+        return f"{n} participants on occasions" if self.table.occasions else f"{n} participants"
 
     def _adjustment(self, p_values: list[str]) -> str:
         return f", p-values adjusted by {self.adjust}" if p_values else ""

@@ -13,7 +13,7 @@ from scipy.stats import t as student
 
 from spicestat._checks import check_level
 from spicestat._files.tables import TableSource
-from spicestat.coefficients import CoefficientTable, read_coefficients
+from spicestat.coefficients import CoefficientTable, read_coefficients, refuse_occasions
 from spicestat.errors import ConfigError, CovariateError, DataError, FormulaError
 from spicestat.group.inference.rows import COLUMNS
 from spicestat.group.inputs.alignment import align_people, group_people
@@ -116,6 +116,7 @@ def r_mixed_model(
     _check(engine, weights, conf_level)
     written = _formula(formula)
     coefficients = table if isinstance(table, CoefficientTable) else read_coefficients(table)
+    refuse_occasions(coefficients, "this engine")
     frame = long_table(coefficients, data, participant=participant, needs_std_error=weights != "none")
     with tempfile.TemporaryDirectory(prefix="spicestat-") as name:
         folder = Path(name)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from spicestat.coefficients import refuse_occasions
 from spicestat.equations.estimate.prior import weak_prior
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.select.criteria import Arbiter
@@ -189,6 +190,7 @@ def _check_fits(fits: Mapping[str, SpiceFit]) -> None:
     if not isinstance(fits, Mapping) or len(fits) < 2:
         raise ConfigError("a comparison needs two fits", got=type(fits).__name__, do="pass {name: fit, ...}")
     first, *others = fits.values()
+    refuse_occasions(first.coefficients, "a comparison of models over participants")
     for name, fit in zip(list(fits)[1:], others, strict=True):
         one, other = first.trials, fit.trials
         if _said(one) != _said(other) or len(one.frame) != len(other.frame):

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from spicestat._checks import check_level, seed_number, whole_number
+from spicestat.coefficients import refuse_occasions
 from spicestat.equations.estimate.refit import RefitResult, refit
 from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError, DataError
@@ -109,6 +110,7 @@ def spice_reliability(
     (['module', 'term', 'method', 'reliability'], {'odd_even'})
     """
     level = check_level(conf_level)
+    refuse_occasions(fit.coefficients, "a reliability over participants")
     chosen = _checked_methods(methods)
     if not chosen and sessions is None:
         raise ConfigError("neither methods nor sessions are given", do=f"pass one of {', '.join(METHODS)}")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat.agents.simulation import simulate_model
+from spicestat.coefficients import refuse_occasions
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.structure.equation_set import BETA, FREE, EquationSet
 from spicestat.errors import ConfigError, DataError, NumericalError, SpicestatWarning
@@ -95,6 +96,7 @@ def fitted_population(fit: SpiceFit, group: GroupResult | None = None) -> Popula
     DataError
         Too few participants are identified.
     """
+    refuse_occasions(fit.coefficients, "a population of simulated participants")
     equations, result = fit.model.equations, fit.model.refit
     if (equations.status != equations.status[0]).any():
         raise ConfigError(

@@ -13,10 +13,14 @@ import pandas as pd
 from spicestat._files.missing_values import MissingValues, mark_missing
 from spicestat._files.tables import TableSource, first_rows, read_table, require_columns
 from spicestat.errors import CovariateError, ExclusionWarning, warn_user
-from spicestat.trials.labels import label_key, labels_to_series, match_labels, tidy_text
+from spicestat.trials.joining import Tables, join_tables, named_tables
+from spicestat.trials.labels import label_key, labels_to_series, tidy_text
 from spicestat.trials.missing_codes import notice_alike, notice_covariates
 
-__all__ = ["Covariates", "collect_covariates", "read_people", "row_varies"]
+__all__ = ["PERSON", "Covariates", "collect_covariates", "read_covariates", "read_people", "row_varies"]
+
+PERSON = "person"
+"""Column of people's own labels, where a participant is somebody on one occasion."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Covariates:
     Attributes
     ----------
     people : DataFrame, n_participants rows
-        Column ``participant`` (labels in code order), then one column per covariate.
+        Column ``participant`` (labels in code order); where there are occasions, ``person`` and their columns; then one
+        column per covariate.
     varying : tuple of str
         Unused columns of the trials that vary within participants.
     without_row : tuple
@@ -66,13 +71,13 @@ def collect_covariates(
     participant: npt.NDArray[np.int64],
     labels: Sequence[Hashable],
     *,
+    units: pd.DataFrame,
     roles: Sequence[str],
-    id_column: str,
     covariates: Sequence[str] | None,
-    people: TableSource | None,
+    people: Tables | None,
     missing: MissingValues,
 ) -> Covariates:
-    """Collect one row of covariates per participant.
+    """Collect one row of covariates per participant, or per participant and occasion.
 
     Parameters
     ----------
@@ -82,15 +87,15 @@ def collect_covariates(
         Participant code of each row, all of 0..n_participants-1 occurring.
     labels : sequence
         Participant labels in code order.
+    units : DataFrame of n_participants rows
+        The column of participants, as it is called in both tables, and those of occasions.
     roles : sequence of str
         Columns of ``trials`` that have another role.
-    id_column : str
-        Participant column of both tables.
     covariates : sequence of str, optional
         Exactly these; by default all columns of ``people`` and all unused columns of ``trials``
         that are constant within participants.
-    people : DataFrame or path, optional
-        A table with one row per participant.
+    people : DataFrame, path or list of these, optional
+        Tables of covariates; see `join_tables`.
     missing : MissingValues
         Values of ``people`` that are missing ones; in ``trials`` they are missing already.
 
@@ -102,43 +107,45 @@ def collect_covariates(
     ColumnError
         A named covariate is in neither table.
     """
-    table, marked = (None, {}) if people is None else _people_table(people, id_column, roles, missing)
-    offered = [] if table is None else [name for name in table.columns if name != id_column]
+    id_column = str(units.columns[0])
+    tables: dict[str, pd.DataFrame] = {}
+    marked: dict[str, dict[str, int]] = {}
+    for name, source in named_tables(people, "people table").items():
+        tables[name], found = _people_table(source, list(units.columns), roles, missing, name)
+        marked |= found
+    offered = list(dict.fromkeys(name for table in tables.values() for name in table.columns if name not in units))
     free = [name for name in trials.columns if name not in roles]
     if covariates is not None:
         _require_covariates(covariates, free, offered)
-        offered = [name for name in offered if name in covariates]
     constant, varying = _constant_columns(trials, participant, free)
     if covariates is not None:
         for name in covariates:
             if name in varying and name not in offered:
                 raise _varies(trials, row_varies(trials[name], participant), name, id_column)
-        constant = [name for name in constant if name in covariates]
     _, first = np.unique(participant, return_index=True)
     own = trials[constant].iloc[first].reset_index(drop=True)
-    rows = np.full(len(labels), -1, dtype=np.int64)
-    if table is not None:
-        rows = _match_rows(table[id_column].tolist(), labels, id_column)
-        theirs = table[offered].reset_index(drop=True).reindex(rows).reset_index(drop=True)
-        _refuse_contradictions(own, theirs, rows >= 0, labels)
-        own = pd.concat([theirs, own.drop(columns=offered, errors="ignore")], axis=1)
+    joined, rows = join_tables(units, tables, list(units.columns), own)
     if covariates is not None:
-        own = own[list(covariates)]
-    if "participant" in own.columns:
+        joined = joined[list(covariates)]
+    reserved = {"participant", PERSON} if len(units.columns) > 1 else {"participant"}
+    for name in reserved & set(joined.columns):
         raise CovariateError(
-            "a covariate cannot be called 'participant': that column holds the ids",
+            f"a covariate cannot be called '{name}': that column holds the ids",
             do="rename it, or name the covariates you want in covariates=[...]",
         )
-    notice_covariates(own, missing, used=covariates or ())
-    own.insert(0, "participant", labels_to_series(labels))
-    without_row = tuple(label for label, row in zip(labels, rows, strict=True) if table is not None and row < 0)
+    notice_covariates(joined, missing, used=covariates or ())
+    if len(units.columns) > 1:
+        joined = pd.concat([units.set_axis([PERSON, *units.columns[1:]], axis=1), joined], axis=1)
+    joined.insert(0, "participant", labels_to_series(labels))
+    lost = np.any([own < 0 for own in rows.values()], axis=0) if rows else np.zeros(len(labels), dtype=bool)
+    without_row = tuple(label for label, absent in zip(labels, lost, strict=True) if absent)
     if without_row:
         warn_user(_without_row_message(without_row, len(labels)), ExclusionWarning)
     return Covariates(
-        people=own,
+        people=joined,
         varying=tuple(name for name in varying if name not in offered),
         without_row=without_row,
-        n_unused_rows=0 if table is None else len(table) - int((rows >= 0).sum()),
+        n_unused_rows=sum(len(tables[name]) - len(np.unique(own[own >= 0])) for name, own in rows.items()),
         marked=marked,
     )
 
@@ -175,45 +182,52 @@ def read_people(
     >>> read_people(table, "participant", as_missing({"age": "n.a."}))[0].values.tolist()
     [['01', 'f', 31.0], ['02', nan, nan]]
     """
-    table = read_table(source, ids=[id_column])
+    table, marked = read_covariates(source, [id_column], missing, what)
+    require_columns(table, [id_column], what)
+    return table, marked
+
+
+def read_covariates(
+    source: TableSource, keys: Sequence[str], missing: MissingValues, what: str = "the people table"
+) -> tuple[pd.DataFrame, dict[str, dict[str, int]]]:
+    """Read a table of people, occasions, sites or others as `read_people` does.
+
+    ``keys`` are the columns of ids that it may have, first that of participants.
+    """
+    table = read_table(source, ids=keys)
     table.columns = table.columns.map(str)
     if table.columns.has_duplicates:
         twice = table.columns[table.columns.duplicated()][0]
         raise CovariateError(f"column '{twice}' of {what} occurs twice", do="rename one of them")
-    require_columns(table, [id_column], what)
+    present = [name for name in keys if name in table.columns]
     table = table[table.notna().any(axis=1)].reset_index(drop=True)
-    table, marked = mark_missing(table, missing, ids=[id_column])
-    others = {name: tidy_text(table[name], "covariate") for name in table.columns if name != id_column}
-    notice_alike(table[id_column].dropna().unique().tolist(), id_column, "participant")
+    table, marked = mark_missing(table, missing, ids=present)
+    others = {name: tidy_text(table[name], "covariate") for name in table.columns if name not in present}
+    for place, name in enumerate(present):
+        kind = "participant" if place == 0 and name == keys[0] else "occasion"
+        notice_alike(table[name].dropna().unique().tolist(), name, kind)
     return table.assign(**others), marked
 
 
 def _people_table(
-    source: TableSource, id_column: str, roles: Sequence[str], missing: MissingValues
+    source: TableSource, keys: Sequence[str], roles: Sequence[str], missing: MissingValues, what: str
 ) -> tuple[pd.DataFrame, dict[str, dict[str, int]]]:
-    table, marked = read_people(source, id_column, missing)
-    taken = [name for name in table.columns if name in roles and name != id_column]
+    table, marked = read_covariates(source, keys, missing, what)
+    taken = [name for name in table.columns if name in roles and name not in keys]
     if taken:
         raise CovariateError(
-            f"column '{taken[0]}' of the people table has another role in the trials",
-            do="rename it in the people table",
+            f"column '{taken[0]}' of {what} has another role in the trials", do="rename it in the people table"
         )
-    nobody = np.array(
-        [label_key(label) == "" for label in table[id_column].astype(object).where(table[id_column].notna(), "")]
-    )
-    if nobody.any():
-        raise CovariateError(
-            f"participant column '{id_column}' of the people table has missing values",
-            got=first_rows(table, nobody, [id_column]),
-            do="fill in the ids or drop these rows",
-        )
-    repeated = table[id_column].map(label_key).duplicated(keep=False).to_numpy()
-    if repeated.any():
-        raise CovariateError(
-            f"the people table must have one row per participant in column '{id_column}'",
-            got=first_rows(table, repeated, [id_column]),
-            do="keep one row of each participant",
-        )
+    for place, name in enumerate(keys):
+        if name not in table.columns:
+            continue
+        nobody = np.array([pd.isna(label) or label_key(label) == "" for label in table[name].astype(object)])
+        if nobody.any():
+            raise CovariateError(
+                f"{'occasion' if place else 'participant'} column '{name}' of {what} has missing values",
+                got=first_rows(table, nobody, [name]),
+                do="fill in the ids or drop these rows",
+            )
     return table, marked
 
 
@@ -238,34 +252,6 @@ def _varies(trials: pd.DataFrame, where: npt.NDArray[np.bool_], name: str, id_co
         allowed="one value per participant",
         do=f"correct these rows, or use inputs=['{name}'] if it is meant to change from trial to trial",
     )
-
-
-def _match_rows(found: Sequence[Hashable], labels: Sequence[Hashable], id_column: str) -> npt.NDArray[np.int64]:
-    """Return the people row of each participant, -1 for none."""
-    rows = match_labels(labels, found, here="the trials", there="the people table")
-    if len(rows) and rows.max() < 0:
-        raise CovariateError(
-            f"no participant of the trials is in column '{id_column}' of the people table",
-            got=f"{', '.join(map(repr, found[:3]))} in the people table",
-            allowed=f"{', '.join(map(repr, labels[:3]))}, ... as in the trials",
-            do="use the same ids in both tables",
-        )
-    return rows
-
-
-def _refuse_contradictions(
-    own: pd.DataFrame, theirs: pd.DataFrame, known: npt.NDArray[np.bool_], labels: Sequence[Hashable]
-) -> None:
-    for name in own.columns.intersection(theirs.columns):
-        left, right = own[name].astype(object)[known], theirs[name].astype(object)[known]
-        unequal = (left != right) & ~(left.isna() & right.isna())
-        if unequal.any():
-            at = unequal.index[unequal.to_numpy()][0]
-            raise CovariateError(
-                f"covariate '{name}' of participant {labels[at]!s} differs between the two tables",
-                got=f"{own[name].iloc[at]!s} in the trials, {theirs[name].iloc[at]!s} in the people table",
-                do="correct one of them, or drop the column from one table",
-            )
 
 
 def _without_row_message(without_row: Sequence[Hashable], n_participants: int) -> str:

@@ -21,10 +21,12 @@ from spicestat.trials.checks import (
     order_trials,
     unusable_participants,
 )
-from spicestat.trials.covariates import collect_covariates
+from spicestat.trials.covariates import PERSON, collect_covariates
 from spicestat.trials.export_shapes import notice_unnamed, refuse_several_rows, time_column, unused_columns
-from spicestat.trials.labels import tidy_text
+from spicestat.trials.joining import Tables
+from spicestat.trials.labels import labels_to_series, tidy_text
 from spicestat.trials.missing_codes import notice_choices, notice_numbers
+from spicestat.trials.occasions import code_units, occasion_columns, refuse_varying
 from spicestat.trials.table import TrialTable, count_missing, describe_blocks, load_trials
 
 __all__ = ["ReadSettings", "TrialColumns", "TrialTable", "load_trials", "read_trials"]
@@ -42,9 +44,10 @@ class TrialColumns(TypedDict, total=False):
     block: str | None
     trial: str | None
     experiment: str | None
+    occasion: str | Sequence[str] | None
     inputs: Sequence[str]
     covariates: Sequence[str] | None
-    people: TableSource | None
+    people: Tables | None
     actions: Sequence[Hashable] | None
     missing: Any
     reward_scaling: Literal["minmax"] | None
@@ -66,9 +69,10 @@ def read_trials(
     block: str | None = None,
     trial: str | None = None,
     experiment: str | None = None,
+    occasion: str | Sequence[str] | None = None,
     inputs: Sequence[str] = (),
     covariates: Sequence[str] | None = None,
-    people: TableSource | None = None,
+    people: Tables | None = None,
     actions: Sequence[Hashable] | None = None,
     missing: Any = None,
     reward_scaling: Literal["minmax"] | None = None,
@@ -101,13 +105,22 @@ def read_trials(
         then have the rows of a block next to each other.
     experiment : str, optional
         Column of experiments or tasks.
+    occasion : str or sequence of str, optional
+        Columns, constant within blocks, on whose values a person may learn differently: a drug, a session, a mood
+        before the block. Everybody then counts as one participant per combination of values that occurs, called
+        ``s1:placebo``; ``people`` of the table has the person (column ``person``) and the occasion beside. Group
+        models put the two together again: ``~ drug + (drug | participant)``. Without ``block``, each occasion is a
+        block. May be the same column as ``block``.
     inputs : sequence of str, default ()
         Numeric columns that the model receives besides choices and rewards.
     covariates : sequence of str, optional
         Columns that describe participants, from ``source`` or ``people``. Default: every column of
-        ``people`` and every unused column of ``source`` that is constant within participants.
-    people : DataFrame or path, optional
-        A second table with the participant column and one row per participant.
+        ``people`` and every unused column of ``source`` that is constant within participants (or occasions).
+    people : DataFrame, path or list of these, optional
+        A second table with the participant column and one row per participant; where there are occasions, it may
+        have their columns too, and one row per participant and occasion. Several tables, as one of people and one of
+        sites, are each joined on the columns that they share with participants and occasions, or, without the
+        participant column, with covariates: a table of sites on ``site``.
     actions : sequence, optional
         Labels of all actions in the wanted order. Default: the sorted labels that occur.
     missing : value, sequence or mapping, optional
@@ -170,8 +183,10 @@ def read_trials(
     """
     _check_settings(reward_scaling, unusable, inputs, covariates)
     absent = as_missing(missing)
-    ids = [participant, *_listed(experiment), *_listed(block), *_listed(trial)]
-    table = read_table(source, ids=[participant], labels=[choice, *_listed(experiment), *_listed(block)])
+    occasions = occasion_columns(occasion, participant)
+    ids = list(dict.fromkeys([participant, *_listed(experiment), *_listed(block), *occasions, *_listed(trial)]))
+    labelled = list(dict.fromkeys([choice, *_listed(experiment), *_listed(block), *occasions]))
+    table = read_table(source, ids=[participant], labels=labelled)
     table.columns = table.columns.map(str)
     n_rows_read = len(table)
     filled = np.flatnonzero(table.notna().any(axis=1).to_numpy()) if len(table.columns) else np.arange(n_rows_read)
@@ -184,6 +199,7 @@ def read_trials(
         "block": _listed(block),
         "trial": _listed(trial),
         "experiment": _listed(experiment),
+        "occasion": [name for name in occasions if name not in (block, experiment)],
         "inputs": list(inputs),
         "covariates": list(covariates or ()),
     }
@@ -193,6 +209,10 @@ def read_trials(
     table = table.assign(**{name: tidy_text(table[name], "covariate") for name in table.columns if name not in used})
 
     person, participants = code_complete(table, participant, "participant")
+    units = pd.DataFrame({participant: labels_to_series(participants)})
+    if occasions:
+        refuse_varying(table, [name for name in (participant, experiment, block) if name], occasions, block)
+        person, participants, units = code_units(table, participant, occasions)
     action, action_labels = code_choices(table, choice, actions, absent)
     refuse_several_rows(table, choice, roles["reward"], person, action >= 0)
     rewards = code_rewards(table, reward, action, action_labels, choice)
@@ -210,8 +230,8 @@ def read_trials(
         table,
         person,
         participants,
+        units=units,
         roles=used,
-        id_column=participant,
         covariates=covariates,
         people=people,
         missing=absent,
@@ -265,8 +285,9 @@ def read_trials(
             "block": block,
             "trial": trial,
             "experiment": experiment,
+            "occasion": occasions,
             "inputs": list(inputs),
-            "covariates": list(found.people.columns[1:]),
+            "covariates": [name for name in found.people.columns[1:] if name not in (PERSON, *occasions)],
         },
     }
     first = order[np.flatnonzero(frame["trial"].to_numpy() == 0)]

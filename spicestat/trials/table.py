@@ -44,7 +44,8 @@ class TrialTable:
     blocks : DataFrame, one row per block
         ``block``, ``participant`` and ``experiment`` codes, the original ``label``, ``n_trials``.
     people : DataFrame, one row per participant
-        ``participant`` (original labels in code order), then the covariates.
+        ``participant`` (original labels in code order), then the covariates. Where participants are people on
+        occasions, labels are such as ``s1:placebo``, and ``person`` and the columns of occasions come first.
     rows : ndarray of int64, one per trial
         Position of each trial in the table that was read, from 0.
     record : dict
@@ -175,7 +176,8 @@ class TrialTable:
         """
         columns: dict[str, Any] = self.record["columns"]
         frame = self.frame
-        result = {columns["participant"]: labels_to_series(self.participants, frame["participant"].to_numpy())}
+        persons = self.people["person"].tolist() if columns.get("occasion") else self.participants
+        result = {columns["participant"]: labels_to_series(persons, frame["participant"].to_numpy())}
         if columns["experiment"] is not None:
             result[columns["experiment"]] = labels_to_series(self.experiments, frame["experiment"].to_numpy())
         if columns["block"] is not None:
@@ -195,7 +197,8 @@ class TrialTable:
             result[columns["rt"]] = frame["rt"]
         result |= {name: frame[name] for name in self.inputs}
         people = self.people.iloc[frame["participant"].to_numpy()].reset_index(drop=True)
-        result |= {name: people[name] for name in self.covariates}
+        described = [name for name in self.covariates if not (name == "person" and columns.get("occasion"))]
+        result |= {name: people[name] for name in described}
         return pd.DataFrame(result)
 
     def _source_columns(self) -> set[str]:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat.group.after.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, table_of
+from spicestat.group.formula.terms import read_random
 from spicestat.trials.labels import label_key
 
 __all__ = ["augment"]
@@ -32,6 +33,9 @@ def augment(model: FittedGroup) -> pd.DataFrame:
     ``fitted_natural`` the probability :math:`\hat p_i`, ``residual`` is :math:`y_i - \hat p_i`, and the others follow
     with :math:`m_i = 1 / w_i` and :math:`w_i = \hat p_i (1 - \hat p_i)`, as ``rstandard(type = "pearson")`` and
     ``cooks.distance`` of a binomial ``glm``.
+
+    Where the formula has random parts, estimates hang together, and ``std_residual``, ``hat`` and ``cooks_distance``
+    are missing (NaN).
 
     Parameters
     ----------
@@ -73,6 +77,8 @@ def augment(model: FittedGroup) -> pd.DataFrame:
             columns = _presence_diagnostics(equation, design.matrix, own["selected"].astype(float))
         else:
             columns = _diagnostics(equation, design.matrix, own, _within(model, equation))
+            if read_random(design.formula):
+                columns |= {name: np.full(len(labels), np.nan) for name in ("std_residual", "hat", "cooks_distance")}
         posterior = _posterior(equation, columns["fitted"], labels, own_ran_vals)
         if own_ran_vals is not None:
             columns["used"] = np.isfinite(posterior["posterior_mean"])

@@ -12,6 +12,7 @@ from scipy.stats import norm
 from spicestat._checks import check_level
 from spicestat.errors import ConfigError
 from spicestat.group.after.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, t_interval
+from spicestat.group.formula.terms import read_random
 
 __all__ = ["hedges_correction", "partial_correlation", "standardised_effects"]
 
@@ -67,7 +68,8 @@ def standardised_effects(
     Raises
     ------
     ConfigError
-        An unknown kind, or a small-sample correction of anything but "residual".
+        An unknown kind, a small-sample correction of anything but "residual", or anything but "partial_r" of a model
+        with random parts.
 
     References
     ----------
@@ -88,6 +90,11 @@ def standardised_effects(
         raise ConfigError("unknown standardised effect", got=kind, allowed=", ".join(map(repr, _KINDS)))
     if small_sample and kind != "residual":
         raise ConfigError("the small-sample correction is for kind='residual'", got=kind)
+    if kind != "partial_r" and read_random(design_of(model).formula):
+        raise ConfigError(
+            f"with random parts there is no single spread between participants for kind='{kind}'",
+            do='pass kind="partial_r", or divide by a standard deviation of tidy("ran_pars")',
+        )
     level = model.conf_level if conf_level is None else check_level(conf_level)
     frames = [_effects(equation, model, kind, small_sample, level) for equation in fitted_equations(model, equations)]
     return pd.concat(frames, ignore_index=True)

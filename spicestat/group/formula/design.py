@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,8 +13,9 @@ import pandas as pd
 from spicestat.errors import CovariateError, DataError, ExclusionWarning, FormulaError, warn_user
 from spicestat.group.formula.functions import categorised_column, level_word
 from spicestat.group.formula.matrix import FormulaModel, model_of
+from spicestat.group.formula.random_columns import RandomColumns, group_columns, random_columns
 from spicestat.group.formula.syntax import EXAMPLE
-from spicestat.group.formula.terms import Term, read_formula
+from spicestat.group.formula.terms import RandomTerms, Term, read_formula, read_random
 
 __all__ = ["Design", "build_design", "design_rank", "name_some", "rebuild_design", "too_few"]
 
@@ -46,6 +47,8 @@ class Design:
         The covariates that the formula uses: numbers as float64, everything else as categories.
     spec : FormulaModel or None
         How the columns were made (levels, contrasts, centres of ``scale()``), for `design_for`.
+    random : tuple of RandomColumns
+        The formula's random parts, row by row; files do not keep them.
 
     Examples
     --------
@@ -64,6 +67,7 @@ class Design:
     rows: np.ndarray
     frame: pd.DataFrame | None = field(default=None, repr=False)
     spec: FormulaModel | None = field(default=None, repr=False)
+    random: tuple[RandomColumns, ...] = field(default=(), repr=False)
 
     @cached_property
     def levels(self) -> dict[str, tuple[Any, ...]]:
@@ -143,15 +147,16 @@ class Design:
         """
         if len(places) == len(self.matrix):
             return self
+        random = tuple(part.of(places) for part in self.random)
         if self.frame is None or self.spec is None:
-            return replace(self, matrix=self.matrix[places], rows=self.rows[places])
+            return replace(self, matrix=self.matrix[places], rows=self.rows[places], random=random)
         frame = self.frame.iloc[places].reset_index(drop=True)
         for name in frame.select_dtypes("category"):
             frame[name] = frame[name].cat.remove_unused_categories()
         spec = _model(read_formula(self.formula), frame)
         matrix = spec.matrix(frame).matrix
         _check_matrix(matrix, spec.names, labels)
-        return Design(self.formula, spec.names, matrix, self.rows[places], frame, spec)
+        return Design(self.formula, spec.names, matrix, self.rows[places], frame, spec, random)
 
     @cached_property
     def _coerced(self) -> frozenset[str]:
@@ -185,7 +190,9 @@ class Design:
         return words if numeric else pd.Series(pd.Categorical(words, list(levels)), index=column.index)
 
 
-def build_design(formula: str, people: pd.DataFrame, *, varying: Iterable[str] = ()) -> Design:
+def build_design(
+    formula: str, people: pd.DataFrame, *, varying: Iterable[str] = (), aliases: Mapping[str, str] | None = None
+) -> Design:
     """Turn a one-sided formula and a participant table into a design matrix.
 
     Text, boolean and categorical covariates get treatment contrasts. The reference is the first
@@ -197,7 +204,8 @@ def build_design(formula: str, people: pd.DataFrame, *, varying: Iterable[str] =
     ``log``, ``log2``, ``log10``, ``log1p``, ``exp``, ``exp2``, ``exp10``, ``expm1``, ``sqrt``, ``abs``; ``center``,
     ``scale``, ``standardize``, ``poly(age, 2)``, the splines ``bs``, ``cr``, ``cc``; and ``C(visit)``, the same as
     ``factor(visit)``, with ``levels=`` and the contrasts ``contr.treatment(base)``, ``contr.sum``, ``contr.helmert``,
-    ``contr.poly``, ``contr.diff``, ``contr.SAS``.
+    ``contr.poly``, ``contr.diff``, ``contr.SAS``. Random parts are lme4's: ``(1 | site)``, ``(drug | participant)``,
+    ``(1 + drug || participant)``, ``(1 | clinic/ward)``.
 
     Parameters
     ----------
@@ -207,6 +215,8 @@ def build_design(formula: str, people: pd.DataFrame, *, varying: Iterable[str] =
         One row per participant.
     varying : iterable of str
         Variables known to vary within participants; naming one gives an error that says so.
+    aliases : mapping of str to str, optional
+        Columns that groupings may call by other names, such as ``{"participant": "person"}``.
 
     Returns
     -------
@@ -238,22 +248,37 @@ def build_design(formula: str, people: pd.DataFrame, *, varying: Iterable[str] =
     if not terms:
         raise FormulaError(f"the formula '{formula}' has no coefficients", allowed=EXAMPLE)
     people = _with_text_names(people)
-    variables = tuple(dict.fromkeys(name for term in terms for factor in term for name in factor.columns))
+    parts = read_random(formula)
+    own = _columns_of(terms)
+    variables = tuple(dict.fromkeys((*own, *(name for part in parts for name in _columns_of(part.terms)))))
     _check_known(variables, people, set(varying))
+    groups = group_columns(parts, people.columns, aliases or {})
     labels = people["participant"]
-    used = people[list(variables)].reset_index(drop=True)
+    everything = tuple(dict.fromkeys((*variables, *(name for names in groups.values() for name in names))))
+    used = people[list(everything)].reset_index(drop=True)
     rows = np.flatnonzero(~used.isna().any(axis=1).to_numpy())
     if len(rows) == 0:
         raise DataError("no participant has all the covariates of the formula", got=formula)
     kept = labels.iloc[rows].tolist()
     if len(rows) < len(people):
-        _warn_missing(used, variables, labels)
+        _warn_missing(used, everything, labels)
     columns = {name: _prepare(used[name].iloc[rows], name, kept) for name in variables}
     prepared = pd.DataFrame(columns, index=rows).reset_index(drop=True)
-    spec = _model(terms, prepared)
+    spec = _model(terms, prepared[own])
     matrix = spec.matrix(prepared).matrix
     _check_matrix(matrix, spec.names, kept)
-    return Design(formula, spec.names, matrix, rows, prepared, spec)
+    used = used.iloc[rows].reset_index(drop=True)
+    random = tuple(_random(part, prepared, used[names]) for part, names in groups.items())
+    return Design(formula, spec.names, matrix, rows, prepared[own], spec, random)
+
+
+def _columns_of(terms: Sequence[Term]) -> list[str]:
+    return list(dict.fromkeys(name for term in terms for factor in term for name in factor.columns))
+
+
+def _random(part: RandomTerms, prepared: pd.DataFrame, groups: pd.DataFrame) -> RandomColumns:
+    own = prepared[_columns_of(part.terms)]
+    return random_columns(part, _model(part.terms, own), own, groups)
 
 
 def rebuild_design(formula: str, frame: pd.DataFrame, matrix: np.ndarray, rows: np.ndarray) -> Design:
@@ -339,7 +364,8 @@ def _check_known(variables: Sequence[str], people: pd.DataFrame, varying: set[st
         if name in varying:
             raise CovariateError(
                 f"'{name}' varies within participants, so it cannot be a covariate of participants",
-                do=f"aggregate '{name}' to one value per participant and pass that table as `data`",
+                do=f"aggregate '{name}' to one value per participant and pass that table as `data`, or, where it is "
+                f"constant within blocks, fit with occasion=['{name}'] and add (1 | participant) to the formula",
             )
         available = [str(column) for column in people.columns if column != "participant"]
         raise FormulaError(

@@ -29,7 +29,7 @@ EXAMPLE = "a one-sided formula such as '~ diagnosis + age', '~ diagnosis * age' 
 _LONGEST = 100_000
 _DEEPEST = 40
 # operators that share a line are of one rank; those further down bind more tightly, as in R
-_RANKS = (("<", "<=", ">", ">=", "==", "!="), ("+", "-"), ("*", "/"), ("%in%",), (":",))
+_RANKS = (("|", "||"), ("<", "<=", ">", ">=", "==", "!="), ("+", "-"), ("*", "/"), ("%in%",), (":",))
 _TOKEN = re.compile(
     r"""
     (?P<space>\s+)
@@ -37,14 +37,13 @@ _TOKEN = re.compile(
     | (?P<name>(?:[^\W\d]|\.(?!\d))[\w.]*)
     | (?P<column>`(?:[^`\\]|\\.)*`)
     | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
-    | (?P<operator>\*\*|%in%|<=|>=|==|!=|[-+*/^:<>=()\[\],])
+    | (?P<operator>\*\*|\|\||%in%|<=|>=|==|!=|[-+*/^:<>=()\[\],|])
     """,
     re.VERBOSE | re.DOTALL,
 )
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
 _PLAIN_NAME = re.compile(r"(?:[^\W\d_]|\.(?!\d))[\w.]*")
 _REMEDIES = {
-    "|": "leave out '|'; the random effect of participants is always in the model",
     "~": "write '~' once, at the beginning",
     "{": "write I(...) for arithmetic",
     "`": "put a column's name between two backticks, with \\` for a backtick in it",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from spicestat.errors import FormulaError
 from spicestat.group.formula.functions import columns_of
@@ -21,8 +22,10 @@ from spicestat.group.formula.syntax import (
     written,
 )
 
-__all__ = ["INTERCEPT", "Factor", "Term", "read_formula", "term_text"]
+__all__ = ["INTERCEPT", "Factor", "RandomTerms", "Term", "read_formula", "read_random", "term_text"]
 
+_BARS = ("|", "||")
+_RANDOM = "random parts such as '(1 | site)', '(1 + drug | participant)' or '(1 + drug || participant)'"
 _MOST_TERMS = 5000
 _HIGHEST_DEGREE = 8
 
@@ -53,6 +56,30 @@ class Factor:
 
 Term = tuple[Factor, ...]
 INTERCEPT: Term = ()
+
+
+@dataclass(frozen=True)
+class RandomTerms:
+    """What each level of a grouping has for itself, as in ``(1 + drug | participant)``.
+
+    Attributes
+    ----------
+    text : str
+        The part as R writes it.
+    terms : tuple of Term
+        Those on the left of the bar.
+    groups : tuple of str
+        Columns whose combinations are the levels.
+    correlated : bool
+        Whether effects may be correlated: with ``|``, not with ``||``.
+    """
+
+    text: str
+    terms: tuple[Term, ...]
+    groups: tuple[str, ...]
+    correlated: bool
+
+
 _Terms = dict[frozenset[Factor], Term]
 
 
@@ -60,6 +87,7 @@ def read_formula(formula: str) -> tuple[Term, ...]:
     """Return the terms of a one-sided formula, those of fewer factors first, as in R.
 
     ``a + b``, ``a:b``, ``a * b``, ``a / b``, ``(a + b)^2``, ``- a``, ``+ 0`` and ``- 1`` mean what they mean in R.
+    Random parts, ``(1 | site)``, are left to `read_random`.
 
     Raises
     ------
@@ -72,8 +100,40 @@ def read_formula(formula: str) -> tuple[Term, ...]:
     ['age', 'diagnosis', 'I(age^2)', 'age:diagnosis']
     """
     terms: _Terms = {frozenset(): INTERCEPT}
-    _add_sum(parse_right_side(formula), terms)
+    for node in _add_sum(parse_right_side(formula), terms):
+        _check_bar(node)
     return tuple(sorted(terms.values(), key=len))
+
+
+def read_random(formula: str) -> tuple[RandomTerms, ...]:
+    """Return the random parts of a formula, as lme4 reads them.
+
+    ``(1 | a/b)`` is ``(1 | a) + (1 | a:b)``. With ``||`` every column of a part has a variance of its own, also those
+    of a factor, whose levels are compared with the first.
+
+    Raises
+    ------
+    FormulaError
+        A part cannot be read.
+
+    Examples
+    --------
+    >>> [(part.text, part.groups) for part in read_random("~ drug * anxiety + (drug | id) + (1 | clinic/ward)")]
+    [('(drug | id)', ('id',)), ('(1 | clinic/ward)', ('clinic',)), ('(1 | clinic/ward)', ('clinic', 'ward'))]
+    """
+    found = []
+    for node in _add_sum(parse_right_side(formula), {}):
+        _check_bar(node)
+        left: _Terms = {frozenset(): INTERCEPT}
+        if _add_sum(node.operands[0], left) or not left:
+            raise FormulaError(f"'({written(node)})' has no effects left of the bar", allowed=_RANDOM)
+        terms = tuple(sorted(left.values(), key=len))
+        for group in _expanded(node.operands[1]).values():
+            if not all(isinstance(factor.node, Column) for factor in group):
+                raise FormulaError(f"'({written(node)})' groups by something other than columns", allowed=_RANDOM)
+            names = tuple(name for factor in group for name in factor.columns)
+            found.append(RandomTerms(f"({written(node)})", terms, names, node.operators[0] == "|"))
+    return tuple(found)
 
 
 def term_text(term: Term, short: bool = True) -> str:
@@ -87,11 +147,13 @@ def term_text(term: Term, short: bool = True) -> str:
     return ":".join(factor.short if short else factor.text for factor in term) if term else "(Intercept)"
 
 
-def _add_sum(node: Node, terms: _Terms) -> None:
-    """Add the terms of the outermost sum, in which alone 0 and 1 stand for the intercept."""
+def _add_sum(node: Node, terms: _Terms) -> list[Chain]:
+    """Add the terms of the outermost sum, in which alone 0 and 1 stand for the intercept; return its random parts."""
+    bars: list[Chain] = []
     for sign, operand in _summands(node):
         if isinstance(operand, Group) and sign == "+":
-            _add_sum(operand.inner, terms)
+            inner = operand.inner
+            bars += [inner] if _is_bar(inner) else _add_sum(inner, terms)
         elif isinstance(operand, Number) and operand.value in (0.0, 1.0):
             if (operand.value == 1.0) == (sign == "+"):
                 terms[frozenset()] = INTERCEPT
@@ -103,6 +165,16 @@ def _add_sum(node: Node, terms: _Terms) -> None:
             for key in _expanded(operand):
                 terms.pop(key, None)
         _check_number(terms)
+    return bars
+
+
+def _is_bar(node: Node) -> TypeGuard[Chain]:
+    return isinstance(node, Chain) and node.operators[0] in _BARS
+
+
+def _check_bar(node: Chain) -> None:
+    if len(node.operators) > 1:
+        raise FormulaError(f"'({written(node)})' has several bars", allowed=_RANDOM)
 
 
 def _summands(node: Node) -> list[tuple[str, Node]]:
@@ -143,6 +215,8 @@ def _remedy(node: Node) -> str:
     if isinstance(node, Chain) and node.operators[0] == "%in%":
         inner, outer = written(node.operands[0]), written(node.operands[1])
         return f"write {outer}/{inner} for effects of {inner} within {outer}, or {outer}:{inner}"
+    if _is_bar(node):
+        return f"a bar makes {_RANDOM}, each a summand in parentheses"
     if isinstance(node, Number):
         return "write 0 or 1 as a summand of its own, and arithmetic in I(), as in I(2 * age)"
     return f"write arithmetic in I(), as in I({written(node)})"

@@ -11,13 +11,69 @@ import pandas as pd
 
 from spicestat._files.missing_values import as_missing, mark_missing
 from spicestat._files.tables import TableSource, require_columns
+from spicestat.coefficients import CoefficientTable
 from spicestat.errors import CovariateError, DataError, ExclusionWarning, warn_user
 from spicestat.group.formula.design import name_some
-from spicestat.trials.covariates import read_people
+from spicestat.trials.covariates import PERSON, read_covariates, read_people
+from spicestat.trials.joining import Tables, join_tables, named_tables
 from spicestat.trials.labels import label_key, match_labels
 from spicestat.trials.missing_codes import notice_covariates
 
-__all__ = ["align_people", "group_people"]
+__all__ = ["align_people", "covariates_of", "group_people"]
+
+
+def covariates_of(
+    table: CoefficientTable,
+    data: Tables | None,
+    column: str,
+    *,
+    missing: Any = None,
+    formula: str | None = None,
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the covariates of a coefficient table's participants: its own, or those of one or several tables.
+
+    Several tables, and those of people on occasions, are joined; see `join_tables`.
+
+    Parameters
+    ----------
+    table : CoefficientTable
+    data : DataFrame, path or list of these, optional
+        Default: the table's own covariates.
+    column : str
+        Column of ``data`` with the participants' labels.
+    missing, formula
+        As in `group_people`.
+
+    Returns
+    -------
+    aligned, positions
+        As from `align_people`.
+    """
+    settled = table.info.get("missing")
+    given = named_tables(data, "covariate table")
+    if len(given) < 2 and (data is None or not table.occasions):
+        only = next(iter(given.values()), None)
+        people = group_people(table.people, only, column, missing=missing, settled=settled, formula=formula)
+        return align_people(table.participants, people, column if data is not None else "participant")
+    absent = as_missing(missing)
+    units = _units(table, column)
+    tables = {name: read_covariates(one, list(units.columns), absent, name)[0] for name, one in given.items()}
+    nothing = pd.DataFrame(index=units.index)
+    joined, _ = join_tables(units, tables, list(units.columns), nothing, here="the coefficients")
+    used = [name for name in map(str, joined.columns) if formula is None or _in_formula(name, formula)]
+    notice_covariates(joined, absent, used=used)
+    aligned = joined.drop(columns=[name for name in ("participant", PERSON) if name in joined.columns])
+    if table.occasions:
+        aligned = pd.concat([units.rename(columns={column: PERSON}), aligned], axis=1)
+    aligned.insert(0, "participant", list(table.participants))
+    return aligned, np.arange(len(aligned))
+
+
+def _units(table: CoefficientTable, column: str) -> pd.DataFrame:
+    if not table.occasions or table.people is None:
+        return pd.DataFrame({column: list(table.participants)})
+    own = table.people[[PERSON, *table.occasions]].reset_index(drop=True)
+    return own.rename(columns={PERSON: column})
 
 
 def group_people(

@@ -240,15 +240,21 @@ class EquationFit:
     beta : ndarray of shape (p,)
     covariance : ndarray of shape (p, p)
     spread : tuple of (group, term, value)
-        A standard deviation as in broom.mixed, for example ``("participant", "sd__(Intercept)", 0.2)``.
+        Standard deviations and correlations as in broom.mixed, for example ``("participant", "sd__(Intercept)", 0.2)``.
     glance : mapping
         Entries of the `glance` row; must have ``converged``.
+    df : ndarray of shape (p,), optional
+        Degrees of freedom of the effects. Default: n - p.
+    messages : tuple of str
+        What a reader of the result should know.
     """
 
     beta: np.ndarray
     covariance: np.ndarray
-    spread: tuple[str, str, float]
+    spread: tuple[tuple[str, str, float], ...]
     glance: Mapping[str, object]
+    df: np.ndarray | None = None
+    messages: tuple[str, ...] = ()
 
 
 def collect_equations(
@@ -278,8 +284,9 @@ def collect_equations(
     names = inputs.design.names
     fixed = [row for equation, found in fits.items() for row in _fixed_rows(equation, found, names)]
     spread = [
-        {**_where(equation), "group": found.spread[0], "term": found.spread[1], "estimate": found.spread[2]}
+        {**_where(equation), "group": group, "term": term, "estimate": value}
         for equation, found in fits.items()
+        for group, term, value in found.spread
     ]
     glance = [
         {
@@ -297,17 +304,17 @@ def collect_equations(
         pd.DataFrame(spread),
         pd.DataFrame(glance),
         {equation.key: found.covariance for equation, found in fits.items()},
-        messages,
+        tuple(dict.fromkeys((*messages, *(text for found in fits.values() for text in found.messages)))),
         tuple(skipped),
     )
 
 
 def _fixed_rows(equation: Equation, fit: EquationFit, names: tuple[str, ...]) -> list[dict[str, object]]:
-    df = float(len(equation.rows) - len(names))
+    dfs = np.full(len(names), float(len(equation.rows) - len(names))) if fit.df is None else fit.df
     errors = np.sqrt(np.diag(fit.covariance))
     return [
-        {**_where(equation), "term": name, "estimate": value, "std_error": error, "df": df}
-        for name, value, error in zip(names, fit.beta, errors, strict=True)
+        {**_where(equation), "term": name, "estimate": value, "std_error": error, "df": float(df)}
+        for name, value, error, df in zip(names, fit.beta, errors, dfs, strict=True)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,13 +12,25 @@ from scipy.special import fdtrc
 from scipy.stats import chi2
 
 from spicestat.errors import ConfigError, DataError, NumericalError, ShapeError
+from spicestat.group.formula.random_columns import RandomColumns
 from spicestat.group.inputs.contract import Equation, EquationFit, GroupEstimates, GroupInputs, collect_equations
 from spicestat.group.methods.registry import Method
+from spicestat.group.numerics.variance_components import RandomPart, variance_components
 
 __all__ = ["ESTIMATORS", "MetaRegression", "Settings", "estimate", "meta_regression", "reml_log_likelihood", "METHOD"]
 
 ESTIMATORS = ("REML", "ML")
 """How a variance between participants can be estimated."""
+
+
+_SINGULAR = (
+    "a variance of the random parts is zero, or a correlation 1, for some coefficients (a singular fit): their tests "
+    "take it for known"
+)
+_NO_REST = (
+    "the random parts explain all differences that there can be between estimates of the same group, so that no "
+    "variance of {unit} is left to estimate"
+)
 
 
 @dataclass(frozen=True)
@@ -30,8 +43,9 @@ class Settings:
         Restricted or full maximum likelihood for the variance between participants. ML is biased
         downwards, by about the factor (n - p) / n; its likelihoods can be compared between formulas.
     knapp_hartung : bool, default True
-        Knapp-Hartung standard errors and t(n - p) tests. False gives metafor's ``test = "z"``, which
-        takes the variance between participants as known and is anticonservative with few of them.
+        Knapp-Hartung standard errors and t(n - p) tests; where the formula has random parts, standard errors of the
+        model and t tests with Satterthwaite's degrees of freedom. False gives metafor's ``test = "z"``, which
+        takes the variances as known and is anticonservative with few participants.
     """
 
     estimator: str = "REML"
@@ -213,9 +227,13 @@ def reml_log_likelihood(y: np.ndarray, v: np.ndarray, X: np.ndarray, tau2: float
 
 
 def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEstimates:
-    """Fit a meta-regression to each equation of a group model."""
+    """Fit a meta-regression to each equation of a group model, with the formula's random parts if it has any."""
     chosen = Settings() if settings is None else settings
-    estimates = collect_equations(inputs, partial(_estimate_equation, settings=chosen))
+    if inputs.design.random:
+        fit = partial(_estimate_with_parts, parts=inputs.design.random, unit=inputs.table.unit, settings=chosen)
+    else:
+        fit = partial(_estimate_equation, settings=chosen)
+    estimates = collect_equations(inputs, fit)
     if chosen.knapp_hartung or estimates.fixed.empty:
         return estimates
     return replace(estimates, fixed=estimates.fixed.assign(df=np.inf))
@@ -243,7 +261,53 @@ def _estimate_equation(equation: Equation, X: np.ndarray, settings: Settings) ->
         "bic": fit.bic,
         "converged": fit.converged,
     }
-    return EquationFit(fit.beta, fit.covariance, ("participant", "sd__(Intercept)", float(np.sqrt(fit.tau2))), glance)
+    return EquationFit(
+        fit.beta, fit.covariance, (("participant", "sd__(Intercept)", float(np.sqrt(fit.tau2))),), glance
+    )
+
+
+def _estimate_with_parts(
+    equation: Equation, X: np.ndarray, parts: Sequence[RandomColumns], unit: str, settings: Settings
+) -> EquationFit:
+    """Fit a mixed model; ``unit`` is what the rows are, such as ``participant:drug``."""
+    y, v, X = _checked(equation.estimate, equation.variance, X)
+    columns = [part.of(equation.rows) for part in parts]
+    restricted = settings.estimator == "REML"
+    random = [RandomPart(part.matrix, part.codes, part.correlated) for part in columns]
+    fit = variance_components(y, v, X, random, restricted=restricted)
+    spread = [row for part, G in zip(columns, fit.random, strict=True) for row in _spread_rows(part, G)]
+    messages: tuple[str, ...] = ()
+    if fit.tau2 is not None:
+        spread.append((unit, "sd__(Intercept)", float(np.sqrt(fit.tau2))))
+    elif unit not in {part.group for part in columns}:
+        messages = (_NO_REST.format(unit=unit),)
+    fixed = _weighted(y, v, X, 0.0)
+    n, p = X.shape
+    parameters, observations = p + fit.n_parameters, n - p if restricted else n
+    deviance = -2.0 * fit.log_likelihood
+    glance: dict[str, object] = {
+        "cochran_qe": fixed.rss,
+        "p_value_cochran_qe": float(chi2.sf(fixed.rss, n - p)),
+        "log_lik": fit.log_likelihood,
+        "aic": deviance + 2.0 * parameters,
+        "bic": deviance + parameters * float(np.log(observations)),
+        "converged": fit.converged,
+    }
+    if fit.singular:
+        messages = (*messages, _SINGULAR)
+    return EquationFit(fit.beta, fit.covariance, tuple(spread), glance, fit.df, messages)
+
+
+def _spread_rows(part: RandomColumns, covariance: np.ndarray) -> list[tuple[str, str, float]]:
+    """Return standard deviations and correlations of a random part, named as in broom.mixed."""
+    sd = np.sqrt(np.diag(covariance))
+    rows = [(part.group, f"sd__{name}", float(value)) for name, value in zip(part.names, sd, strict=True)]
+    if part.correlated:
+        for column, later in zip(*np.triu_indices(len(sd), 1), strict=True):
+            both = sd[column] * sd[later]
+            correlation = covariance[column, later] / both if both > 0 else np.nan
+            rows.append((part.group, f"cor__{part.names[column]}.{part.names[later]}", float(correlation)))
+    return rows
 
 
 def _checked(y: np.ndarray, v: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -338,6 +402,8 @@ def _omnibus_p(qm: float, df_qm: int, df: int, knapp_hartung: bool) -> float:
 METHOD = Method(
     estimate,
     "meta",
-    "meta-regression of each coefficient with known sampling variances, by REML with Knapp-Hartung tests",
+    "meta-regression of each coefficient with known sampling variances, by REML with Knapp-Hartung tests; takes random "
+    "parts",
     Settings,
+    takes_random_parts=True,
 )

@@ -108,7 +108,7 @@ def _estimate_equation(equation: Equation, X: np.ndarray) -> EquationFit:
         "bic": fit.bic,
         "converged": True,
     }
-    return EquationFit(fit.beta, fit.covariance, ("Residual", "sd__Observation", fit.sigma), glance)
+    return EquationFit(fit.beta, fit.covariance, (("Residual", "sd__Observation", fit.sigma),), glance)
 
 
 METHOD = Method(

@@ -39,6 +39,8 @@ class Method:
         participants without an identified estimate.
     max_unidentified : float, default 0.2
         Share of participants without an identified estimate above which inference is withheld, in [0, 1].
+    takes_random_parts : bool, default False
+        Whether formulas may have random parts, such as ``(1 | site)``. Other methods take the rows for independent.
     """
 
     estimate: Callable[[GroupInputs, Any], GroupEstimates]
@@ -49,6 +51,7 @@ class Method:
     reads_estimates: bool = True
     reads_choices: bool = False
     max_unidentified: float = 0.2
+    takes_random_parts: bool = False
 
     @property
     def name(self) -> str:

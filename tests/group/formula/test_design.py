@@ -90,7 +90,17 @@ def test_missing_covariates_exclude_with_count_and_names():
         ("~ log(agee)", FormulaError, ["'agee'"]),
         ("~ age + (diagnosis", FormulaError, ["~ age + (diagnosis", "cannot be read"]),
         ("~ age ++", FormulaError, ["cannot be read"]),
-        ("~ (1 | participant)", FormulaError, ["|"]),
+        ("~ age | diagnosis", FormulaError, ["'age | diagnosis'", "in parentheses"]),
+        ("~ age * (1 | diagnosis)", FormulaError, ["in parentheses"]),
+        ("~ age - (1 | diagnosis)", FormulaError, ["in parentheses"]),
+        ("~ (1 | smokes | visit)", FormulaError, ["several bars"]),
+        ("~ (0 | smokes)", FormulaError, ["no effects left of the bar"]),
+        ("~ (1 | log(age))", FormulaError, ["groups by something other than columns"]),
+        ("~ ((1 | smokes) | visit)", FormulaError, ["no effects left of the bar"]),
+        ("~ (1 | clinic)", FormulaError, ["unknown column 'clinic'", "smokes"]),
+        ("~ (ages | smokes)", FormulaError, ["unknown variable 'ages'"]),
+        ("~ (session | smokes)", CovariateError, ["'session' varies within participants"]),
+        ("~ age + (smokes | smokes)", FormulaError, ["'smokesTRUE' does not vary within smokes"]),
         ("~ nothere(age)", FormulaError, ["nothere"]),
         ("~ .", FormulaError, ["name the covariates"]),
         ("~ 0", FormulaError, ["no coefficients"]),
@@ -152,3 +162,29 @@ def test_dates_are_refused_with_advice():
     dates = pd.Series(pd.date_range("2001-01-01", periods=len(PEOPLE)), index=PEOPLE.index)
     with pytest.raises(CovariateError, match="years for a date"):
         build_design("~ age", PEOPLE.assign(age=dates))
+
+
+def test_random_parts_are_read_as_lme4_reads_them():
+    people = PEOPLE.assign(person=list("aabbccdd"), site=["x"] * 4 + ["y"] * 4)
+    formula = "~ age + (1 + age || site) + (0 + smokes | diagnosis) + (1 | site/subject)"
+    design = build_design(formula, people, aliases={"participant": "person", "subject": "person"})
+    assert design.names == ("(Intercept)", "age")
+    found = [(part.group, part.names, part.correlated, int(part.codes.max()) + 1) for part in design.random]
+    assert found == [
+        ("site", ("(Intercept)", "age"), False, 2),
+        ("diagnosis", ("smokesFALSE", "smokesTRUE"), True, 3),
+        ("site", ("(Intercept)",), True, 2),
+        ("site:subject", ("(Intercept)",), True, 4),
+    ]
+    # covariates and groupings of random parts are no covariates of the fixed effects
+    assert list(design.frame.columns) == ["age"]
+    assert len(build_design("~ age + (1 | person)", people, aliases={}).random) == 1
+
+
+def test_missing_groups_exclude_as_missing_covariates_do():
+    people = PEOPLE.assign(site=["x", None, "x", "x", "y", "y", "y", "y"])
+    with pytest.warns(ExclusionWarning, match="1 of 8 participants lack 'site'"):
+        design = build_design("~ age + (1 | site)", people)
+    assert design.random[0].codes.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    with pytest.raises(FormulaError, match="needs groups, and site has the same value in all rows"):
+        build_design("~ age + (1 | site)", PEOPLE.assign(site="x"))
