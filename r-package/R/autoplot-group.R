@@ -32,7 +32,7 @@ autoplot.spice_group <- function(object, type = c("forest", "caterpillar", "cova
   if (type == "caterpillar") {
     return(group_caterpillar_plot(object, level))
   }
-  known <- intersect(all.vars(formula(object)), names(model_data(object)))
+  known <- intersect(all.vars(fixed_part(formula(object))), names(model_data(object)))
   if (length(known) == 0) abort_spicestat("config", "the model has no covariate to plot coefficients against.")
   covariate <- column_name(rlang::enquo(covariate), known, "covariate", rlang::current_env())
   covariate_plot(object, if (is.null(covariate)) known[1] else covariate, level)
@@ -199,7 +199,7 @@ covariate_plot <- function(object, covariate, level) {
 #' What the means in a plot against one covariate are about
 #' @noRd
 mean_caption <- function(object, covariate, level) {
-  others <- setdiff(intersect(all.vars(formula(object)), names(model_data(object))), covariate)
+  others <- setdiff(intersect(all.vars(fixed_part(formula(object))), names(model_data(object))), covariate)
   variables <- attr(stats::terms(object), "factors") > 0
   of_covariate <- colSums(variables[is_about(rownames(variables), covariate), , drop = FALSE]) > 0
   together <- rowSums(variables[, of_covariate, drop = FALSE]) > 0

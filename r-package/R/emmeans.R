@@ -27,7 +27,7 @@ NULL
 #' @exportS3Method emmeans::recover_data
 recover_data.spice_group <- function(object, data = NULL, ...) { # nolint: object_name_linter.
   # emmeans reads "a$b" as an extraction and "1" as the intercept, and then finds neither
-  odd <- grep("[$@]|^[0-9.]+$", all.vars(formula.spice_group(object)), value = TRUE)
+  odd <- grep("[$@]|^[0-9.]+$", all.vars(fixed_part(formula.spice_group(object))), value = TRUE)
   if (length(odd) > 0) {
     abort_spicestat("covariate", paste0(
       "emmeans cannot read a covariate called ", name_some(odd), ". Try: rename the column and fit again."
@@ -51,7 +51,8 @@ emm_basis.spice_group <- function(object, trms, xlev, grid, ...) { # nolint: obj
   given <- names %in% effect_names(table)
   beta <- stats::setNames(rep(0, length(names)), names)
   beta[given] <- stats::coef(object)[names[given]]
-  df <- rep(table$df[match(keys, paste(table$component, table$sparse.term, sep = ":"))], each = ncol(X))
+  df <- table$df[match(names, effect_names(table))]
+  df[is.na(df)] <- Inf
   list(
     X = kronecker(diag(length(keys)), X), bhat = unname(beta), V = emm_covariance(object, names, given),
     nbasis = matrix(NA), dfargs = list(df = df),

@@ -25,11 +25,17 @@
 #' @param block,trial,experiment Columns with the block, the trial number and
 #'   the experiment, where there are any. Learning starts anew in each block.
 #'   Without `trial`, rows are taken in their order.
+#' @param occasion Columns, constant within blocks, on whose values a person may
+#'   learn differently, such as `drug` or `c(drug, session)`. Coefficients are then
+#'   of people on occasions, and [spice_group()] takes formulas such as
+#'   `~ drug + (drug | participant)`.
 #' @param covariates Columns of `trials` that describe participants, such as
 #'   `c(age, diagnosis)`. `NULL` takes all other columns that are constant
 #'   within participants.
 #' @param people A data frame (or the path of one) with one row per
-#'   participant, in which the id has the same column name as in `trials`.
+#'   participant, in which the id has the same column name as in `trials`; with
+#'   occasions, it may have their columns, too. A list of several is joined on the
+#'   columns that they share, as a table of sites on `site`.
 #'   Columns from SPSS or Stata files (`haven_labelled`) become factors or
 #'   numbers; columns that cannot be used are named in a warning.
 #' @param missing Values that mean "not there": `c(-99, "NR")` in all columns, or
@@ -71,7 +77,9 @@
 #'   * `covariance`: sampling covariance of each participant's estimates, with
 #'     0-based positions of terms.
 #'   * `equations`: each participant's equations as text.
-#'   * `people`: covariates, one row per participant.
+#'   * `people`: covariates, one row per participant. With occasions, participants
+#'     are such as `s1:placebo`, and there are columns `person` and those of occasions;
+#'     `occasions` names these.
 #'   * `scores`: negative log likelihood of network, equations and refit, or of the
 #'     history, and of choice shares and guessing.
 #'   * `glance`: one row about the whole fit.
@@ -90,7 +98,7 @@
 #' }
 #' }
 spice_fit <- function(trials, participant, choice, reward, block = NULL, trial = NULL,
-                      experiment = NULL, covariates = NULL, people = NULL, missing = NULL, ...,
+                      experiment = NULL, occasion = NULL, covariates = NULL, people = NULL, missing = NULL, ...,
                       model = "history", epochs = NULL, seed = 0,
                       progress = interactive()) {
   call <- rlang::current_env()
@@ -99,7 +107,7 @@ spice_fit <- function(trials, participant, choice, reward, block = NULL, trial =
   columns <- trial_columns(
     rlang::enquos(
       participant = participant, choice = choice, reward = reward,
-      block = block, trial = trial, experiment = experiment
+      block = block, trial = trial, experiment = experiment, occasion = occasion
     ),
     rlang::enquo(covariates), trials, people, call
   )
@@ -130,7 +138,7 @@ trial_columns <- function(quos, covariates, trials, people, call) {
     names = c(unlist(roles), covariates),
     options = c(
       roles, engine_options(list(covariates = covariates), call),
-      if (!is.null(people)) list(people = sent_table(people, roles$participant, "people", call))
+      if (!is.null(people)) list(people = sent_tables(people, c(roles$participant, roles$occasion), call))
     )
   )
 }
@@ -176,14 +184,15 @@ fit_in_folder <- function(ask, written = NULL) {
 #' @noRd
 trial_roles <- function(quos, available, call) {
   read <- lapply(names(quos), function(role) {
-    one <- if (role == "reward") column_names else column_name
+    one <- if (role %in% c("reward", "occasion")) column_names else column_name
     one(quos[[role]], available, role, call)
   })
   Filter(Negate(is.null), stats::setNames(read, names(quos)))
 }
 
 covariate_names <- function(quo, trials, people, call) {
-  offered <- if (is.data.frame(trials)) union(names(trials), names(trials_of(people)))
+  tables <- if (is.data.frame(people)) list(people) else as.list(people)
+  offered <- if (is.data.frame(trials)) unique(c(names(trials), unlist(lapply(tables, \(one) names(trials_of(one))))))
   column_names(quo, offered, "covariates", call)
 }
 
@@ -212,6 +221,15 @@ sent_table <- function(source, needed, arg, call) {
     return(if (length(paths) == 1) unname(paths) else as.list(unname(paths)))
   }
   encode_table(source, optional = setdiff(names(source), needed), call = call)
+}
+
+#' One table of covariates, or a list of several
+#' @noRd
+sent_tables <- function(people, keys, call) {
+  if (!is.list(people) || is.data.frame(people)) {
+    return(sent_table(people, keys, "people", call))
+  }
+  lapply(unname(people), sent_table, needed = keys, arg = "people", call = call)
 }
 
 #' The absolute path of a folder that may not exist yet
@@ -253,7 +271,7 @@ with_fit_folder <- function(fit, use) {
 }
 
 # arguments of the engine that are lists even if there is only one entry
-list_options <- c("inputs", "covariates", "actions", "modules", "terms", "methods", "rungs")
+list_options <- c("inputs", "occasion", "covariates", "actions", "modules", "terms", "methods", "rungs")
 
 #' Settings in a form that Python takes: no NULL, no whole number as a float
 #' @noRd

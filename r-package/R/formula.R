@@ -27,6 +27,32 @@ as_formula <- function(formula, call) {
   formula
 }
 
+#' A formula without its random parts, such as (1 | site)
+#' @noRd
+fixed_part <- function(formula) {
+  side <- without_bars(formula[[length(formula)]])
+  formula[[length(formula)]] <- if (is.null(side)) 1 else side
+  formula
+}
+
+#' A side of a formula without random parts; NULL where nothing is left
+#' @noRd
+without_bars <- function(side) {
+  if (!has_bars(side) || is_call(side, c("|", "||"))) {
+    return(if (!has_bars(side)) side)
+  }
+  if (is_call(side, "(")) {
+    return(without_bars(side[[2]]))
+  }
+  parts <- lapply(as.list(side)[-1], without_bars)
+  kept <- Filter(Negate(is.null), parts)
+  if (length(kept) == length(parts)) as.call(c(side[[1]], parts)) else if (length(kept) > 0) kept[[1]]
+}
+
+is_call <- function(side, names) is.call(side) && as.character(side[[1]])[[1]] %in% names
+
+has_bars <- function(side) any(c("|", "||") %in% all.names(side))
+
 #' The environment in which a model's formula means later what it meant when the model was fitted
 #'
 #' Holds the user's variables and functions that the formula names beside the columns, with the values that they had.

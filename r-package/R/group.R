@@ -6,7 +6,10 @@
 #' @param fit A [spice_fit()], or a data frame with one row per participant,
 #'   module and term: columns `participant`, `module`, `term`, `estimate` and
 #'   `std_error`, or what [tidy()] of a fit gives.
-#' @param formula What coefficients depend on, such as `~ diagnosis + age`.
+#' @param formula What coefficients depend on, such as `~ diagnosis + age`. With
+#'   method `"meta"`, the default for them, lme4's random parts may be added: `~ drug *
+#'   anxiety + (drug | participant) + (1 | site)` where people were fitted on several
+#'   occasions (`occasion` of [spice_fit()]).
 #'   For factors the first level is the reference, also for ordered ones and
 #'   those with contrasts of their own, which a message says; emmeans makes other
 #'   comparisons. Text is taken for categories:
@@ -16,7 +19,7 @@
 #'   covariates that came with the fit.
 #' @param method `NULL` is `"hierarchical"` for a fit (`"meta"` if it has more than
 #'   eight weights of people's own beside the population's) and `"meta"` for a data
-#'   frame. See below for the methods of the engine, and for those of R packages:
+#'   frame and for formulas with random parts. See below for the methods of the engine, and for those of R packages:
 #'   `"metafor"`, `"lme4"`, `"glmmTMB"` and `"brms"`.
 #' @param modules,terms Character: which modules and terms of the equations
 #'   to analyse; `NULL` for all.
@@ -139,27 +142,29 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
                         progress = interactive(), ...) {
   call <- rlang::current_env()
   written <- match.call()
-  chosen <- group_method(method, fit, call)
-  method <- chosen$method
   formula <- as_formula(formula, call)
+  chosen <- group_method(method, fit, formula, call)
+  method <- chosen$method
   check_one_sided(formula, call)
   check_people(data, call)
   id <- if (missing(participant)) own_id(fit, data, call) else NULL
   if (is.null(id)) id <- column_name(rlang::enquo(participant), names(data), "participant", call)
   estimates <- coefficients_of(fit, call)
-  if (is.null(data)) {
+  own <- is.null(data)
+  if (own) {
     data <- if (inherits(fit, "spice_fit")) fit$people
     id <- "participant"
   }
   missing <- missing_values(missing, call)
   native <- method %in% names(native_engines)
+  if (native) refuse_occasions(fit, method, call)
   if (!is.null(data)) data <- plain_people(data, id, missing)
   if (native && !is.null(data)) {
     used <- if ("." %in% all.vars(formula)) names(data) else all.vars(formula)
     notice_covariates(data[setdiff(names(data), id)], missing, used, call)
   }
   check_level(conf_level, call)
-  check_categories(formula, data, id, call, native = native)
+  check_categories(fixed_part(formula), data, id, call, native = native)
   options <- list(
     modules = modules, terms = terms, adjust = adjust, conf_level = conf_level, max_unidentified = max_unidentified
   )
@@ -171,7 +176,7 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
   }
   settings <- c(list(method = method, missing = missing), options, check_settings(list(...), call))
   show <- new_progress(progress)
-  group <- fit_by_engine(fit, estimates, covariance, formula, data, id, settings, show, call)
+  group <- fit_by_engine(fit, estimates, covariance, formula, data, id, settings, show, call, own)
   group$messages <- c(group$messages, chosen$note)
   with_call(group, written, formula, data)
 }
@@ -190,7 +195,7 @@ own_id <- function(fit, data, call) {
   if (is.null(data) || "participant" %in% names(data)) {
     return("participant")
   }
-  named <- if (inherits(fit, "spice_fit")) fit$call$participant
+  named <- if (inherits(fit, "spice_fit")) called_participant(fit)
   if ((is.symbol(named) || is.character(named)) && as.character(named) %in% names(data)) {
     return(as.character(named))
   }
@@ -201,17 +206,26 @@ own_id <- function(fit, data, call) {
   ), call = call)
 }
 
+#' What a fit's trials called the participants
+#' @noRd
+called_participant <- function(fit) {
+  if (is.null(fit$occasions)) fit$call$participant else fit$occasions$column[fit$occasions$role == "participant"]
+}
+
 #' Fit a group model in Python
 #' @noRd
-fit_by_engine <- function(fit, estimates, covariance, formula, data, id, settings, show, call) {
+fit_by_engine <- function(fit, estimates, covariance, formula, data, id, settings, show, call, own = FALSE) {
   check_known(settings$modules, estimates$module, "modules", call)
   check_known(settings$terms, estimates$term, "terms", call)
   # here, as only the columns of the formula are sent
-  if (!is.null(data)) check_known_variables(formula, names(data), id, call)
+  occasions <- if (inherits(fit, "spice_fit")) fit$occasions$column
+  if (!is.null(data)) check_known_variables(formula, unique(c(names(data), "participant", occasions)), id, call)
   check_free(all.vars(formula), c("std.error", "sparse.term"), call)
-  people <- if (!is.null(data)) sent_people(data, all.vars(formula), id, call)
+  # where people were fitted on occasions, the fit's files know them
+  known <- own && !is.null(occasions)
+  people <- if (!is.null(data) && !known) sent_people(data, c(all.vars(formula), occasions), id, call)
   options <- c(
-    list(formula = formula_text(formula, call), participant = id),
+    list(formula = formula_text(formula, call)), if (!known) list(participant = id),
     engine_options(settings, call)
   )
   if (!is.null(covariance)) covariance <- encode_table(covariance)
@@ -221,7 +235,8 @@ fit_by_engine <- function(fit, estimates, covariance, formula, data, id, setting
   }
   reads_choices <- call_bridge("reads_choices", settings$method, as.list(names(native_engines)), call = call)
   # choices are in the fit's files
-  tables <- if (reads_choices && inherits(fit, "spice_fit")) with_fit_folder(fit, ask) else ask()
+  from_files <- inherits(fit, "spice_fit") && (reads_choices || !is.null(occasions))
+  tables <- if (from_files) with_fit_folder(fit, ask) else ask()
   new_spice_group(tables, deparse1(formula), settings$method, settings$links)
 }
 
@@ -260,9 +275,9 @@ checked_links <- function(links, call) {
 
 #' The method's name, and what to say of it; the engine and `native_engines` know which there are
 #' @noRd
-group_method <- function(method, fit, call) {
+group_method <- function(method, fit, formula, call) {
   if (is.null(method)) {
-    return(default_method(fit, call))
+    return(default_method(fit, formula, call))
   }
   if (!rlang::is_string(method)) {
     abort_spicestat("config", paste0("`method` must be one text, or NULL. Got: ", deparse1(method), "."), call = call)
@@ -272,8 +287,8 @@ group_method <- function(method, fit, call) {
 
 #' As the engine has it for fits with pooled weights, of which some are the population's
 #' @noRd
-default_method <- function(fit, call) {
-  if (!inherits(fit, "spice_fit")) {
+default_method <- function(fit, formula, call) {
+  if (!inherits(fit, "spice_fit") || has_bars(formula)) {
     return(list(method = "meta"))
   }
   table <- fit$coefficients
@@ -283,6 +298,17 @@ default_method <- function(fit, call) {
   own <- sum(!table$shared) / length(unique(table$participant))
   chosen <- unlist(call_bridge("method_of_pooled", own, call = call))
   list(method = chosen[1], note = chosen[2][nzchar(chosen[2])])
+}
+
+#' R's packages would take people on occasions for different people
+#' @noRd
+refuse_occasions <- function(fit, method, call) {
+  if (inherits(fit, "spice_fit") && !is.null(fit$occasions) && anyDuplicated(fit$people$person) > 0) {
+    abort_spicestat("config", paste0(
+      "method = \"", method, "\" takes participants for different people. Got: people on several occasions. ",
+      "Try: method = \"meta\", with a random part such as (1 | participant)."
+    ), call = call)
+  }
 }
 
 #' A group model from the engine's tables, with the names of columns and covariates that R users gave

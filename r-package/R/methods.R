@@ -232,11 +232,23 @@ logLik.spice_group <- function(object, ...) { # nolint: object_name_linter.
   structure(sum(rows$log_lik), df = sum(df), nobs = sum(n), class = "logLik")
 }
 
+#' Random parts have several standard deviations, which one number or matrix of a group cannot tell
+#' @noRd
+refuse_parts <- function(group, call = rlang::caller_env()) {
+  if (has_bars(formula.spice_group(group))) {
+    abort_spicestat("config", c(
+      "a model with random parts has no single standard deviation between participants.",
+      i = "tidy(group, effects = \"ran_pars\") has all standard deviations and correlations."
+    ), call = call)
+  }
+}
+
 #' @rdname coef.spice_fit
 #' @importFrom stats sigma
 #' @export
 sigma.spice_group <- function(object, ...) {
   check_dots(..., ignored = "use.fallback")
+  refuse_parts(object)
   rows <- object$coefficients
   rows <- rows[rows$effect == "ran_pars" & rows$term %in% c("sd__(Intercept)", "sd__Observation"), ]
   if (nrow(rows) == 0) {
@@ -298,7 +310,8 @@ model.frame.spice_group <- function(formula, ...) {
 }
 
 covariate_frame <- function(group, call = rlang::caller_env()) {
-  tryCatch(stats::model.frame(formula.spice_group(group), model_data(group, call)), error = function(error) {
+  fixed <- fixed_part(formula.spice_group(group))
+  tryCatch(stats::model.frame(fixed, model_data(group, call)), error = function(error) {
     if (inherits(error, "spicestat_error")) stop(error)
     abort_spicestat("formula", c(
       paste0("R cannot evaluate the formula ", group$formula, ": ", conditionMessage(error)),

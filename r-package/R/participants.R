@@ -139,7 +139,7 @@ check_design_formula <- function(formula, people, call) {
   if ("|" %in% all.names(formula) || "||" %in% all.names(formula)) {
     refuse(
       "the formula has more than one part. Allowed: ", formula_example,
-      ". Try: leave out '|'; the random effect of participants is always in the model."
+      ". Try: method = \"meta\" takes random parts; in this model that of participants is always there."
     )
   }
   if ("." %in% all.vars(formula)) refuse("'.' is not known here; name the covariates.")

@@ -13,7 +13,7 @@
 #'   person in the middle (the median) of all with these covariates.
 #' @param interval `"confidence"`: where the mean of such people is.
 #'   `"prediction"`: where the coefficient of one such person is, as participants
-#'   differ beyond their covariates.
+#'   differ beyond their covariates (not for formulas with random parts).
 #' @param conf.level Level of the intervals; `NULL` takes that of the analysis.
 #' @param se.fit Give the column `.se.fit`?
 #' @param ... Not used; anything here is an error.
@@ -83,7 +83,7 @@ check_newdata <- function(object, newdata, call) {
     abort_spicestat("column", "`newdata` must be a data frame with one row per person.", call = call)
   }
   known <- model_data(object, call)
-  needed <- intersect(all.vars(formula.spice_group(object)), names(known))
+  needed <- intersect(all.vars(fixed_part(formula.spice_group(object))), names(known))
   lacking <- setdiff(needed, names(newdata))
   if (length(lacking) > 0) {
     abort_spicestat("column", c(

@@ -44,6 +44,7 @@ VarCorr.spice_group <- function(x, sigma = 1, ...) { # nolint: object_name_linte
   if (!identical(sigma, 1)) {
     abort_spicestat("config", "`sigma` must be 1: standard deviations are in the units of the coefficients.")
   }
+  refuse_parts(x)
   rows <- x$coefficients[x$coefficients$effect == "ran_pars", ]
   if (nrow(rows) == 0) {
     abort_spicestat("config", paste0("method = \"", x$method, "\" estimates no standard deviations."))

@@ -11,7 +11,7 @@
 #'   terms that are not in the equation (`present` is `FALSE`, `estimate` 0 and
 #'   `std.error` `NA`).
 #'   * `effect`: `"ran_coefs"`; `group`: `"participant"`; `level`: the id, as
-#'     text.
+#'     text, beside which stand the columns of occasions, where there are some.
 #'   * `component`: the module; `term`: the equation's term.
 #'   * `estimate`, `std.error`; `conf.low`, `conf.high` if asked for.
 #'   * `present`: is the term in the equation? `inclusion.prob`: probability that
@@ -39,6 +39,7 @@ tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, # nolint:
   }
   level <- check_level(conf.level)
   table <- x$coefficients
+  who <- people_on_occasions(x, table$participant)
   half <- stats::qnorm((1 + level) / 2) * table$std_error
   interval <- if (conf.int) {
     list(conf.low = table$estimate - half, conf.high = table$estimate + half)
@@ -47,7 +48,10 @@ tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, # nolint:
     c(
       list(
         effect = rep("ran_coefs", nrow(table)), component = table$module,
-        group = rep("participant", nrow(table)), level = label_text(table$participant),
+        group = rep("participant", nrow(table)), level = label_text(who$person)
+      ),
+      who$occasion,
+      list(
         term = table$term, estimate = table$estimate, std.error = table$std_error
       ),
       interval,
@@ -61,6 +65,17 @@ tidy.spice_fit <- function(x, effects = "ran_coefs", conf.int = FALSE, # nolint:
     ),
     nrow = nrow(table)
   )
+}
+
+#' Whose coefficients these are, and on which occasion
+#' @noRd
+people_on_occasions <- function(fit, participant) {
+  if (is.null(fit$occasions)) {
+    return(list(person = participant))
+  }
+  rows <- match(participant, fit$people$participant)
+  names <- fit$occasions$column[fit$occasions$role == "occasion"]
+  list(person = fit$people$person[rows], occasion = as.list(fit$people[rows, names]))
 }
 
 #' Effects of covariates as one tidy table

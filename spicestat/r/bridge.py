@@ -17,7 +17,7 @@ from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.r.columns import Table, decode_table
 from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped, throttled
 from spicestat.r.receive_model import as_model
-from spicestat.r.send_fit import engine, fit_tables, received_table
+from spicestat.r.send_fit import engine, fit_tables, received_table, received_tables
 from spicestat.r.send_group import group_tables
 from spicestat.r.verbs import (
     compare,
@@ -85,7 +85,7 @@ def fit(table: Table | str | Sequence[str], options: Mapping[str, Any], progress
         if "model" in settings:
             settings["model"] = as_model(settings["model"])
         if "people" in settings:
-            settings["people"] = received_table(settings["people"])
+            settings["people"] = received_tables(settings["people"])
         result = names.spice_fit(received_table(table), progress=throttled(progress), **settings)
         save_or_rescue(result.save, folder)
         return fit_tables(result)
@@ -126,7 +126,7 @@ def group(
         One row per participant, the id in column ``options["participant"]``.
     options : mapping
         ``formula`` and the other arguments of `spice_group`; ``folder``, a fit folder, where the method reads
-        the choices.
+        the choices, or where people were fitted on occasions.
     progress : callable, optional
         As in `fit`.
 
@@ -137,7 +137,8 @@ def group(
     """
 
     def work() -> dict[str, Any]:
-        from spicestat.coefficients import CoefficientTable
+        from spicestat.coefficients import CoefficientTable, read_coefficients
+        from spicestat.group.methods.registry import find_method
 
         settings = dict(options)
         table = CoefficientTable.from_frame(decode_table(coefficients))
@@ -145,7 +146,10 @@ def group(
             table = table.with_covariance_frame(decode_table(covariance))
         data = None if people is None else decode_table(people)
         formula = settings.pop("formula")
-        source = engine().load_fit(settings.pop("folder")) if "folder" in settings else table
+        source: Any = table
+        if "folder" in settings:
+            folder, reader = settings.pop("folder"), find_method(settings["method"])
+            source = engine().load_fit(folder) if reader.reads_choices else read_coefficients(folder)
         fit_group = importlib.import_module("spicestat.group").spice_group
         result = fit_group(source, formula, data=data, progress=throttled(progress), **settings)
         return group_tables(result)

@@ -11,7 +11,7 @@ import pandas as pd
 from spicestat.r.columns import Table, decode_table, encode_table
 from spicestat.r.torch_symbols import load_torch
 
-__all__ = ["encoded", "engine", "fit_tables", "received_table"]
+__all__ = ["encoded", "engine", "fit_tables", "received_table", "received_tables"]
 
 
 def engine() -> Any:
@@ -33,10 +33,31 @@ def fit_tables(result: Any) -> dict[str, Any]:
             "covariance": result.coefficients.covariance_frame(),
             "equations": result.equations_frame(),
             "people": result.people,
+            "occasions": _occasions(result.coefficients.info),
             "scores": result.scores,
             "glance": result.glance(),
         }
     )
+
+
+def _occasions(info: Mapping[str, Any]) -> pd.DataFrame | None:
+    """Return the columns that tell people and occasions apart; None where everybody was fitted as one.
+
+    Examples
+    --------
+    >>> _occasions({"occasion": {"participant": "subject", "columns": ["drug"]}}).to_dict("list")
+    {'role': ['participant', 'occasion'], 'column': ['subject', 'drug']}
+    """
+    found = info.get("occasion")
+    if not found:
+        return None
+    rows = [("participant", found["participant"]), *(("occasion", name) for name in found["columns"])]
+    return pd.DataFrame(rows, columns=["role", "column"])
+
+
+def received_tables(given: Any) -> Any:
+    """Return one table of covariates that R sent, or several, or the paths of their files."""
+    return [received_table(one) for one in given] if isinstance(given, list | tuple) else received_table(given)
 
 
 def received_table(source: Table | str | Sequence[str]) -> pd.DataFrame | str | Sequence[str]:

@@ -13,7 +13,7 @@ from spicestat._files.atomic import save_or_rescue
 from spicestat.errors import ConfigError
 from spicestat.r.columns import Table
 from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped, throttled
-from spicestat.r.send_fit import encoded, engine, fit_tables, received_table
+from spicestat.r.send_fit import encoded, engine, fit_tables, received_table, received_tables
 from spicestat.r.torch_symbols import load_torch
 from spicestat.trials.reading import read_trials
 
@@ -116,7 +116,7 @@ def update(folder: str, table: Table | str | Sequence[str], options: Mapping[str
         run = engine().spice_update
         check_settings("spice_update()", settings, run, read_trials)
         if "people" in settings:
-            settings["people"] = received_table(settings["people"])
+            settings["people"] = received_tables(settings["people"])
         fit = engine().load_fit(folder)
         updated = run(fit, received_table(table), **settings)
         save_or_rescue(updated.save, target)

@@ -384,8 +384,8 @@ test_that("kernels are those of Python, and their tables those of broom", {
   expect_identical(spice_group(fit, ~1)$method, "hierarchical")
   many <- fit
   many$coefficients <- do.call(rbind, rep(list(fit$coefficients), 9))
-  expect_identical(spicestat:::default_method(many, NULL)$method, "meta")
-  expect_match(spicestat:::default_method(many, NULL)$note, "analysed alone")
+  expect_identical(spicestat:::default_method(many, ~1, NULL)$method, "meta")
+  expect_match(spicestat:::default_method(many, ~1, NULL)$note, "analysed alone")
   found <- spice_discover(fit)
   expect_named(tidy(found), c("term", "shared", "instead.of", "gain", "gain.per.choice"))
   expect_s3_class(found$fit, "spice_fit")
