@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from spicestat.errors import DataError
+from spicestat.errors import ConfigError, DataError
 from spicestat.trials.labels import match_labels
 from spicestat.trials.table import TrialTable
 
@@ -84,6 +84,7 @@ def make_folds(table: TrialTable, over: Over = "blocks", n_folds: int = 3, seed:
         raise DataError("no choice can be left out: no block has two choices", do="pass trials with choices")
     rng = np.random.default_rng(seed)
     if over == "people":
+        _refuse_occasions(table)
         owner = table.frame["participant"].to_numpy()
         fold_of = _dealt_people(np.unique(owner[counts]), table.n_participants, n_folds, rng)
         held, untrained = np.where(counts, fold_of[owner], -1), fold_of[owner]
@@ -102,6 +103,16 @@ def _counts(table: TrialTable) -> np.ndarray:
     """Tell which trials have a choice that follows another one in their block."""
     made = table.frame["choice"].to_numpy() >= 0
     return np.asarray(made & (table.frame.assign(made=made).groupby("block")["made"].cumsum().to_numpy() > 1))
+
+
+def _refuse_occasions(table: TrialTable) -> None:
+    """Raise where somebody left out on one occasion would be trained on another."""
+    if table.record["columns"].get("occasion") and table.people["person"].duplicated().any():
+        raise ConfigError(
+            "leaving people out takes participants for different people",
+            got=f"people on several occasions ({', '.join(table.record['columns']['occasion'])})",
+            do="pass over='blocks', or a fit without `occasion`",
+        )
 
 
 def _dealt_people(able: np.ndarray, n_people: int, n_folds: int, rng: np.random.Generator) -> np.ndarray:

@@ -8,6 +8,7 @@ import pytest
 
 from spicestat import load_fit, predict_choices, read_coefficients, spice_compare, spice_fit, spice_reliability
 from spicestat.errors import ConfigError, CovariateError, DataError, ExclusionWarning, FormulaError
+from spicestat.fit.held_out import make_folds
 from spicestat.group import load_group, spice_group
 from spicestat.group.methods.registry import METHODS, find_method
 
@@ -117,6 +118,8 @@ def test_names_of_people_and_tables_of_covariates_are_interchangeable(fit, group
         pd.testing.assert_frame_equal(other.tidy(), group.tidy())
     with pytest.raises(CovariateError, match=r"several values of 'anxiety' for one 'subject'"):
         spice_group(bare, FORMULA, data=pd.concat([people, people.assign(anxiety=0.0)]))
+    with pytest.raises(CovariateError, match="cannot be called 'person'"):
+        spice_group(bare, FORMULA, data=people.assign(person="x"))
 
 
 def test_a_saved_fit_keeps_its_occasions(fit, group, tmp_path):
@@ -150,6 +153,7 @@ def test_what_takes_participants_for_different_people_is_refused(fit):
     for call in (
         lambda: spice_compare({"a": fit, "b": fit}),
         lambda: spice_reliability(fit),
+        lambda: make_folds(fit.trials, "people"),
     ):
         with pytest.raises(ConfigError, match=refused):
             call()

@@ -60,9 +60,11 @@ def covariates_of(
     tables = {name: read_covariates(one, list(units.columns), absent, name)[0] for name, one in given.items()}
     nothing = pd.DataFrame(index=units.index)
     joined, _ = join_tables(units, tables, list(units.columns), nothing, here="the coefficients")
+    if table.occasions and PERSON in joined.columns:
+        raise CovariateError(f"a covariate cannot be called '{PERSON}': that column holds the ids", do="rename it")
     used = [name for name in map(str, joined.columns) if formula is None or _in_formula(name, formula)]
     notice_covariates(joined, absent, used=used)
-    aligned = joined.drop(columns=[name for name in ("participant", PERSON) if name in joined.columns])
+    aligned = joined.drop(columns=[name for name in ("participant",) if name in joined.columns])
     if table.occasions:
         aligned = pd.concat([units.rename(columns={column: PERSON}), aligned], axis=1)
     aligned.insert(0, "participant", list(table.participants))

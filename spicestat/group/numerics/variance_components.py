@@ -19,9 +19,11 @@ _LARGEST_BLOCK = 60
 """Rows that hang together by random parts, above which the part with the fewest columns is treated as of low rank."""
 _CONFUSED = 1e-9
 """Smallest eigenvalue of the correlations between the effects of variance parameters on the data's covariance."""
-_STARTS = ((0.5, 0.5), (0.95, 0.1), (0.1, 0.9))
+_STARTS = ((0.5, 0.5), (0.95, 0.1), (0.1, 0.9), (0.01, 0.01), (3.0, 0.01))
 """Shares of the variance that random parts, and the rows' own rest, have at the beginning of each search."""
-_STEP = 1e-4
+_STEP = 1e-5
+_STILL_TO_GAIN = 1e-7
+"""Log-likelihood that another step of Newton's method would add, below which a search has converged."""
 _NEWTON_STEPS = 20
 _TINY = 1e-7
 """Standard deviations below this part of the data's are 0."""
@@ -92,7 +94,7 @@ class VarianceComponents:
     singular : bool
         A random part's covariance matrix has no full rank, or a variance is 0.
     converged : bool
-        The gradient is 0 and the maximum is one.
+        The end of the search is a maximum.
     """
 
     beta: np.ndarray
@@ -403,29 +405,31 @@ def _search(model: _Model) -> tuple[np.ndarray, bool]:
 
 def _newton(model: _Model, theta: np.ndarray) -> tuple[np.ndarray, bool]:
     """Finish a search; directions without curvature, as of variances of 0, are left where they are."""
-    point = model.at(theta)
+    point, gain = model.at(theta), np.inf
     for _ in range(_NEWTON_STEPS):
         values, vectors = np.linalg.eigh(_hessian(model, theta)[0])
         along = vectors.T @ point.slope
-        flat = np.abs(values) < 1e-7 * max(1.0, float(np.abs(values).max()))
-        step = vectors @ np.where(flat, 0.0, -along / np.where(flat, 1.0, np.abs(values)))
-        if values[0] < -1e-5 and np.abs(along).max() < 1e-6:
-            step = step + 0.1 * vectors[:, 0]  # a saddle, as a variance of 0 may be
-        longest = float(np.abs(step).max())
-        step = step / max(1.0, longest)
+        size = np.where(np.abs(values) < 1e-8 * max(1.0, float(np.abs(values).max())), np.inf, np.abs(values))
+        gain = 0.5 * float(np.sum(along**2 / size))
+        step = vectors @ (-along / size)
+        if values[0] < -1e-4 and gain < _STILL_TO_GAIN:
+            step, gain = step + 0.1 * vectors[:, 0], np.inf  # a saddle, as a variance of 0 may be
+        elif gain < 1e-6 * _STILL_TO_GAIN:
+            break
+        step = step / max(1.0, float(np.abs(step).max()))
+        # rounding must not refuse the last steps
+        allowed = point.value + 1e-12 * (1.0 + abs(point.value))
         following = model.at(theta + step)
-        while following.value > point.value + 1e-12 and np.abs(step).max() > 1e-12:
+        while following.value > allowed and np.abs(step).max() > 1e-12:
             step = step / 4.0
             following = model.at(theta + step)
-        if following.value <= point.value + 1e-12:
-            theta, point = theta + step, following
-        if longest < 1e-9:
+        if following.value > allowed:
             break
+        theta, point = theta + step, following
     small = np.abs(theta) < _TINY
     if small.any() and model.at(np.where(small, 0.0, theta)).value <= point.value + 1e-9:
         theta = np.where(small, 0.0, theta)
-        point = model.at(theta)
-    return theta, bool(np.abs(point.slope).max() < 1e-5)
+    return theta, gain < _STILL_TO_GAIN
 
 
 def _hessian(model: _Model, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -433,7 +437,7 @@ def _hessian(model: _Model, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     slopes, covariances = [], []
     for place in range(len(theta)):
         step = np.zeros(len(theta))
-        step[place] = _STEP * max(1.0, abs(theta[place]))
+        step[place] = _STEP * max(0.1, abs(theta[place]))
         above, below = model.at(theta + step), model.at(theta - step)
         slopes.append((above.slope - below.slope) / (2.0 * step[place]))
         covariances.append((above.covariance - below.covariance) / (2.0 * step[place]))
