@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spicestat.pooled.discovery import discover_states
-from spicestat.pooled.fit import choose_states
+from benchmarks.tables import as_table
+from spicestat import spice_fit
 from spicestat.pooled.packed import Sessions, pack_sessions
 from spicestat.pooled.play import play_states
 from spicestat.pooled.states import Signal, State, state
@@ -69,16 +69,16 @@ def study(name: str) -> list[dict[str, Any]]:
     """Fit and search every cohort of a case; seeds are 0, 1, ..."""
     rows = []
     for seed in range(COHORTS):
-        data = simulate(CASES[name], seed)
-        chosen = choose_states(data)
+        fit = spice_fit(as_table(simulate(CASES[name], seed)), block="block")
         started = time.process_time()
-        found = discover_states(data, chosen)
+        found = fit.discover()
         rows.append(
             {
                 "seed": seed,
-                "found": [p.state.name for p in found.proposals],
-                "gain": [p.gain / found.n_choices for p in found.proposals],
-                "right": any(is_it(CASES[name], p.state) for p in found.proposals),
+                "found": found.terms["term"].tolist(),
+                "gain": found.terms["gain_per_choice"].tolist(),
+                "right": any(is_it(CASES[name], s) for s in found.fit.states if s.name in set(found.terms["term"])),
+                "network": fit.network.nll_equations - fit.network.nll,
                 "processor_seconds": time.process_time() - started,
             }
         )

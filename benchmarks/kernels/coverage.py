@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from benchmarks.tables import as_table
 from spicestat import read_trials
 from spicestat.errors import ConvergenceWarning, ExclusionWarning
 from spicestat.fit.history import fit_history, pack_table
@@ -53,15 +53,6 @@ def truth(event: str) -> np.ndarray:
     weights, data = simulate(CROWD, 10_000_019)
     moves = state_moves(data, STATES, event, CROWD, LAGS, 60)
     return np.nanmean(np.einsum("nlk,nk->nl", moves.mean, weights), axis=0)
-
-
-def as_table(data: Sessions) -> pd.DataFrame:
-    """Return the cohort as a user has it."""
-    time, session = np.nonzero(data.choice >= 0)
-    order = np.lexsort((time, session))
-    time, session = time[order], session[order]
-    columns = {"participant": data.person[session], "block": session % BLOCKS, "choice": data.choice[time, session]}
-    return pd.DataFrame(columns | {"reward": data.received[time, session]})
 
 
 def one(seed: int, searched: bool) -> dict[str, list[list[float]]]:

@@ -17,6 +17,7 @@ from spicestat._display import html_block, screen, shortlist
 from spicestat._files.sealed import write_sealed
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
+from spicestat.equations.propose.state_products import propose_states
 from spicestat.equations.structure.equation_set import BETA
 from spicestat.errors import ConfigError, ContradictionWarning, ConvergenceWarning, DataError, warn_user
 from spicestat.fit.discoveries import Discoveries, terms_frame
@@ -32,7 +33,7 @@ from spicestat.pooled.kernels import Event
 from spicestat.pooled.packed import Sessions, pack_sessions
 from spicestat.pooled.play import Played, Task, play_states
 from spicestat.pooled.prediction import predict_mixed
-from spicestat.pooled.state_library import constants, history_states, unlisted_states
+from spicestat.pooled.state_library import constants, further_states, history_states, unlisted_states
 from spicestat.pooled.states import State, state
 from spicestat.training.state_network import StateNetwork, train_state_network
 from spicestat.trials.table import TrialTable
@@ -253,11 +254,13 @@ class HistoryFit:
         return make_kernels(compute, data, self.trials.participants, events, conf_level)
 
     def discover(self) -> Discoveries:
-        r"""Search for states that the library lacks: what was done some choices ago, streaks, and products of these.
+        r"""Search for states that the library lacks, among two kinds of candidates.
 
-        A state is taken where it raises the log-likelihood of left-out blocks by more than :math:`1 + \log C` nats for
-        the choice among C candidates, and by more than its parameters; states of the fit that it makes superfluous
-        are dropped. This takes about as long as the fit.
+        A second library holds what was done some choices ago, streaks, and products of these. `network` proposes up to
+        twelve products of its own: what it adds to the equations, as a sparse sum. A state is taken where it raises the
+        log-likelihood of left-out blocks by more than :math:`1 + \log C` nats for the choice among C candidates, and by
+        more than its parameters; states of the fit that it makes superfluous are dropped. The better one of the two
+        searches is returned. Beside the network, they take a few times as long as the fit.
 
         Returns
         -------
@@ -272,12 +275,15 @@ class HistoryFit:
         """
         pooled = self.pooled
         data = pack_table(self.trials, pooled.reward_size)
-        found = discover_states(data, Chosen(pooled.states, pooled.n_own, ()))
+        begin = Chosen(pooled.states, pooled.n_own, ())
+        ways = [way for way in (further_states(data.n_actions), propose_states(data, pooled, self.network)) if way]
+        searches = [discover_states(data, begin, way) for way in ways]
+        found, n_candidates = max(searches, key=lambda search: search.criterion), sum(s.n_candidates for s in searches)
         if not found.proposals:
-            return Discoveries(terms_frame(found), self, found.n_candidates)
+            return Discoveries(terms_frame(found), self, n_candidates)
         refitted = fit_pooled(data, found.chosen.states, found.chosen.n_own)
         fit = _assemble(self.trials, data, refitted, found.chosen.path[-1].left_out, self.coefficients.info["seed"])
-        return Discoveries(terms_frame(found), fit, found.n_candidates)
+        return Discoveries(terms_frame(found), fit, n_candidates)
 
     def choice_likelihood(self) -> HistoryLikelihood:
         """Return the likelihood of the choices in people's own weights, in the unit of the data.

@@ -61,6 +61,11 @@ class Discovery:
     n_candidates: int
     n_choices: int
 
+    @property
+    def criterion(self) -> float:
+        """Log-likelihood of left-out blocks, less what states, parameters and the choice among candidates cost."""
+        return self.chosen.path[-1].criterion - len(self.proposals) * float(np.log(max(self.n_candidates, 1)))
+
 
 @dataclass(frozen=True, eq=False)
 class _Move:
