@@ -178,6 +178,14 @@ class CoefficientTable:
         return ":".join(("participant", *self.occasions))
 
     @property
+    def counted(self) -> str:
+        """How many participants there are, and on how many occasions, in words."""
+        n_units = len(self.participants)
+        if not self.occasions or self.people is None:
+            return f"{n_units} participants"
+        return f"{self.people['person'].nunique()} participants on {n_units} occasions of {', '.join(self.occasions)}"
+
+    @property
     def terms(self) -> tuple[tuple[str, str], ...]:
         """The K (module, term) pairs, in table order."""
         first = self.frame.iloc[: len(self.frame) // len(self.participants)]
@@ -200,13 +208,13 @@ class CoefficientTable:
 
     def _described(self) -> list[str]:
         """Return how many there are of what, and the terms of each module."""
-        n, terms = len(self.participants), self.terms
+        terms = self.terms
         covariates = [] if self.people is None else [name for name in self.people.columns if name != "participant"]
         by_module: dict[str, list[str]] = {}
         for module, term in terms:
             by_module.setdefault(module, []).append(term)
         return [
-            f"{n} participants, {len(terms)} terms, {100 * self.share_unidentified:.0f} % not identified",
+            f"{self.counted}, {len(terms)} terms, {100 * self.share_unidentified:.0f} % not identified",
             f"covariances: {'none' if self.covariance is None else 'within participants'}; "
             f"covariates: {shortlist(covariates)}",
             *(f"{module}: {shortlist(own)}" for module, own in by_module.items()),

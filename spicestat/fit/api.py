@@ -220,7 +220,7 @@ class SpiceFit:
         if not math.isnan(glance["nll_shares"]):
             scores += f"; choice shares {glance['nll_shares']:.4f}, guessing {glance['nll_guessing']:.4f}"
         return [
-            f"SpiceFit: {glance['model']}, {glance['n_participants']} participants, {glance['nobs']} choices "
+            f"SpiceFit: {glance['model']}, {self.coefficients.counted}, {glance['nobs']} choices "
             f"among {shortlist(self.trials.actions)}",
             str(self.trials.record["reward_note"]),
             f"equations: {structure}",

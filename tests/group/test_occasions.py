@@ -68,6 +68,8 @@ def test_coefficients_are_of_people_on_occasions(fit):
     assert list(tidy.columns[:4]) == ["participant", "drug", "module", "term"]
     assert len(tidy) == 79 * len(fit.coefficients.terms) and tidy["participant"].nunique() == 40
     assert fit.coefficients.participants[:2] == ("s1:placebo", "s1:active")
+    assert "40 participants on 79 occasions of drug" in repr(fit)
+    assert "40 participants on 79 occasions of drug" in repr(fit.coefficients)
 
 
 def test_effects_within_and_between_people_and_their_interaction_are_recovered(group):
