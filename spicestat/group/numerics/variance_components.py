@@ -198,19 +198,18 @@ def variance_components(
 
 def _has_rest(q: np.ndarray, parts: Sequence[RandomPart]) -> bool:
     """Return whether the rows' own rest can be told from the random parts; raise where these cannot be told apart."""
-    n = len(q)
+    n, p = q.shape
     smooth = [_projected(part.wide().reshape(n, -1), q).reshape(n, part.n_levels, part.n_columns) for part in parts]
-    rest = _projected(np.eye(n), q)[:, :, None]
-    pieces = [
-        (wide, a, b) for part, wide in zip(parts, smooth, strict=True) for a, b in zip(*part.entries, strict=True)
-    ]
-    pieces.append((rest, 0, 0))
-    gram = np.empty((len(pieces), len(pieces)))
+    entries = [part.entries for part in parts]
+    pieces = [(wide, a, b) for wide, own in zip(smooth, entries, strict=True) for a, b in zip(*own, strict=True)]
+    # twice the traces of products of P(z_a z_b' + z_b z_a')P, and last those with P itself, which is the rest's
+    gram = np.full((len(pieces) + 1, len(pieces) + 1), 2.0 * (n - p))
     for i, (left, a, b) in enumerate(pieces):
         for j, (right, c, d) in enumerate(pieces[: i + 1]):
             straight = np.sum((left[:, :, b].T @ right[:, :, c]) * (left[:, :, a].T @ right[:, :, d]))
             turned = np.sum((left[:, :, b].T @ right[:, :, d]) * (left[:, :, a].T @ right[:, :, c]))
             gram[i, j] = gram[j, i] = straight + turned
+        gram[i, -1] = gram[-1, i] = 2.0 * np.sum(left[:, :, a] * left[:, :, b])
     size = np.sqrt(np.diag(gram))
     if (size[:-1] <= 1e-10 * size[-1]).any():
         raise DataError(
