@@ -384,8 +384,7 @@ class HistoryFit:
         glance, names = self.glance().iloc[0], self.pooled.names
         own, shared = names[: self.pooled.n_own], names[self.pooled.n_own :]
         return [
-            f"HistoryFit: {self.coefficients.counted}, {glance['nobs']} choices "
-            f"among {shortlist(self.trials.actions)}",
+            f"HistoryFit: {self.coefficients.counted}, {glance['nobs']} choices among {shortlist(self.trials.actions)}",
             str(self.trials.record["reward_note"]),
             f"weights of each person: {', '.join(own) or 'none'}",
             f"weights of the population: {', '.join(shared) or 'none'}",
