@@ -11,6 +11,8 @@ from spicestat.errors import ConfigError, CovariateError, DataError, ExclusionWa
 from spicestat.fit.held_out import make_folds
 from spicestat.group import load_group, spice_group
 from spicestat.group.methods.registry import METHODS, find_method
+from spicestat.r.mixed_models import r_mixed_model
+from spicestat.studies.simulated_study import fitted_population
 
 FORMULA = "~ drug * anxiety + (drug | participant) + (1 | site)"
 TRUTH = {"(Intercept)": 1.5, "drugactive": 0.5, "anxiety": 0.4, "drugactive:anxiety": -0.4}
@@ -156,6 +158,8 @@ def test_what_takes_participants_for_different_people_is_refused(fit):
         lambda: spice_compare({"a": fit, "b": fit}),
         lambda: spice_reliability(fit),
         lambda: make_folds(fit.trials, "people"),
+        lambda: fitted_population(fit),
+        lambda: r_mixed_model(fit.coefficients, "~ drug"),
     ):
         with pytest.raises(ConfigError, match=refused):
             call()
