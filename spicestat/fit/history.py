@@ -364,6 +364,7 @@ class HistoryFit:
     def with_network(self, network: StateNetwork) -> HistoryFit:
         """Return the same fit with a network that was trained already."""
         there = replace(self)
+        # where `cached_property` keeps it
         there.__dict__["network"] = network
         return there
 

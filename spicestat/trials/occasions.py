@@ -41,8 +41,16 @@ def occasion_columns(given: str | Sequence[str] | None, participant: str) -> lis
     return names
 
 
-def refuse_varying(table: pd.DataFrame, within: Sequence[str], occasions: Sequence[str], block: str | None) -> None:
+def refuse_varying(
+    table: pd.DataFrame,
+    within: Sequence[str],
+    occasions: Sequence[str],
+    block: str | None,
+    trial: str | None = None,
+) -> None:
     """Raise where an occasion changes within a block, or, without blocks, comes and goes within a participant.
+
+    Blocks may be numbered anew on each occasion where trials are, too.
 
     Parameters
     ----------
@@ -54,20 +62,24 @@ def refuse_varying(table: pd.DataFrame, within: Sequence[str], occasions: Sequen
         Columns of occasions.
     block : str or None
         The column of blocks.
+    trial : str, optional
+        The column of trials.
     """
     require_columns(table, occasions, "occasion: the table of trials")
     codes = table.groupby(list(within), sort=False, dropna=False, observed=True).ngroup().to_numpy()
     if block is not None:
+        anew = _numbered_anew(table, codes, occasions, trial)
         for name in occasions:
-            varies = row_varies(table[name], codes.astype(np.int64))
+            varies = row_varies(table[name], codes.astype(np.int64)) & ~anew
             if varies.any():
                 both = varies | ((codes == codes[np.argmax(varies)]) & ~pd.Series(codes).duplicated().to_numpy())
                 raise DataError(
                     f"occasion '{name}' varies within a block of column '{block}'",
                     got=first_rows(table, both, [*within, name]),
                     allowed="one occasion per block",
-                    do=f"number blocks over all occasions of a participant, or make one column of '{block}' and "
-                    f"'{name}'; what changes from trial to trial belongs in inputs=['{name}']",
+                    do="name the column of trials with trial=... where they are numbered anew on each occasion, or make "
+                    f"one column of '{block}' and '{name}'; what changes from trial to trial belongs in "
+                    f"inputs=['{name}']",
                 )
         return
     unit = table.groupby([*within, *occasions], sort=False, dropna=False, observed=True).ngroup()
@@ -81,6 +93,18 @@ def refuse_varying(table: pd.DataFrame, within: Sequence[str], occasions: Sequen
             got=first_rows(table, where, [*within, *occasions]),
             do="name the column of blocks with block=..., in each of which learning starts afresh",
         )
+
+
+def _numbered_anew(
+    table: pd.DataFrame, block: np.ndarray, occasions: Sequence[str], trial: str | None
+) -> npt.NDArray[np.bool_]:
+    """Return whether the trials of each row's block begin with the same number on all occasions."""
+    if trial is None or trial not in table:
+        return np.zeros(len(table), dtype=bool)
+    number = pd.to_numeric(table[trial], errors="coerce")
+    first = number.groupby([pd.Series(block, table.index), *(table[name] for name in occasions)], observed=True)
+    lowest = first.transform("min").groupby(block)
+    return np.asarray(lowest.transform("nunique") == 1)
 
 
 def code_units(

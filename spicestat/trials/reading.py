@@ -110,7 +110,7 @@ def read_trials(
         before the block. Everybody then counts as one participant per combination of values that occurs, called
         ``s1:placebo``; ``people`` of the table has the person (column ``person``) and the occasion beside. Group
         models put the two together again: ``~ drug + (drug | participant)``. Without ``block``, each occasion is a
-        block. May be the same column as ``block``.
+        block. May be the same column as ``block``. Where blocks are numbered anew on each occasion, so must trials be.
     inputs : sequence of str, default ()
         Numeric columns that the model receives besides choices and rewards.
     covariates : sequence of str, optional
@@ -211,7 +211,7 @@ def read_trials(
     person, participants = code_complete(table, participant, "participant")
     units = pd.DataFrame({participant: labels_to_series(participants)})
     if occasions:
-        refuse_varying(table, [name for name in (participant, experiment, block) if name], occasions, block)
+        refuse_varying(table, [name for name in (participant, experiment, block) if name], occasions, block, trial)
         person, participants, units = code_units(table, participant, occasions)
     action, action_labels = code_choices(table, choice, actions, absent)
     refuse_several_rows(table, choice, roles["reward"], person, action >= 0)

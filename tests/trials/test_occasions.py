@@ -58,6 +58,20 @@ def test_without_blocks_each_occasion_is_one():
     assert same.participants == table.participants and len(same.blocks) == 6
 
 
+def test_blocks_and_trials_may_be_numbered_anew_on_each_occasion():
+    frame = trials()
+    anew = frame.assign(block=frame["block"] % 2)
+    found = read_trials(anew, participant="subject", block="block", trial="trial", occasion="drug")
+    expected = read_trials(frame, occasion="drug", **COLUMNS)
+    assert found.participants == expected.participants
+    assert found.blocks["n_trials"].tolist() == expected.blocks["n_trials"].tolist()
+    assert found.frame.equals(expected.frame)
+    # a block whose trials go on is one block, on whose occasions people cannot have learned differently
+    on = anew.assign(trial=anew["trial"] + 100 * (anew["drug"] == anew["drug"].iloc[0]))
+    with pytest.raises(DataError, match="varies within a block"):
+        read_trials(on, participant="subject", block="block", trial="trial", occasion="drug")
+
+
 def test_an_occasion_that_varies_within_a_block_is_named_with_the_block():
     frame = trials()
     frame.loc[3, "drug"] = "active"
