@@ -77,7 +77,7 @@ def refuse_varying(
                     f"occasion '{name}' varies within a block of column '{block}'",
                     got=first_rows(table, both, [*within, name]),
                     allowed="one occasion per block",
-                    do="name the column of trials with trial=... where they are numbered anew on each occasion, or make "
+                    do="name the column of trials with trial=... where they start anew on each occasion, or make "
                     f"one column of '{block}' and '{name}'; what changes from trial to trial belongs in "
                     f"inputs=['{name}']",
                 )
