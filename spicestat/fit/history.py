@@ -129,8 +129,8 @@ class HistoryFit:
     def network(self) -> StateNetwork:
         """Networks on top of the equations, trained when they are first asked for; `save` keeps them.
 
-        They take about twice as long as the fit. Their ``nll`` and ``nll_equations`` are those of left-out blocks: what
-        lies between is what people do and the equations do not say.
+        They take two to five times as long as the fit. Their ``nll`` and ``nll_equations`` are those of left-out
+        blocks: what lies between is what people do and the equations do not say.
         """
         data, own = pack_table(self.trials, self.pooled.reward_size), self.pooled.states
         listed = (*library_of(self.trials), *unlisted_states())

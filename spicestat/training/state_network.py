@@ -32,7 +32,7 @@ _HIDDEN, _EMBEDDING, _DROPOUT = 64, 2, 0.4
 _EPOCHS, _PATIENCE, _BATCH, _MOST_BATCHES = 60, 8, 512, 250
 _LEARNING_RATE, _DECAY, _CLIP_NORM = 3e-3, 1e-2, 1.0
 _LEAST_GAIN = 1e-5
-_ERRORS, _LEAST_KEPT = 2.0, 5e-4
+_ERRORS, _LEAST_KEPT = 2.0, 1e-3
 """Left-out choices have to be predicted better by so many standard errors over people, and nats per choice."""
 
 
