@@ -161,9 +161,9 @@ def variance_components(
     >>> y = np.array([0.1, 0.3, 0.6, 0.7, 0.2, 0.6, 0.9, 1.2])
     >>> people = RandomPart(np.ones((8, 1)), np.repeat(np.arange(4), 2))
     >>> drug = np.column_stack([np.ones(8), np.tile([0.0, 1.0], 4)])
-    >>> fit = variance_components(y, np.full(8, 0.01), drug, [people])
+    >>> fit = variance_components(y, np.full(8, 0.001), drug, [people])
     >>> fit.beta.round(3).tolist(), fit.df.round(1).tolist()
-    ([0.45, 0.25], [3.3, 3.0])
+    ([0.45, 0.25], [3.2, 3.0])
     """
     n, p = X.shape
     residual = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
