@@ -219,7 +219,7 @@ def fit(
                 trial=trial,
                 experiment=experiment,
                 occasion=occasion,
-                people=_one_or_several(people),
+                people=people or None,
                 missing=_missing(missing or []),
                 model=model,
                 structure=structure,
@@ -233,10 +233,6 @@ def fit(
         typer.echo(str(fitted))
         save_or_rescue(fitted.save, out)
         typer.echo(f"saved to {out}")
-
-
-def _one_or_several(given: list[Path] | None) -> Path | list[Path] | None:
-    return given[0] if given and len(given) == 1 else given or None
 
 
 def _folder_of(given: str | None) -> Path | None:
@@ -389,7 +385,7 @@ def group(
             result = spice_group(
                 _group_source(coefficients, method, formula),
                 formula,
-                data=_one_or_several(covariates),
+                data=covariates or None,
                 participant=participant,
                 missing=_missing(missing or []),
                 method=method,

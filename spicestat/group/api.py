@@ -252,9 +252,8 @@ def _design(
     missing: Any = None,
 ) -> Design:
     """Return the design matrix of the formula; its rows are positions in ``table.participants``."""
-    theirs = data.attrs.get("varying", ()) if isinstance(data, pd.DataFrame) else ()
-    if data is None and table.people is not None:
-        theirs = table.people.attrs.get("varying", ())
+    given = table.people if data is None else data
+    theirs = given.attrs.get("varying", ()) if isinstance(given, pd.DataFrame) else ()
     varying = {*table.info.get("varying", ()), *theirs}
     column = participant or table.info.get("occasion", {}).get("participant", "participant")
     aligned, positions = covariates_of(table, data, column, missing=missing, formula=formula)

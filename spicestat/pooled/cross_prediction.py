@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from spicestat.pooled.fit import PooledFit, for_rows
+from spicestat.pooled.fit import PooledFit, posterior_weights
 from spicestat.pooled.left_out import block_units
 from spicestat.pooled.packed import Floats, Ints
+from spicestat.pooled.prediction import predict_fitted
 from spicestat.pooled.states import StateRows
 
 __all__ = ["deal_blocks", "predict_across"]
@@ -40,5 +41,5 @@ def predict_across(fit: PooledFit, rows: StateRows, fold: Ints) -> Floats:
     out = np.empty(rows.values.shape[:2])
     for number in np.unique(fold):
         left = fold == number
-        out[left] = for_rows(fit, rows.rows(~left), len(fit.n_choices)).predict(rows.rows(left))
+        out[left] = predict_fitted(rows.rows(left), *posterior_weights(fit, rows.rows(~left)))
     return out

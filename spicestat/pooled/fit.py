@@ -21,7 +21,7 @@ from spicestat.pooled.state_library import history_states, ten_states
 from spicestat.pooled.state_search import SearchSettings, Step, Structure, Trials, search_structures
 from spicestat.pooled.states import State, StateRows, state, state_rows
 
-__all__ = ["Chosen", "PooledFit", "Tails", "choose_states", "fit_pooled", "for_people", "for_rows"]
+__all__ = ["Chosen", "PooledFit", "Tails", "choose_states", "fit_pooled", "for_people", "posterior_weights"]
 
 Tails = Literal["heavy", "normal"]
 
@@ -230,21 +230,35 @@ def for_people(fit: PooledFit, data: Sessions) -> PooledFit:
     >>> bool(np.allclose(one.pooled[0], fit.pooled[0], atol=0.05))
     True
     """
-    return for_rows(fit, fit.rows(data), int(data.person.max()) + 1)
+    design = make_design(fit.rows(data), int(data.person.max()) + 1)
+    people = _under(fit, design)
+    kept = {name: getattr(fit, name) for name in ("mean", "std_error", "mean_covariance", "covariance", "kinds")}
+    there = _in_units(fit.reward_size, fit.states, design, people)
+    # weights that are the population's keep its standard errors
+    sds = np.array(there.pooled_sd)
+    sds[:, fit.n_own :] = fit.std_error[fit.n_own :]
+    return replace(there, **kept, pooled_sd=sds)
 
 
-def for_rows(fit: PooledFit, rows: StateRows, n_people: int) -> PooledFit:
-    """Find the weights of people from some of their choices, as `for_people`; without any, they are the population's.
+def posterior_weights(fit: PooledFit, rows: StateRows) -> tuple[Floats, Floats]:
+    """Posterior means (N, K) and covariances (N, L, L) of the people who were fitted, given some of their choices.
+
+    The population stays as it is, and is the posterior of those without a choice among the rows.
 
     Parameters
     ----------
     fit : PooledFit
     rows : StateRows
         Of the states of the fit, person by person.
-    n_people : int
-        Persons are coded from 0 to below it.
     """
-    design = make_design(rows, n_people)
+    design = make_design(rows, len(fit.n_choices))
+    mean, covariance = _combine(_under(fit, design), np.arange(fit.n_own))
+    own_scale = design.scale[: fit.n_own]
+    return mean / design.scale, covariance / (own_scale[:, None] * own_scale)
+
+
+def _under(fit: PooledFit, design: Design) -> _Found:
+    """Find the posteriors of people under the population of a fit."""
     n_own, scale = fit.n_own, design.scale
     square = scale[:n_own, None] * scale[:n_own]
     normals = [
@@ -254,13 +268,7 @@ def for_rows(fit: PooledFit, rows: StateRows, n_people: int) -> PooledFit:
     found = tuple(guessing(design, n_own) if n is None else posterior(design, n) for n in normals)
     shares = np.array([kind.share for kind in fit.kinds])
     belongs, marginal = memberships(found, shares)
-    kinds = tuple(zip(shares.tolist(), normals, strict=True))
-    people = _Found(kinds, belongs, found, marginal, fit.converged)
-    kept = {name: getattr(fit, name) for name in ("mean", "std_error", "mean_covariance", "covariance", "kinds")}
-    there = _in_units(fit.reward_size, fit.states, design, people)
-    # weights that are the population's keep its standard errors
-    sds = np.concatenate([there.pooled_sd[:, :n_own], np.tile(fit.std_error[n_own:], (len(marginal), 1))], axis=1)
-    return replace(there, **kept, pooled_sd=sds)
+    return _Found(tuple(zip(shares.tolist(), normals, strict=True)), belongs, found, marginal, fit.converged)
 
 
 def _one_kind(fit: PopulationFit) -> _Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,13 +11,13 @@ from torch import Tensor, nn
 
 from spicestat._runtime.threads import one_thread, seeded
 from spicestat.pooled.packed import Floats, Ints, Sessions
+from spicestat.training.early_stopping import Training, train_until_worse
 
 __all__ = ["Gru", "train_gru", "watch_last"]
 
 _HIDDEN, _EMBEDDING, _DROPOUT = 16, 8, 0.2
-_EPOCHS, _PATIENCE, _BATCH = 60, 8, 32
-_LEARNING_RATE, _DECAY, _CLIP_NORM = 2e-2, 1e-2, 1.0
-_LEAST_GAIN = 1e-4
+_BATCH = 32
+_TRAINING = Training(epochs=60, patience=8, learning_rate=2e-2, decay=1e-2, least_gain=1e-4)
 _TYPICAL = 32
 """How many of the people who were fitted stand for one who was not."""
 
@@ -172,32 +173,16 @@ class _Parts:
 
 def _run(network: _Network, parts: _Parts) -> int:
     """Train, leave the network as it was at its best, and return after which epoch that was."""
-    best, best_epoch, kept = np.inf, _EPOCHS, None
     n_batches = len(parts.batches())
-    optimizer = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=_EPOCHS * n_batches + 1)
     watching = torch.nonzero(_lengths(parts.watched)).squeeze(1)
-    for epoch in range(1, _EPOCHS + 1):
-        network.train()
-        for rows in parts.batches():
-            optimizer.zero_grad()
-            _loss(network, parts, parts.learned, rows).backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
-            optimizer.step()
-            schedule.step()
-        if not len(watching):
-            continue
-        network.eval()
-        with torch.no_grad():
-            now = float(_loss(network, parts, parts.watched, watching))
-        if now < best - _LEAST_GAIN:
-            best, best_epoch = now, epoch
-            kept = {name: value.clone() for name, value in network.state_dict().items()}
-        elif epoch - best_epoch >= _PATIENCE:
-            break
-    if kept is not None:
-        network.load_state_dict(kept)
-    return best_epoch
+    watched = partial(_watched_loss, network, parts, watching) if len(watching) else None
+    return train_until_worse(
+        network, _TRAINING, n_batches, parts.batches, partial(_loss, network, parts, parts.learned), watched
+    )
+
+
+def _watched_loss(network: _Network, parts: _Parts, rows: Tensor) -> float:
+    return float(_loss(network, parts, parts.watched, rows))
 
 
 def _loss(network: _Network, parts: _Parts, targets: Tensor, rows: Tensor) -> Tensor:

@@ -25,13 +25,13 @@ from spicestat.pooled.cross_prediction import deal_blocks, predict_across
 from spicestat.pooled.fit import PooledFit
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.states import State, state_rows
+from spicestat.training.early_stopping import Training, train_until_worse
 
 __all__ = ["StateNetwork", "restore_members", "train_state_network"]
 
 _HIDDEN, _EMBEDDING, _DROPOUT = 64, 2, 0.4
-_EPOCHS, _PATIENCE, _BATCH, _MOST_BATCHES = 60, 8, 512, 250
-_LEARNING_RATE, _DECAY, _CLIP_NORM = 3e-3, 1e-2, 1.0
-_LEAST_GAIN = 1e-5
+_BATCH, _MOST_BATCHES = 512, 250
+_TRAINING = Training(epochs=60, patience=8, learning_rate=3e-3, decay=1e-2, least_gain=1e-5)
 _ERRORS, _LEAST_KEPT = 2.0, 1e-3
 """Left-out choices have to be predicted better by so many standard errors over people, and nats per choice."""
 
@@ -232,28 +232,15 @@ def _run(network: nn.Module, given: _Given, watched: np.ndarray) -> None:
     """Train on the choices that are not watched, and leave the network as it was at its best, or as it began."""
     learned, seen = torch.from_numpy(np.flatnonzero(~watched)), np.flatnonzero(watched)
     size = max(_BATCH, len(learned) // _MOST_BATCHES)
-    n_batches = -(-len(learned) // size)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=_EPOCHS * n_batches + 1)
-    best, best_epoch, kept = given.gained(network.eval(), seen).mean(), 0, _copied(network)
-    for epoch in range(1, _EPOCHS + 1):
-        network.train()
-        for rows in torch.split(learned[torch.randperm(len(learned))], size):
-            optimizer.zero_grad()
-            (-given.log_likelihood(network, rows).mean()).backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
-            optimizer.step()
-            schedule.step()
-        now = given.gained(network.eval(), seen).mean()
-        if now > best + _LEAST_GAIN:
-            best, best_epoch, kept = now, epoch, _copied(network)
-        elif epoch - best_epoch >= _PATIENCE:
-            break
-    network.load_state_dict(kept)
-
-
-def _copied(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in network.state_dict().items()}
+    train_until_worse(
+        network,
+        _TRAINING,
+        -(-len(learned) // size),
+        lambda: torch.split(learned[torch.randperm(len(learned))], size),
+        lambda rows: -given.log_likelihood(network, rows).mean(),
+        lambda: -float(given.gained(network, seen).mean()),
+        may_stay=True,
+    )
 
 
 def _tensor(values: Floats) -> Tensor:

@@ -22,7 +22,7 @@ Rows = npt.NDArray[np.int64]
 
 
 def named_tables(given: Tables | None, what: str) -> dict[str, TableSource]:
-    """Return one or several tables by what messages call them.
+    """Return one or several tables by what messages call them; a list of one is that table.
 
     Examples
     --------
@@ -31,9 +31,10 @@ def named_tables(given: Tables | None, what: str) -> dict[str, TableSource]:
     """
     if given is None:
         return {}
-    if isinstance(given, list | tuple):
-        return {f"{what} {place}": table for place, table in enumerate(given, start=1)}
-    return {f"the {what}": cast("TableSource", given)}
+    several = given if isinstance(given, list | tuple) else [cast("TableSource", given)]
+    if len(several) == 1:
+        return {f"the {what}": several[0]}
+    return {f"{what} {place}": table for place, table in enumerate(several, start=1)}
 
 
 def join_tables(

@@ -1,5 +1,7 @@
 """A small recurrent network: it learns what there is, tells people apart, and stops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -81,13 +83,13 @@ def test_it_stops_when_nothing_is_gained(data):
     rng = np.random.default_rng(0)
     noise = pack_sessions(rng.integers(0, 2, (40, 30)), rng.random((40, 30)), np.arange(40) // 4, n_actions=2)
     trained = train_gru(noise, watch_last(noise))
-    assert trained.n_epochs < module._EPOCHS / 2
+    assert trained.n_epochs < module._TRAINING.epochs / 2
     watched = watch_last(noise) & (np.arange(30) > 0)[:, None]
     assert mean_loss(trained.predict(noise, noise.person), noise, watched) < 0.71
 
 
 def test_without_choices_to_watch_training_goes_on_to_its_end(monkeypatch):
-    monkeypatch.setattr(module, "_EPOCHS", 3)
+    monkeypatch.setattr(module, "_TRAINING", replace(module._TRAINING, epochs=3))
     data = people(4, 1, 10)
     trained = train_gru(data, np.zeros(data.choice.shape, bool))
     assert trained.n_epochs == 3

@@ -71,10 +71,10 @@ def _products(seen: Sequence[State], own: Sequence[State]) -> Iterator[State]:
 
 def _centred_values(data: Sessions, states: Sequence[State], rows: np.ndarray) -> Floats:
     time, session = (places[rows] for places in row_places(data))
-    out = np.empty((len(rows) * data.n_actions, len(states)), dtype=np.float32)
+    out = np.empty((len(rows) * data.n_actions, len(states)))
     for k, product in enumerate(state_products(data, states, (time, session))):
         out[:, k] = _columns(np.broadcast_to(product, (len(rows), data.n_actions))[..., None])[:, 0]
-    return out.astype(np.float64)
+    return out
 
 
 def _columns(values: Floats) -> Floats:
