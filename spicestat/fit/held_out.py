@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from spicestat.errors import ConfigError, DataError
+from spicestat.fit.packing import predicted_rows
 from spicestat.trials.labels import match_labels
 from spicestat.trials.table import TrialTable
 
@@ -50,9 +51,9 @@ class Fold:
 def make_folds(table: TrialTable, over: Over = "blocks", n_folds: int = 3, seed: int = 0) -> tuple[Fold, ...]:
     """Deal blocks, or people, out to folds.
 
-    A block counts with two choices or more; its first choice is never predicted. Over blocks, everybody's blocks are
-    dealt out in turn, so that a person trains in each fold; of people with one block its last fifth is left out, once,
-    in the first fold, and predicted from all that came before.
+    A block counts with two choices or more; its first choice is predicted where something was shown before it. Over
+    blocks, everybody's blocks are dealt out in turn, so that a person trains in each fold; of people with one block its
+    last fifth is left out, once, in the first fold, and predicted from all that came before.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def make_folds(table: TrialTable, over: Over = "blocks", n_folds: int = 3, seed:
     >>> [(len(fold.held), fold.train.n_participants) for fold in make_folds(table, "people", 2)]
     [(152, 2), (152, 2)]
     """
-    block, counts = table.frame["block"].to_numpy(), _counts(table)
+    block, counts = table.frame["block"].to_numpy(), predicted_rows(table)
     size = np.bincount(block[counts], minlength=len(table.blocks))
     if not size.any():
         raise DataError("no choice can be left out: no block has two choices", do="pass trials with choices")
@@ -97,12 +98,6 @@ def make_folds(table: TrialTable, over: Over = "blocks", n_folds: int = 3, seed:
             do="name the block column, or pass over='people'",
         )
     return tuple(_fold(table, held == number, untrained == number) for number in folds)
-
-
-def _counts(table: TrialTable) -> np.ndarray:
-    """Tell which trials have a choice that follows another one in their block."""
-    made = table.frame["choice"].to_numpy() >= 0
-    return np.asarray(made & (table.frame.assign(made=made).groupby("block")["made"].cumsum().to_numpy() > 1))
 
 
 def _refuse_occasions(table: TrialTable) -> None:

@@ -24,17 +24,19 @@ from spicestat.fit.discoveries import Discoveries, terms_frame
 from spicestat.fit.history_files import pack_network, pack_pooled
 from spicestat.fit.history_likelihood import HistoryLikelihood
 from spicestat.fit.kernels import EVENTS, Kernels, make_kernels, pooled_kernels
+from spicestat.fit.packing import frame_rows, in_actions, pack_table
 from spicestat.fit.plausibility import choice_shares_nll
 from spicestat.fit.storage import pack_tables
 from spicestat.fit.table import fit_info, lay_out
 from spicestat.pooled.discovery import discover_states
 from spicestat.pooled.fit import Chosen, PooledFit, choose_states, fit_pooled, for_people
 from spicestat.pooled.kernels import Event
-from spicestat.pooled.packed import Sessions, pack_sessions
+from spicestat.pooled.packed import Sessions
 from spicestat.pooled.play import Played, Task, play_states
 from spicestat.pooled.prediction import predict_mixed
-from spicestat.pooled.state_library import constants, further_states, history_states, unlisted_states
-from spicestat.pooled.states import State, state
+from spicestat.pooled.role_library import library_for
+from spicestat.pooled.state_library import further_states, unlisted_states
+from spicestat.pooled.states import State
 from spicestat.training.state_network import StateNetwork, train_state_network
 from spicestat.trials.table import TrialTable
 
@@ -46,19 +48,13 @@ __all__ = [
     "HistoryFit",
     "HistoryPrediction",
     "fit_history",
-    "frame_rows",
     "history_on",
-    "library_of",
-    "pack_table",
     "play_history",
     "unit_factors",
 ]
 
-_IN_REWARD_UNIT = frozenset({"rewarded", "rewarded_ago", "foregone", "value", "reward_rate", "surprise"})
+_IN_REWARD_UNIT = frozenset({"rewarded", "rewarded_ago", "foregone", "outcome", "value", "reward_rate", "surprise"})
 """Kinds of signals that double where all rewards double."""
-
-_KEEPS = (0.0, 0.5, 0.8, 0.9)
-"""Time scales of the rewards shown for actions not chosen."""
 
 _LEAST_PEOPLE = 3
 _TOLERANCE = 1e-4
@@ -133,7 +129,9 @@ class HistoryFit:
         blocks: what lies between is what people do and the equations do not say.
         """
         data, own = pack_table(self.trials, self.pooled.reward_size), self.pooled.states
-        listed = (*library_of(self.trials), *unlisted_states())
+        listed = library_for(data).states
+        if not data.shown.before_choice:
+            listed = (*listed, *unlisted_states())
         states = (*listed, *(declared for declared in own if declared not in listed))
         return train_state_network(data, self.pooled, states, seed=int(self.coefficients.info["seed"]))
 
@@ -327,7 +325,8 @@ class HistoryFit:
         probabilities = predict_mixed(rows, known, pooled.predict, pooled.predict_new)
         if by == "rnn":
             probabilities = self.network.predict(data, probabilities, known)
-        return HistoryPrediction(probabilities, frame_rows(table, rows.session, rows.trial))
+        row = frame_rows(table, rows.session, rows.trial)
+        return HistoryPrediction(in_actions(table, row, probabilities), row)
 
     def ladder(
         self,
@@ -437,7 +436,7 @@ def fit_history(table: TrialTable, seed: int = 0, progress: Progress | None = No
     data = pack_table(table)
     _check_people(data)
     report("equations", 0, 1, "searching states")
-    chosen = choose_states(data, library_of(table))
+    chosen = choose_states(data)
     report("equations", 1, 1, f"{len(chosen.states)} states")
     last = chosen.path[-1].fit
     start = last if len(last.posterior.mode) == table.n_participants else None
@@ -476,24 +475,12 @@ def unit_factors(states: Sequence[State], reward_size: float) -> np.ndarray:
 
     Examples
     --------
+    >>> from spicestat.pooled.states import state
     >>> unit_factors([state("last"), state(("rewarded", 0.5)), state("last", ("reward_rate", 0.5))], 25.0).tolist()
     [1.0, 0.04, 0.04]
     """
     degrees = [sum(signal.kind in _IN_REWARD_UNIT for signal in declared.signals) for declared in states]
     return np.asarray(reward_size ** -np.array(degrees, dtype="float64"))
-
-
-def pack_table(table: TrialTable, reward_size: float | None = None) -> Sessions:
-    """Pack a table's blocks, in the order of its ``blocks``; ``reward_size`` as in `pack_sessions`."""
-    frame, n_blocks = table.frame, len(table.blocks)
-    where = frame["block"].to_numpy(), frame["trial"].to_numpy()
-    shape = (n_blocks, int(table.blocks["n_trials"].max()))
-    choice = np.full(shape, -1)
-    reward = np.full((*shape, table.n_actions), np.nan)
-    choice[where] = frame["choice"].to_numpy()
-    reward[where] = frame[[f"reward_{action}" for action in range(table.n_actions)]].to_numpy()
-    person = table.blocks["participant"].to_numpy()
-    return pack_sessions(choice, reward, person, table.n_actions, reward_size)
 
 
 def check_plain(table: TrialTable) -> None:
@@ -514,14 +501,6 @@ def _silent(_stage: str, _done: int, _total: int, _message: str) -> None:
     """Report nothing."""
 
 
-def library_of(table: TrialTable) -> tuple[State, ...]:
-    """Return the states of choice history, with those of the rewards of other actions where these were shown."""
-    states, fixed = history_states(table.n_actions), constants(table.n_actions)
-    if table.record["feedback"] != "counterfactual":
-        return states
-    return (*states[: len(states) - len(fixed)], *(state(("foregone", keep)) for keep in _KEEPS), *fixed)
-
-
 def _check_people(data: Sessions) -> None:
     able = len(np.unique(data.person[(data.choice >= 0).sum(axis=0) > 1]))
     if able < _LEAST_PEOPLE:
@@ -537,7 +516,7 @@ def _assemble(table: TrialTable, data: Sessions, pooled: PooledFit, left_out: fl
     rows = pooled.rows(data)
     made = pooled.predict(rows)[np.arange(len(rows.choice)), rows.choice]
     nll = {"history": float(-np.log(made).mean())}
-    nll |= choice_shares_nll(rows.person, rows.choice, table.n_participants, table.n_actions)
+    nll |= choice_shares_nll(rows.person, rows.choice, table.n_participants, data.n_actions, rows.offered)
     nll["left_out"] = -left_out / len(made)
     scores = pd.DataFrame({"model": list(nll), "nll": list(nll.values()), "n_trials": len(made)})
     info = fit_info(table, "history", seed, "population")
@@ -568,9 +547,3 @@ def lay_out_weights(table: TrialTable, pooled: PooledFit, info: Mapping[str, Any
     terms = [(BETA, name) for name in pooled.names]
     covariance = covariance * np.outer(factors, factors)
     return lay_out(table, terms, estimate, std_error, covariance, pooled.n_choices, info, columns)
-
-
-def frame_rows(table: TrialTable, session: np.ndarray, trial: np.ndarray) -> np.ndarray:
-    """Position in the table's frame, which has a block's trials next to each other, of trials of packed sessions."""
-    lengths = table.blocks["n_trials"].to_numpy()
-    return np.asarray((np.cumsum(lengths) - lengths)[session] + trial)

@@ -13,12 +13,13 @@ import numpy as np
 from spicestat.errors import ContradictionWarning, ConvergenceWarning
 from spicestat.fit.api import SpiceFit, assemble_fit
 from spicestat.fit.held_out import Fold
-from spicestat.fit.history import HistoryFit, fit_history, frame_rows, library_of, pack_table
+from spicestat.fit.history import HistoryFit, fit_history
+from spicestat.fit.packing import frame_rows, in_actions, pack_table
 from spicestat.fit.predict import predict_choices
 from spicestat.fit.transfer import Unseen
 from spicestat.pooled.baselines import WeightedStates, fit_lags, fit_library, fit_shares, lag_rows
 from spicestat.pooled.packed import Sessions
-from spicestat.pooled.state_library import ten_states
+from spicestat.pooled.role_library import library_for
 from spicestat.pooled.states import State, StateRows, state_rows
 from spicestat.training.gru import train_gru, watch_last
 from spicestat.trials.sequences import SequenceDataset
@@ -61,7 +62,7 @@ def rungs_of(fit: SpiceFit | HistoryFit, members: int = 1, seed: int = 0) -> dic
     def refitted(fold: Fold) -> SpiceFit | HistoryFit:
         return refit_without(fit, fold.train)
 
-    return {
+    rungs: dict[str, Rung] = {
         "shares": _shares,
         "lags": _lags,
         "mixed_logit": _mixed_logit,
@@ -69,6 +70,9 @@ def rungs_of(fit: SpiceFit | HistoryFit, members: int = 1, seed: int = 0) -> dic
         "network": lambda fold: _network(refitted(fold), fold),
         "gru": lambda fold: _gru(fold, members, seed),
     }
+    # lags and GRU see choices and rewards alone
+    unseeing = ("lags", "gru") if len(fit.trials.shown.columns) else ()
+    return {name: rung for name, rung in rungs.items() if name not in unseeing}
 
 
 def refit_without(fit: SpiceFit | HistoryFit, table: TrialTable) -> SpiceFit | HistoryFit:
@@ -105,10 +109,15 @@ def _by_fit(fit: SpiceFit | HistoryFit, fold: Fold, by: Literal["equations", "rn
 
 
 def _shares(fold: Fold) -> Predicted:
-    found = fit_shares(pack_table(fold.train))
-    known = fold.known[fold.test.frame["participant"].to_numpy()[fold.held]]
+    train, test = _packed(fold)
+    found = fit_shares(train)
     everybody = np.concatenate([found.person, found.population[None]])
-    return Predicted(everybody[known], found.person.size - len(found.person))
+    rows = state_rows(test, ())
+    among = everybody[fold.known[rows.person]]
+    if rows.offered is not None:
+        among = among * rows.offered
+    among = among / among.sum(axis=1, keepdims=True)
+    return Predicted(_held(fold, rows, among), found.person.size - len(found.person))
 
 
 def _lags(fold: Fold) -> Predicted:
@@ -118,14 +127,15 @@ def _lags(fold: Fold) -> Predicted:
 
 def _mixed_logit(fold: Fold) -> Predicted:
     train, test = _packed(fold)
-    states, n_own = library_states(fold.train)
+    states, n_own = library_states(train)
     return _weighted(fit_library(train, states, n_own), state_rows(test, states), fold)
 
 
-def library_states(table: TrialTable) -> tuple[tuple[State, ...], int]:
+def library_states(data: Sessions) -> tuple[tuple[State, ...], int]:
     """Return all states of the library, and how many of them, the first, have weights of everybody's own."""
-    own = ten_states(table.n_actions)
-    return (*own, *(declared for declared in library_of(table) if declared not in own)), len(own)
+    library = library_for(data)
+    own = library.begins[0]
+    return (*own, *(declared for declared in library.states if declared not in own)), len(own)
 
 
 def _gru(fold: Fold, members: int, seed: int) -> Predicted:
@@ -146,6 +156,12 @@ def _packed(fold: Fold) -> tuple[Sessions, Sessions]:
 
 
 def _weighted(weights: WeightedStates, rows: StateRows, fold: Fold) -> Predicted:
-    found = np.full((len(fold.test.frame), rows.values.shape[1]), np.nan)
-    found[frame_rows(fold.test, rows.session, rows.trial)] = weights.predict(rows, fold.known[rows.person])
-    return Predicted(found[fold.held], weights.n_free)
+    return Predicted(_held(fold, rows, weights.predict(rows, fold.known[rows.person])), weights.n_free)
+
+
+def _held(fold: Fold, rows: StateRows, probabilities: np.ndarray) -> np.ndarray:
+    """Probabilities of the choices that are left out, of those of all choices that are predicted."""
+    row = frame_rows(fold.test, rows.session, rows.trial)
+    found = np.full((len(fold.test.frame), fold.test.n_actions), np.nan)
+    found[row] = in_actions(fold.test, row, probabilities)
+    return np.asarray(found[fold.held])

@@ -50,8 +50,12 @@ def baseline_nll(data: SequenceDataset) -> dict[str, float]:
     return choice_shares_nll(who, data.targets.numpy()[mask], data.n_participants, data.n_actions)
 
 
-def choice_shares_nll(who: np.ndarray, choice: np.ndarray, n_participants: int, n_actions: int) -> dict[str, float]:
+def choice_shares_nll(
+    who: np.ndarray, choice: np.ndarray, n_participants: int, n_actions: int, offered: np.ndarray | None = None
+) -> dict[str, float]:
     """Return what `baseline_nll` does, of R choices by participants ``who``, both int arrays of shape (R,).
+
+    Where not all actions were on offer, ``offered`` (R, A) says which, and shares are those among them.
 
     Examples
     --------
@@ -62,10 +66,10 @@ def choice_shares_nll(who: np.ndarray, choice: np.ndarray, n_participants: int, 
     np.add.at(counts, (who, choice), 1.0)
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.ones_like(counts), where=counts > 0)
-    return {
-        "shares": float(-(counts * np.log(share)).sum() / counts.sum()),
-        "guessing": math.log(n_actions),
-    }
+    if offered is None:
+        return {"shares": float(-(counts * np.log(share)).sum() / counts.sum()), "guessing": math.log(n_actions)}
+    among = share[who, choice] / (share[who] * offered).sum(axis=1)
+    return {"shares": float(-np.log(among).mean()), "guessing": float(np.log(offered.sum(axis=1)).mean())}
 
 
 def contradictions(nll: Mapping[str, float]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
 from spicestat.agents.simulation import Simulation, simulate_model
+from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, play_history
 from spicestat.simulate.environments import BanditsDrift
@@ -76,12 +77,24 @@ def _play(fit: SpiceFit | HistoryFit, task: Any, n_trials: int, n_blocks: int, s
     if isinstance(fit, SpiceFit):
         model = fit.model
         return simulate_model(model.network, model.equations, task, n_trials, n_blocks, seed=seed, labels=people)
+    _refuse_screen(fit)
     n_trials, n_blocks = whole_number("n_trials", n_trials, 1), whole_number("n_blocks", n_blocks, 1)
     rng, n_sessions = np.random.default_rng(seed), len(people) * n_blocks
     sessions = as_environment(task, fit.trials.n_actions).vectorized(n_sessions, rng)
     played = play_history(fit, sessions, n_trials, n_blocks, rng)
     code, block = np.divmod(np.arange(n_sessions), n_blocks)
     return Simulation(code, labels_to_series(people, code).to_numpy(), block, *played)
+
+
+def _refuse_screen(fit: HistoryFit) -> None:
+    columns = fit.trials.record["columns"]
+    roles = [role for role in ("stimulus", "options", "attributes", "context", "forced", "loss") if columns.get(role)]
+    if roles or fit.trials.record["feedback"] == "none":
+        raise ConfigError(
+            "a bandit does not show what the fit's task showed, so that its people cannot play",
+            got=", ".join(roles) or "reward=None",
+            do="predict people's own trials with predict_choices()",
+        )
 
 
 def drifting_task(fit: SpiceFit | HistoryFit) -> BanditsDrift:

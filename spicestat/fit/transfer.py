@@ -8,6 +8,7 @@ from inspect import signature
 from typing import Any, Literal, Unpack
 
 import numpy as np
+import pandas as pd
 
 from spicestat._checks import check_options
 from spicestat._files.tables import TableSource
@@ -31,7 +32,8 @@ _REMEDY = {
     "typical": "pass unseen='typical' to give them typical equations, or estimate theirs with spice_update()",
     "population": "pass unseen='population' to predict them by the population, or fit them with the others",
 }
-_ROLES = ("participant", "choice", "reward", "rt", "block", "trial", "experiment", "occasion")
+_BLOCKS = ("block", "trial", "experiment", "occasion")
+_SINGLE = ("participant", "choice", "reward", "rt", *_BLOCKS, "forced", "gain", "loss", "foregone")
 
 
 def read_like(
@@ -64,14 +66,45 @@ def read_like(
             raise ConfigError(
                 "a TrialTable has been read already", got=sorted(columns), do="pass these to read_trials()"
             )
-        if list(map(label_key, trials.actions)) != list(map(label_key, fit.trials.actions)):
+        items = trials.record["columns"].get("items_are_chosen")
+        if not items and list(map(label_key, trials.actions)) != list(map(label_key, fit.trials.actions)):
             raise DataError(
                 "the trials have different actions from the fit", got=trials.actions, allowed=fit.trials.actions
             )
         return scaled_like(fit, trials)
-    own = {role: fit.trials.record["columns"].get(role) for role in _ROLES}
-    known = {"actions": fit.trials.actions, "inputs": fit.trials.inputs, "missing": fit.trials.record.get("missing")}
-    return scaled_like(fit, read_trials(trials, **{**own, **known, **columns}))
+    own = own_roles(fit.trials)
+    known = {"inputs": fit.trials.inputs, "missing": fit.trials.record.get("missing")}
+    table = read_trials(trials, **{**own, **known, **columns})
+    _refuse_new_levels(fit, table)
+    return scaled_like(fit, table)
+
+
+def _refuse_new_levels(fit: SpiceFit | HistoryFit, table: TrialTable) -> None:
+    """Raise where a context has labels that the fit has not seen, so that it does not know what they do."""
+    for name in fit.trials.record["columns"].get("context") or ():
+        known, given = (trials.shown.get(name, pd.Series(dtype=float)) for trials in (fit.trials, table))
+        if pd.api.types.is_numeric_dtype(known.dtype):
+            continue
+        new = set(map(label_key, given.dropna())) - set(map(label_key, known.dropna()))
+        if new:
+            raise DataError(
+                f"context '{name}' has labels that the fit has not seen",
+                got=", ".join(sorted(new)[:5]),
+                allowed=", ".join(map(str, dict.fromkeys(known.dropna()))),
+                do="leave these trials out, or fit them with the others",
+            )
+
+
+def own_roles(trials: TrialTable) -> dict[str, Any]:
+    """Return the settings of `read_trials` that say which columns of trials mean what."""
+    columns, actions = trials.record["columns"], trials.actions
+    own = {role: columns.get(role) for role in _SINGLE}
+    own |= {role: columns.get(role) or None for role in ("stimulus", "context", "attributes")}
+    if columns.get("items_are_chosen"):
+        # items that the fit has not seen are learned of as others are
+        return own | {"options": columns["options"]}
+    options = dict(zip(actions, columns["options"], strict=True)) if columns.get("options") else None
+    return own | {"options": options, "actions": actions}
 
 
 def scaled_like(fit: SpiceFit | HistoryFit, table: TrialTable) -> TrialTable:

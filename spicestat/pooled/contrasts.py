@@ -29,11 +29,19 @@ class Batch:
         States of every other action minus those of the chosen one; 0 after a person's last choice.
     n_padding : int ndarray of shape (n,)
         Number of rows after a person's last choice.
+    closed : bool ndarray of shape (n, A - 1, M), optional
+        Which other actions were not on offer; None: all were.
     """
 
     people: Ints
     contrast: npt.NDArray[Any]
     n_padding: Ints
+    closed: npt.NDArray[np.bool_] | None = None
+
+    def people_at(self, mine: npt.NDArray[np.bool_], codes: Ints) -> Batch:
+        """Keep some of the people, under new codes."""
+        closed = None if self.closed is None else self.closed[mine]
+        return Batch(codes, self.contrast[mine], self.n_padding[mine], closed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +89,7 @@ class Design:
         for batch in self.batches:
             mine = place[batch.people] >= 0
             if mine.any():
-                kept = place[batch.people[mine]]
-                batches.append(Batch(kept, batch.contrast[mine], batch.n_padding[mine]))
+                batches.append(batch.people_at(mine, place[batch.people[mine]]))
         return replace(self, batches=tuple(batches), n_choices=self.n_choices[people])
 
     def single(self) -> Design:
@@ -146,16 +153,28 @@ def _groups(count: Ints, row_numbers: int) -> list[Ints]:
 def _batch(rows: StateRows, people: Ints, start: Ints, count: Ints, scale: Floats) -> Batch:
     longest, actions = int(count[people].max()), rows.values.shape[1]
     contrast = np.zeros((len(people), actions - 1, longest, len(scale)))
+    closed = None if rows.offered is None else np.zeros(contrast.shape[:3], dtype=bool)
     for i, person in enumerate(people):
         at = slice(int(start[person]), int(start[person] + count[person]))
         contrast[i, :, : count[person]] = _contrasts(rows.values[at], rows.choice[at], scale)
-    return Batch(people, contrast, longest - count[people])
+        if closed is not None and rows.offered is not None:
+            closed[i, :, : count[person]] = _closed(rows.offered[at], rows.choice[at])
+    return Batch(people, contrast, longest - count[people], closed)
 
 
 def _contrasts(values: Floats, choice: Ints, scale: Floats) -> Floats:
     """States of the other actions minus those of the chosen one, (A - 1, R, K), in order of distance from it."""
-    actions = values.shape[1]
-    others = (choice[:, None] + np.arange(1, actions)) % actions
+    others = _others(choice, values.shape[1])
     chosen = np.take_along_axis(values, choice[:, None, None], axis=1)
     contrasts = (np.take_along_axis(values, others[..., None], axis=1) - chosen) / scale
     return np.asarray(contrasts.transpose(1, 0, 2))
+
+
+def _closed(offered: npt.NDArray[np.bool_], choice: Ints) -> npt.NDArray[np.bool_]:
+    """Which other actions are not on offer, (A - 1, R), in the order of `_contrasts`."""
+    return ~np.take_along_axis(offered, _others(choice, offered.shape[1]), axis=1).T
+
+
+def _others(choice: Ints, actions: int) -> Ints:
+    """Codes of the other actions, (R, A - 1), in order of distance from the chosen one."""
+    return np.asarray((choice[:, None] + np.arange(1, actions)) % actions)

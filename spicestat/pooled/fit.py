@@ -17,9 +17,9 @@ from spicestat.pooled.mixture import fit_mixture, guessing, heavy_tails
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.people import OwnEstimates, maximum_likelihood, mean_covariance
 from spicestat.pooled.prediction import Kind, predict_fitted, predict_new
-from spicestat.pooled.state_library import history_states, ten_states
+from spicestat.pooled.role_library import library_for
 from spicestat.pooled.state_search import SearchSettings, Step, Structure, Trials, search_structures
-from spicestat.pooled.states import State, StateRows, state, state_rows
+from spicestat.pooled.states import State, StateRows, state_rows
 
 __all__ = ["Chosen", "PooledFit", "Tails", "choose_states", "fit_pooled", "for_people", "posterior_weights"]
 
@@ -118,8 +118,7 @@ class PooledFit:
 
     def rows(self, data: Sessions) -> StateRows:
         """Compute the fit's states on (other) trials, rewards in this fit's units."""
-        same = replace(data, reward=data.reward * (data.reward_size / self.reward_size), reward_size=self.reward_size)
-        return state_rows(same, self.states)
+        return state_rows(data.in_unit(self.reward_size), self.states)
 
     def predict(self, rows: StateRows) -> Floats:
         """Probabilities (R, A) of the choices of people who were fitted, averaged over their posteriors."""
@@ -142,20 +141,21 @@ def choose_states(
     ----------
     data : Sessions
     library : sequence of State, optional
-        Default: `history_states`.
+        Default: that of `library_for`.
     begin : sequence of sequences of State of the library, optional
-        Where searches start; the one that ends best is taken. Default: `ten_states`; and the last choice alone
-        where there are fewer than 50,000 choices, which is where it matters.
+        Where searches start; the one that ends best is taken. Default: those of `library_for`; the first alone
+        where there are 50,000 choices or more, as it hardly matters there.
     settings : SearchSettings
 
     Returns
     -------
     Chosen
     """
-    states = tuple(history_states(data.n_actions) if library is None else library)
+    usual = library_for(data)
+    states = usual.states if library is None else tuple(library)
     rows = state_rows(data, states)
     if begin is None:
-        begin = [ten_states(data.n_actions), [state("last")]][: 2 if len(rows.choice) < _CHEAP_CHOICES else 1]
+        begin = usual.begins[: None if len(rows.choice) < _CHEAP_CHOICES else 1]
     trials = Trials.of(rows, single=True)
     starts = [Structure(tuple(states.index(declared) for declared in first)[: settings.max_own]) for first in begin]
     path = max((search_structures(trials, s, settings) for s in starts), key=lambda steps: steps[-1].criterion)

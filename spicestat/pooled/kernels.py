@@ -42,6 +42,14 @@ class _At(NamedTuple):
     there: np.ndarray
 
 
+class _After(NamedTuple):
+    """The next L choices after an event, each (L, S): their trials, the event's action there, whether there are any."""
+
+    trial: Ints
+    action: Ints
+    inside: np.ndarray
+
+
 def state_moves(
     data: Sessions,
     states: Sequence[State],
@@ -63,7 +71,8 @@ def state_moves(
     n_people : int
         Number of people N.
     lags : int, default 20
-        Number of choices L after the event; blocks end it.
+        Number of choices L after the event; blocks end it. Where there are stimuli, these are choices of the same
+        stimulus; where there are items on offer, those with the event's item among them.
     events_per_person : int, default 60
         About how many events of each person are changed, spread evenly over the blocks.
 
@@ -80,18 +89,15 @@ def state_moves(
     counts = np.zeros((n_people, lags), dtype=np.int64)
     per_session = -(-events_per_person // np.maximum(np.bincount(data.person, minlength=n_people), 1))
     lengths = (data.choice >= 0).sum(axis=0)
-    window, lowest_highest = np.arange(1, lags + 1)[:, None], reward_range(data)
+    lowest_highest, window = reward_range(data), None if data.shown.before_choice else lags
     for at in _events(data, lengths, per_session[data.person], event):
-        short = replace(data, choice=data.choice[: at.trial.max() + lags + 1]).select(at.there)
+        short = data.until(len(data.choice) if window is None else at.trial.max() + window + 1).select(at.there)
         mine = _At(*(field[at.there] for field in at))
-        inside = mine.trial + window < lengths[at.there]
-        with_event, without = _versions(short, mine, event, lowest_highest)
-        after = np.minimum(mine.trial + window, len(short.choice) - 1)
-        for versions, share in ((with_event, 1.0), (without, -1.0)):
-            for changed in versions:
-                found = _contrasts(changed, states, after, mine.action) * inside[..., None] * (share / len(versions))
-                np.add.at(totals, short.person, found.transpose(1, 0, 2))
-        np.add.at(counts, short.person, inside.T)
+        after = _next_choices(short, mine, lags)
+        for changed, share in _versions(short, mine, event, lowest_highest):
+            found = _contrasts(changed, states, after) * (after.inside * share)[..., None]
+            np.add.at(totals, short.person, found.transpose(1, 0, 2))
+        np.add.at(counts, short.person, after.inside.T)
     with np.errstate(invalid="ignore"):
         return Moves(totals / np.where(counts, counts, np.nan)[..., None], counts)
 
@@ -116,34 +122,77 @@ def _events(data: Sessions, lengths: Ints, wanted: Ints, event: Event) -> Iterat
         yield _At(trial, data.choice[trial, sessions], turn < wanted)
 
 
+def _next_choices(short: Sessions, at: _At, lags: int) -> _After:
+    """Find the choices that the event can bear on most directly, in order."""
+    sessions, length = np.arange(len(at.trial)), len(short.choice)
+    later = (short.choice >= 0) & (np.arange(length)[:, None] > at.trial)
+    action = np.broadcast_to(at.action, short.choice.shape)
+    items, stimuli = short.shown.item, short.shown.stimulus
+    if items is not None:
+        same = items == items[at.trial, sessions, at.action][:, None]
+        later, action = later & same.any(axis=2), same.argmax(axis=2)
+    elif stimuli is not None:
+        later = later & (stimuli == stimuli[at.trial, sessions])
+    rank = np.cumsum(later, axis=0)
+    wanted = np.arange(1, lags + 1)[:, None]
+    trial = np.stack([(later & (rank == lag)).argmax(axis=0) for lag in range(1, lags + 1)])
+    return _After(trial, action[trial, sessions], wanted <= rank[-1])
+
+
 def _versions(
     short: Sessions, at: _At, event: Event, lowest_highest: tuple[float, float]
-) -> tuple[list[Sessions], list[Sessions]]:
-    """Histories with the event and histories without it."""
+) -> Iterator[tuple[Sessions, Floats]]:
+    """Histories with the event (shares that sum to 1, of each session) and without it (to -1)."""
     sessions = np.arange(len(at.trial))
+    place = at.trial, sessions
     if event == "reward":
-        both = []
-        for value in lowest_highest:
-            reward = short.reward.copy()
-            reward[at.trial, sessions, at.action] = value
-            both.append([replace(short, reward=reward)])
-        return both[1], both[0]
-    without = []
-    for step in range(1, short.n_actions):
-        other = (at.action + step) % short.n_actions
-        choice, reward = short.choice.copy(), short.reward.copy()
-        choice[at.trial, sessions] = other
-        reward[at.trial, sessions, other] = short.reward[at.trial, sessions, at.action]
-        reward[at.trial, sessions, at.action] = short.reward[at.trial, sessions, other]
-        without.append(replace(short, choice=choice, reward=reward))
-    return [short], without
+        for value, share in zip(lowest_highest, (-1.0, 1.0), strict=True):
+            yield _changed(short, (*place, at.action), value), np.full(len(sessions), share)
+        return
+    yield short, np.ones(len(sessions))
+    others = [(at.action + step) % short.n_actions for step in range(1, short.n_actions)]
+    offered = short.offered
+    there = [np.ones(len(sessions)) if offered is None else offered[(*place, other)].astype(float) for other in others]
+    total = np.maximum(np.sum(there, axis=0), 1.0)
+    for other, is_there in zip(others, there, strict=True):
+        yield _exchanged(short, place, at.action, other), -is_there / total
 
 
-def _contrasts(data: Sessions, states: Sequence[State], after: Ints, action: Ints) -> Floats:
-    """States of an action less the mean of the others', (L, S, K), before the choices ``after`` (L, S)."""
-    sessions, n = np.arange(len(action)), data.n_actions
-    out = np.empty((*after.shape, len(states)))
-    for k, product in enumerate(state_products(data, states, (after, sessions))):
-        mine = product[:, sessions, action]
-        out[:, :, k] = (n * mine - product.sum(axis=2)) / (n - 1)
+def _changed(short: Sessions, where: tuple[Ints, Ints, Ints], value: float) -> Sessions:
+    """Return the same history with another reward, of which what is below 0 is a loss."""
+    reward, loss = short.reward.copy(), short.shown.loss
+    reward[where] = value
+    if loss is None:
+        return replace(short, reward=reward)
+    loss = loss.copy()
+    loss[where] = min(value, 0.0)
+    return replace(short, reward=reward, shown=replace(short.shown, loss=loss))
+
+
+def _exchanged(short: Sessions, place: tuple[Ints, Ints], action: Ints, other: Ints) -> Sessions:
+    """Return the same history with another choice, which has the outcome of the one that was made."""
+    choice = short.choice.copy()
+    choice[place] = other
+
+    def swapped(values: Floats) -> Floats:
+        new = values.copy()
+        new[(*place, other)], new[(*place, action)] = values[(*place, action)], values[(*place, other)]
+        return new
+
+    loss = short.shown.loss
+    shown = short.shown if loss is None else replace(short.shown, loss=swapped(loss))
+    return replace(short, choice=choice, reward=swapped(short.reward), shown=shown)
+
+
+def _contrasts(data: Sessions, states: Sequence[State], after: _After) -> Floats:
+    """States of the event's action less the mean of the others' on offer, (L, S, K), before the next choices."""
+    sessions = np.arange(after.trial.shape[1])
+    at = after.trial, sessions
+    offered = np.ones((*after.trial.shape, data.n_actions)) if data.offered is None else data.offered[at].astype(float)
+    n_others = np.maximum(offered.sum(axis=2) - 1.0, 1.0)
+    out = np.empty((*after.trial.shape, len(states)))
+    for k, product in enumerate(state_products(data, states, at)):
+        each = np.broadcast_to(product, offered.shape)
+        mine = np.take_along_axis(each, after.action[..., None], axis=2)[..., 0]
+        out[:, :, k] = mine - ((each * offered).sum(axis=2) - mine) / n_others
     return out

@@ -31,6 +31,8 @@ def _probabilities(batch: Batch, weights: Floats) -> tuple[Floats, Floats]:
     n, others, longest, states = batch.contrast.shape
     exact = weights.astype(batch.contrast.dtype, copy=False)[..., None]
     logits = np.matmul(batch.contrast.reshape(n, -1, states), exact).reshape(n, others, longest)
+    if batch.closed is not None:
+        logits = np.where(batch.closed, -np.inf, logits)
     top = np.maximum(_over_actions(np.maximum, logits), 0.0)
     odds = np.exp(logits - top[:, None])
     total = _over_actions(np.add, odds) + np.exp(-top)

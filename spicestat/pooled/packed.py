@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from spicestat.errors import ShapeError
 
-__all__ = ["Floats", "Ints", "Sessions", "pack_sessions"]
+__all__ = ["Floats", "Ints", "Sessions", "Shown", "pack_sessions"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is known of each trial beside choices and rewards; what a task has none of is None or empty.
+
+    Attributes
+    ----------
+    stimulus : int ndarray of shape (T, S), optional
+        Codes from 0 of what was shown.
+    item : int ndarray of shape (T, S, A), optional
+        Codes from 0 of the items on offer; -1 where an action is not on offer.
+    attributes : mapping of str to ndarray of shape (T, S, A)
+        Numbers of every action, such as its amount.
+    context : mapping of str to ndarray of shape (T, S)
+        Numbers that are the same for all actions, such as a set size, or 0 and 1 of a label.
+    free : bool ndarray of shape (T, S), optional
+        Whether the choice was free, and is predicted; others only teach.
+    loss : ndarray of shape (T, S, A), optional
+        Part of the rewards that is a loss, 0 or below; the rest is a gain.
+    """
+
+    stimulus: Ints | None = None
+    item: Ints | None = None
+    attributes: Mapping[str, Floats] = field(default_factory=dict)
+    context: Mapping[str, Floats] = field(default_factory=dict)
+    free: npt.NDArray[np.bool_] | None = None
+    loss: Floats | None = None
+
+    def map(self, change: Callable[[Any], Any]) -> Shown:
+        """Apply a function to every array."""
+
+        def each(part: Mapping[str, Floats]) -> dict[str, Floats]:
+            return {name: change(array) for name, array in part.items()}
+
+        stimulus, item, free, loss = (
+            None if array is None else change(array) for array in (self.stimulus, self.item, self.free, self.loss)
+        )
+        return Shown(stimulus, item, each(self.attributes), each(self.context), free, loss)
+
+    @property
+    def before_choice(self) -> bool:
+        """Whether anything is known before a first choice, so that it can be predicted."""
+        return self.stimulus is not None or self.item is not None or bool(self.attributes) or bool(self.context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +79,8 @@ class Sessions:
         Person codes from 0.
     reward_size : float
         Size of the largest reward, by which rewards were divided.
+    shown : Shown
+        What else is known of each trial; nothing by default.
 
     Examples
     --------
@@ -46,6 +94,7 @@ class Sessions:
     trial: Ints
     person: Ints
     reward_size: float
+    shown: Shown = Shown()
 
     @property
     def n_actions(self) -> int:
@@ -58,14 +107,53 @@ class Sessions:
         chosen = np.maximum(self.choice, 0)[..., None]
         return np.asarray(np.take_along_axis(self.reward, chosen, axis=2)[..., 0])
 
+    @property
+    def offered(self) -> npt.NDArray[np.bool_] | None:
+        """Whether each action is on offer, (T, S, A); None where all always are."""
+        items = self.shown.item
+        return None if items is None or (items[self.choice >= 0] >= 0).all() else items >= 0
+
+    @property
+    def predicted(self) -> npt.NDArray[np.bool_]:
+        """Whether each choice is predicted, (T, S): it is there, was free, and something was known before it."""
+        there = self.choice >= 0
+        if not self.shown.before_choice:
+            there[:1] = False
+        if self.shown.free is not None:
+            there &= self.shown.free
+        offered = self.offered
+        return there if offered is None else there & (offered.sum(axis=2) > 1)
+
     def select(self, sessions: npt.ArrayLike) -> Sessions:
         """Keep some of the sessions, by a boolean mask or by their positions."""
         keep = np.asarray(sessions)
         choice = self.choice[:, keep]
         length = int((choice >= 0).sum(axis=0).max(initial=0))
         return Sessions(
-            choice[:length], self.reward[:length, keep], self.trial[:length, keep], self.person[keep], self.reward_size
+            choice[:length],
+            self.reward[:length, keep],
+            self.trial[:length, keep],
+            self.person[keep],
+            self.reward_size,
+            self.shown.map(lambda array: array[:length, keep]),
         )
+
+    def until(self, length: int) -> Sessions:
+        """Keep the first trials of all sessions."""
+        return Sessions(
+            self.choice[:length],
+            self.reward[:length],
+            self.trial[:length],
+            self.person,
+            self.reward_size,
+            self.shown.map(lambda array: array[:length]),
+        )
+
+    def in_unit(self, reward_size: float) -> Sessions:
+        """Return the same with rewards divided by another size."""
+        factor, loss = self.reward_size / reward_size, self.shown.loss
+        shown = self.shown if loss is None else replace(self.shown, loss=loss * factor)
+        return replace(self, reward=self.reward * factor, reward_size=reward_size, shown=shown)
 
 
 def pack_sessions(
@@ -74,6 +162,7 @@ def pack_sessions(
     person: npt.ArrayLike,
     n_actions: int,
     reward_size: float | None = None,
+    shown: Shown = Shown(),  # noqa: B008 (frozen)
 ) -> Sessions:
     """Pack padded arrays (session x trial) into `Sessions`.
 
@@ -90,6 +179,8 @@ def pack_sessions(
     reward_size : float, optional
         Rewards are divided by it. Default: the largest absolute reward here (1 where there is none). For new
         sessions, give the value of those that were fitted.
+    shown : Shown, optional
+        What else is known, arrays of shape (S, T) or (S, T, A); losses in the unit of the rewards.
 
     Returns
     -------
@@ -100,22 +191,29 @@ def pack_sessions(
     ShapeError
         Shapes do not fit together, or an action index is too large.
     """
-    played, shown, who = np.asarray(choice, dtype=np.int64), np.asarray(reward, dtype=float), np.asarray(person)
-    _check_shapes(played, shown, who, n_actions)
-    if shown.ndim == 2:
-        shown = _of_chosen(played, shown, n_actions)
-    shown = np.where((played >= 0)[..., None], shown, np.nan)
-    size = _largest(shown) if reward_size is None else float(reward_size)
+    played, rewards, who = np.asarray(choice, dtype=np.int64), np.asarray(reward, dtype=float), np.asarray(person)
+    _check_shapes(played, rewards, who, n_actions)
+    if rewards.ndim == 2:
+        rewards = _of_chosen(played, rewards, n_actions)
+    rewards = np.where((played >= 0)[..., None], rewards, np.nan)
+    size = _largest(rewards) if reward_size is None else float(reward_size)
     order = np.argsort(played < 0, axis=1, kind="stable")
     length = int((played >= 0).sum(axis=1).max(initial=0))
-    there = np.take_along_axis(played, order, axis=1)[:, :length]
+
+    def laid_out(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Trials with a choice first, and time on the first axis."""
+        index = order if array.ndim == 2 else order[..., None]
+        return np.ascontiguousarray(np.take_along_axis(array, index, axis=1)[:, :length].swapaxes(0, 1))
+
+    choices = np.maximum(laid_out(played), -1)
+    known = shown.map(laid_out)
     return Sessions(
-        choice=np.ascontiguousarray(np.maximum(there, -1).T),
-        reward=np.ascontiguousarray(np.take_along_axis(shown, order[..., None], 1)[:, :length].transpose(1, 0, 2))
-        / size,
-        trial=np.ascontiguousarray(np.where(there >= 0, order[:, :length], -1).T),
+        choice=choices,
+        reward=laid_out(rewards) / size,
+        trial=np.where(choices >= 0, order[:, :length].T, -1),
         person=who.astype(np.int64),
         reward_size=size,
+        shown=known if known.loss is None else replace(known, loss=known.loss / size),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import norm, qmc
 
 from spicestat.pooled.packed import Floats, Ints
@@ -33,8 +34,10 @@ def _normal_points(n_points: int, size: int) -> Floats:
     return np.concatenate([points, -points])
 
 
-def probabilities_of(logits: Floats) -> Floats:
-    """Probabilities of A actions on axis 1 of logits, (R, A) or (R, A, Q)."""
+def probabilities_of(logits: Floats, offered: npt.NDArray[np.bool_] | None = None) -> Floats:
+    """Probabilities of A actions on axis 1 of logits, (R, A) or (R, A, Q); 0 where not on offer, (R, A)."""
+    if offered is not None:
+        logits = np.where(offered if logits.ndim == 2 else offered[..., None], logits, -np.inf)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
@@ -42,7 +45,7 @@ def probabilities_of(logits: Floats) -> Floats:
 def predict_at(rows: StateRows, weights: Floats) -> Floats:
     """Probabilities (R, A) at everybody's weights (N, K), in logits per unit of the state."""
     logits = np.einsum("rak,rk->ra", rows.values, weights[rows.person])
-    return probabilities_of(logits)
+    return probabilities_of(logits, rows.offered)
 
 
 def predict_fitted(rows: StateRows, mean: Floats, covariance: Floats, points: int = 64) -> Floats:
@@ -65,8 +68,12 @@ def predict_fitted(rows: StateRows, mean: Floats, covariance: Floats, points: in
     for person, at in _by_person(rows):
         weights = np.repeat(mean[person][None], len(draws), axis=0)
         weights[:, :n_own] += draws @ covariance_root(covariance[person]).T
-        out[at] = probabilities_of(rows.values[at] @ weights.T).mean(axis=2)
+        out[at] = probabilities_of(rows.values[at] @ weights.T, _some(rows.offered, at)).mean(axis=2)
     return out
+
+
+def _some(offered: npt.NDArray[np.bool_] | None, at: slice) -> npt.NDArray[np.bool_] | None:
+    return None if offered is None else offered[at]
 
 
 def covariance_root(covariance: Floats) -> Floats:
@@ -115,7 +122,7 @@ def predict_new(rows: StateRows, kinds: Sequence[Kind], points: int = 1024, lear
     prior = prior / prior.sum()
     out = np.empty(rows.values.shape[:2])
     for _, at in _by_person(rows):
-        predicted = probabilities_of(rows.values[at] @ everybody.T)
+        predicted = probabilities_of(rows.values[at] @ everybody.T, _some(rows.offered, at))
         belief = _beliefs(predicted, rows.choice[at], prior) if learn else prior[None]
         out[at] = (predicted * belief[:, None]).sum(axis=2)
     return out

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from spicestat.pooled.packed import Floats, Sessions
+from spicestat.pooled.scopes import attribute_of, context_of, view
 
-__all__ = ["KINDS", "Kind", "Settings"]
+__all__ = ["FORMS", "KINDS", "Kind", "Settings", "signal_values"]
+
+FORMS = ("", "log", "share")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,17 @@ class Settings:
         Index of the action that a constant belongs to.
     back : int
         How many choices ago; 1 is the last one.
+    scope : {"all", "stimulus", "item", "offer"}
+        Of which trials the signal is made: all; those of the same stimulus; all, but for the items that are on offer;
+        those on which the item was on offer.
+    outcome : {"net", "gain", "loss"}
+        Which part of the rewards counts.
+    column : str
+        What an attribute or a context is called.
+    form : {"", "log", "share"}
+        An attribute as it is, the logarithm of one plus its size, or its share in the sum over the actions on offer.
+    centre : float
+        What is taken from a context, such as its mean.
     """
 
     keep: float = 0.0
@@ -40,16 +54,43 @@ class Settings:
     keep_unchosen: float = 1.0
     action: int = 0
     back: int = 1
+    scope: str = "all"
+    outcome: str = "net"
+    column: str = ""
+    form: str = ""
+    centre: float = 0.0
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of signal: its function, what it may be told, and whether it differs between actions."""
+    """One kind of signal.
+
+    Attributes
+    ----------
+    compute : callable
+        Its values, of trials and settings.
+    about : str
+    moves : tuple of str
+        What it may be told.
+    per_action : bool
+        Whether it differs between actions.
+    earned : bool
+        Whether it is made of rewards.
+    past : bool
+        Whether it is made of earlier trials.
+    """
 
     compute: Callable[[Sessions, Settings], Floats]
     about: str
-    takes: tuple[str, ...] = ()
+    moves: tuple[str, ...] = ()
     per_action: bool = True
+    earned: bool = False
+    past: bool = True
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Everything that it may be told."""
+        return (*self.moves, *(("scope",) if self.past else ()), *(("outcome",) if self.earned else ()))
 
 
 def _trace(seen: Floats, keep: float) -> Floats:
@@ -131,6 +172,11 @@ def rewarded(data: Sessions, how: Settings) -> Floats:
 def foregone(data: Sessions, how: Settings) -> Floats:
     """Trace of the rewards shown for actions that were not chosen."""
     return _trace(np.where(_chosen(data) > 0, 0.0, data.reward), how.keep)
+
+
+def outcome(data: Sessions, how: Settings) -> Floats:
+    """Trace of the rewards shown of each action, whatever was chosen: a value that learns from all of them."""
+    return _trace(data.reward, how.keep)
 
 
 def value(data: Sessions, how: Settings) -> Floats:
@@ -241,29 +287,63 @@ def elapsed(data: Sessions, how: Settings) -> Floats:
     return np.log1p(np.broadcast_to(np.arange(len(data.choice))[:, None], data.choice.shape))[..., None]
 
 
+def recent(data: Sessions, how: Settings) -> Floats:
+    """Fades with the trials since the stimulus was last shown, or the item last on offer; 0 for the first time."""
+    out = np.zeros(data.choice.shape)
+    waited = np.maximum(np.diff(data.trial, axis=0) - 1, 0)
+    out[1:] = np.where(data.choice[1:] >= 0, how.keep**waited, 0.0)
+    return out[..., None]
+
+
+def attribute(data: Sessions, how: Settings) -> Floats:
+    """Return a number that each action has."""
+    values = attribute_of(data, how.column)
+    if how.form == "log":
+        return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
+    if how.form == "share":
+        total = np.abs(values).sum(axis=2, keepdims=True)
+        return np.asarray(values / np.where(total > 0, total, 1.0))
+    return values
+
+
+def context(data: Sessions, how: Settings) -> Floats:
+    """Return a number that all actions share."""
+    return np.asarray(context_of(data, how.column) - how.centre)[..., None]
+
+
 _LEARNS = ("keep", "keep_negative", "keep_unchosen")
 
 KINDS: dict[str, Kind] = {
     "last": Kind(last, "last choice"),
     "previous": Kind(previous, "action chosen before the present run"),
     "ago": Kind(ago, "choice some choices ago", ("back",)),
-    "rewarded_ago": Kind(rewarded_ago, "reward some choices ago", ("back",)),
+    "rewarded_ago": Kind(rewarded_ago, "reward some choices ago", ("back",), earned=True),
     "choices": Kind(choices, "trace of choices", ("keep",)),
-    "rewarded": Kind(rewarded, "trace of rewarded choices", ("keep",)),
-    "foregone": Kind(foregone, "trace of rewards shown for actions not chosen", ("keep",)),
-    "value": Kind(value, "learned value", _LEARNS),
+    "rewarded": Kind(rewarded, "trace of rewarded choices", ("keep",), earned=True),
+    "foregone": Kind(foregone, "trace of rewards shown for actions not chosen", ("keep",), earned=True),
+    "outcome": Kind(outcome, "trace of an action's rewards, chosen or not", ("keep",), earned=True),
+    "value": Kind(value, "learned value", _LEARNS, earned=True),
     "untried": Kind(untried, "not chosen yet in this session"),
     "since": Kind(since, "log choices since the action was chosen"),
-    "constant": Kind(constant, "constant preference", ("action",)),
+    "constant": Kind(constant, "constant preference", ("action",), past=False),
     "run": Kind(run, "log length of the present run", per_action=False),
     "previous_run": Kind(previous_run, "log length of the run before", per_action=False),
     "long_run": Kind(long_run, "present run at least as long as the one before", per_action=False),
     "switching": Kind(switching, "trace of switching", ("keep",), per_action=False),
     "returning": Kind(returning, "trace of returning to the action before", ("keep",), per_action=False),
-    "reward_rate": Kind(reward_rate, "trace of rewards", ("keep",), per_action=False),
-    "surprise": Kind(surprise, "trace of surprise", _LEARNS, per_action=False),
-    "losing": Kind(losing, "log choices in a row without reward", per_action=False),
-    "winning": Kind(winning, "log rewards in a row", per_action=False),
-    "fading": Kind(fading, "fades with the choices since the last reward", ("keep",), per_action=False),
+    "reward_rate": Kind(reward_rate, "trace of rewards", ("keep",), per_action=False, earned=True),
+    "surprise": Kind(surprise, "trace of surprise", _LEARNS, per_action=False, earned=True),
+    "losing": Kind(losing, "log choices in a row without reward", per_action=False, earned=True),
+    "winning": Kind(winning, "log rewards in a row", per_action=False, earned=True),
+    "fading": Kind(fading, "fades with the choices since the last reward", ("keep",), per_action=False, earned=True),
     "elapsed": Kind(elapsed, "log choices made in this session", per_action=False),
+    "recent": Kind(recent, "fades with the trials since the stimulus or item was there", ("keep",), per_action=False),
+    "attribute": Kind(attribute, "a number of each action", ("column", "form"), past=False),
+    "context": Kind(context, "a number of the trial", ("column", "centre"), per_action=False, past=False),
 }
+
+
+def signal_values(data: Sessions, kind: str, how: Settings) -> Floats:
+    """Compute a signal before every choice, (T, S, A), or (T, S, 1) where it is the same for all actions."""
+    seen = view(data, how.scope, how.outcome)
+    return seen.spread(KINDS[kind].compute(seen.data, how))

@@ -7,10 +7,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from spicestat.errors import ConfigError
 from spicestat.pooled.packed import Floats, Ints, Sessions
-from spicestat.pooled.state_signals import KINDS, Settings
+from spicestat.pooled.scopes import OUTCOMES, SCOPES
+from spicestat.pooled.state_signals import FORMS, KINDS, Settings, signal_values
 
 __all__ = ["Signal", "State", "StateRows", "row_places", "state", "state_products", "state_rows"]
 
@@ -37,6 +39,8 @@ class Signal(Settings):
     'choices_0.8'
     >>> Signal(kind="value", keep=0.7, keep_negative=0.9).as_dict()
     {'kind': 'value', 'keep': 0.7, 'keep_negative': 0.9}
+    >>> Signal(kind="value", keep=0.8, scope="stimulus", outcome="loss").name
+    'value_loss_0.8@stimulus'
     """
 
     kind: str = "last"
@@ -54,6 +58,10 @@ class Signal(Settings):
                 raise ConfigError(f"{name} of signal {self.kind!r} is {number}. Allowed: from 0 to below 1.")
         if self.back < 1:
             raise ConfigError(f"back of signal {self.kind!r} is {self.back}. Allowed: 1 or more.")
+        for name, allowed in (("scope", SCOPES), ("outcome", OUTCOMES), ("form", FORMS)):
+            if getattr(self, name) not in allowed:
+                got = repr(getattr(self, name))
+                raise ConfigError(f"{name} of signal {self.kind!r} is {got}. Allowed: {', '.join(map(repr, allowed))}.")
 
     def _told(self) -> dict[str, Any]:
         """Return the settings other than the defaults."""
@@ -63,13 +71,21 @@ class Signal(Settings):
     @property
     def name(self) -> str:
         """Name in tables and equations."""
+        if not KINDS[self.kind].past and self.kind != "constant":
+            return _shown_name(self)
         rates = [self.keep] if "keep" in KINDS[self.kind].takes else []
         rates += [r for r in (self.keep_negative,) if r is not None]
         rates += [self.keep_unchosen] if self.keep_unchosen != 1.0 else []
         whole = {"action": self.action + 1, "back": self.back}
         numbers = [str(whole[name]) for name in KINDS[self.kind].takes if name in whole]
         numbers += [f"{rate:.4g}" for rate in rates]
-        return "_".join([self.kind, *numbers])
+        outcome = [] if self.outcome == "net" else [self.outcome]
+        return "_".join([self.kind, *outcome, *numbers]) + ("" if self.scope == "all" else f"@{self.scope}")
+
+    @property
+    def per_action(self) -> bool:
+        """Whether the signal differs between actions: of an item on offer, everything does."""
+        return KINDS[self.kind].per_action or self.scope == "offer"
 
     @property
     def rates(self) -> tuple[str, ...]:
@@ -81,6 +97,12 @@ class Signal(Settings):
     def as_dict(self) -> dict[str, Any]:
         """Turn the signal into plain data."""
         return {"kind": self.kind, **self._told()}
+
+
+def _shown_name(signal: Signal) -> str:
+    if signal.form:
+        return f"{signal.form}({signal.column})"
+    return f"({signal.column}{-signal.centre:+.4g})" if signal.centre else signal.column
 
 
 @dataclass(frozen=True)
@@ -108,7 +130,7 @@ class State:
     signals: tuple[Signal, ...]
 
     def __post_init__(self) -> None:
-        if not any(KINDS[signal.kind].per_action for signal in self.signals):
+        if not any(signal.per_action for signal in self.signals):
             names = ", ".join(name for name, kind in KINDS.items() if kind.per_action)
             msg = f"state {self.name!r} is the same for all actions. Multiply it by one that is not: {names}."
             raise ConfigError(msg)
@@ -162,6 +184,8 @@ class StateRows:
     choice, person, session, trial : int ndarray of shape (R,)
         What was chosen, by whom, and where in the arrays that were packed.
     names : tuple of K str
+    offered : bool ndarray of shape (R, A), optional
+        Whether each action was on offer; None: all always were.
     """
 
     values: Floats
@@ -170,11 +194,19 @@ class StateRows:
     session: Ints
     trial: Ints
     names: tuple[str, ...]
+    offered: npt.NDArray[np.bool_] | None = None
 
     def rows(self, keep: Ints | np.ndarray[Any, np.dtype[np.bool_]]) -> StateRows:
         """Keep some of the rows, by a boolean mask or by their positions."""
+        offered = None if self.offered is None else self.offered[keep]
         return StateRows(
-            self.values[keep], self.choice[keep], self.person[keep], self.session[keep], self.trial[keep], self.names
+            self.values[keep],
+            self.choice[keep],
+            self.person[keep],
+            self.session[keep],
+            self.trial[keep],
+            self.names,
+            offered,
         )
 
     def columns(self, keep: Sequence[int]) -> StateRows:
@@ -185,10 +217,8 @@ class StateRows:
 
 
 def row_places(data: Sessions, first: bool = False) -> tuple[Ints, Ints]:
-    """Return trial and session of every predicted choice, person by person; ``first`` as in `state_rows`."""
-    there = data.choice >= 0
-    if not first:
-        there[:1] = False
+    """Return trial and session of every predicted choice, person by person; ``first``: of every choice."""
+    there = data.choice >= 0 if first else data.predicted
     time, session = np.nonzero(there)
     order = np.lexsort((time, session, data.person[session]))
     return time[order], session[order]
@@ -201,7 +231,7 @@ def state_products(data: Sessions, states: Sequence[State], where: Any) -> Itera
         product: Floats | float = 1.0
         for signal in declared.signals:
             if signal not in computed:
-                computed[signal] = KINDS[signal.kind].compute(data, signal)[where]
+                computed[signal] = signal_values(data, signal.kind, signal)[where]
             product = product * computed[signal]
         yield np.asarray(product)
 
@@ -214,7 +244,7 @@ def state_rows(data: Sessions, states: Sequence[State], first: bool = False) -> 
     data : Sessions
     states : sequence of K State
     first : bool, default False
-        Whether the first choice of a session, before which nothing was seen, is predicted too.
+        Whether all choices are meant, also the first of a session, before which nothing was seen.
 
     Returns
     -------
@@ -233,7 +263,12 @@ def state_rows(data: Sessions, states: Sequence[State], first: bool = False) -> 
     values = np.empty((len(time), data.n_actions, len(states)))
     for k, product in enumerate(state_products(data, states, (time, session))):
         values[:, :, k] = product
-    names = tuple(declared.name for declared in states)
     return StateRows(
-        values, data.choice[time, session], data.person[session], session, data.trial[time, session], names
+        values,
+        data.choice[time, session],
+        data.person[session],
+        session,
+        data.trial[time, session],
+        tuple(declared.name for declared in states),
+        None if data.offered is None else data.offered[time, session],
     )

@@ -32,6 +32,7 @@ __all__ = ["StateNetwork", "restore_members", "train_state_network"]
 _HIDDEN, _EMBEDDING, _DROPOUT = 64, 2, 0.4
 _BATCH, _MOST_BATCHES = 512, 250
 _TRAINING = Training(epochs=60, patience=8, learning_rate=3e-3, decay=1e-2, least_gain=1e-5)
+_NOT_OFFERED = 1e-6
 _ERRORS, _LEAST_KEPT = 2.0, 1e-3
 """Left-out choices have to be predicted better by so many standard errors over people, and nats per choice."""
 
@@ -108,10 +109,10 @@ class StateNetwork:
         if not self.members:
             return equations
         who = torch.from_numpy(np.where(known >= 0, known, self.n_people))
-        values, log_p = _tensor(state_rows(data, self.states).values / self.scale), _tensor(np.log(equations))
+        values, log_p = _tensor(state_rows(data, self.states).values / self.scale), _tensor(_log(equations))
         with torch.no_grad(), one_thread():
             found = [member(values, log_p, who).double().exp() for member in self.members]
-        mean = torch.stack(found).mean(dim=0).numpy()
+        mean = np.where(equations > 0, torch.stack(found).mean(dim=0).numpy(), 0.0)
         return np.asarray(mean / mean.sum(axis=1, keepdims=True))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -178,7 +179,7 @@ def train_state_network(
     """
     rows = fit.rows(data)
     fold = deal_blocks(rows, members)
-    log_p = np.log(predict_across(fit, rows, fold))
+    log_p = _log(predict_across(fit, rows, fold))
     values = state_rows(data, states).values
     scale = values.reshape(-1, len(states)).std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
@@ -241,6 +242,11 @@ def _run(network: nn.Module, given: _Given, watched: np.ndarray) -> None:
         lambda: -float(given.gained(network, seen).mean()),
         may_stay=True,
     )
+
+
+def _log(probabilities: Floats) -> Floats:
+    """Logarithms; of an action that is not on offer, of a probability that is next to nothing."""
+    return np.asarray(np.log(np.where(probabilities > 0, probabilities, _NOT_OFFERED)))
 
 
 def _tensor(values: Floats) -> Tensor:

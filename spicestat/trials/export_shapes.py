@@ -12,7 +12,13 @@ import pandas as pd
 
 from spicestat.errors import ConfigError, DataError, SuspiciousDataWarning, warn_user
 
-__all__ = ["notice_unnamed", "refuse_gains_and_losses", "refuse_several_rows", "time_column", "unused_columns"]
+__all__ = [
+    "notice_unnamed",
+    "refuse_gains_and_losses",
+    "refuse_several_rows",
+    "time_column",
+    "unused_columns",
+]
 
 Codes = npt.NDArray[np.int64]
 
@@ -33,18 +39,19 @@ _GAIN = re.compile(r"(^|[^a-z])(gains?|wins?|won|rewards?|earned|earnings?|plus|
 _LOSS = re.compile(
     r"(^|[^a-z])(loss(es)?|lose|lost|punish(ments?|ed)?|penalty|penalties|costs?|minus|neg|negative)([^a-z]|$)"
 )
+_FOREGONE = re.compile(r"(^|[^a-z])(unchosen|not chosen|nonchosen|forgone|foregone|counterfactual|fictive)([^a-z]|$)")
 _FEWEST_ROWS = 50
 _REPEATED = 0.1
 
 
-def _snake(name: object) -> str:
+def snake(name: object) -> str:
     """Write a column's name in lower case with underscores: ``trials.thisN`` is ``trials_this_n``."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name).strip())
     return re.sub(r"[^a-z]+", "_", text.casefold()).strip("_")
 
 
 def _kind(name: object) -> str | None:
-    text = _snake(name)
+    text = snake(name)
     return next((kind for kind, pattern in _CONVENTIONAL.items() if pattern.fullmatch(text)), None)
 
 
@@ -170,9 +177,12 @@ def refuse_gains_and_losses(table: pd.DataFrame, rewards: Sequence[str], actions
     """
     if len(rewards) != 2 or {str(name).casefold() for name in rewards} & {str(label).casefold() for label in actions}:
         return
-    text = [_snake(name).replace("_", " ") for name in rewards]
+    text = [snake(name).replace("_", " ") for name in rewards]
     gains, losses = ([pattern.search(name) is not None for name in text] for pattern in (_GAIN, _LOSS))
-    do = f"add them up in one column and pass its name: '{rewards[0]}' + '{rewards[1]}', losses as negative numbers"
+    _refuse_foregone(rewards, text)
+    first = int(bool(losses[0] or not losses[1]))
+    gain, loss = rewards[first], rewards[1 - first]
+    do = f"pass gain={gain!r} and loss={loss!r} instead of reward, or their sum, losses as negative numbers"
     if (losses[0] and not losses[1] and gains[1]) or (losses[1] and not losses[0] and gains[0]):
         raise ConfigError(
             f"the columns {rewards[0]!r} and {rewards[1]!r} look like gains and losses of the chosen action, and "
@@ -192,10 +202,24 @@ def refuse_gains_and_losses(table: pd.DataFrame, rewards: Sequence[str], actions
         )
 
 
+def _refuse_foregone(rewards: Sequence[str], text: Sequence[str]) -> None:
+    """Raise where one of two reward columns is that of the action not chosen."""
+    foregone = [_FOREGONE.search(name) is not None for name in text]
+    if foregone[0] != foregone[1]:
+        own, other = (rewards[place] for place in (foregone.index(False), foregone.index(True)))
+        raise ConfigError(
+            f"the column {other!r} looks like the outcome of the action that was not chosen, and several reward "
+            "columns mean one for each action",
+            got=list(rewards),
+            do=f"pass reward={own!r} and foregone={other!r}. If each does belong to one action, call them by the "
+            "actions",
+        )
+
+
 def time_column(table: pd.DataFrame, used: Collection[str]) -> str | None:
     """Return a column without a role that is called like response times."""
     names = (str(name) for name in table.columns if name not in used)
-    return next((name for name in names if _snake(name).replace("_", "") in _TIMES), None)
+    return next((name for name in names if snake(name).replace("_", "") in _TIMES), None)
 
 
 def unused_columns(

@@ -16,18 +16,24 @@ from spicestat.trials.checks import (
     check_roles,
     code_choices,
     code_complete,
-    code_rewards,
     code_times,
     order_trials,
     unusable_participants,
 )
 from spicestat.trials.covariates import PERSON, collect_covariates
-from spicestat.trials.export_shapes import notice_unnamed, refuse_several_rows, time_column, unused_columns
+from spicestat.trials.export_shapes import (
+    notice_unnamed,
+    refuse_several_rows,
+    time_column,
+    unused_columns,
+)
 from spicestat.trials.joining import Tables
 from spicestat.trials.labels import labels_to_series, tidy_text
 from spicestat.trials.missing_codes import notice_choices, notice_numbers
 from spicestat.trials.occasions import code_units, occasion_columns, refuse_varying
+from spicestat.trials.roles import Attributes, Columns, Options, Roles, items_of, read_rewards, read_shown
 from spicestat.trials.table import TrialTable, count_missing, describe_blocks, load_trials
+from spicestat.trials.unnamed_roles import notice_unseen
 
 __all__ = ["ReadSettings", "TrialColumns", "TrialTable", "load_trials", "read_trials"]
 
@@ -39,12 +45,20 @@ class TrialColumns(TypedDict, total=False):
 
     participant: str
     choice: str
-    reward: str | Sequence[str]
+    reward: Columns | None
     rt: str | None
     block: str | None
     trial: str | None
     experiment: str | None
-    occasion: str | Sequence[str] | None
+    occasion: Columns | None
+    stimulus: Columns | None
+    options: Options | None
+    attributes: Attributes | None
+    context: Columns | None
+    forced: str | None
+    gain: str | None
+    loss: str | None
+    foregone: str | None
     inputs: Sequence[str]
     covariates: Sequence[str] | None
     people: Tables | None
@@ -64,12 +78,20 @@ def read_trials(
     *,
     participant: str = "participant",
     choice: str = "choice",
-    reward: str | Sequence[str] = "reward",
+    reward: Columns | None = "reward",
     rt: str | None = None,
     block: str | None = None,
     trial: str | None = None,
     experiment: str | None = None,
-    occasion: str | Sequence[str] | None = None,
+    occasion: Columns | None = None,
+    stimulus: Columns | None = None,
+    options: Options | None = None,
+    attributes: Attributes | None = None,
+    context: Columns | None = None,
+    forced: str | None = None,
+    gain: str | None = None,
+    loss: str | None = None,
+    foregone: str | None = None,
     inputs: Sequence[str] = (),
     covariates: Sequence[str] | None = None,
     people: Tables | None = None,
@@ -91,9 +113,10 @@ def read_trials(
         Column of participant ids, of any type. ``1``, ``1.0`` and ``"1"`` are one participant; ``"01"`` is another.
     choice : str, default "choice"
         Column of chosen actions, any labels; a missing value is a missed trial and is kept.
-    reward : str or sequence of str, default "reward"
-        One column with the reward of the chosen action, or one column per action, in action order,
-        if the rewards of actions not chosen were shown too. Missing means not observed.
+    reward : str, sequence of str or None, default "reward"
+        One column with the reward of the chosen action, or one column per action, in action order (per option, where
+        choices are items), if the rewards of actions not chosen were shown too. Missing means not observed. None:
+        the task has no outcomes. Not needed where there is ``gain`` or ``loss``.
     rt : str, optional
         Column of response times in seconds, above 0, for models that use them. Missing means not
         known; times on trials without a choice are ignored.
@@ -111,8 +134,30 @@ def read_trials(
         ``s1:placebo``; ``people`` of the table has the person (column ``person``) and the occasion beside. Group
         models put the two together again: ``~ drug + (drug | participant)``. Without ``block``, each occasion is a
         block. May be the same column as ``block``. Where blocks are numbered anew on each occasion, so must trials be.
+    stimulus : str or sequence of str, optional
+        Columns of what was shown, such as a cue or a pair: what is learned is learned of each (of each combination of
+        values), within its block. This and all that follows up to ``foregone`` is for ``model="history"``; see
+        docs/tasks.md for which of them a task needs.
+    options : sequence or mapping, optional
+        Columns of the items on offer, to which values belong wherever they appear: ``["card_left", "card_right"]``
+        where ``choice`` holds the item taken, which is the action then; ``{"left": "stim_left", "right":
+        "stim_right"}`` where it holds the position. An empty cell means that there is no option.
+    attributes : mapping, optional
+        Numbers of each option that are known before the choice, such as amounts and delays:
+        ``{"amount": ["amount_sooner", "amount_later"]}`` in the order of the actions (of the columns of ``options``,
+        where choices are items), or ``{"amount": {"sooner": "amount_sooner", "later": "amount_later"}}``.
+    context : str or sequence of str, optional
+        Columns of what is known before the choice and is the same for all actions, such as a set size (numbers) or a
+        commodity (labels).
+    forced : str, optional
+        Column that says (true or false) on which trials the choice was not free: they teach, and are not predicted.
+    gain, loss : str, optional
+        Columns of gains and losses of the chosen action, instead of ``reward``, which is their sum then: losses may
+        count differently and be learned apart. Losses are numbers of 0 and below, or sizes of 0 and above.
+    foregone : str, optional
+        Column with the outcome of the action that was not chosen, where there are two.
     inputs : sequence of str, default ()
-        Numeric columns that the model receives besides choices and rewards.
+        Numeric columns that a model with a network receives besides choices and rewards.
     covariates : sequence of str, optional
         Columns that describe participants, from ``source`` or ``people``. Default: every column of
         ``people`` and every unused column of ``source`` that is constant within participants (or occasions).
@@ -144,7 +189,8 @@ def read_trials(
         ``reward_note``, ``feedback``, ``without_people_row``, ``n_people_unused``, ``varying`` (unused
         columns that vary within participants), ``columns`` (the column of each role), ``unused_columns`` (with the
         reason), ``unused_rows`` (their number by reason), ``missing`` (as it was given) and ``marked_missing`` (the
-        values that were found, and how often). What was not used is printed, too.
+        values that were found, and how often). What was not used is printed, too. ``shown`` has the columns of
+        ``stimulus`` to ``foregone`` under their own names.
 
     Raises
     ------
@@ -156,7 +202,7 @@ def read_trials(
     -----
     SuspiciousDataWarning
         Values look like codes for "missing", labels differ only in case, blanks or zeros around a number, or a column
-        for blocks, sessions, runs or trials is there and has no role.
+        for blocks, sessions, runs or trials, or for what was on the screen, is there and has no role.
     ExclusionWarning
         Participants are left out, or have no row in ``people``.
 
@@ -184,8 +230,19 @@ def read_trials(
     _check_settings(reward_scaling, unusable, inputs, covariates)
     absent = as_missing(missing)
     occasions = occasion_columns(occasion, participant)
+    screen = Roles.of(
+        stimulus=stimulus,
+        options=options,
+        attributes=attributes,
+        context=context,
+        forced=forced,
+        gain=gain,
+        loss=loss,
+        foregone=foregone,
+    )
+    outcome = _outcome_columns(reward, screen)
     ids = list(dict.fromkeys([participant, *_listed(experiment), *_listed(block), *occasions, *_listed(trial)]))
-    labelled = list(dict.fromkeys([choice, *_listed(experiment), *_listed(block), *occasions]))
+    labelled = list(dict.fromkeys([choice, *_listed(experiment), *_listed(block), *occasions, *screen.labelled]))
     table = read_table(source, ids=[participant], labels=labelled)
     table.columns = table.columns.map(str)
     n_rows_read = len(table)
@@ -194,12 +251,13 @@ def read_trials(
     roles: dict[str, list[str]] = {
         "participant": [participant],
         "choice": [choice],
-        "reward": [reward] if isinstance(reward, str) else list(reward),
+        "reward": [outcome] if isinstance(outcome, str) else list(outcome or ()),
         "rt": _listed(rt),
         "block": _listed(block),
         "trial": _listed(trial),
         "experiment": _listed(experiment),
         "occasion": [name for name in occasions if name not in (block, experiment)],
+        **screen.by_role(),
         "inputs": list(inputs),
         "covariates": list(covariates or ()),
     }
@@ -213,10 +271,12 @@ def read_trials(
     if occasions:
         refuse_varying(table, [name for name in (participant, experiment, block) if name], occasions, block, trial)
         person, participants, units = code_units(table, participant, occasions)
-    action, action_labels = code_choices(table, choice, actions, absent)
+    action, action_labels = code_choices(table, choice, items_of(table, screen, choice, actions), absent)
     refuse_several_rows(table, choice, roles["reward"], person, action >= 0)
-    rewards = code_rewards(table, reward, action, action_labels, choice)
-    if actions is None:
+    screen = screen.ordered(action_labels)
+    shown, offered = read_shown(table, screen, action, action_labels)
+    rewards = read_rewards(table, screen, outcome, action, action_labels, offered, choice)
+    if actions is None and outcome is not None and not screen.items_are_chosen:
         _notice_missed(table, roles["reward"], rt or time_column(table, used), action, action_labels, choice, absent)
     times = code_times(table, rt, action)
     extra = {name: check_numeric(table, name, "input").to_numpy() for name in inputs}
@@ -237,9 +297,12 @@ def read_trials(
         missing=absent,
     )
 
+    notice_unseen(table, choice, sequence, used, found.people.columns)
+
     first = np.ones(len(order), dtype=bool)
     first[order[1:]] = np.diff(sequence[order]) != 0
-    reasons = unusable_participants(person, action, first, len(participants), len(action_labels))
+    opening = first & (not screen.known_before_choice)
+    reasons = unusable_participants(person, action, opening, len(participants), len(action_labels))
     _report_unusable(reasons, participants, unusable)
     n_of_excluded = int(np.isin(person, list(reasons)).sum())
     order = order[~np.isin(person[order], list(reasons))]
@@ -253,7 +316,7 @@ def read_trials(
     frame["trial"] = frame.groupby("block").cumcount().astype("int64")
     frame["choice"] = action[order]
     unscaled = rewards[order]
-    scaled, reward_record = _scale_rewards(unscaled, reward_scaling)
+    scaled, reward_record = _scale_rewards(unscaled, reward_scaling, _feedback(outcome, screen) != "none")
     for code in range(len(action_labels)):
         frame[f"reward_{code}"] = scaled[:, code]
     if rt is not None:
@@ -266,10 +329,10 @@ def read_trials(
         "n_rows_read": n_rows_read,
         "n_rows": len(frame),
         **count_missing(frame, unscaled, rt, inputs),
-        "n_rewards_without_choice": _rewards_without_choice(table, reward, action),
+        "n_rewards_without_choice": _rewards_without_choice(table, outcome, action),
         "excluded": [{"participant": _plain(participants[code]), "reason": why} for code, why in reasons.items()],
         **reward_record,
-        "feedback": "partial" if isinstance(reward, str) else "counterfactual",
+        "feedback": _feedback(outcome, screen),
         "without_people_row": [_plain(label) for label in found.without_row],
         "n_people_unused": found.n_unused_rows,
         "varying": list(found.varying),
@@ -280,12 +343,13 @@ def read_trials(
         "columns": {
             "participant": participant,
             "choice": choice,
-            "reward": reward if isinstance(reward, str) else list(reward),
+            "reward": outcome if outcome is None or isinstance(outcome, str) else list(outcome),
             "rt": rt,
             "block": block,
             "trial": trial,
             "experiment": experiment,
             "occasion": occasions,
+            **screen.plain(),
             "inputs": list(inputs),
             "covariates": [name for name in found.people.columns[1:] if name not in (PERSON, *occasions)],
         },
@@ -301,6 +365,7 @@ def read_trials(
         people=found.people.iloc[kept].reset_index(drop=True),
         rows=filled[order],
         record=record,
+        shown=shown.iloc[order].reset_index(drop=True),
     )
 
 
@@ -350,6 +415,27 @@ def _notice_codes(
         notice_numbers(values, name, "input", missing)
 
 
+def _outcome_columns(reward: Columns | None, screen: Roles) -> Columns | None:
+    """Return the columns of rewards; None where they are gains and losses, or where there are none."""
+    if screen.gain is None and screen.loss is None:
+        if reward is None and screen.foregone is not None:
+            raise ConfigError("`foregone` needs `reward`, the outcome of the chosen action", got=screen.foregone)
+        return reward
+    if reward not in (None, "reward") or screen.foregone is not None:
+        raise ConfigError(
+            "gains and losses are the reward of the chosen action",
+            got=f"reward={reward!r}, foregone={screen.foregone!r}",
+            do="leave these out, or leave gain and loss out",
+        )
+    return None
+
+
+def _feedback(outcome: Columns | None, screen: Roles) -> str:
+    if outcome is None:
+        return "none" if screen.gain is None and screen.loss is None else "partial"
+    return "partial" if isinstance(outcome, str) and screen.foregone is None else "counterfactual"
+
+
 def _unused_rows(n_empty: int, n_excluded: int) -> dict[str, int]:
     counts = {"empty": n_empty, "of participants who are left out": n_excluded}
     return {reason: count for reason, count in counts.items() if count}
@@ -391,10 +477,12 @@ def _recode(codes: Codes) -> Codes:
 
 
 def _scale_rewards(
-    rewards: npt.NDArray[np.float64], scaling: str | None
+    rewards: npt.NDArray[np.float64], scaling: str | None, outcomes: bool
 ) -> tuple[npt.NDArray[np.float64], dict[str, Any]]:
     if np.isnan(rewards).all():
-        raise DataError("the participants who are left have no rewards", do="check the reward column")
+        if outcomes:
+            raise DataError("the participants who are left have no rewards", do="check the reward column")
+        return rewards, {"reward_range": None, "reward_scaling": {"method": "none"}, "reward_note": "no rewards"}
     low, high = float(np.nanmin(rewards)), float(np.nanmax(rewards))
     record: dict[str, Any] = {"reward_range": [low, high]}
     if scaling is None:
@@ -410,7 +498,7 @@ def _scale_rewards(
     return (rewards - low) / (high - low), record
 
 
-def _rewards_without_choice(table: pd.DataFrame, reward: str | Sequence[str], choice: Codes) -> int:
+def _rewards_without_choice(table: pd.DataFrame, reward: Columns | None, choice: Codes) -> int:
     """Count the rewards that are dropped because nobody knows which action they belong to."""
     return int(table.loc[choice < 0, reward].notna().sum()) if isinstance(reward, str) else 0
 

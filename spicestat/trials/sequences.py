@@ -14,6 +14,7 @@ from torch import Tensor
 from spicestat.errors import DataError, ShapeError
 from spicestat.trials.features import FeatureLayout
 from spicestat.trials.reading import TrialTable
+from spicestat.trials.roles import refuse_shown
 
 __all__ = ["SequenceDataset"]
 
@@ -180,7 +181,10 @@ class SequenceDataset:
         ------
         DataError
             No block has two trials.
+        ConfigError
+            The trials have stimuli, options or other roles that no network uses.
         """
+        refuse_shown(trials)
         frame = trials.frame
         block, step = frame["block"].to_numpy(), frame["trial"].to_numpy()
         length = np.bincount(block, minlength=len(trials.blocks))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from spicestat._files.atomic import DAMAGE, parse_json
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat._files.tables import frame_of_parquet, parquet_bytes
 from spicestat.errors import StorageError
-from spicestat.trials.labels import labels_to_series
+from spicestat.trials.labels import label_key, labels_to_series
 
 __all__ = ["TrialTable", "count_missing", "describe_blocks", "load_trials", "pack_trials", "unpack_trials"]
 
-_MANIFEST, _TRIALS, _PEOPLE = "trials.json", "trials.parquet", "people.parquet"
+_MANIFEST, _TRIALS, _PEOPLE, _SHOWN = "trials.json", "trials.parquet", "people.parquet", "shown.parquet"
 _LABELS = ("participants", "experiments", "actions", "inputs", "blocks")
 
 
@@ -50,6 +50,9 @@ class TrialTable:
         Position of each trial in the table that was read, from 0.
     record : dict
         What was counted, left out and rescaled; JSON-serialisable. See `read_trials`.
+    shown : DataFrame, one row per trial
+        Stimuli, options, attributes and the like, under the names of their columns; no column where there are none.
+        ``record["columns"]`` has their roles.
     """
 
     frame: pd.DataFrame
@@ -61,6 +64,7 @@ class TrialTable:
     people: pd.DataFrame
     rows: npt.NDArray[np.int64]
     record: dict[str, Any]
+    shown: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def n_participants(self) -> int:
@@ -134,6 +138,7 @@ class TrialTable:
             blocks=describe_blocks(frame, self.blocks["label"].iloc[blocks].tolist()),
             people=self.people.iloc[people].reset_index(drop=True),
             rows=self.rows[keep],
+            shown=self.shown[keep].reset_index(drop=True) if len(self.shown.columns) else self.shown,
             record={**self.record, "n_rows": len(frame), **missing},
         )
 
@@ -191,8 +196,10 @@ class TrialTable:
         if isinstance(columns["reward"], str):
             chosen = rewards[np.arange(len(frame)), choice]
             result[columns["reward"]] = pd.Series(np.where(choice >= 0, chosen, np.nan))
-        else:
-            result |= {name: pd.Series(rewards[:, action]) for action, name in enumerate(columns["reward"])}
+        elif columns["reward"] is not None:
+            each = self._of_options(rewards)
+            result |= {name: pd.Series(each[:, place]) for place, name in enumerate(columns["reward"])}
+        result |= {str(name): self.shown[name] for name in self.shown}
         if columns.get("rt") is not None:
             result[columns["rt"]] = frame["rt"]
         result |= {name: frame[name] for name in self.inputs}
@@ -201,11 +208,34 @@ class TrialTable:
         result |= {name: people[name] for name in described}
         return pd.DataFrame(result)
 
+    def _of_options(self, rewards: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Rewards of the options on offer, where choices are items; else of the actions, as they are."""
+        offered = self.offered_actions
+        if offered is None:
+            return rewards
+        found = np.take_along_axis(rewards, np.maximum(offered, 0), axis=1)
+        return np.where(offered >= 0, found, np.nan)
+
+    @property
+    def offered_actions(self) -> npt.NDArray[np.int64] | None:
+        """Codes of the actions on offer, (trials, places), -1 for none; None where choices are not items."""
+        columns = self.record["columns"]
+        if not columns.get("items_are_chosen"):
+            return None
+        code = {label_key(label): number for number, label in enumerate(self.actions)}
+        code[""] = -1
+        places = [
+            self.shown[name].map(lambda label: "" if pd.isna(label) else label_key(label)).map(code)
+            for name in columns["options"]
+        ]
+        return np.stack([place.to_numpy(dtype=np.int64) for place in places], axis=1)
+
     def _source_columns(self) -> set[str]:
         columns = self.record["columns"]
-        rewards: list[str] = [columns["reward"]] if isinstance(columns["reward"], str) else columns["reward"]
+        reward = columns["reward"]
+        rewards: list[str] = [reward] if isinstance(reward, str) else reward or []
         single = [columns.get(role) for role in ("participant", "choice", "rt", "block", "experiment")]
-        return {*single, *rewards, *self.inputs, *self.covariates}
+        return {*single, *rewards, *map(str, self.shown), *self.inputs, *self.covariates}
 
     def save(self, folder: str | Path) -> Path:
         """Write ``trials.parquet``, ``people.parquet`` and ``trials.json`` into a folder of their own.
@@ -258,7 +288,8 @@ def pack_trials(table: TrialTable) -> dict[str, bytes]:
                 f"{name} cannot be saved", got=repr(odd[0]), allowed="numbers, strings and booleans as labels"
             )
     people = table.people.drop(columns="participant")
-    return {
+    shown = {_SHOWN: parquet_bytes(table.shown, _SHOWN)} if len(table.shown.columns) else {}
+    return shown | {
         _MANIFEST: json.dumps({**labels, "record": table.record}, indent=1, ensure_ascii=False).encode(),
         _TRIALS: parquet_bytes(table.frame.assign(source_row=table.rows), _TRIALS),
         _PEOPLE: parquet_bytes(people, _PEOPLE),
@@ -320,12 +351,16 @@ def unpack_trials(files: Mapping[str, bytes]) -> TrialTable:
         raise StorageError(f"saved trials lack {', '.join(sorted(absent))}", do="save them again")
     manifest = parse_json(files[_MANIFEST], _MANIFEST)
     try:
-        return _restored(manifest, frame_of_parquet(files[_TRIALS], _TRIALS), frame_of_parquet(files[_PEOPLE], _PEOPLE))
+        frame, people = (frame_of_parquet(files[name], name) for name in (_TRIALS, _PEOPLE))
+        shown = frame_of_parquet(files[_SHOWN], _SHOWN) if _SHOWN in files else pd.DataFrame()
+        return _restored(manifest, frame, people, shown)
     except DAMAGE as error:
         raise StorageError(f"saved trials are damaged: {error!r}", do="save them again") from error
 
 
-def _restored(manifest: Mapping[str, Any], frame: pd.DataFrame, people: pd.DataFrame) -> TrialTable:
+def _restored(
+    manifest: Mapping[str, Any], frame: pd.DataFrame, people: pd.DataFrame, shown: pd.DataFrame
+) -> TrialTable:
     participants = tuple(manifest["participants"])
     people.index = pd.RangeIndex(len(participants))  # a table without columns forgets its length
     people.insert(0, "participant", labels_to_series(participants))
@@ -340,6 +375,7 @@ def _restored(manifest: Mapping[str, Any], frame: pd.DataFrame, people: pd.DataF
         people=people,
         rows=rows,
         record=manifest["record"],
+        shown=shown,
     )
 
 

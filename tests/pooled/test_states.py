@@ -115,7 +115,8 @@ def test_units_of_rewards_do_not_matter() -> None:
 
 def test_json_round_trip_of_every_kind() -> None:
     for kind, about in KINDS.items():
-        plain = {"kind": kind} | {name: 2 if name in ("action", "back") else 0.25 for name in about.takes}
+        other = {"action": 2, "back": 2, "scope": "stimulus", "outcome": "loss", "column": "delay", "form": "log"}
+        plain = {"kind": kind} | {name: other.get(name, 0.25) for name in about.takes}
         declared = State((Signal(**plain), Signal(kind="last")))
         assert State.from_dict(json.loads(json.dumps(declared.as_dict()))) == declared
     names = [s.name for s in history_states(3)]
@@ -130,6 +131,9 @@ def test_json_round_trip_of_every_kind() -> None:
         ({"kind": "last", "keep": 0.5}, "does not take 'keep'"),
         ({"kind": "choices", "keep": 1.0}, "Allowed: from 0 to below 1"),
         ({"kind": "choices", "keep": -0.1}, "keep of signal 'choices' is -0.1"),
+        ({"kind": "choices", "scope": "cue"}, "scope of signal 'choices' is 'cue'. Allowed: 'all', 'stimulus'"),
+        ({"kind": "choices", "outcome": "loss"}, "does not take 'outcome'"),
+        ({"kind": "constant", "scope": "item"}, "does not take 'scope'"),
     ],
 )
 def test_bad_signals_are_refused(plain: dict, message: str) -> None:

@@ -595,31 +595,37 @@ OUTCOME = {"reward": lambda d: (d.filter(regex="^cho").iloc[:, 0] == "later") * 
 TASKS = {"participant": "subject"}
 
 
+CARDS = ["card_left", "card_right"]
+SIDES = {"left": "stim_left", "right": "stim_right"}
+SEEN = {"stimulus": "stimulus", "context": "setsize"}
+OFFERS = {"amount": ["amount_sooner", "amount_later"], "delay": ["delay_sooner", "delay_later"]}
+
+
 @needs_shared
 @pytest.mark.filterwarnings("ignore::spicestat.errors.ScaleWarning")
 @pytest.mark.parametrize(
     ("name", "columns", "roles"),
     [
         ("data/avoid_restless", {}, {"block": "session", "trial": "trial", "inputs": ["punish", "rt_ms"]}),
-        ("data/cards4_many", {}, {"block": "block", "trial": "trial", "rt": "rt"}),
+        ("data/cards4_many", {}, {"block": "block", "trial": "trial", "rt": "rt", "options": CARDS}),
         ("data/dezfouli2019", {}, {"block": "block", "trial": "trial"}),
-        ("data/rlwm_sz", {}, {"block": "block", "rt": "rt", "inputs": ["set_size"]}),
+        ("data/rlwm_sz", {}, {"block": "block", "rt": "rt", "stimulus": "stimulus", "inputs": ["set_size"]}),
         (
             "data/gainloss_retest",
             {},
-            {"block": "session", "reward": "outcome", "inputs": ["outcome_unchosen", "rt_ms"]},
+            {"block": "session", "reward": "outcome", "stimulus": "pair", "inputs": ["outcome_unchosen", "rt_ms"]},
         ),
         (
             "data/hunger_discounting",
             OUTCOME,
-            {"block": "list", "trial": "trial", "inputs": ["amount_sooner", "hunger"]},
+            {"block": "list", "trial": "trial", "attributes": OFFERS, "inputs": ["hunger"]},
         ),
-        ("cases/tasks/pst", {}, {"choice": "resp", "reward": "feedback", **TASKS}),
-        ("cases/tasks/gng", {}, {"choice": "go", "reward": "outcome", **TASKS}),
-        ("cases/tasks/rlwm", {}, {"choice": "key", "reward": "correct", "block": "block", **TASKS}),
+        ("cases/tasks/pst", {}, {"choice": "resp", "reward": "feedback", "options": SIDES, **TASKS}),
+        ("cases/tasks/gng", {}, {"choice": "go", "reward": "outcome", "stimulus": "cue", **TASKS}),
+        ("cases/tasks/rlwm", {}, {"choice": "key", "reward": "correct", "block": "block", **SEEN, **TASKS}),
         ("cases/tasks/two_step", {}, {"choice": "choice1", "trial": "trial", **TASKS}),
         ("cases/tasks/igt", {}, {"choice": "deck", "reward": "loss", "inputs": ["gain"], **TASKS}),
-        ("cases/tasks/discounting", OUTCOME, {"choice": "chose", "inputs": ["amount_sooner", "delay_later"], **TASKS}),
+        ("cases/tasks/discounting", OUTCOME, {"choice": "chose", "attributes": OFFERS, **TASKS}),
     ],
 )
 def test_real_codes_of_real_tables_say_nothing(tmp_path, name, columns, roles):

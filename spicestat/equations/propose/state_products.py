@@ -44,7 +44,9 @@ def propose_states(data: Sessions, fit: PooledFit, network: StateNetwork, n_term
         return ()
     rows = fit.rows(data)
     before = fit.predict(rows)
-    added = np.log(network.predict(data, before, rows.person)) - np.log(before)
+    after = network.predict(data, before, rows.person)
+    # what is not on offer has probability 0 in both
+    added = np.log(np.where(before > 0, after, 1.0)) - np.log(np.where(before > 0, before, 1.0))
     candidates = tuple(_products(network.states, fit.states))
     some = np.unique(np.linspace(0, len(rows.choice) - 1, min(_ROWS, len(rows.choice))).astype(np.int64))
     values = _centred_values(data, candidates, some)

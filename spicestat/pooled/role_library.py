@@ -1,0 +1,196 @@
+"""The library for tasks that show something: states of each stimulus, of items, of attributes and of contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations_with_replacement
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from spicestat.pooled.packed import Sessions
+from spicestat.pooled.state_library import FAST, MIDDLE, SLOW, SLOWEST, constants, history_states, ten_states
+from spicestat.pooled.state_signals import KINDS
+from spicestat.pooled.states import Signal, State, state
+
+__all__ = ["Library", "library_for"]
+
+_KEEPS = (0.0, FAST, MIDDLE, SLOW)
+_FORMS = ("", "log", "share")
+
+
+class Library(NamedTuple):
+    """States that a search may choose from, and the sets of them that it starts from."""
+
+    states: tuple[State, ...]
+    begins: tuple[tuple[State, ...], ...]
+
+
+def library_for(data: Sessions) -> Library:
+    """Make the library of the roles that trials have: what is learned, and of what; what is shown; what it depends on.
+
+    Parameters
+    ----------
+    data : Sessions
+
+    Returns
+    -------
+    Library
+        That of choice history where nothing is shown.
+
+    Examples
+    --------
+    >>> from spicestat.pooled.packed import Shown, pack_sessions
+    >>> shown = Shown(stimulus=np.array([[0, 1, 0]]))
+    >>> found = library_for(pack_sessions([[0, 1, 1]], [[1.0, 0, 1]], [0], n_actions=2, shown=shown))
+    >>> [declared.name for declared in found.states][:3]
+    ['last@stimulus', 'untried@stimulus', 'since@stimulus']
+    """
+    if not data.shown.before_choice and data.shown.loss is None and np.isfinite(data.reward).any():
+        states = _with_foregone(data, history_states(data.n_actions))
+        return Library(states, (ten_states(data.n_actions), (state("last"),)))
+    contexts = _contexts(data)
+    fixed = constants(data.n_actions)
+    parts = [
+        *(list(_learned(data, scope, contexts)) for scope in _scopes(data)),
+        list(_habits(data)),
+        list(_valued(data, contexts)),
+        [*fixed, *(_times(one, context) for one in fixed for context in contexts)],
+    ]
+    states = tuple(dict.fromkeys(declared for part in parts for declared in part))
+    return Library(states, _begins(data, states))
+
+
+def _times(declared: State, *signals: Signal) -> State:
+    return State((*declared.signals, *signals))
+
+
+def _scopes(data: Sessions) -> tuple[str, ...]:
+    """Of what values are kept, the most specific first."""
+    stimuli = ("stimulus",) if data.shown.stimulus is not None else ()
+    items = ("item", "offer") if data.shown.item is not None else ()
+    return (*items, *stimuli)
+
+
+def _outcomes(data: Sessions) -> tuple[str, ...]:
+    if not np.isfinite(data.reward).any():
+        return ()
+    return ("net",) if data.shown.loss is None else ("net", "gain", "loss")
+
+
+def _is_complete(data: Sessions) -> bool:
+    """Whether rewards of actions not chosen were shown."""
+    chosen = np.arange(data.n_actions) == data.choice[..., None]
+    return bool(np.isfinite(np.where(chosen, np.nan, data.reward)).any())
+
+
+def _with_foregone(data: Sessions, states: tuple[State, ...]) -> tuple[State, ...]:
+    if not _is_complete(data):
+        return states
+    n_fixed = len(constants(data.n_actions))
+    kept = len(states) - n_fixed
+    return (*states[:kept], *(state(("foregone", keep)) for keep in _KEEPS), *states[kept:])
+
+
+def _learned(data: Sessions, scope: str, contexts: Sequence[Signal]) -> Iterator[State]:
+    """List what is learned of each stimulus or item."""
+
+    def of(kind: str, **settings: Any) -> Signal:
+        return Signal(kind=kind, scope=scope, **settings)
+
+    strong = [of("last"), of("choices", keep=MIDDLE)]
+    yield from (State((signal,)) for signal in (of("last"), of("untried"), of("since")))
+    yield from (State((of("choices", keep=keep),)) for keep in (FAST, MIDDLE, SLOW))
+    complete = _is_complete(data)
+    for outcome in _outcomes(data):
+        yield from (State((of("value", keep=keep, outcome=outcome),)) for keep in (FAST, MIDDLE, SLOW, SLOWEST))
+        yield from (State((of("rewarded", keep=keep, outcome=outcome),)) for keep in _KEEPS)
+        strong += [of("rewarded", outcome=outcome), of("value", keep=FAST, outcome=outcome)]
+        strong += [of("value", keep=MIDDLE, outcome=outcome)]
+        if complete:
+            yield from (State((of("outcome", keep=keep, outcome=outcome),)) for keep in _KEEPS)
+            yield from (State((of("foregone", keep=keep, outcome=outcome),)) for keep in (0.0, MIDDLE))
+            strong.append(of("outcome", keep=MIDDLE, outcome=outcome))
+        if scope != "item":
+            rate = of("reward_rate", keep=MIDDLE, outcome=outcome)
+            yield State((of("last"), rate))
+            yield from (_times(fixed, rate) for fixed in constants(data.n_actions))
+    yield from (State((signal, of("elapsed"))) for signal in strong)
+    if scope != "item":
+        fading = [of("recent", keep=keep) for keep in (FAST, MIDDLE, SLOW)]
+        yield from (State((signal, fade)) for signal in strong for fade in fading)
+    yield from (State((signal, context)) for signal in strong for context in contexts)
+
+
+def _habits(data: Sessions) -> Iterator[State]:
+    """List what is done whatever was shown: positions and keys."""
+    earned = bool(_outcomes(data))
+    if not _scopes(data) and not data.shown.attributes:
+        yield from (s for s in history_states(data.n_actions) if earned or not _is_earned(s))
+    else:
+        yield from (state(kind) for kind in ("last", "since"))
+        yield from (state(("choices", keep)) for keep in (FAST, MIDDLE, SLOW))
+        yield from (state("last", kind) for kind in ("run", "elapsed"))
+        yield state("last", ("switching", SLOW))
+        if earned:
+            yield from (state(("rewarded", keep)) for keep in (0.0, MIDDLE))
+            yield state("last", ("reward_rate", MIDDLE))
+    for outcome in _outcomes(data):
+        if outcome != "net":
+            yield from (
+                State((Signal(kind=kind, keep=keep, outcome=outcome),))
+                for kind in ("rewarded", "value")
+                for keep in _KEEPS
+            )
+            yield State((Signal(kind="last"), Signal(kind="reward_rate", keep=MIDDLE, outcome=outcome)))
+
+
+def _is_earned(declared: State) -> bool:
+    return any(KINDS[signal.kind].earned for signal in declared.signals)
+
+
+def _valued(data: Sessions, contexts: Sequence[Signal]) -> Iterator[State]:
+    """List what the options are worth by what is known of them."""
+    forms = [Signal(kind="attribute", column=name, form=form) for name in data.shown.attributes for form in _FORMS]
+    yield from (State((signal,)) for signal in forms)
+    yield from (State(pair) for pair in combinations_with_replacement(forms, 2) if pair[0].column != pair[1].column)
+    yield from (State((signal, signal)) for signal in forms)
+    yield from (State((signal, context)) for signal in forms for context in contexts)
+
+
+def _contexts(data: Sessions) -> tuple[Signal, ...]:
+    """Each context; numbers about their mean."""
+    found = []
+    there = data.choice >= 0
+    for name, values in data.shown.context.items():
+        own = values[there]
+        if (own == own[0]).all():
+            continue
+        centre = 0.0 if set(np.unique(own)) <= {0.0, 1.0} else float(f"{own.mean():.3g}")
+        found.append(Signal(kind="context", column=name, centre=centre))
+    return tuple(found)
+
+
+def _begins(data: Sessions, states: tuple[State, ...]) -> tuple[tuple[State, ...], ...]:
+    """Return a rich and a poor start."""
+    rich: list[State] = []
+    poor: list[State] = []
+    scopes = [scope for scope in _scopes(data) if scope != "offer"] or ["all"]
+    if data.shown.attributes:
+        names = data.shown.attributes
+        rich += [_one("attribute", column=name, form=form) for name in names for form in ("log", "share")]
+        poor += [_one("attribute", column=name, form="log") for name in names]
+    if _outcomes(data) or not data.shown.attributes:
+        rich += [_one("last", scope=scopes[0]), _one("choices", keep=MIDDLE, scope=scopes[0])]
+        poor += [] if _outcomes(data) else [_one("last", scope=scopes[0])]
+    learning = "outcome" if _is_complete(data) else "value"
+    for outcome in _outcomes(data):
+        rich += [_one(learning, keep=keep, scope=scopes[0], outcome=outcome) for keep in (FAST, MIDDLE)]
+        rich.append(_one("rewarded", scope=scopes[0], outcome=outcome))
+        poor.append(_one(learning, keep=FAST, scope=scopes[0], outcome=outcome))
+    fixed = constants(data.n_actions)
+    return tuple(tuple(one for one in (*begin, *fixed) if one in states) for begin in (rich, poor))
+
+
+def _one(kind: str, **settings: Any) -> State:
+    return State((Signal(kind=kind, **settings),))
