@@ -11,8 +11,8 @@ from benchmarks.tables import as_table
 from spicestat import read_trials
 from spicestat.errors import ConvergenceWarning, ExclusionWarning
 from spicestat.fit.history import fit_history
-from spicestat.fit.packing import pack_table
 from spicestat.fit.kernels import pooled_kernels
+from spicestat.fit.packing import pack_table
 from spicestat.pooled.fit import fit_pooled
 from spicestat.pooled.kernels import state_moves
 from spicestat.pooled.packed import Sessions, pack_sessions

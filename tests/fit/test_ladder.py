@@ -11,8 +11,8 @@ from spicestat import LadderResult, predict_choices, simulate_cohort, spice_fit,
 from spicestat.errors import ConfigError, DataError, NumericalError
 from spicestat.fit import ladder as module
 from spicestat.fit.held_out import make_folds
-from spicestat.fit.packing import pack_table
 from spicestat.fit.ladder_rungs import Predicted, refit_without, rungs_of
+from spicestat.fit.packing import pack_table
 from spicestat.pooled.baselines import fit_shares
 
 pytestmark = pytest.mark.filterwarnings(
