@@ -187,7 +187,7 @@ covariate_plot <- function(object, covariate, level) {
   means <- covariate_means(object, covariate, level)
   means$panel <- group_panel(means, object)
   ggplot2::ggplot(people, ggplot2::aes(.data$x, .data$.observed)) +
-    covariate_layers(means, is.factor(people$x)) +
+    covariate_layers(means, is_category(people$x)) +
     ggplot2::facet_wrap(~panel, scales = "free_y") +
     ggplot2::labs(
       x = covariate, y = "Coefficient (grey: own estimates)",
@@ -251,11 +251,10 @@ covariate_layers <- function(means, levels) {
 covariate_means <- function(object, covariate, level) {
   data <- model_data(object)
   own <- data[[covariate]]
-  values <- if (is.factor(own)) factor(levels(own), levels(own)) else seq(min(own), max(own), length.out = 50)
-  design_at <- design_of(object)
+  values <- if (is_category(own)) sort(unique(own)) else seq(min(own), max(own), length.out = 50)
   rows <- do.call(rbind, lapply(seq_along(values), function(k) {
     data[[covariate]] <- rep(values[k], nrow(data))
-    colMeans(design_at(data))
+    colMeans(matrix_for(object$design, data))
   }))
   parts <- lapply(split_effects(tidy(object)), function(table) {
     cbind(x = values, expected_rows(object, table, rows, level))
@@ -273,44 +272,4 @@ split_effects <- function(table, call = rlang::caller_env()) {
     ), call = call)
   }
   split_in_order(table, paste(table$component, table$sparse.term, sep = ":"))
-}
-
-#' A function that gives the design matrix for other values of the covariates
-#'
-#' @param frame The model frame of the participants, whose contrasts and levels count.
-#' @return A function of a data frame, which keeps rows with missing values. Columns have the names of the effects.
-#' @noRd
-design_of <- function(object, terms = stats::terms(object), frame = stats::model.frame(object)) {
-  contrasts <- attr(stats::model.matrix(terms, frame), "contrasts")
-  levels <- stats::.getXlevels(terms, frame)
-  effects <- unique(tidy(object)$term)
-  function(data) {
-    data <- stats::model.frame(terms, data, na.action = stats::na.pass, xlev = levels)
-    matrix <- stats::model.matrix(terms, data, contrasts.arg = contrasts)
-    colnames(matrix) <- effects_of_columns(colnames(matrix), effects)
-    matrix
-  }
-}
-
-#' The effects that belong to a design's columns
-#'
-#' R writes `` `Diag ICD`patient`` and `I(age > 30)TRUE` where the engine has "Diag ICDpatient" and "I(age > 30)".
-#' @noRd
-effects_of_columns <- function(columns, effects) {
-  at <- match(effect_key(effects), effect_key(columns))
-  if (anyNA(at) || anyDuplicated(at)) {
-    lost <- effects[is.na(at) | duplicated(at)]
-    abort_spicestat("formula", c(
-      paste0("cannot tell which covariate the effect ", name_some(lost), " belongs to."),
-      i = paste0("The formula gives: ", paste(columns, collapse = ", "), "."),
-      i = "Give the covariate a plain name, or compute the column in the data first."
-    ))
-  }
-  replace(columns, at, effects)
-}
-
-effect_key <- function(names) {
-  # R writes a line break in a name as a backslash and an n
-  names <- gsub("[`\\\\]", "", chartr("\n\t\r", "ntr", names))
-  gsub(")TRUE", ")", gsub("as.factor(", "factor(", names, fixed = TRUE), fixed = TRUE)
 }

@@ -1,11 +1,10 @@
-# Text among the covariates has one effect per different value, which is hardly meant where there are many. Factors are
-# compared with their first level, whatever their own contrasts.
+# Text among the covariates has one effect per different value, which is hardly meant where there are many.
 
 #' Refuse categories that leave nothing to estimate from, and tell of text with many
 #'
 #' Covariates that the formula converts, as in `as.numeric(x)` or `factor(x)`, are left to it.
 #' @noRd
-check_categories <- function(formula, people, id, call, native = FALSE) {
+check_categories <- function(formula, people, id, call) {
   people <- as.data.frame(people)[setdiff(names(people), id)]
   if ("." %in% all.vars(formula)) {
     used <- names(people)
@@ -15,28 +14,7 @@ check_categories <- function(formula, people, id, call, native = FALSE) {
   for (name in used) {
     values <- people[[name]]
     if (is.character(values) || is.factor(values)) check_category(values[!is.na(values)], name, call)
-    tell_contrasts(values, name, native)
   }
-}
-
-#' Say once that effects compare with the first level, where a factor asks for something else
-#' @noRd
-tell_contrasts <- function(values, name, native) {
-  own <- attr(values, "contrasts")
-  kept <- identical(own, "contr.treatment") || (native && is.character(own))
-  if (kept || !(is.ordered(values) || !is.null(own))) {
-    return(invisible())
-  }
-  what <- if (is.ordered(values)) {
-    paste0("ordered factor '", name, "' is coded with treatment contrasts")
-  } else {
-    paste0("the contrasts of factor '", name, "' are not used, but treatment contrasts")
-  }
-  trend <- if (is.ordered(values)) paste0("For a linear trend use as.numeric(", name, "). ")
-  rlang::inform(c(
-    paste0(what, ": each effect compares a level with the first, '", levels(values)[[1]], "'."),
-    i = paste0(trend, "emmeans::contrast() makes other comparisons.")
-  ), class = "spicestat_message_contrasts", .frequency = "once", .frequency_id = paste0("spicestat_contrasts_", name))
 }
 
 #' Variables of a formula that stand in it as they are

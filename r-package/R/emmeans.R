@@ -35,14 +35,26 @@ recover_data.spice_group <- function(object, data = NULL, ...) { # nolint: objec
   }
   emmeans::recover_data(
     quote(spice_group()), stats::terms(object),
-    na.action = NULL, data = model_data(object), params = names(object$environment), ...
+    na.action = NULL, data = model_data(object),
+    params = c(
+      setdiff(all.vars(stats::terms(object)), names(model_data(object))), texts_in(formula.spice_group(object))
+    ), ...
   )
+}
+
+#' Text in a formula, as in relevel(site, ref = "B"), which emmeans takes for variables with quotes
+#' @noRd
+texts_in <- function(expr) {
+  if (is.character(expr)) {
+    return(encodeString(expr, quote = "\""))
+  }
+  if (is.call(expr)) unlist(lapply(as.list(expr)[-1], texts_in))
 }
 
 #' @rdname emmeans-methods
 #' @exportS3Method emmeans::emm_basis
 emm_basis.spice_group <- function(object, trms, xlev, grid, ...) { # nolint: object_name_linter.
-  X <- design_of(object, trms)(grid) # nolint: object_name_linter.
+  X <- matrix_for(object$design, grid) # nolint: object_name_linter.
   table <- tidy(object)
   keys <- unique(paste(table$component, table$sparse.term, sep = ":"))
   names <- paste(rep(keys, each = ncol(X)), colnames(X), sep = ":")

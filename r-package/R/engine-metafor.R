@@ -122,7 +122,7 @@ joint_structure <- function(inputs) {
   if (length(inputs$equations) == 1) {
     return(list(mods = formula, random = ~ 1 | participant))
   }
-  list(mods = stacked_formula(formula), random = ~ equation | participant, struct = "UN")
+  list(mods = stacked_formula(formula_of_columns(inputs$design)), random = ~ equation | participant, struct = "UN")
 }
 
 #' Fit with one optimiser after the other, from the variances of the separate models

@@ -73,7 +73,7 @@ need_two_equations <- function(inputs, call) {
 
 mixed_formula <- function(inputs) {
   # a slope of the scale is an intercept in units of each coefficient
-  stacked_formula(inputs$design$formula, "(0 + scale | participant)")
+  stacked_formula(formula_of_columns(inputs$design), "(0 + scale | participant)")
 }
 
 fit_mixed <- function(model, inputs, data, control, call) {

@@ -15,14 +15,13 @@ native_engines <- list(
 
 #' Fit a group model with an R package
 #' @noRd
-fit_natively <- function(method, estimates, covariance, formula, people, id, options, settings, call) {
+fit_natively <- function(method, estimates, covariance, people, options, settings, call) {
   engine <- native_engines[[method]]
   need_package(engine$package, paste0("method = \"", method, "\""), call)
   settings <- engine_settings(method, engine$settings, settings, call)
+  if (is.null(options$max_unidentified)) options$max_unidentified <- 0.2
   check_group_options(options, call)
-  inputs <- group_inputs(
-    estimates, covariance, formula, people, id, options$modules, options$terms, engine$needs_std_error, call
-  )
+  inputs <- group_inputs(estimates, covariance, people, options$modules, options$terms, engine$needs_std_error, call)
   inputs$conf_level <- options$conf_level
   found <- engine_function(method)(inputs, settings, call)
   found$skipped <- rbind(inputs$skipped, found$skipped)
@@ -89,15 +88,13 @@ is_share <- function(x) {
 
 #' Everything that an engine reads
 #' @noRd
-group_inputs <- function(estimates, covariance, formula, people, id, modules, terms, needs_std_error, call) {
+group_inputs <- function(estimates, covariance, people, modules, terms, needs_std_error, call) {
   cells <- coefficient_cells(estimates, call)
-  aligned <- align_people(cells$participants, people, id, call)
-  design <- group_design(formula, aligned$people, call)
-  design$rows <- aligned$positions[design$rows]
+  design <- design_of_people(people, call)
   selected <- select_equations(cells, design, modules, terms, needs_std_error, call)
   list(
     cells = cells, design = design, equations = selected$equations, skipped = selected$skipped,
-    covariance = covariance, formula = formula
+    covariance = covariance, formula = people$formula
   )
 }
 
@@ -116,7 +113,7 @@ assemble_group <- function(found, inputs, method, options, call) {
     messages = as.character(found$messages),
     formula = formula, method = method, fit = found$fit
   )
-  structure(group, class = "spice_group")
+  structure(c(group, kept_design(inputs$design, inputs$formula)), class = "spice_group")
 }
 
 #' Data of one equation, as its model is given them
@@ -140,7 +137,9 @@ equation_data <- function(equation, design) {
 #' @noRd
 stacked_data <- function(inputs) {
   own <- c("equation", "module", "sparse.term", "estimate", "std.error", "n.trials", "scale", "weight")
-  frame <- inputs$design$frame
+  model <- inputs$design$model
+  made <- names(model)[!vapply(variables_of(inputs$design$terms), is.symbol, NA)]
+  frame <- cbind(inputs$design$frame, as.data.frame(model[made], optional = TRUE))
   check_free(names(frame), own)
   keys <- names(inputs$equations)
   parts <- lapply(inputs$equations, function(equation) {
@@ -156,6 +155,10 @@ stacked_data <- function(inputs) {
     )
   })
   data <- do.call(rbind, unname(parts))
+  # rbind() loses them
+  for (name in names(inputs$design$contrasts)) {
+    if (is.factor(data[[name]])) stats::contrasts(data[[name]]) <- inputs$design$contrasts[[name]]
+  }
   data$participant <- factor(id_key(data$participant), id_key(frame$participant))
   rownames(data) <- NULL
   data
@@ -169,6 +172,19 @@ check_free <- function(names, own, call = rlang::caller_env()) {
       ". Try: rename them."
     ), call = call)
   }
+}
+
+variables_of <- function(terms) as.list(attr(terms, "variables"))[-1]
+
+#' A design's formula in which what it computes, such as log(age), is a column of that name
+#'
+#' Packages differ in what they make of calls beside `:`.
+#' @noRd
+formula_of_columns <- function(design) {
+  made <- Filter(is.call, variables_of(design$terms))
+  formula <- stats::formula(design$terms)
+  formula[[2]] <- replace_calls(formula[[2]], made, lapply(made, function(call) as.symbol(deparse1(call))))
+  formula
 }
 
 #' Residual standard deviation of a coefficient's own regression

@@ -1,15 +1,8 @@
-# The engine's formula language is R's but for as.factor(), which it calls factor().
-
-#' A model formula as text for the engine
-#' @noRd
-formula_text <- function(formula, call) {
-  formula <- as_formula(formula, call)
-  replaced <- do.call(substitute, list(formula, list(as.factor = quote(factor))))
-  enc2utf8(paste(deparse(replaced, width.cutoff = 500L), collapse = " "))
-}
+# Formulas as they are written: without random parts, and with the variables that they name.
 
 as_formula <- function(formula, call) {
   if (rlang::is_string(formula)) {
+    check_text(formula, call)
     formula <- tryCatch(stats::as.formula(formula, env = globalenv()), error = function(error) {
       abort_spicestat("formula", c(
         "cannot read the formula.",
@@ -25,6 +18,34 @@ as_formula <- function(formula, call) {
     )
   }
   formula
+}
+
+# what formulas that are text may call; I(system("...")) is no covariate
+text_functions <- c(
+  "~", "+", "-", "*", "/", ":", "^", "%in%", "(", "|", "||", "==", "!=", "<", "<=", ">", ">=", "!", "&", "I", "c",
+  "log", "log2", "log10", "log1p", "exp", "expm1", "sqrt", "abs", "round", "min", "max", "mean", "median", "sd",
+  "C", "factor", "as.factor", "ordered", "relevel", "cut", "ifelse", "interaction", "as.numeric", "as.integer",
+  "as.character", "scale", "poly", "ns", "bs", "contr.treatment", "contr.sum", "contr.helmert", "contr.poly",
+  "contr.SAS", "pmin", "pmax"
+)
+
+#' Text may come from a file, and must not do what it likes
+#' @noRd
+check_text <- function(formula, call) {
+  read <- tryCatch(str2lang(formula), error = function(error) NULL)
+  unknown <- setdiff(calls_in(read), text_functions)
+  if (length(unknown) > 0) {
+    abort_spicestat("formula", c(
+      paste0("a formula that is text may not call ", name_some(unknown), "."),
+      i = paste0("Write it as a formula, without quotes: ", formula, ".")
+    ), call = call)
+  }
+}
+
+#' Names of what an expression calls
+#' @noRd
+calls_in <- function(expr) {
+  if (is.call(expr)) unlist(c(deparse1(expr[[1]]), lapply(as.list(expr)[-1], calls_in)))
 }
 
 #' A formula without its random parts, such as (1 | site)
@@ -78,4 +99,43 @@ users_environment <- function(name, from) {
     from <- parent.env(from)
   }
   NULL
+}
+
+#' Random parts of a formula, as lme4 reads them
+#'
+#' `(1 | a/b)` is `(1 | a) + (1 | a:b)`. With `||` every column of a part has a variance of its own.
+#'
+#' @return A list of lists: `text`, `effects` (a one-sided formula), `groups` (a list of expressions) and `correlated`.
+#' @noRd
+random_parts <- function(formula) {
+  bars <- bars_in(formula[[length(formula)]])
+  parts <- lapply(bars, function(bar) {
+    effects <- rlang::new_formula(NULL, bar[[2]], env = parent_of_data(formula))
+    lapply(nested_groups(bar[[3]]), function(groups) {
+      list(text = paste0("(", deparse1(bar), ")"), effects = effects, groups = groups, correlated = is_call(bar, "|"))
+    })
+  })
+  unlist(parts, recursive = FALSE)
+}
+
+bars_in <- function(side) {
+  if (is_call(side, c("|", "||"))) {
+    return(list(side))
+  }
+  if (is.call(side)) unlist(lapply(as.list(side)[-1], bars_in), recursive = FALSE)
+}
+
+nested_groups <- function(side) {
+  if (is_call(side, "(")) {
+    return(nested_groups(side[[2]]))
+  }
+  if (is_call(side, "/")) {
+    outer <- nested_groups(side[[2]])
+    inner <- lapply(nested_groups(side[[3]]), function(groups) c(outer[[length(outer)]], groups))
+    return(c(outer, inner))
+  }
+  if (is_call(side, ":")) {
+    return(list(c(nested_groups(side[[2]])[[1]], nested_groups(side[[3]])[[1]])))
+  }
+  list(list(side))
 }

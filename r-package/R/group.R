@@ -10,9 +10,9 @@
 #'   method `"meta"`, the default for them, lme4's random parts may be added: `~ drug *
 #'   anxiety + (drug | participant) + (1 | site)` where people were fitted on several
 #'   occasions (`occasion` of [spice_fit()]).
-#'   For factors the first level is the reference, also for ordered ones and
-#'   those with contrasts of their own, which a message says; emmeans makes other
-#'   comparisons. Text is taken for categories:
+#'   Everything that [stats::lm()] takes: contrasts of factors and of the session
+#'   (`options(contrasts = )`), functions and variables of yours. Means of all participants,
+#'   as in `I(age - mean(age))`, keep their values in [predict()]. Text is taken for categories:
 #'   with more than 10 different values that is said in a warning, and with one
 #'   for (nearly) each participant it is an error.
 #' @param data A data frame with one row per participant. `NULL` takes the
@@ -144,48 +144,27 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
   written <- match.call()
   formula <- as_formula(formula, call)
   chosen <- group_method(method, fit, formula, call)
-  method <- chosen$method
   check_one_sided(formula, call)
   check_people(data, call)
+  check_level(conf_level, call)
   id <- if (missing(participant)) own_id(fit, data, call) else NULL
   if (is.null(id)) id <- column_name(rlang::enquo(participant), names(data), "participant", call)
   estimates <- coefficients_of(fit, call)
-  own <- is.null(data)
-  if (own) {
-    data <- if (inherits(fit, "spice_fit")) fit$people
-    id <- "participant"
-  }
-  missing <- missing_values(missing, call)
-  native <- method %in% names(native_engines)
-  if (native) refuse_occasions(fit, method, call)
-  if (!is.null(data)) data <- plain_people(data, id, missing)
-  if (native && !is.null(data)) {
-    used <- if ("." %in% all.vars(formula)) names(data) else all.vars(formula)
-    notice_covariates(data[setdiff(names(data), id)], missing, used, call)
-  }
-  check_level(conf_level, call)
-  check_categories(fixed_part(formula), data, id, call, native = native)
+  native <- chosen$method %in% names(native_engines)
+  if (native) refuse_parts_natively(fit, formula, chosen$method, call)
+  people <- group_people(fit, estimates, formula, data, id, missing_values(missing, call), call)
   options <- list(
     modules = modules, terms = terms, adjust = adjust, conf_level = conf_level, max_unidentified = max_unidentified
   )
   covariance <- if (inherits(fit, "spice_fit")) fit$covariance
   if (native) {
-    if (is.null(max_unidentified)) options$max_unidentified <- 0.2
-    group <- fit_natively(method, estimates, covariance, formula, data, id, options, list(...), call)
-    return(with_call(group, written, formula, data))
+    group <- fit_natively(chosen$method, estimates, covariance, people, options, list(...), call)
+  } else {
+    settings <- c(list(method = chosen$method), options, check_settings(list(...), call))
+    group <- fit_by_engine(fit, estimates, covariance, people, settings, new_progress(progress), call)
+    group$messages <- c(group$messages, chosen$note)
   }
-  settings <- c(list(method = method, missing = missing), options, check_settings(list(...), call))
-  show <- new_progress(progress)
-  group <- fit_by_engine(fit, estimates, covariance, formula, data, id, settings, show, call, own)
-  group$messages <- c(group$messages, chosen$note)
-  with_call(group, written, formula, data)
-}
-
-#' A group model that knows how it was made, for update(), and what its formula means, for predict()
-#' @noRd
-with_call <- function(group, written, formula, data) {
   group$call <- written
-  group$environment <- kept_environment(formula, names(data))
   group
 }
 
@@ -214,30 +193,35 @@ called_participant <- function(fit) {
 
 #' Fit a group model in Python
 #' @noRd
-fit_by_engine <- function(fit, estimates, covariance, formula, data, id, settings, show, call, own = FALSE) {
+fit_by_engine <- function(fit, estimates, covariance, people, settings, show, call) {
   check_known(settings$modules, estimates$module, "modules", call)
   check_known(settings$terms, estimates$term, "terms", call)
-  # here, as only the columns of the formula are sent
-  occasions <- if (inherits(fit, "spice_fit")) fit$occasions$column
-  if (!is.null(data)) check_known_variables(formula, unique(c(names(data), "participant", occasions)), id, call)
-  check_free(all.vars(formula), c("std.error", "sparse.term"), call)
-  # where people were fitted on occasions, the fit's files know them
-  known <- own && !is.null(occasions)
-  people <- if (!is.null(data) && !known) sent_people(data, c(all.vars(formula), occasions), id, call)
-  options <- c(
-    list(formula = formula_text(formula, call)), if (!known) list(participant = id),
-    engine_options(settings, call)
-  )
+  reads_choices <- call_bridge("reads_choices", settings$method, as.list(names(native_engines)), call = call)
+  if (reads_choices) people <- with_choices(people, estimates)
+  design <- design_of_people(people, call)
+  options <- engine_options(settings, call)
   if (!is.null(covariance)) covariance <- encode_table(covariance)
   ask <- function(folder = NULL) {
     options$folder <- folder
-    call_bridge("group", encode_table(estimates), covariance, people, options, progress = show, call = call)
+    sent <- sent_design(design, people$formula, call)
+    call_bridge("group", encode_table(estimates), covariance, sent, options, progress = show, call = call)
   }
-  reads_choices <- call_bridge("reads_choices", settings$method, as.list(names(native_engines)), call = call)
-  # choices are in the fit's files
-  from_files <- inherits(fit, "spice_fit") && (reads_choices || !is.null(occasions))
+  # choices are in the fit's files, and so is who is one person
+  from_files <- inherits(fit, "spice_fit") && (reads_choices || !is.null(fit$occasions))
   tables <- if (from_files) with_fit_folder(fit, ask) else ask()
-  new_spice_group(tables, deparse1(formula), settings$method, settings$links)
+  new_spice_group(tables, people$formula, design, settings$method, settings$links)
+}
+
+#' Without participants who made no choice, whose covariates would make levels that nobody has
+#' @noRd
+with_choices <- function(people, estimates) {
+  if (is.null(estimates$n_trials)) {
+    return(people)
+  }
+  idle <- id_key(people$people$participant) %in% id_key(estimates$participant[estimates$n_trials == 0])
+  people$people <- people$people[!idle, , drop = FALSE]
+  people$positions <- people$positions[!idle]
+  people
 }
 
 #' Settings whose form Python would not take, or misread
@@ -300,27 +284,56 @@ default_method <- function(fit, formula, call) {
   list(method = chosen[1], note = chosen[2][nzchar(chosen[2])])
 }
 
-#' R's packages would take people on occasions for different people
+#' Methods of R's packages have no random parts but the participants', and would take occasions for people
 #' @noRd
-refuse_occasions <- function(fit, method, call) {
+refuse_parts_natively <- function(fit, formula, method, call) {
   if (inherits(fit, "spice_fit") && !is.null(fit$occasions) && anyDuplicated(fit$people$person) > 0) {
     abort_spicestat("config", paste0(
       "method = \"", method, "\" takes participants for different people. Got: people on several occasions. ",
       "Try: method = \"meta\", with a random part such as (1 | participant)."
     ), call = call)
   }
+  if (has_bars(formula)) {
+    abort_spicestat("formula", paste0(
+      "the formula has more than one part. Allowed: ", formula_example,
+      ". Try: method = \"meta\" takes random parts; in this model that of participants is always there."
+    ), call = call)
+  }
 }
 
-#' A group model from the engine's tables, with the names of columns and covariates that R users gave
+#' A group model from the engine's tables
 #' @noRd
-new_spice_group <- function(tables, formula, method, links = NULL) {
+new_spice_group <- function(tables, formula, design, method, links = NULL) {
   tables <- lapply(tables, decode_table)
-  tables$glance$formula <- rep(formula, nrow(tables$glance))
+  tables$glance$formula <- rep(deparse1(formula), nrow(tables$glance))
   if (!is.null(tables$joint_covariance)) {
     tables$joint_covariance <- labelled_matrix(tables$joint_covariance)
   }
   tables$messages <- as.character(tables$messages$message)
-  structure(c(tables, list(formula = formula, method = method, links = links)), class = "spice_group")
+  tables$participants <- with_covariates(tables$participants, design$frame)
+  structure(
+    c(tables, list(formula = deparse1(formula), method = method, links = links), kept_design(design, formula)),
+    class = "spice_group"
+  )
+}
+
+#' The engine's table of participants with R's covariates
+#' @noRd
+with_covariates <- function(table, frame) {
+  if (is.null(table)) {
+    return(NULL)
+  }
+  rows <- match(id_key(table$participant), id_key(frame$participant))
+  of_model <- table[seq(match("module", names(table)), length(table))]
+  tibble::as_tibble(cbind(frame[rows, , drop = FALSE], of_model, row.names = NULL))
+}
+
+#' What a group model keeps of its design: for the covariates of other people, and the values that names had
+#' @noRd
+kept_design <- function(design, formula) {
+  environment <- kept_environment(formula, names(design$frame))
+  environment(design$terms) <- environment
+  list(design = design[c("terms", "contrasts", "xlevels", "frame")], environment = environment)
 }
 
 #' A matrix from a table with the columns module, sparse_term, term and one per effect
@@ -338,12 +351,12 @@ check_people <- function(data, call) {
   }
 }
 
-sent_people <- function(data, used, id, call) {
-  wanted <- if ("." %in% used) names(data) else intersect(names(data), c(id, used))
-  # a data.table would take [ for a join
-  people <- as.data.frame(data)[wanted]
-  encode_table(people, call = call)
-}
+# what results call their own columns
+reserved_columns <- c(
+  "module", "sparse_term", "component", "sparse.term", "coefficient", "estimate", "std_error", "std.error", "observed",
+  "used", "fitted", "fitted_std_error", "residual", "std_residual", "hat", "cooks_distance", "posterior_mean",
+  "posterior_std_error", "fitted_natural", "posterior_natural", "(Intercept)"
+)
 
 # names that tidy() gives, and those of the engine's table
 engine_names <- c(
@@ -365,5 +378,7 @@ coefficients_of <- function(fit, call) {
   renamed <- names(fit) %in% names(engine_names) & !engine_names[names(fit)] %in% names(fit)
   names(fit)[renamed] <- engine_names[names(fit)[renamed]]
   known <- c("participant", "module", "term", "estimate", "converged", unname(engine_names))
-  fit[intersect(names(fit), unique(known))]
+  fit <- fit[intersect(names(fit), unique(known))]
+  typed_coefficients(fit, call)
+  fit
 }

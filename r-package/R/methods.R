@@ -297,8 +297,7 @@ formula.spice_group <- function(x, ...) {
 #' @export
 terms.spice_group <- function(x, ...) {
   check_dots(...)
-  # those of the frame know the centres of scale() and the like
-  stats::terms(covariate_frame(x))
+  known_design(x)$terms
 }
 
 #' @rdname coef.spice_fit
@@ -306,29 +305,21 @@ terms.spice_group <- function(x, ...) {
 #' @export
 model.frame.spice_group <- function(formula, ...) {
   check_dots(...)
-  covariate_frame(formula)
-}
-
-covariate_frame <- function(group, call = rlang::caller_env()) {
-  fixed <- fixed_part(formula.spice_group(group))
-  tryCatch(stats::model.frame(fixed, model_data(group, call)), error = function(error) {
-    if (inherits(error, "spicestat_error")) stop(error)
-    abort_spicestat("formula", c(
-      paste0("R cannot evaluate the formula ", group$formula, ": ", conditionMessage(error)),
-      i = "The engine has functions that R lacks. Compute the column in the data first, or use R's, such as scale()."
-    ), call = call)
-  })
+  design <- known_design(formula)
+  stats::model.frame(design$terms, design$frame, na.action = stats::na.pass)
 }
 
 #' Participants of a group model with their covariates, one row each
 #' @noRd
 model_data <- function(group, call = rlang::caller_env()) {
-  table <- group$participants
-  if (is.null(table)) {
-    abort_spicestat("config", paste0("method = \"", group$method, "\" keeps no covariates."), call = call)
+  known_design(group, call)$frame
+}
+
+known_design <- function(group, call = rlang::caller_env()) {
+  if (is.null(group$design)) {
+    abort_spicestat("config", "the group model comes from an earlier version. Call spice_group() again.", call = call)
   }
-  first <- table$module == table$module[[1]] & table$sparse_term == table$sparse_term[[1]]
-  as.data.frame(table[first, seq_len(match("module", names(table)) - 1)])
+  group$design
 }
 
 #' Fits and group models as tables

@@ -1,5 +1,5 @@
-# Who enters a group model that R fits, and with which covariates. Rules and messages are those of
-# spicestat/group/inputs/alignment.py and design.py, so that an engine in R analyses the same people.
+# Who enters a group model, and with which covariates. Rules and messages are those of the engine, in
+# spicestat/group/inputs/alignment.py, so that methods of R packages analyse the same people.
 
 #' Labels as text; as.character() would make 1e+05 of 100000
 #' @noRd
@@ -95,78 +95,6 @@ check_one_row_each <- function(labels, keys, call) {
   }
 }
 
-#' Design matrix of a one-sided formula on a table of participants
-#'
-#' @return A list: `formula` (with fixed centres where it has `scale()` and the
-#'   like), `frame` (participant and covariates, ready for any modelling
-#'   function), `matrix`, and `rows`, positions in `people`.
-#' @noRd
-group_design <- function(formula, people, call) {
-  check_design_formula(formula, people, call)
-  used <- intersect(all.vars(formula), names(people))
-  complete <- stats::complete.cases(people[used]) | length(used) == 0
-  if (!any(complete)) {
-    abort_spicestat("data", "no participant has all the covariates of the formula.", call = call)
-  }
-  warn_lacking(people, used, complete)
-  frame <- people[complete, unique(c("participant", used)), drop = FALSE]
-  rownames(frame) <- NULL
-  frame[used] <- Map(prepare_covariate, frame[used], used, MoreArgs = list(who = frame$participant, call = call))
-  made <- tryCatch(design_matrix(formula, frame), error = function(error) {
-    abort_spicestat(
-      "formula", paste0("the formula cannot be evaluated: ", conditionMessage(error)),
-      call = call
-    )
-  })
-  check_design(made$matrix, frame$participant, call)
-  c(made, list(frame = frame, rows = which(complete)))
-}
-
-formula_example <- "a one-sided formula such as ~ diagnosis + age, ~ diagnosis * age or ~ 1"
-
-check_one_sided <- function(formula, call) {
-  if (length(formula) > 2) {
-    abort_spicestat("formula", paste0(
-      "the formula has a left-hand side. Allowed: ", formula_example,
-      ". Try: write nothing before '~'; the outcome is each coefficient of the equations in turn."
-    ), call = call)
-  }
-}
-
-check_design_formula <- function(formula, people, call) {
-  refuse <- function(...) abort_spicestat("formula", paste0(...), call = call)
-  check_one_sided(formula, call)
-  if ("|" %in% all.names(formula) || "||" %in% all.names(formula)) {
-    refuse(
-      "the formula has more than one part. Allowed: ", formula_example,
-      ". Try: method = \"meta\" takes random parts; in this model that of participants is always there."
-    )
-  }
-  if ("." %in% all.vars(formula)) refuse("'.' is not known here; name the covariates.")
-  if (!is.null(attr(stats::terms(formula), "offset"))) refuse("the formula has an offset, which coefficients lack.")
-  check_known_variables(formula, names(people), "participant", call)
-}
-
-check_known_variables <- function(formula, columns, id, call) {
-  unknown <- Filter(
-    function(name) !name %in% c(columns, ".") && !is_constant(name, environment(formula)), all.vars(formula)
-  )
-  if (length(unknown) > 0) {
-    known <- setdiff(columns, id)
-    abort_spicestat("formula", paste0(
-      "the formula names the unknown variable '", unknown[[1]], "'. Allowed: ",
-      if (length(known) > 0) paste(known, collapse = ", ") else "(no covariates were given)",
-      ". Try: correct the name, or pass the table that holds it as `data`."
-    ), call = call)
-  }
-}
-
-# pi, T, or the number of knots that the user keeps in a variable
-is_constant <- function(name, env) {
-  value <- get0(name, envir = if (is.null(env)) globalenv() else env)
-  is.atomic(value) && length(value) == 1
-}
-
 warn_lacking <- function(people, used, complete) {
   if (all(complete)) {
     return(invisible())
@@ -178,106 +106,71 @@ warn_lacking <- function(people, used, complete) {
   ))
 }
 
-#' A number, or a factor whose first level is the reference
+#' Who is in a group model, and the formula that they are in it by
 #'
-#' Levels of text are sorted as the engine sorts them, and not by locale.
+#' @return A list: `formula`, as written but for `.`, and `people` and `positions` as from `align_people()`, with
+#'   `person`, the column that tells people apart, and `aliases`, other names of it.
 #' @noRd
-prepare_covariate <- function(x, name, who, call) {
-  if (is.logical(x)) {
-    x <- factor(x, c(FALSE, TRUE))
-  } else if (is.character(x)) {
-    x <- factor(x, sort(unique(x), method = "radix"))
+group_people <- function(fit, estimates, formula, data, id, missing, call) {
+  own <- is.null(data)
+  fitted <- inherits(fit, "spice_fit")
+  occasions <- if (fitted) fit$occasions
+  aliases <- c("participant", id, if (fitted) as.character(called_participant(fit)))
+  if (own) {
+    data <- if (fitted) fit$people
+    id <- "participant"
+    if (is.null(missing)) missing <- if (fitted) settled_columns(fit)
   }
-  if (is.factor(x)) {
-    return(prepare_factor(x, name, call))
+  person <- if (is.null(occasions)) "participant" else "person"
+  if (!is.null(data)) {
+    data <- with_session_columns(plain_people(data, id, missing), formula, aliases)
+    covariates <- setdiff(names(data), c(id, "participant", "person"))
+    formula <- without_dot(formula, covariates, call)
+    check_categories(fixed_part(formula), data, id, call)
+    notice_covariates(data[covariates], missing, all.vars(formula), call)
   }
-  if (!is.numeric(x) || is.object(x)) {
-    abort_spicestat("covariate", paste0(
-      "covariate '", name, "' has an unusable type. Got: ", class(x)[[1]],
-      ". Allowed: numbers, text, logicals, factors."
-    ), call = call)
+  aligned <- if (!is.null(occasions) && !own) {
+    joined_people(fit, data, id, missing, call)
+  } else {
+    align_people(unique(estimates$participant), data, id, call)
   }
-  if (any(is.infinite(x))) {
-    abort_spicestat("covariate", paste0(
-      "covariate '", name, "' is infinite for participants ", name_some(who[is.infinite(x)]), "."
-    ), call = call)
-  }
-  as.double(x)
+  check_free(intersect(all.vars(formula), names(aligned$people)), reserved_columns, call)
+  c(aligned, list(formula = formula, person = person, aliases = aliases))
 }
 
-prepare_factor <- function(x, name, call) {
-  own <- attr(x, "contrasts")
-  # ordered factors have polynomial contrasts, in which no level is a reference
-  x <- factor(as.character(x), levels(droplevels(x)))
-  if (nlevels(x) < 2) {
-    abort_spicestat("covariate", paste0(
-      "the factor '", name, "' has a single level. Got: '", levels(x),
-      "'. Try: leave it out of the formula, or add participants of another level."
-    ), call = call)
-  }
-  stats::contrasts(x) <- if (is.character(own)) own else "contr.treatment"
-  x
-}
-
-#' Model matrix, and the formula with the centres and scales of these data in it
+#' Covariates of people on occasions, joined by the engine as it joined them for the fit
 #' @noRd
-design_matrix <- function(formula, frame) {
-  model <- stats::model.frame(formula, frame, na.action = stats::na.pass)
-  terms <- stats::terms(model)
-  matrix <- stats::model.matrix(terms, model)
-  if (ncol(matrix) == 0) stop("it has no coefficients")
-  from <- as.list(attr(terms, "variables"))[-1]
-  to <- as.list(attr(terms, "predvars"))[-1]
-  fixed <- formula
-  fixed[[2]] <- replace_calls(formula[[2]], from, to)
-  list(formula = fixed, matrix = matrix)
+joined_people <- function(fit, data, id, missing, call) {
+  options <- list(participant = id, missing = engine_option(missing, "missing", call))
+  tables <- with_fit_folder(fit, function(folder) {
+    call_bridge("people", folder, list(encode_table(data, call = call)), Filter(Negate(is.null), options), call = call)
+  })
+  people <- as.data.frame(decode_table(tables$people))
+  list(people = people, positions = seq_len(nrow(people)))
 }
 
-replace_calls <- function(expr, from, to) {
-  for (i in seq_along(from)) {
-    if (identical(expr, from[[i]])) {
-      return(to[[i]])
-    }
-  }
-  if (is.call(expr)) expr[-1] <- lapply(expr[-1], replace_calls, from, to)
-  expr
-}
-
-check_design <- function(matrix, who, call) {
-  names <- colnames(matrix)
-  bad <- which(colSums(!is.finite(matrix)) > 0)
-  if (length(bad) > 0) {
-    abort_spicestat("covariate", paste0(
-      "the formula's '", names[bad[[1]]], "' is missing or infinite for participants ",
-      name_some(who[!is.finite(matrix[, bad[[1]]])]),
-      ". Try: check the transformation, for example the logarithm of zero."
-    ), call = call)
-  }
-  n <- nrow(matrix)
-  p <- ncol(matrix)
-  if (n <= p) {
-    abort_spicestat("data", paste0(
-      n, " participants are too few for ", p, " coefficients (", some(names, 8), "). Allowed: at least ", p + 1,
-      " participants. Try: use a simpler formula."
-    ), call = call)
-  }
-  if (design_rank(matrix) < p) {
-    redundant <- names[-qr(scaled_columns(matrix), tol = 1e-9)$pivot[seq_len(design_rank(matrix))]]
-    abort_spicestat("formula", paste0(
-      "the columns of the formula are linearly dependent: ", paste(redundant, collapse = ", "),
-      ". Try: leave out covariates that are constant or follow from the others."
-    ), call = call)
-  }
-}
-
-#' Numerical rank, whatever the units of the columns
+#' What was said about missing values when a fit's own covariates were read; NULL for nothing
 #' @noRd
-design_rank <- function(matrix) {
-  values <- svd(scaled_columns(matrix), nu = 0, nv = 0)$d
-  sum(values > 1e-9)
+settled_columns <- function(fit) {
+  columns <- fit$settled$column
+  if (anyNA(columns)) {
+    return(list())
+  }
+  if (length(columns) > 0) stats::setNames(rep(list(list()), length(columns)), columns)
 }
 
-scaled_columns <- function(matrix) {
-  length <- sqrt(colSums(matrix^2))
-  sweep(matrix, 2, ifelse(length > 0, length, 1), "/")
+#' The design of a group model's people
+#' @noRd
+design_of_people <- function(people, call) {
+  names <- setdiff(people$aliases, names(people$people)[names(people$people) != "participant"])
+  alias <- stats::setNames(rep(list(as.symbol(people$person)), length(names)), names)
+  formula <- people$formula
+  formula[[2]] <- do.call(substitute, list(formula[[2]], alias))
+  design <- group_design(formula, people$people, call)
+  design$rows <- people$positions[design$rows]
+  for (k in seq_along(design$random)) {
+    groups <- strsplit(design$random[[k]]$group, ":", fixed = TRUE)[[1]]
+    design$random[[k]]$group <- paste(replace(groups, groups == people$person, "participant"), collapse = ":")
+  }
+  design
 }

@@ -68,11 +68,21 @@ spice_power <- function(fit, coefficient, effect, n_participants, n_trials, envi
       environment = sent_bandit(environment, call)
     ),
     if (!is.null(population)) {
-      list(population = list(formula = formula_text(population, call), method = "hierarchical"))
+      list(population = sent_population(fit, population, call))
     }
   )
   tables <- with_fit_folder(fit, function(folder) call_bridge("power", folder, options, call = call))
   structure(lapply(tables, decode_table), class = "spice_power")
+}
+
+#' The hierarchical model whose people the simulated ones are drawn from
+#' @noRd
+sent_population <- function(fit, formula, call) {
+  formula <- as_formula(formula, call)
+  check_one_sided(formula, call)
+  people <- group_people(fit, fit$coefficients, formula, NULL, "participant", NULL, call)
+  people <- with_choices(people, fit$coefficients)
+  list(design = sent_design(design_of_people(people, call), people$formula, call), method = "hierarchical")
 }
 
 #' @rdname spice_power

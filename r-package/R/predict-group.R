@@ -38,7 +38,7 @@ predict.spice_group <- function(object, newdata = NULL, type = c("link", "respon
   interval <- one_of(interval, c("confidence", "prediction"), "interval", call)
   level <- if (is.null(conf.level)) object$coefficients$conf_level[[1]] else check_level(conf.level, call)
   people <- if (is.null(newdata)) model_data(object, call) else check_newdata(object, newdata, call)
-  X <- design_of(object)(people) # nolint: object_name_linter.
+  X <- matrix_for(object$design, people) # nolint: object_name_linter.
   between <- if (interval == "prediction") stats::sigma(object)^2
   parts <- lapply(split_effects(tidy(object), call), function(table) {
     key <- paste(table$component[1], table$sparse.term[1], sep = ":")
@@ -91,11 +91,9 @@ check_newdata <- function(object, newdata, call) {
       i = paste0("The formula is ", object$formula, ".")
     ), call = call)
   }
+  check_by_row(object, call)
   newdata <- as.data.frame(newdata)
   for (name in needed) check_levels(newdata[[name]], known[[name]], name, call)
-  # TRUE and FALSE are categories to a model
-  logical <- needed[vapply(newdata[needed], is.logical, NA) & vapply(known[needed], is.factor, NA)]
-  newdata[logical] <- lapply(newdata[logical], as.character)
   newdata
 }
 
@@ -106,7 +104,7 @@ check_levels <- function(values, known, name, call) {
       call = call
     )
   }
-  if (is.numeric(known) || is.logical(known)) {
+  if (!is.factor(known) && !is.character(known)) {
     return(invisible())
   }
   known <- if (is.factor(known)) levels(known) else sort(unique(known))

@@ -38,7 +38,7 @@ from spicestat.trials.covariates import PERSON
 from spicestat.trials.joining import Tables
 from spicestat.trials.labels import label_key
 
-__all__ = ["HasCoefficients", "spice_group"]
+__all__ = ["HasCoefficients", "group_of_design", "spice_group"]
 
 
 _MOST_TOGETHER = 8
@@ -154,7 +154,54 @@ def spice_group(
     {'term': ['(Intercept)', 'age'], 'estimate': [0.078, 0.011], 'df': [6.0, 6.0]}
     """
     default, note = _default_method(coefficients, formula)
+    _check_adjustment(adjust)
     chosen = find_method(default if method is None else method)
+    chosen.settings(settings)
+    table = _as_table(coefficients)
+    return group_of_design(
+        coefficients if isinstance(coefficients, HasLikelihood) else table,
+        _design(table, formula, data, participant, missing),
+        method=chosen.name,
+        modules=modules,
+        terms=terms,
+        adjust=adjust,
+        conf_level=conf_level,
+        max_unidentified=max_unidentified,
+        progress=progress,
+        note=note if method is None else "",
+        **settings,
+    )
+
+
+def group_of_design(
+    coefficients: CoefficientTable | HasCoefficients | TableSource,
+    design: Design,
+    *,
+    method: str,
+    modules: str | Sequence[str] | None = None,
+    terms: str | Sequence[str] | None = None,
+    adjust: str = "BH",
+    conf_level: float = 0.95,
+    max_unidentified: float | None = None,
+    progress: Progress | None = None,
+    note: str = "",
+    **settings: Any,
+) -> GroupResult:
+    """Do what `spice_group` does, with a design that is made already; its rows are positions in the coefficient table.
+
+    ``note`` is to be said to readers of the result; all else is as in `spice_group`.
+
+    Examples
+    --------
+    >>> from spicestat.group.formula.design import build_design
+    >>> people = pd.DataFrame({"participant": range(8), "age": [20, 30, 22, 45, 38, 50, 29, 41]})
+    >>> table = people[["participant"]].assign(module="x_value", term="reward", std_error=0.05,
+    ...                                        estimate=[0.31, 0.42, 0.28, 0.55, 0.47, 0.61, 0.38, 0.52])
+    >>> group = group_of_design(table, build_design("~ age", people), method="meta")
+    >>> group.tidy()["estimate"].round(3).tolist()
+    [0.078, 0.011]
+    """
+    chosen = find_method(method)
     _check_adjustment(adjust)
     limit = chosen.max_unidentified
     if max_unidentified is not None:
@@ -162,7 +209,6 @@ def spice_group(
     level = check_level(conf_level)
     own_settings = chosen.settings(settings)
     table = _as_table(coefficients)
-    design = _design(table, formula, data, participant, missing)
     _check_parts(chosen, design, table)
     skipped: tuple[Skipped, ...] = ()
     if chosen.reads_choices:
@@ -180,19 +226,19 @@ def spice_group(
     skipped = tuple(dict.fromkeys((*skipped, *estimates.skipped)))
     if estimates.fixed.empty:
         raise DataError("no coefficient can be analysed", got=describe_skipped(skipped))
-    glance = glance_table(estimates, max_unidentified=limit, method=chosen.label, formula=formula)
+    glance = glance_table(estimates, max_unidentified=limit, method=chosen.label, formula=design.formula)
     withheld = _withheld(inputs, glance)
     _warn(glance, limit)
     return GroupResult(
         coefficients=coefficient_table(estimates, withheld, adjust=adjust, conf_level=level),
         glance_frame=glance,
         skipped=pd.DataFrame(skipped, columns=list(Skipped._fields)),
-        formula=formula,
+        formula=design.formula,
         method=chosen.name,
         adjust=adjust,
         conf_level=level,
         covariance=_labelled(estimates),
-        messages=(*estimates.messages, note) if note and method is None else estimates.messages,
+        messages=(*estimates.messages, note) if note else estimates.messages,
         design=inputs.design,
         table=table,
         ran_vals=estimates.ran_vals,

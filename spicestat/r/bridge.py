@@ -17,7 +17,7 @@ from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.r.columns import Table, decode_table
 from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped, throttled
 from spicestat.r.receive_model import as_model
-from spicestat.r.send_fit import engine, fit_tables, received_table, received_tables
+from spicestat.r.send_fit import encoded, engine, fit_tables, received_table, received_tables
 from spicestat.r.send_group import group_tables
 from spicestat.r.verbs import (
     compare,
@@ -43,6 +43,7 @@ __all__ = [
     "ladder",
     "load",
     "method_of_pooled",
+    "people",
     "power",
     "predict",
     "reads_choices",
@@ -110,11 +111,11 @@ def load(folder: str) -> Envelope:
 def group(
     coefficients: Table,
     covariance: Table | None,
-    people: Table | None,
+    design: Mapping[str, Any],
     options: Mapping[str, Any],
     progress: Progress | None = None,
 ) -> Envelope:
-    """Run `spicestat.group.spice_group` on a coefficient table in protocol form.
+    """Run `spicestat.group.spice_group` on a coefficient table in protocol form, with a design that R made.
 
     Parameters
     ----------
@@ -122,10 +123,10 @@ def group(
         Columns as `COLUMNS`.
     covariance : mapping, optional
         Columns ``participant, row, column, value``.
-    people : mapping, optional
-        One row per participant, the id in column ``options["participant"]``.
+    design : mapping
+        As `received_design` reads it.
     options : mapping
-        ``formula`` and the other arguments of `spice_group`; ``folder``, a fit folder, where the method reads
+        ``method`` and the other arguments of `spice_group`; ``folder``, a fit folder, where the method reads
         the choices, or where people were fitted on occasions.
     progress : callable, optional
         As in `fit`.
@@ -137,24 +138,45 @@ def group(
     """
 
     def work() -> dict[str, Any]:
-        from spicestat.coefficients import CoefficientTable, read_coefficients
+        from spicestat.coefficients import CoefficientTable
         from spicestat.group.methods.registry import find_method
+        from spicestat.r.receive_design import received_design
 
         settings = dict(options)
-        table = CoefficientTable.from_frame(decode_table(coefficients))
-        if covariance is not None:
-            table = table.with_covariance_frame(decode_table(covariance))
-        data = None if people is None else decode_table(people)
-        formula = settings.pop("formula")
-        source: Any = table
+        source: Any
         if "folder" in settings:
-            folder, reader = settings.pop("folder"), find_method(settings["method"])
-            source = engine().load_fit(folder) if reader.reads_choices else read_coefficients(folder)
-        fit_group = importlib.import_module("spicestat.group").spice_group
-        result = fit_group(source, formula, data=data, progress=throttled(progress), **settings)
-        return group_tables(result)
+            source = _saved_source(settings.pop("folder"), find_method(settings["method"]).reads_choices)
+        else:
+            source = CoefficientTable.from_frame(decode_table(coefficients))
+            if covariance is not None:
+                source = source.with_covariance_frame(decode_table(covariance))
+        table = getattr(source, "coefficients", source)
+        run = importlib.import_module("spicestat.group.api").group_of_design
+        return group_tables(run(source, received_design(design, table), progress=throttled(progress), **settings))
 
     return enveloped(work)
+
+
+def people(folder: str, data: Sequence[Table] | None, options: Mapping[str, Any]) -> Envelope:
+    """Return the covariates of people on occasions in the table ``people``.
+
+    ``options`` has ``participant``, what ``data`` call the people, and ``missing``.
+    """
+
+    def work() -> dict[str, Any]:
+        from spicestat.r.receive_design import people_on_occasions
+
+        table = _saved_source(folder, False)
+        found = people_on_occasions(table, data, options["participant"], options.get("missing"))
+        return encoded({"people": found})
+
+    return enveloped(work)
+
+
+def _saved_source(folder: str, with_choices: bool) -> Any:
+    from spicestat.coefficients import read_coefficients
+
+    return engine().load_fit(folder) if with_choices else read_coefficients(folder)
 
 
 def reads_choices(method: str, others: Sequence[str]) -> Envelope:

@@ -34,6 +34,7 @@ def fit_tables(result: Any) -> dict[str, Any]:
             "equations": result.equations_frame(),
             "people": result.people,
             "occasions": _occasions(result.coefficients.info),
+            "settled": _settled(result.coefficients.info.get("missing")),
             "scores": result.scores,
             "glance": result.glance(),
         }
@@ -53,6 +54,19 @@ def _occasions(info: Mapping[str, Any]) -> pd.DataFrame | None:
         return None
     rows = [("participant", found["participant"]), *(("occasion", name) for name in found["columns"])]
     return pd.DataFrame(rows, columns=["role", "column"])
+
+
+def _settled(missing: Any) -> pd.DataFrame | None:
+    """Return the columns of whose missing values something was said; one row without a name for all columns.
+
+    Examples
+    --------
+    >>> _settled({"age": [-99]}).to_dict("list"), _settled([-99]).to_dict("list"), _settled(None)
+    ({'column': ['age']}, {'column': [None]}, None)
+    """
+    if not missing:
+        return None
+    return pd.DataFrame({"column": list(missing) if isinstance(missing, Mapping) else [None]}, dtype=object)
 
 
 def received_tables(given: Any) -> Any:

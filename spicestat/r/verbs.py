@@ -13,6 +13,7 @@ from spicestat._files.atomic import save_or_rescue
 from spicestat.errors import ConfigError
 from spicestat.r.columns import Table
 from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped, throttled
+from spicestat.r.receive_design import received_design
 from spicestat.r.send_fit import encoded, engine, fit_tables, received_table, received_tables
 from spicestat.r.torch_symbols import load_torch
 from spicestat.trials.reading import read_trials
@@ -167,7 +168,8 @@ def ladder(folder: str, options: Mapping[str, Any], progress: Progress | None = 
 def power(folder: str, options: Mapping[str, Any]) -> Envelope:
     """Run `spicestat.spice_power` on a fit folder.
 
-    ``options`` are its arguments; ``population``, a mapping with the arguments of `spice_group`, stands for ``group``.
+    ``options`` are its arguments; ``population``, a mapping with the ``design`` and ``method`` of a group model, stands
+    for ``group``.
     The value has the tables ``designs``, ``studies`` and ``glance``.
     """
 
@@ -175,8 +177,10 @@ def power(folder: str, options: Mapping[str, Any]) -> Envelope:
         settings = dict(options)
         fit = engine().load_fit(folder)
         if "population" in settings:
-            run = importlib.import_module("spicestat.group").spice_group
-            settings["group"] = run(fit, **dict(settings.pop("population")))
+            population = dict(settings.pop("population"))
+            design = received_design(population.pop("design"), fit.coefficients)
+            run = importlib.import_module("spicestat.group.api").group_of_design
+            settings["group"] = run(fit, design, **population)
         settings["environment"] = _environment(settings.get("environment"))
         coefficient = ":".join(settings.pop("coefficient"))
         result = engine().spice_power(fit, coefficient, **settings)

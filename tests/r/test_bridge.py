@@ -11,6 +11,7 @@ import pytest
 
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ColumnError, ExclusionWarning
+from spicestat.group.formula.design import Design
 from spicestat.r import bridge
 from spicestat.r.columns import decode_table, encode_table
 
@@ -77,8 +78,8 @@ def test_group_restores_the_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
     empty = pd.DataFrame({"module": [], "reason": []})
 
-    def spice_group(table: CoefficientTable, formula: str, **settings: Any) -> SimpleNamespace:
-        seen.update(settings, table=table, formula=formula)
+    def group_of_design(table: CoefficientTable, design: Design, **settings: Any) -> SimpleNamespace:
+        seen.update(settings, table=table, design=design)
         return SimpleNamespace(
             coefficients=COEFFICIENTS,
             glance=returning(COEFFICIENTS[:1]),
@@ -90,16 +91,24 @@ def test_group_restores_the_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
             augment=returning(TRIALS),
         )
 
-    engine(monkeypatch, spice_group=spice_group)
+    engine(monkeypatch, group_of_design=group_of_design)
     covariance = pd.DataFrame({"participant": ["a", "b"], "row": 0, "column": 0, "value": 0.01})
     envelope = bridge.group(
         encode_table(COEFFICIENTS),
         encode_table(covariance),
-        encode_table(TRIALS),
-        {"formula": "~ pick", "method": "ols"},
+        {
+            "formula": "~ 1",
+            "names": ["(Intercept)"],
+            "terms": ["(Intercept)"],
+            "matrix": encode_table(pd.DataFrame({"V1": [1.0, 1.0]})),
+            "factors": encode_table(pd.DataFrame({"participant": ["b", "a"]})),
+            "random": [],
+        },
+        {"method": "ols"},
     )
     assert envelope["ok"]
-    assert seen["formula"] == "~ pick"
+    assert seen["design"].formula == "~ 1"
+    assert seen["design"].rows.tolist() == [1, 0]
     assert seen["method"] == "ols"
     assert seen["table"].covariance.ravel().tolist() == [0.01, 0.01]
     assert set(envelope["value"]) == {"coefficients", "covariance", "glance", "skipped", "messages", "participants"}

@@ -123,7 +123,16 @@ def test_power(folders: dict[str, str], fit: SpiceFit) -> None:
     received = table(bridge.power(folders["learning_rate"], sent), "designs")
     expected = spice_power(fit, coefficient, environment=BanditsFlip(reward_prob_high=0.9), **design)  # type: ignore[arg-type]
     same(received, expected.table)
-    population = {"formula": "~ 1", "method": "meta"}
+    people = pd.DataFrame({"participant": list(fit.coefficients.participants)})
+    ones = {
+        "formula": "~ 1",
+        "names": ["(Intercept)"],
+        "terms": ["(Intercept)"],
+        "matrix": encode_table(people.assign(V1=1.0)[["V1"]]),
+        "factors": encode_table(people),
+        "random": [],
+    }
+    population = {"design": ones, "method": "meta"}
     assert bridge.power(folders["learning_rate"], {**sent, "population": population})["ok"]
 
 

@@ -41,19 +41,3 @@ test_that("a factor of many numbers is told of, and one of many names is meant",
   expect_silent(checked(~x, people_with(factor(rep(letters[1:12], 5)))))
   expect_silent(checked(~x, people_with(factor(rep(1:3, 20)))))
 })
-
-test_that("other contrasts than those with the first level are told of", {
-  rlang::local_options(rlib_message_verbosity = "verbose")
-  x <- factor(rep(c("low", "high"), 10), c("low", "high"))
-  told <- function(x, native = FALSE) tell_contrasts(x, "dose", native)
-  expect_message(told(ordered(x)), "ordered factor 'dose' is coded with treatment.*'low'",
-    class = "spicestat_message_contrasts"
-  )
-  stats::contrasts(x) <- stats::contr.sum(2)
-  expect_message(told(x), "contrasts of factor 'dose' are not used", class = "spicestat_message_contrasts")
-  stats::contrasts(x) <- "contr.sum"
-  expect_message(told(x), class = "spicestat_message_contrasts")
-  expect_silent(told(x, native = TRUE))
-  expect_silent(told(factor(c("a", "b"))))
-  expect_silent(told(1:3))
-})

@@ -78,15 +78,6 @@ test_that("names that need backticks mean the same with every method", {
   expect_s3_class(ggplot2::ggplot_build(autoplot(groups[[1]], type = "covariate")), "ggplot_built")
 })
 
-test_that("an effect that no column belongs to is an error, never 0", {
-  group <- example_group
-  group$coefficients$term <- sub("diagnosispatient", "diagnosis_patient", group$coefficients$term)
-  expect_error(emmeans::emmeans(group, ~ diagnosis | coefficient), "'diagnosis_patient'",
-    class = "spicestat_error_formula"
-  )
-  expect_equal(effects_of_columns(c("`a b`x", "I(c > 1)TRUE", "d"), c("I(c > 1)", "a bx")), c("a bx", "I(c > 1)", "d"))
-})
-
 test_that("means are turned back where all coefficients have one link, and otherwise a warning says so", {
   linked <- example_group
   linked$links <- list(beta = "log")

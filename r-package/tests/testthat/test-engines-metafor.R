@@ -155,9 +155,8 @@ test_that("maxT takes into account that effects are estimated together", {
 
 test_that("what metafor cannot fit is skipped with its words", {
   data <- cohort()
-  inputs <- group_inputs(
-    data$table, NULL, ~age, data$people, "id", NULL, NULL, TRUE, rlang::current_env()
-  )
+  people <- group_people(data$table, data$table, ~age, data$people, "id", NULL, rlang::current_env())
+  inputs <- group_inputs(data$table, NULL, people, NULL, NULL, TRUE, rlang::current_env())
   inputs$equations[["beta:v"]]$std_error[] <- Inf
   found <- suppressWarnings(fit_metafor_each(inputs, list(estimator = "REML", knapp_hartung = TRUE)))
   expect_named(found$fit, "x_rate:1")

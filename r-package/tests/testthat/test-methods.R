@@ -78,7 +78,8 @@ test_that("augment has one row per participant and coefficient, with broom's nam
   group <- example_group
   group$participants <- NULL
   expect_error(augment(group), class = "spicestat_error_config")
-  expect_error(model.frame(group), class = "spicestat_error_config")
+  group$design <- NULL
+  expect_error(model.frame(group), "earlier version", class = "spicestat_error_config")
 })
 
 test_that("summary counts who has a term", {

@@ -78,8 +78,8 @@ test_that("what cannot be predicted is refused, and what is withheld stays so", 
   group <- example_group
   group$glance$withheld <- TRUE
   expect_true(all(is.na(predict(group)$.lower)))
-  group$participants <- NULL
-  expect_error(predict(group), "keeps no covariates", class = "spicestat_error_config")
+  group$design <- NULL
+  expect_error(predict(group), "earlier version", class = "spicestat_error_config")
 })
 
 test_that("models of presence and of two parts say so", {

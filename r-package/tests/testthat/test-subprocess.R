@@ -101,9 +101,9 @@ test_that("group models say how far they are, in both kinds of engine", {
       local_engine(kind)
       show <- function(...) seen <<- c(seen, list(list(...)))
       settings <- list(method = "permutation", terms = "1")
-      fit_by_engine(
-        example_fit, example_fit$coefficients, NULL, ~age, example_fit$people, "participant", settings, show, NULL
-      )
+      estimates <- example_fit$coefficients
+      people <- group_people(example_fit, estimates, ~age, NULL, "participant", NULL, NULL)
+      fit_by_engine(example_fit, estimates, NULL, people, settings, show, NULL)
     })
     last <- seen[[length(seen)]]
     expect_identical(last[[1]], "group")

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from spicestat.group.after.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, table_of
-from spicestat.group.formula.terms import read_random
 from spicestat.trials.labels import label_key
 
 __all__ = ["augment"]
@@ -77,7 +76,7 @@ def augment(model: FittedGroup) -> pd.DataFrame:
             columns = _presence_diagnostics(equation, design.matrix, own["selected"].astype(float))
         else:
             columns = _diagnostics(equation, design.matrix, own, _within(model, equation))
-            if read_random(design.formula):
+            if design.has_random_parts:
                 columns |= {name: np.full(len(labels), np.nan) for name in ("std_residual", "hat", "cooks_distance")}
         posterior = _posterior(equation, columns["fitted"], labels, own_ran_vals)
         if own_ran_vals is not None:

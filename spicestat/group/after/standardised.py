@@ -12,7 +12,6 @@ from scipy.stats import norm
 from spicestat._checks import check_level
 from spicestat.errors import ConfigError
 from spicestat.group.after.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, t_interval
-from spicestat.group.formula.terms import read_random
 
 __all__ = ["hedges_correction", "partial_correlation", "standardised_effects"]
 
@@ -90,7 +89,7 @@ def standardised_effects(
         raise ConfigError("unknown standardised effect", got=kind, allowed=", ".join(map(repr, _KINDS)))
     if small_sample and kind != "residual":
         raise ConfigError("the small-sample correction is for kind='residual'", got=kind)
-    if kind != "partial_r" and read_random(design_of(model).formula):
+    if kind != "partial_r" and design_of(model).has_random_parts:
         raise ConfigError(
             f"with random parts there is no single spread between participants for kind='{kind}'",
             do='pass kind="partial_r", or divide by a standard deviation of tidy("ran_pars")',

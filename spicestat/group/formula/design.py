@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,10 @@ from spicestat.group.formula.random_columns import RandomColumns, group_columns,
 from spicestat.group.formula.syntax import EXAMPLE
 from spicestat.group.formula.terms import RandomTerms, Term, read_formula, read_random
 
-__all__ = ["Design", "build_design", "design_rank", "name_some", "rebuild_design", "too_few"]
+if TYPE_CHECKING:
+    from spicestat.group.formula.given import GivenColumns
+
+__all__ = ["Design", "build_design", "check_matrix", "design_rank", "name_some", "rebuild_design", "too_few"]
 
 # names of coefficients and their estimates, and columns that `augment` puts beside the covariates
 # fmt: off
@@ -45,8 +48,9 @@ class Design:
         Positions of these participants in the table the design was built from.
     frame : DataFrame of n rows, or None
         The covariates that the formula uses: numbers as float64, everything else as categories.
-    spec : FormulaModel or None
-        How the columns were made (levels, contrasts, centres of ``scale()``), for `design_for`.
+    spec : FormulaModel, GivenColumns or None
+        How the columns were made (levels, contrasts, centres of ``scale()``), for `design_for`; what is known of them
+        where they were made elsewhere.
     random : tuple of RandomColumns
         The formula's random parts, row by row; files do not keep them.
 
@@ -66,8 +70,13 @@ class Design:
     matrix: np.ndarray
     rows: np.ndarray
     frame: pd.DataFrame | None = field(default=None, repr=False)
-    spec: FormulaModel | None = field(default=None, repr=False)
+    spec: FormulaModel | GivenColumns | None = field(default=None, repr=False)
     random: tuple[RandomColumns, ...] = field(default=(), repr=False)
+
+    @property
+    def has_random_parts(self) -> bool:
+        """Whether the formula has random parts, also where they were not kept."""
+        return bool(self.random) or (isinstance(self.spec, FormulaModel) and bool(read_random(self.formula)))
 
     @cached_property
     def levels(self) -> dict[str, tuple[Any, ...]]:
@@ -148,14 +157,16 @@ class Design:
         if len(places) == len(self.matrix):
             return self
         random = tuple(part.of(places) for part in self.random)
-        if self.frame is None or self.spec is None:
-            return replace(self, matrix=self.matrix[places], rows=self.rows[places], random=random)
+        if self.frame is None or not isinstance(self.spec, FormulaModel):
+            check_matrix(self.matrix[places], self.names, labels)
+            frame = None if self.frame is None else self.frame.iloc[places].reset_index(drop=True)
+            return replace(self, matrix=self.matrix[places], rows=self.rows[places], frame=frame, random=random)
         frame = self.frame.iloc[places].reset_index(drop=True)
         for name in frame.select_dtypes("category"):
             frame[name] = frame[name].cat.remove_unused_categories()
         spec = _model(read_formula(self.formula), frame)
         matrix = spec.matrix(frame).matrix
-        _check_matrix(matrix, spec.names, labels)
+        check_matrix(matrix, spec.names, labels)
         return Design(self.formula, spec.names, matrix, self.rows[places], frame, spec, random)
 
     @cached_property
@@ -164,7 +175,7 @@ class Design:
         named = [categorised_column(factor.node) for factor in self._model()[1].factors]
         return frozenset(name for name in named if name is not None)
 
-    def _model(self) -> tuple[pd.DataFrame, FormulaModel]:
+    def _model(self) -> tuple[pd.DataFrame, FormulaModel | GivenColumns]:
         if self.frame is None or self.spec is None:
             raise DataError("this design knows no formula and no covariates", do="make it by `build_design`")
         return self.frame, self.spec
@@ -266,7 +277,7 @@ def build_design(
     prepared = pd.DataFrame(columns, index=rows).reset_index(drop=True)
     spec = _model(terms, prepared[own])
     matrix = spec.matrix(prepared).matrix
-    _check_matrix(matrix, spec.names, kept)
+    check_matrix(matrix, spec.names, kept)
     used = used.iloc[rows].reset_index(drop=True)
     random = tuple(_random(part, prepared, used[names]) for part, names in groups.items())
     return Design(formula, spec.names, matrix, rows, prepared[own], spec, random)
@@ -424,7 +435,20 @@ def _model(terms: tuple[Term, ...], prepared: pd.DataFrame) -> FormulaModel:
     return spec
 
 
-def _check_matrix(matrix: np.ndarray, names: tuple[str, ...], labels: Sequence[object]) -> None:
+def check_matrix(matrix: np.ndarray, names: tuple[str, ...], labels: Sequence[object]) -> None:
+    """Refuse a design matrix that is not finite, has dependent columns, or as many columns as participants.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, p)
+    names : tuple of str, length p
+    labels : sequence of length n
+        The participants, for messages.
+
+    Raises
+    ------
+    FormulaError, CovariateError, DataError
+    """
     n, p = matrix.shape
     for column, name in enumerate(names):
         bad = [label for label, value in zip(labels, matrix[:, column], strict=True) if not np.isfinite(value)]

@@ -13,7 +13,7 @@ from spicestat.group.formula.matrix import FormulaModel
 from spicestat.group.formula.terms import RandomTerms
 from spicestat.trials.labels import label_key
 
-__all__ = ["RandomColumns", "group_columns", "random_columns"]
+__all__ = ["RandomColumns", "check_random", "group_columns", "random_columns"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,25 +102,45 @@ def random_columns(
     DataError
         A column is not finite.
     """
-    name = ":".join(part.groups)
     keys = groups.map(label_key).agg("\x00".join, axis=1)
     codes = pd.factorize(keys)[0].astype("int64")
-    if codes.max() == 0:
+    matrix = model.matrix(prepared).matrix if len(prepared.columns) else np.ones((len(groups), 1))
+    columns = RandomColumns(part.text, ":".join(part.groups), model.names, matrix, codes, part.correlated)
+    return check_random(columns)
+
+
+def check_random(part: RandomColumns) -> RandomColumns:
+    """Return a random part that can be estimated.
+
+    Raises
+    ------
+    FormulaError
+        There is one level, or a slope of something that does not vary within levels.
+    DataError
+        A column is not finite.
+
+    Examples
+    --------
+    >>> X = np.column_stack([np.ones(4), [0.0, 1.0, 0.0, 1.0]])
+    >>> part = RandomColumns("(x | id)", "id", ("(Intercept)", "x"), X, np.array([0, 0, 1, 1]), True)
+    >>> check_random(part) is part
+    True
+    """
+    if part.codes.max() == 0:
         raise FormulaError(
-            f"'{part.text}' needs groups, and {name} has the same value in all rows",
-            got=repr(groups.iloc[0, 0]),
+            f"'{part.text}' needs groups, and {part.group} has the same value in all rows",
             do=f"leave '{part.text}' out",
         )
-    matrix = model.matrix(prepared).matrix if len(prepared.columns) else np.ones((len(groups), 1))
-    if not np.isfinite(matrix).all():
+    if not np.isfinite(part.matrix).all():
         raise DataError(f"'{part.text}' is missing or infinite for some rows", do="check the transformation")
-    for column, own in zip(model.names, matrix.T, strict=True):
-        if column != "(Intercept)" and not _varies_within(own, codes):
+    for column, own in zip(part.names, part.matrix.T, strict=True):
+        if column != "(Intercept)" and not _varies_within(own, part.codes):
             raise FormulaError(
-                f"'{column}' does not vary within {name}, so that '{part.text}' has no slope to estimate",
-                do=f"leave '{column}' out of the random part: the formula's own '{column}' compares levels of {name}",
+                f"'{column}' does not vary within {part.group}, so that '{part.text}' has no slope to estimate",
+                do=f"leave '{column}' out of the random part: the formula's own '{column}' compares levels of "
+                f"{part.group}",
             )
-    return RandomColumns(part.text, name, model.names, matrix, codes, part.correlated)
+    return part
 
 
 def _varies_within(values: np.ndarray, codes: np.ndarray) -> bool:

@@ -1,0 +1,129 @@
+# Formulas of every kind, in every method: the same as with the design matrix made by hand, and as metafor has them.
+
+study <- function() {
+  data <- cohort(40)
+  set.seed(9)
+  people <- data$people
+  people$ill <- factor(people$ill)
+  people$edu <- factor(sample(c("low", "mid", "high"), 40, TRUE), c("low", "mid", "high"), ordered = TRUE)
+  people$sex <- sample(c("f", "m"), 40, TRUE)
+  people$smokes <- rep(c(TRUE, FALSE, FALSE, TRUE), 10)
+  people$site <- factor(rep(c("A", "B", "C", "D"), 10))
+  people$arm <- people$site
+  stats::contrasts(people$arm) <- stats::contr.sum(4)
+  people$code <- as.character(rep(1:4, 10))
+  people$z <- scale(people$age)
+  people$`BDI total` <- stats::rpois(40, 12)
+  people$born <- as.Date("1980-01-01") + 365 * people$age
+  list(table = data$table, people = people)
+}
+
+k <- 2
+knots <- c(30, 45)
+half <- function(x) x / 2
+formulas <- list(
+  ~ as.numeric(edu), ~ relevel(ill, ref = "yes"), ~ ifelse(age > 30, 1, 0), ~ I(age - mean(age)),
+  ~ factor(ill, levels = c("yes", "no")), ~ log1p(age), ~ cut(age, 2), ~ I(age / k), ~ C(edu, contr.sum), ~z, ~edu,
+  ~ poly(age, 2), ~ poly(age, 2, raw = TRUE), ~ splines::ns(age, 3), ~ splines::bs(age, knots = knots),
+  ~ scale(age) * ill, ~ ill * sex + age, ~smokes, ~ I(age > 40) + ill, ~ `BDI total` + age, ~arm, ~ half(age),
+  ~ as.numeric(code), ~code, ~ site - 1, ~ 0 + ill + age, ~ ill / age, ~ ill:age, ~ (ill + sex + smokes)^2,
+  ~ as.numeric(born), ~ interaction(ill, sex), ~ exp(age / 50), ~ site == "A", ~ substr(sex, 1, 1), ~ C(site, sum)
+)
+
+of_formula <- function(data, formula, method) {
+  suppressWarnings(suppressMessages(spice_group(data$table, formula, data$people, method, participant = id)))
+}
+
+#' The same model by a design matrix that is given column by column
+by_hand <- function(data, formula, method) {
+  X <- stats::model.matrix(formula, data$people) # nolint: object_name_linter.
+  intercept <- colnames(X)[1] == "(Intercept)"
+  if (intercept) X <- X[, -1, drop = FALSE] # nolint: object_name_linter.
+  names <- paste0("x", seq_len(ncol(X)))
+  columns <- stats::setNames(as.data.frame(unname(X)), names)
+  columns$id <- data$people$id
+  side <- paste(if (!intercept) "0 +", paste(names, collapse = " + "))
+  of_formula(list(table = data$table, people = columns), stats::as.formula(paste("~", side)), method)
+}
+
+test_that("formulas mean what they mean to R, in every method", {
+  skip_if_no_engine()
+  for (package in c("metafor", "lme4", "glmmTMB", "emmeans")) skip_if_not_installed(package)
+  data <- study()
+  methods <- c("meta", "ols", "multivariate_meta", "mixed", "lme4", "glmmTMB")
+  for (k in seq_along(formulas)) {
+    formula <- formulas[[k]]
+    label <- deparse1(formula)
+    for (method in c("meta", methods[2 + k %% 5])) {
+      group <- of_formula(data, formula, method)
+      manual <- by_hand(data, formula, method)
+      expect_equal(group$coefficients$estimate, manual$coefficients$estimate, tolerance = 1e-6, label = label)
+      expect_equal(group$coefficients$std_error, manual$coefficients$std_error, tolerance = 1e-5, label = label)
+      expect_equal(fitted(group)$.fitted, predict(group)$.fitted, label = label)
+    }
+    group <- of_formula(data, formula, "meta")
+    expect_equal(unique(tidy(group)$term), colnames(stats::model.matrix(formula, data$people)))
+    theirs <- of_formula(data, formula, "metafor")
+    X <- theirs$fit[[1]]$X # nolint: object_name_linter.
+    expect_equal(unname(fitted(theirs$fit[[1]])), fitted(group)$.fitted[1:40], tolerance = 1e-6, label = label)
+    new <- data$people[c(3, 8, 20), ]
+    expect_equal(predict(group, new)$.fitted, predict(theirs, new)$.fitted, tolerance = 1e-6, label = label)
+    expect_equal(predict(group, new)$.fitted, predict(group)$.fitted[c(3, 8, 20, 43, 48, 60)], label = label)
+    variable <- all.vars(formula[[2]])[[1]]
+    of <- stats::as.formula(paste0("~ `", variable, "` | coefficient"))
+    ours <- suppressWarnings(suppressMessages(as.data.frame(emmeans::emmeans(group, of))))
+    theirs <- suppressWarnings(suppressMessages(as.data.frame(emmeans::emmeans(theirs, of))))
+    expect_equal(ours$emmean, theirs$emmean, tolerance = 1e-6, label = label)
+    expect_s3_class(ggplot2::ggplot_build(autoplot(group, type = "covariate")), "ggplot_built")
+  }
+})
+
+test_that("estimates from the choices take the same formulas", {
+  skip_if_no_engine()
+  k <- 10
+  group <- spice_group(example_fit, ~ C(diagnosis, sum) + I(age / k))
+  expect_equal(unique(tidy(group)$term), c("(Intercept)", "C(diagnosis, sum)1", "I(age/k)"))
+  plain <- suppressWarnings(tidy(example_group))
+  expect_equal(tidy(group)$estimate[2] * -2, plain$estimate[2], tolerance = 1e-3)
+  expect_equal(tidy(group)$estimate[3], plain$estimate[3] * 10, tolerance = 1e-3)
+  expect_equal(names(model.frame(group)), c("C(diagnosis, sum)", "I(age/k)"))
+})
+
+test_that("variables of the session with a value for each row are columns, and others of that length are refused", {
+  skip_if_not_installed("metafor")
+  data <- study()
+  decades <- data$people$age / 10
+  group <- of_formula(data, ~decades, "metafor")
+  shuffled <- data
+  shuffled$people <- data$people[40:1, ]
+  decades <- rev(decades)
+  expect_equal(coef(of_formula(shuffled, ~decades, "metafor")), coef(group))
+  expect_equal(coef(group)[[2]], coef(of_formula(data, ~age, "metafor"))[[2]] * 10)
+  others <- data$people
+  others$id <- paste0(others$id, "x")
+  shuffled$people <- rbind(data$people, others)
+  expect_error(of_formula(shuffled, ~decades, "metafor"), "not one for each row", class = "spicestat_error_formula")
+  expect_error(of_formula(data, ~mean, "metafor"), "unknown variable 'mean'", class = "spicestat_error_formula")
+})
+
+test_that("what depends on who else is there is not predicted for others", {
+  skip_if_not_installed("metafor")
+  data <- study()
+  ranked <- of_formula(data, ~ rank(age), "metafor")
+  expect_error(predict(ranked, data$people[1:2, ]), "who else is there", class = "spicestat_error_formula")
+  centred <- of_formula(data, ~ I(age - mean(age)), "metafor")
+  expect_equal(predict(centred, data$people[1:2, ])$.fitted, predict(centred)$.fitted[c(1, 2, 41, 42)])
+})
+
+test_that("text is ordered as the session orders it, and participants may be permuted within any factor", {
+  skip_if_no_engine()
+  data <- study()
+  group <- spice_group(data$table, ~ factor(code) + age, data$people, "permutation",
+    participant = id, strata = "code", n_permutations = 99
+  )
+  expect_equal(unique(tidy(group)$term)[2:4], paste0("factor(code)", 2:4))
+  expect_error(
+    spice_group(data$table, ~age, data$people, "permutation", participant = id, strata = "code"),
+    class = "spicestat_error_covariate"
+  )
+})
