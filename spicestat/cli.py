@@ -175,6 +175,31 @@ def fit(
         list[str] | None,
         typer.Option(help="Column of occasions, such as drug or session, with coefficients for each; may be repeated."),
     ] = None,
+    stimulus: Annotated[
+        list[str] | None, typer.Option(help="Column of what was shown, each of which is learned of; may be repeated.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of items on offer, repeated: COLUMN where choices are items, ACTION=COLUMN where they "
+            "are positions."
+        ),
+    ] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=COLUMN with a number of each option, repeated in the order of the actions."),
+    ] = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(help="Column known before the choice, the same for all actions; may be repeated."),
+    ] = None,
+    forced: Annotated[str | None, typer.Option(help="Column that says on which trials the choice was forced.")] = None,
+    gain: Annotated[str | None, typer.Option(help="Column of gains, in place of rewards.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Column of losses, in place of rewards.")] = None,
+    foregone: Annotated[
+        str | None, typer.Option(help="Column with the outcome of the action not chosen, of two.")
+    ] = None,
+    no_reward: Annotated[bool, typer.Option("--no-reward", help="The task has no outcomes.")] = False,
     people: Annotated[
         list[Path] | None,
         typer.Option(help="Table of covariates, one row per participant (or occasion, or site); may be repeated."),
@@ -207,18 +232,28 @@ def fit(
         check_target(out, "fit")
         kept_in = _folder_of(checkpoint)
         _check_apart(kept_in, out)
-        rewards = reward or ["reward"]
+        if no_reward and reward:
+            raise ConfigError("--no-reward and --reward exclude each other", got=reward, do="leave one of them out")
+        rewards = None if no_reward else reward or ["reward"]
         with _progress(quiet) as progress:
             fitted = spice_fit(  # type: ignore[call-overload, misc]  # options are text
                 trials[0] if len(trials) == 1 else trials,
                 participant=participant,
                 choice=choice,
-                reward=rewards[0] if len(rewards) == 1 else rewards,
+                reward=rewards[0] if rewards and len(rewards) == 1 else rewards,
                 rt=rt,
                 block=block,
                 trial=trial,
                 experiment=experiment,
                 occasion=occasion,
+                stimulus=stimulus or None,
+                options=_options(option or []),
+                attributes=_attributes(attribute or []),
+                context=context or None,
+                forced=forced,
+                gain=gain,
+                loss=loss,
+                foregone=foregone,
                 people=people or None,
                 missing=_missing(missing or []),
                 model=model,
@@ -259,6 +294,39 @@ def _group_source(path: Path, method: str | None, formula: str) -> Any:
     from spicestat.fit.api import load_fit
 
     return load_fit(path)
+
+
+def _options(given: list[str]) -> list[str] | dict[str, str] | None:
+    """Read columns of items on offer, or ``action=column`` pairs.
+
+    Examples
+    --------
+    >>> _options(["card_left", "card_right"]), _options(["left=stim_left", "right=stim_right"])
+    (['card_left', 'card_right'], {'left': 'stim_left', 'right': 'stim_right'})
+    """
+    pairs = [text.partition("=") for text in given]
+    if any(sign for _, sign, _ in pairs) and not all(sign and name and column for name, sign, column in pairs):
+        raise ConfigError(
+            "`--option` cannot be read", got=given, allowed="COLUMN for each option, or ACTION=COLUMN for each of them"
+        )
+    return {name: column for name, sign, column in pairs if sign} or given or None
+
+
+def _attributes(given: list[str]) -> dict[str, list[str]] | None:
+    """Read ``name=column`` pairs, the columns of a name in the order of the actions.
+
+    Examples
+    --------
+    >>> _attributes(["amount=amount_sooner", "amount=amount_later"])
+    {'amount': ['amount_sooner', 'amount_later']}
+    """
+    found: dict[str, list[str]] = {}
+    for text in given:
+        name, _, column = text.partition("=")
+        if not name or not column:
+            raise ConfigError("`--attribute` cannot be read", got=given, allowed="NAME=COLUMN for each action")
+        found.setdefault(name, []).append(column)
+    return found or None
 
 
 def _missing(given: list[str]) -> list[str] | dict[str, list[str]] | None:

@@ -391,3 +391,61 @@ def test_occasions_and_random_parts(folder, tmp_path):
     refused = RUN.invoke(app, ["group", str(tmp_path / "fit"), "~ drug", "--quiet"])
     assert refused.exit_code == 2
     assert "add (1 | participant)" in refused.output
+
+
+def test_roles_of_what_is_on_the_screen(tmp_path):
+    rng = np.random.default_rng(2)
+    n = 5 * 60
+    items = np.array([rng.permutation(list("ABC"))[:2] for _ in range(n)])
+    side = rng.integers(0, 2, n)
+    trials = pd.DataFrame(
+        {
+            "participant": np.repeat(list("vwxyz"), 60),
+            "left": items[:, 0],
+            "right": items[:, 1],
+            "resp": np.array(["l", "r"])[side],
+            "item": items[np.arange(n), side],
+            "won": rng.integers(0, 2, n),
+            "lost": rng.integers(0, 2, n),
+            "load": rng.integers(2, 5, n),
+            "cue": rng.integers(0, 3, n),
+            "told": np.tile(np.arange(60) < 5, 5),
+        }
+    )
+    trials.to_csv(tmp_path / "trials.csv", index=False)
+    calls = {
+        "places": ["--choice", "resp", "--option", "l=left", "--option", "r=right", "--reward", "won"],
+        "items": ["--choice", "item", "--option", "left", "--option", "right", "--reward", "won", "--foregone", "lost"],
+        "cues": ["--choice", "resp", "--stimulus", "cue", "--context", "load", "--forced", "told",
+                 "--gain", "won", "--loss", "lost"],
+        "offers": ["--choice", "resp", "--no-reward", "--attribute", "a=load", "--attribute", "a=cue"],
+    }  # fmt: skip
+    same = {
+        "places": {"choice": "resp", "options": {"l": "left", "r": "right"}, "reward": "won"},
+        "items": {"choice": "item", "options": ["left", "right"], "reward": "won", "foregone": "lost"},
+        "cues": {
+            "choice": "resp",
+            "stimulus": "cue",
+            "context": "load",
+            "forced": "told",
+            "gain": "won",
+            "loss": "lost",
+        },
+        "offers": {"choice": "resp", "reward": None, "attributes": {"a": ["load", "cue"]}},
+    }
+    for name, options in calls.items():
+        drop = {"places": ["item", "cue"], "items": ["resp", "cue"], "cues": ["item", "left", "right"]}
+        path = tmp_path / f"{name}.csv"
+        trials.drop(columns=drop.get(name, ["item", "left", "right"])).to_csv(path, index=False)
+        done = RUN.invoke(app, ["fit", str(path), *options, "--out", str(tmp_path / name), "--quiet"])
+        assert done.exit_code == 0, done.output
+        found = load_fit(tmp_path / name)
+        pd.testing.assert_frame_equal(found.tidy(), spicestat.spice_fit(path, **same[name]).tidy())
+    wrong = {
+        "`--option` cannot be read": ["--option", "l=left", "--option", "right"],
+        "`--attribute` cannot be read": ["--attribute", "load"],
+        "exclude each other": ["--no-reward", "--reward", "won"],
+    }
+    for message, options in wrong.items():
+        refused = RUN.invoke(app, ["fit", str(tmp_path / "trials.csv"), "--out", str(tmp_path / "no"), *options])
+        assert refused.exit_code == 2 and message in " ".join(refused.output.split())

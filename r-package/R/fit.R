@@ -21,7 +21,8 @@
 #'   action: a bare name or text. Actions are numbered in the order of the
 #'   levels if `choice` is a factor, else in sorted order.
 #' @param reward Column with the reward of the chosen action, or `c()` of one
-#'   column per action if the rewards of the others were shown, too.
+#'   column per action if the rewards of the others were shown, too. `NULL` where
+#'   the task has no outcomes; not needed with `gain` or `loss`.
 #' @param block,trial,experiment Columns with the block, the trial number and
 #'   the experiment, where there are any. Learning starts anew in each block.
 #'   Without `trial`, rows are taken in their order.
@@ -42,6 +43,24 @@
 #'   `list(choice = -1, age = "n.a.")` in some. Values that look like such codes
 #'   are noticed, and `missing = list(age = list())` says that all values of a
 #'   column are meant.
+#' @param stimulus Columns of what was shown, such as a cue or a pair: what is
+#'   learned is learned of each. This and all up to `foregone` is for
+#'   `model = "history"`.
+#' @param options Columns of the items on offer, to which values belong wherever
+#'   they appear: `c(card_left, card_right)` where `choice` holds the item taken,
+#'   `c(left = stim_left, right = stim_right)` where it holds the position. A missing
+#'   value means that there is no option.
+#' @param attributes Numbers of each option that are known before the choice:
+#'   `list(amount = c(amount_sooner, amount_later))`, in the order of the actions, or
+#'   `list(amount = c(sooner = amount_sooner, later = amount_later))`.
+#' @param context Columns of what is known before the choice and is the same for
+#'   all actions, such as a set size (a number) or a commodity (labels).
+#' @param forced Column that says on which trials the choice was not free: they
+#'   teach, and are not predicted.
+#' @param gain,loss Columns of gains and losses of the chosen action, instead of
+#'   `reward`. Losses are numbers of 0 and below, or sizes of 0 and above.
+#' @param foregone Column with the outcome of the action that was not chosen,
+#'   where there are two.
 #' @param ... Further settings of the engine, by name: `inputs` and `actions`
 #'   (character), `rt` (name of the column of response times in seconds),
 #'   `reward_scaling` (`"minmax"` maps the range of all observed rewards to 0 to
@@ -98,12 +117,23 @@
 #' }
 #' }
 spice_fit <- function(trials, participant, choice, reward, block = NULL, trial = NULL,
-                      experiment = NULL, occasion = NULL, covariates = NULL, people = NULL, missing = NULL, ...,
-                      model = "history", epochs = NULL, seed = 0,
+                      experiment = NULL, occasion = NULL, covariates = NULL, people = NULL, missing = NULL,
+                      stimulus = NULL, options = NULL, attributes = NULL, context = NULL, forced = NULL,
+                      gain = NULL, loss = NULL, foregone = NULL, ..., model = "history", epochs = NULL, seed = 0,
                       progress = interactive()) {
   call <- rlang::current_env()
   written <- match.call()
   check_spelling(names(list(...)), setdiff(names(formals(spice_fit)), "..."), call)
+  screen <- screen_roles(
+    rlang::enquos(
+      stimulus = stimulus, options = options, attributes = attributes, context = context,
+      forced = forced, gain = gain, loss = loss, foregone = foregone
+    ),
+    names(trials_of(trials)), call
+  )
+  sums <- !is.null(screen$gain) || !is.null(screen$loss)
+  if (sums && missing(reward)) reward <- NULL
+  outcome <- rlang::enquo(reward)
   columns <- trial_columns(
     rlang::enquos(
       participant = participant, choice = choice, reward = reward,
@@ -111,15 +141,17 @@ spice_fit <- function(trials, participant, choice, reward, block = NULL, trial =
     ),
     rlang::enquo(covariates), trials, people, call
   )
+  # a task without outcomes, which is not the same as a column called "reward"
+  if (rlang::quo_is_null(outcome) && !sums) columns$options["reward"] <- list(NULL)
   settings <- c(list(epochs = epochs, seed = whole_seed(seed, call)), list(...))
   settings$missing <- missing_values(missing, call)
   settings$checkpoint <- absolute_path(settings$checkpoint)
-  options <- c(columns$options, engine_options(settings, call), list(model = sent_model(model, call)))
+  arguments <- c(columns$options, screen, engine_options(settings, call), list(model = sent_model(model, call)))
   inputs <- c(settings$inputs, if (inherits(model, "spice_model")) model$inputs)
-  table <- sent_table(trials, c(columns$names, inputs), "trials", call)
+  table <- sent_table(trials, c(columns$names, unlist(screen), inputs), "trials", call)
   show <- new_progress(progress)
   fit_in_folder(function(folder) {
-    call_bridge("fit", table, c(options, folder = folder), progress = show, call = call)
+    call_bridge("fit", table, c(arguments, folder = folder), progress = show, call = call)
   }, written)
 }
 
@@ -157,7 +189,8 @@ check_rewards <- function(rewards, call) {
 #' A setting in `...` that is nearly an argument is a slip of the pen
 #' @noRd
 check_spelling <- function(given, arguments, call) {
-  for (name in given[nchar(given) > 3]) {
+  # "actions" is two letters from "options"
+  for (name in setdiff(given[nchar(given) > 3], list_options)) {
     distance <- utils::adist(name, arguments)
     if (min(distance) <= 2) {
       abort_spicestat("config", paste0(

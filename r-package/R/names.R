@@ -43,7 +43,7 @@ read_names <- function(expr, env, available) {
   if (rlang::is_symbol(expr)) {
     return(read_symbol(rlang::as_string(expr), env, available))
   }
-  if (rlang::is_call(expr, "c")) {
+  if (rlang::is_call(expr, c("c", "list"))) {
     return(unlist(lapply(as.list(expr)[-1], read_names, env, available)))
   }
   if (rlang::is_call(expr, c("$", "[["), n = 2) && identical(expr[[2]], quote(.data))) {
