@@ -1,4 +1,4 @@
-"""Do intervals of the population's kernels hold the truth? coverage.py results/kernels [given|searched] [cohorts]."""
+"""Do intervals of the population's kernels hold the truth? coverage.py results/kernels [WAY ...] [cohorts]."""
 
 import json
 import sys
@@ -17,12 +17,16 @@ from spicestat.pooled.fit import fit_pooled
 from spicestat.pooled.kernels import state_moves
 from spicestat.pooled.packed import Sessions, pack_sessions
 from spicestat.pooled.play import play_states
+from spicestat.pooled.rivals import find_rivals
 from spicestat.pooled.states import state
 
 STATES = (state("last"), state(("rewarded", 0.5)), state(("choices", 0.8)))
 MEAN, SD = np.array([0.4, 2.0, 1.0]), np.array([0.6, 0.8, 0.8])
 PEOPLE, BLOCKS, TRIALS, LAGS = 40, 2, 100, 20
 CROWD = 3000
+
+WAYS = ("given", "searched", "averaged")
+"""The true states; those that a search finds, taken as given; averages over structures, as `HistoryFit.kernels` has."""
 
 
 class Bandit:
@@ -56,21 +60,23 @@ def truth(event: str) -> np.ndarray:
     return np.nanmean(np.einsum("nlk,nk->nl", moves.mean, weights), axis=0)
 
 
-def one(seed: int, searched: bool) -> dict[str, list[list[float]]]:
+def one(seed: int, way: str) -> dict[str, list[list[float]]]:
     """Estimate and standard error of the kernel at every lag, then of the total, by event."""
-    data = simulate(PEOPLE, seed)[1]
-    if searched:
+    data, rivals = simulate(PEOPLE, seed)[1], None
+    if way != "given":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.simplefilter("ignore", ExclusionWarning)
             table = read_trials(as_table(data), block="block")
             pooled = fit_history(table).pooled
         data = pack_table(table, pooled.reward_size)
+        if way == "averaged":
+            rivals = find_rivals(data, pooled.states, pooled.n_own)
     else:
         pooled = fit_pooled(data, STATES)
     found = {}
     for event in ("reward", "choice"):
-        kernel = pooled_kernels(pooled, data, event, LAGS, 60)
+        kernel = pooled_kernels(pooled, data, event, LAGS, 60, rivals)
         square = kernel.population_covariance
         estimate = [*kernel.population, kernel.population.sum()]
         error = np.sqrt([*np.diag(square), square.sum()])
@@ -96,7 +102,7 @@ def main(target: Path, ways: list[str], n_cohorts: int) -> None:
     for way in ways:
         done = results.setdefault(way, [])
         for seed in range(len(done), n_cohorts):
-            done.append(one(seed, way == "searched"))
+            done.append(one(seed, way))
             file.write_text(json.dumps(results), encoding="utf-8")
     kernels = {event: truth(event) for event in ("reward", "choice")}
     names = ["structure", "event", "cohorts", "total", "lags", "bias of the total, SD", "mean SE / SD"]
@@ -115,4 +121,4 @@ def main(target: Path, ways: list[str], n_cohorts: int) -> None:
 if __name__ == "__main__":
     wanted = [argument for argument in sys.argv[2:] if not argument.isdigit()]
     counts = [int(argument) for argument in sys.argv[2:] if argument.isdigit()]
-    main(Path(sys.argv[1]), wanted or ["given", "searched"], counts[0] if counts else 200)
+    main(Path(sys.argv[1]), wanted or list(WAYS), counts[0] if counts else 200)

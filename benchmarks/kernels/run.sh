@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Do 95 % intervals of the population's kernels hold the truth, where the states are given and where a search found them?
-# Run after `make setup`: benchmarks/kernels/run.sh [given] [searched] [cohorts]; takes up where it stopped (seeds 0, 1, ...).
-# 200 cohorts of each take about 10 minutes of one processor.
+# Do 95 % intervals of the population's kernels hold the truth: states given, searched, and averaged over structures?
+# Run after `make setup`: benchmarks/kernels/run.sh [given] [searched] [averaged] [cohorts]; takes up where it stopped (seeds 0, 1, ...).
+# 200 cohorts take about 10 minutes of one processor, averaged 40.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS=1

@@ -7,10 +7,10 @@
 #' averaged over the trials of each participant's own history. Kernels are
 #' comparable across structures, where single weights of similar states are not.
 #'
-#' Structure and time scales are taken as given: what the search that found them
-#' might have found instead is not in the standard errors, which are too small
-#' for it (in simulated cohorts of 40 people with 200 trials, 95% intervals of the
-#' population's totals held the truth in four fifths).
+#' A search could have found other states. With `structure = "averaged"`, kernels
+#' are averages over the fit's own states and those of eight searches without an
+#' eighth of the participants each, and the standard errors hold what differs
+#' between them.
 #'
 #' @param fit A [spice_fit()] with `model = "history"`.
 #' @param events Any of `"reward"`, `"choice"`.
@@ -18,6 +18,9 @@
 #' @param conf_level Level of the intervals.
 #' @param events_per_person About how many trials of each participant are
 #'   changed, spread evenly over the blocks.
+#' @param structure `"averaged"` repeats the search eight times, which takes about
+#'   five times as long as the fit. `"given"` takes the fit's states as known, as
+#'   they are anyway with fewer than six participants and after [spice_update()].
 #' @return An object of class `spice_kernels`. Its `tidy()` is a tibble:
 #'   * `"lags"`: `event`, `scope` (`"population"` or `"participant"`), `level` (the
 #'     participant's id), `lag`, `estimate` (log odds), `std.error`, `conf.low`,
@@ -38,11 +41,14 @@
 #' }
 #' }
 spice_kernels <- function(fit, events = c("reward", "choice"), lags = 20, conf_level = 0.95,
-                          events_per_person = 60) {
+                          events_per_person = 60, structure = c("averaged", "given")) {
   call <- rlang::current_env()
   check_fit(fit, call)
   events <- rlang::arg_match(events, c("reward", "choice"), multiple = TRUE)
-  settings <- list(lags = lags, conf_level = check_level(conf_level), events_per_person = events_per_person)
+  settings <- list(
+    lags = lags, conf_level = check_level(conf_level), events_per_person = events_per_person,
+    structure = one_of(structure, c("averaged", "given"), "structure", call)
+  )
   options <- c(engine_options(settings, call), list(events = as.list(events)))
   tables <- with_fit_folder(fit, function(folder) call_bridge("kernels", folder, options, call = call))
   structure(

@@ -12,6 +12,11 @@
 #' truth, which their 95% intervals held in 60 to 90%; with 60 trials they
 #' differed by .2 to .8.
 #'
+#' A fit with `model = "history"` has two more rows, of the component `kernel`: the
+#' total influence of one reward and of one choice on the next twenty choices
+#' ([spice_kernels()]), which weights of similar states make together. Its halves
+#' are posterior means under the population of the fit, and nobody is left out.
+#'
 #' @param fit A [spice_fit()].
 #' @param methods Any of `"odd_even"`, `"first_second"`, `"random"`: split
 #'   halves, stepped up to all trials by Spearman-Brown. (`"model"` was

@@ -17,6 +17,7 @@ from spicestat.pooled.fit import PooledFit
 from spicestat.pooled.kernels import Event, Moves, reward_range, state_moves
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.prediction import covariance_root
+from spicestat.pooled.rivals import Rivals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,8 +39,12 @@ class Kernels:
     trials t of a person's own history: the logit of that action less the mean of the others'. For the *reward* kernel
     the reward of trial t goes from the lowest to the highest of the data; for the *choice* kernel its choice goes from
     another action to the one that was made. All that follows stays as it was observed. Kernels are comparable across
-    structures and models, where single weights of correlated states are not. Standard errors take the structure as
-    given, and are too small where a search found it: docs/models/history.md has figures.
+    structures and models, where single weights of correlated states are not.
+
+    A search could have found other states. Kernels are averages over nine structures, the fit's own and those of eight
+    searches without an eighth of the people each, and their covariances are
+    :math:`V + \frac19 \sum_s (k_s - \bar k)(k_s - \bar k)^\top`, with V that of the fit's own structure (Buckland,
+    Burnham & Augustin 1997, doi:10.2307/2533961, with equal weights). docs/models/history.md has their coverage.
 
     Attributes
     ----------
@@ -124,8 +129,21 @@ class Influence:
     n_events: Ints
 
 
-def pooled_kernels(pooled: PooledFit, data: Sessions, event: Event, lags: int, events_per_person: int) -> Influence:
-    """Kernels of the weights of a pooled fit: they are linear in the weights."""
+def pooled_kernels(
+    pooled: PooledFit, data: Sessions, event: Event, lags: int, events_per_person: int, rivals: Rivals | None = None
+) -> Influence:
+    """Kernels of the weights of a pooled fit: they are linear in the weights.
+
+    Parameters
+    ----------
+    pooled : PooledFit
+    data : Sessions
+    event : {"reward", "choice"}
+    lags, events_per_person : int
+        As in `state_moves`.
+    rivals : Rivals, optional
+        Structures over which kernels are averaged. Default: the structure is taken as given.
+    """
     n_people, n_own = len(pooled.n_choices), pooled.n_own
     moves = state_moves(data, pooled.states, event, n_people, lags, events_per_person)
     weights = pooled.pooled.copy()
@@ -135,7 +153,27 @@ def pooled_kernels(pooled: PooledFit, data: Sessions, event: Event, lags: int, e
     covariance = own @ pooled.pooled_covariance @ own.transpose(0, 2, 1)
     covariance += shared @ pooled.mean_covariance[n_own:, n_own:] @ shared.transpose(0, 2, 1)
     population, spread = _population(moves, people, weights, pooled.mean_covariance)
+    if rivals is not None:
+        other = state_moves(data, rivals.states, event, n_people, lags, events_per_person).mean
+        by_structure = np.einsum("nlk,gnk->gnl", other, rivals.weights)
+        (move, between), (move_all, between_all) = _averaged(by_structure), _averaged(_mean_of_people(by_structure))
+        people, covariance = people + move, covariance + between
+        population, spread = population + move_all, spread + between_all
     return Influence(event, people, covariance, population, spread, moves.n_events)
+
+
+def _mean_of_people(kernels: Floats) -> Floats:
+    """Means (G, L) over the people who reach a lag; missing where nobody does."""
+    reached = np.isfinite(kernels[0])
+    n = reached.sum(axis=0)
+    return np.asarray(np.where(reached, kernels, 0.0).sum(axis=1) / np.where(n, n, np.nan))
+
+
+def _averaged(kernels: Floats) -> tuple[Floats, Floats]:
+    """Way from the first of G structures to their average, (..., L), and the covariance between them, (..., L, L)."""
+    mean = kernels.mean(axis=0)
+    away = kernels - mean
+    return mean - kernels[0], np.einsum("g...l,g...m->...lm", away, away) / len(kernels)
 
 
 def _population(moves: Moves, people: Floats, weights: Floats, mean_covariance: Floats) -> tuple[Floats, Floats]:
@@ -262,7 +300,8 @@ def derive(kernel: Floats, error: Floats) -> tuple[float, float]:
 
     Half-life: the lag by which half of the sum has come, linear between lags. Effective learning rate
     :math:`1 - g`, with the ratio g of the weighted least-squares line through :math:`\log |k_l|`, weights
-    :math:`k_l^2 / \mathrm{SE}_l^2`. Lags at which the kernel is below 2 % of its largest size do not decide its sign.
+    :math:`k_l^2 / \mathrm{SE}_l^2`. Lags at which the kernel is below 2 % of its largest size, or within two standard
+    errors of 0, do not decide its sign, and those that have the other sign do not enter the line.
 
     Examples
     --------
@@ -270,10 +309,12 @@ def derive(kernel: Floats, error: Floats) -> tuple[float, float]:
     >>> round(half_life, 3), round(rate, 3)
     (1.95, 0.3)
     """
-    size = np.abs(kernel)
-    counted = size > _NEGLIGIBLE * size.max(initial=0.0)
-    if not counted.any() or len(np.unique(np.sign(kernel[counted]))) > 1:
+    size, sign = np.abs(kernel), np.sign(kernel[np.abs(kernel).argmax()])
+    large = size > _NEGLIGIBLE * size.max(initial=0.0)
+    against = large & (size > 2.0 * error) & (np.sign(kernel) != sign)
+    if against.any() or kernel.sum() * sign <= 0.0:
         return float("nan"), float("nan")
+    counted = large & (np.sign(kernel) == sign)
     share = np.concatenate([[0.0], np.cumsum(kernel) / kernel.sum()])
     after = int((share >= 0.5).argmax())
     half_life = after - 1 + (0.5 - share[after - 1]) / (share[after] - share[after - 1])

@@ -17,11 +17,21 @@ from spicestat.pooled.mixture import fit_mixture, guessing, heavy_tails
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.people import OwnEstimates, maximum_likelihood, mean_covariance
 from spicestat.pooled.prediction import Kind, predict_fitted, predict_new
-from spicestat.pooled.role_library import library_for
+from spicestat.pooled.role_library import Library, library_for
 from spicestat.pooled.state_search import SearchSettings, Step, Structure, Trials, search_structures
 from spicestat.pooled.states import State, StateRows, state_rows
 
-__all__ = ["Chosen", "PooledFit", "Tails", "choose_states", "fit_pooled", "for_people", "posterior_weights"]
+__all__ = [
+    "Chosen",
+    "PooledFit",
+    "Tails",
+    "choose_states",
+    "fit_pooled",
+    "for_people",
+    "posterior_weights",
+    "search_library",
+    "usual_begins",
+]
 
 Tails = Literal["heavy", "normal"]
 
@@ -155,12 +165,27 @@ def choose_states(
     states = usual.states if library is None else tuple(library)
     rows = state_rows(data, states)
     if begin is None:
-        begin = usual.begins[: None if len(rows.choice) < _CHEAP_CHOICES else 1]
-    trials = Trials.of(rows, single=True)
-    starts = [Structure(tuple(states.index(declared) for declared in first)[: settings.max_own]) for first in begin]
-    path = max((search_structures(trials, s, settings) for s in starts), key=lambda steps: steps[-1].criterion)
+        begin = usual_begins(usual, len(rows.choice))
+    path = search_library(Trials.of(rows, single=True), states, begin, settings)
     found = path[-1].structure
     return Chosen(tuple(states[k] for k in found.columns), len(found.own), tuple(path))
+
+
+def usual_begins(library: Library, n_choices: int) -> Sequence[Sequence[State]]:
+    """Where searches start in a library, which matters little where choices are many; see `choose_states`."""
+    return library.begins[: None if n_choices < _CHEAP_CHOICES else 1]
+
+
+def search_library(
+    trials: Trials,
+    library: Sequence[State],
+    begin: Sequence[Sequence[State]],
+    settings: SearchSettings = SearchSettings(),  # noqa: B008 (frozen)
+) -> list[Step]:
+    """Search from every beginning, and return the path that ends best; positions in it refer to the library."""
+    states = list(library)
+    starts = [Structure(tuple(states.index(declared) for declared in first)[: settings.max_own]) for first in begin]
+    return max((search_structures(trials, s, settings) for s in starts), key=lambda steps: steps[-1].criterion)
 
 
 def fit_pooled(

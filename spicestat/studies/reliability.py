@@ -8,15 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 
 from spicestat._checks import check_level, seed_number, whole_number
 from spicestat.coefficients import refuse_occasions
-from spicestat.equations.estimate.refit import RefitResult, refit
-from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit.api import SpiceFit
+from spicestat.fit.history import HistoryFit
 from spicestat.studies.icc import icc, spearman_brown, split_half
+from spicestat.studies.partial_estimates import PartialEstimates, PartialEstimator, partial_estimator
 from spicestat.trials.labels import label_key
 from spicestat.trials.sequences import SequenceDataset
 
@@ -34,7 +33,7 @@ Unit = Literal["block", "trial"]
 
 
 def spice_reliability(
-    fit: SpiceFit,
+    fit: SpiceFit | HistoryFit,
     methods: str | Sequence[str] = METHODS,
     *,
     unit: Unit = "block",
@@ -45,8 +44,11 @@ def spice_reliability(
 ) -> pd.DataFrame:
     r"""Estimate the reliability of every coefficient, with the fit's equations as they are.
 
-    Halves and sessions are estimated by maximum likelihood as in the fit itself. The structure is that of the
-    whole fit, so the table is about the coefficients, not about how reliably a structure is found.
+    Halves and sessions are estimated as in the fit itself: by maximum likelihood, or, for a `HistoryFit`, as posterior
+    means under its population. The structure is that of the whole fit, so the table is about the coefficients, not
+    about how reliably a structure is found. A `HistoryFit` has two more rows, of module ``kernel``: the total influence
+    of one reward and of one choice on the next twenty choices (`HistoryFit.kernels`), which weights of similar states
+    make together; each of these alone is often less reliable than what they make.
 
     * ``"odd_even"``, ``"first_second"``, ``"random"``: correlation of the estimates of two halves, stepped up by
       Spearman-Brown to all trials (`split_half`). Of random halves, the mean over
@@ -63,12 +65,12 @@ def spice_reliability(
     people with 200 trials they differed by .2 to .3 from the squared correlation of estimates and truth, which their
     95 % intervals held in 60 to 90 %; with 60 trials they differed by .2 to .8 (benchmarks/results/reliability.md).
 
-    Costs two refits per split and one per session.
+    Costs two refits per split and one per session; of a `HistoryFit` little.
 
     Parameters
     ----------
-    fit : SpiceFit
-        The fit; all its coefficients that are estimated for at least four participants.
+    fit : SpiceFit or HistoryFit
+        The fit; all its coefficients that are estimated for at least four participants, without shared weights.
     methods : str or sequence of str
         Any of `METHODS`; default: all.
     unit : {"block", "trial"}, default "block"
@@ -94,7 +96,7 @@ def spice_reliability(
     ConfigError
         An unknown method, the withdrawn ``"model"``, no method and no sessions, or a setting that is out of range.
     DataError
-        The blocks cannot be split, or there are fewer than two sessions.
+        The blocks cannot be split, there are fewer than two sessions, or no coefficient is people's own.
 
     References
     ----------
@@ -122,16 +124,17 @@ def spice_reliability(
     rank, size = _ranks(data, unit)
     if bool((size[data.mask.numpy()] < 2).all()) and chosen:
         raise DataError("no participant has two blocks", do="pass unit='trial' to split single choices")
+    parts = partial_estimator(fit, data)
     rows: list[dict[str, Any]] = []
     for method in ("odd_even", "first_second"):
         if method in chosen:
             second = rank % 2 == 1 if method == "odd_even" else 2 * rank >= size
-            rows += _each(fit, _halves(fit, data, second), method, _stepped_up, level)
+            rows += _each(parts, _halves(parts, second), method, _stepped_up, level)
     if "random" in chosen:
-        splits = [_halves(fit, data, 2 * _shuffled(rank, data, rng) >= size) for _ in range(n_splits)]
-        rows += _random_rows(fit, splits, level)
+        splits = [_halves(parts, 2 * _shuffled(rank, data, rng) >= size) for _ in range(n_splits)]
+        rows += _random_rows(parts, splits, level)
     if sessions is not None:
-        rows += _session_rows(fit, data, sessions, level)
+        rows += _session_rows(parts, _session_codes(fit, data, sessions), data, level)
     table = pd.DataFrame(rows).assign(conf_level=level)
     return table[list(_COLUMNS)]
 
@@ -187,52 +190,27 @@ def _shuffled(rank: np.ndarray, data: SequenceDataset, rng: np.random.Generator)
     return shuffled
 
 
-def _halves(fit: SpiceFit, data: SequenceDataset, second: np.ndarray) -> list[RefitResult]:
-    return [_refitted(fit, data, half) for half in (~second, second)]
-
-
-def _refitted(fit: SpiceFit, data: SequenceDataset, counted: np.ndarray) -> RefitResult:
-    """Estimate the fit's structure from the targets ``counted`` (S, T)."""
-    part = data.with_mask(torch.from_numpy(counted))
-    part = part.select(torch.nonzero(part.mask.any(dim=1)).squeeze(1))
-    return refit(fit.model.network, part, fit.model.equations)
-
-
-def _identified(results: Sequence[RefitResult], position: int) -> np.ndarray:
-    """Participants (P,) who have this coefficient, with a standard error, in all results."""
-    known = np.ones(len(results[0].converged), dtype=bool)
-    for result in results:
-        free = result.equations.status[:, position] == FREE
-        known &= free & result.converged & np.isfinite(result.covariance[:, position, position])
-    return known
+def _halves(parts: PartialEstimator, second: np.ndarray) -> list[PartialEstimates]:
+    return [parts.estimate(half) for half in (~second, second)]
 
 
 def _each(
-    fit: SpiceFit,
-    results: Sequence[RefitResult],
+    parts: PartialEstimator,
+    results: Sequence[PartialEstimates],
     method: str,
     value: Estimator,
     level: float,
 ) -> Iterator[dict[str, Any]]:
-    """Give one row per coefficient."""
-    for position, n_free in _positions(fit):
-        known = _identified(results, position)
-        estimates = [result.equations.coefficients[known, position] for result in results]
-        yield _row(fit, position, method, known, n_free, _or_missing(value, estimates, level))
-
-
-def _positions(fit: SpiceFit) -> Iterator[tuple[int, int]]:
-    """Coefficients that someone has, and how many have them."""
-    n_free = (fit.model.equations.status == FREE).sum(axis=0)
-    yield from ((position, int(n_free[position])) for position in np.flatnonzero(n_free).tolist())
-
-
-def _row(fit: SpiceFit, position: int, method: str, known: np.ndarray, n_free: int, values: Values) -> dict[str, Any]:
-    module, term = fit.model.equations.terms[position]
-    n = int(known.sum())
-    names = ("reliability", "conf_low", "conf_high")
-    where = {"module": module, "term": term, "method": method}
-    return where | dict(zip(names, values, strict=True)) | {"n": n, "n_excluded": n_free - n}
+    """Give one row per quantity that someone has; people count who are known in all results."""
+    for position, ((module, term), n_have) in enumerate(zip(parts.terms, parts.n_have.tolist(), strict=True)):
+        if not n_have:
+            continue
+        known = np.all([result.known[:, position] for result in results], axis=0)
+        values = _or_missing(value, [result.estimate[known, position] for result in results], level)
+        names = ("reliability", "conf_low", "conf_high")
+        where = {"module": module, "term": term, "method": method}
+        n = int(known.sum())
+        yield where | dict(zip(names, values, strict=True)) | {"n": n, "n_excluded": n_have - n}
 
 
 def _or_missing(value: Estimator, estimates: list[np.ndarray], level: float) -> Values:
@@ -248,9 +226,11 @@ def _stepped_up(y: list[np.ndarray], level: float) -> Values:
     return found.reliability, found.conf_low, found.conf_high
 
 
-def _random_rows(fit: SpiceFit, splits: list[list[RefitResult]], level: float) -> Iterator[dict[str, Any]]:
+def _random_rows(
+    parts: PartialEstimator, splits: list[list[PartialEstimates]], level: float
+) -> Iterator[dict[str, Any]]:
     """Give one row per coefficient, the mean over splits; ``n`` is the smallest of any split."""
-    per_split = [list(_each(fit, halves, "random", _stepped_up, level)) for halves in splits]
+    per_split = [list(_each(parts, halves, "random", _stepped_up, level)) for halves in splits]
     for rows in zip(*per_split, strict=True):
         fewest = min(rows, key=lambda row: row["n"])
         means = {
@@ -269,15 +249,13 @@ def _mean_reliability(reliabilities: list[float]) -> float:
 
 
 def _session_rows(
-    fit: SpiceFit, data: SequenceDataset, sessions: str | Mapping[Hashable, Hashable], level: float
+    parts: PartialEstimator, sessions: tuple[np.ndarray, int], data: SequenceDataset, level: float
 ) -> Iterator[dict[str, Any]]:
-    code, n_sessions = _session_codes(fit, data, sessions)
-    results = [
-        _refitted(fit, data, np.broadcast_to(code[:, None] == number, data.mask.shape).copy())
-        for number in range(n_sessions)
-    ]
+    code, n_sessions = sessions
+    shape = data.mask.shape
+    results = [parts.estimate(np.broadcast_to(code[:, None] == number, shape).copy()) for number in range(n_sessions)]
     for kind in ("ICC2", "ICC3"):
-        yield from _each(fit, results, f"test_retest_{kind.lower()}", partial(_icc, kind), level)
+        yield from _each(parts, results, f"test_retest_{kind.lower()}", partial(_icc, kind), level)
 
 
 def _icc(kind: str, y: list[np.ndarray], level: float) -> Values:
@@ -289,7 +267,7 @@ def _icc(kind: str, y: list[np.ndarray], level: float) -> Values:
 
 
 def _session_codes(
-    fit: SpiceFit, data: SequenceDataset, sessions: str | Mapping[Hashable, Hashable]
+    fit: SpiceFit | HistoryFit, data: SequenceDataset, sessions: str | Mapping[Hashable, Hashable]
 ) -> tuple[np.ndarray, int]:
     """Session (S,) of each sequence, -1 for none, and the number of sessions."""
     if sessions == "experiment":

@@ -22,6 +22,8 @@ from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, ShapeError, StorageError
 from spicestat.fit.history import unit_factors
+from spicestat.fit.packing import pack_table
+from spicestat.pooled.kernels import state_moves
 from spicestat.pooled.packed import pack_sessions
 from spicestat.pooled.state_signals import KINDS
 from spicestat.pooled.states import Signal, State, state, state_rows
@@ -444,6 +446,7 @@ def test_kernels_do_not_depend_on_the_unit_of_rewards(cohort):
         ({"events": ["punishment"]}, ConfigError, "event"),
         ({"events": []}, ConfigError, "event"),
         ({"lags": 0}, ConfigError, "lags"),
+        ({"structure": "searched"}, ConfigError, "structure"),
         ({"events_per_person": 0}, ConfigError, "events_per_person"),
         ({"conf_level": 1.0}, ConfigError, "conf_level"),
     ],
@@ -477,6 +480,39 @@ def test_where_nothing_is_found_the_fit_stays(fit):
     assert found.terms.empty
     assert found.fit is fit
     assert list(found.tidy()) == ["term", "shared", "instead_of", "gain", "gain_per_choice"]
+
+
+def totals(kernels):
+    rows = kernels.influence.query("quantity == 'total'")
+    return rows.set_index(["event", rows["participant"].fillna("all")])[["estimate", "std_error"]]
+
+
+def test_averaged_kernels_are_those_of_nine_structures(fit):
+    """Averages lie among the structures' own, and their variances are larger by the variance between structures."""
+    given, averaged = totals(fit.kernels(structure="given")), totals(fit.kernels())
+    data = pack_table(fit.trials, fit.pooled.reward_size)
+    weights = fit._rivals.weights
+    assert weights.shape[:2] == (9, 40)
+    for event in ("reward", "choice"):
+        moves = state_moves(data, fit._rivals.states, event, 40).mean
+        each = np.einsum("nlk,gnk->gn", moves, weights)
+        for who, ours in (("all", each.mean(axis=1)), ("s3", each[:, fit.trials.participants.index("s3")])):
+            before, after = given.loc[(event, who)], averaged.loc[(event, who)]
+            assert after["estimate"] == pytest.approx(before["estimate"] + ours.mean() - ours[0])
+            assert after["std_error"] ** 2 == pytest.approx(before["std_error"] ** 2 + ours.var())
+
+
+def test_averaged_kernels_do_not_depend_on_labels(fit, cohort):
+    named = cohort[0].assign(participant=cohort[0]["participant"].map(lambda label: f"z{99 - int(label[1:])}"))
+    other = totals(spice_fit(named, block="block").kernels())
+    ours = totals(fit.kernels())
+    np.testing.assert_allclose(other.loc[("reward", "all")], ours.loc[("reward", "all")], rtol=1e-4)
+    np.testing.assert_allclose(other.loc[("choice", "z96")], ours.loc[("choice", "s3")], rtol=1e-3)
+
+
+def test_few_people_are_not_left_out(cohort):
+    few = spice_fit(cohort[0][cohort[0]["participant"].isin([f"s{i}" for i in range(5)])], block="block")
+    pd.testing.assert_frame_equal(totals(few.kernels()), totals(few.kernels(structure="given")))
 
 
 def test_equal_rewards_have_no_influence(cohort):

@@ -11,9 +11,10 @@ from spicestat.equations.estimate.refit import RefitResult, refit
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit.api import spice_fit
 from spicestat.simulate import simulate_cohort
-from spicestat.studies import reliability
+from spicestat.studies import partial_estimates
 from spicestat.studies.icc import split_half
-from spicestat.studies.reliability import METHODS, _identified, _ranks, _shuffled, spice_reliability
+from spicestat.studies.partial_estimates import identified, partial_estimator
+from spicestat.studies.reliability import METHODS, _ranks, _shuffled, spice_reliability
 from spicestat.trials.sequences import SequenceDataset
 
 # networks of these tests are trained for a few epochs only
@@ -75,13 +76,14 @@ def test_sessions_and_random_halves(fit):
 def test_the_halves_that_are_estimated_are_halves(fit, monkeypatch, method, unit):
     parts = []
 
-    def seen(fit, data, counted):
-        parts.append(counted & data.mask.numpy())
-        return fit.model.refit
-
-    monkeypatch.setattr(reliability, "_refitted", seen)
-    spice_reliability(fit, method, unit=unit, n_splits=3)
     data = SequenceDataset.from_trials(fit.trials)
+
+    def seen(_, counted):
+        parts.append(counted & data.mask.numpy())
+        return identified(fit.model.refit)
+
+    monkeypatch.setattr(partial_estimates._Coefficients, "estimate", seen)
+    spice_reliability(fit, method, unit=unit, n_splits=3)
     mask, who = data.mask.numpy(), data.participant.numpy()
     assert len(parts) == (6 if method == "random" else 2)
     for first, second in zip(parts[::2], parts[1::2], strict=True):
@@ -104,7 +106,7 @@ def test_random_halves_are_averaged_as_z_and_stepped_up(fit, monkeypatch):
         coefficients = result.equations.coefficients.copy()
         coefficients[:, position] = estimates
         results.append(replace(result, equations=replace(result.equations, coefficients=coefficients)))
-    monkeypatch.setattr(reliability, "_refitted", lambda *_: results.pop(0))
+    monkeypatch.setattr(partial_estimates._Coefficients, "estimate", lambda *_: identified(results.pop(0)))
     row = row_of(spice_reliability(fit, "random", n_splits=2), fit, "random")
     known = result.converged & np.isfinite(result.covariance[:, position, position])
     assert row["n"] == known.sum() >= 8
@@ -140,10 +142,54 @@ def test_who_is_identified_has_converged_with_a_standard_error_everywhere(equati
     lost = np.ones((n, k, k))
     lost[2, at, at] = np.nan
     other = replace(one, covariance=lost, converged=np.ones(n, dtype=bool))
-    assert _identified([one], at).tolist() == [True, False, True, True]
-    assert _identified([other], at).tolist() == [True, True, False, True]
-    assert _identified([one, other], at).tolist() == [True, False, False, True]
-    assert not _identified([one], at - 1).any()
+    assert identified(one).known[:, at].tolist() == [True, False, True, True]
+    assert identified(other).known[:, at].tolist() == [True, True, False, True]
+    assert not identified(one).known[:, at - 1].any()
+
+
+@pytest.fixture(scope="module")
+def history():
+    cohort = simulate_cohort(24, 240, n_blocks=4, seed=5)
+    trials = cohort.trials.sample(frac=1.0, random_state=3).assign(choice=lambda d: d["choice"].where(d["trial"] != 7))
+    return spice_fit(trials, block="block", trial="trial")
+
+
+def test_all_choices_give_the_pooled_weights_of_the_history(history):
+    data = SequenceDataset.from_trials(history.trials)
+    found = partial_estimator(history, data)
+    estimates = found.estimate(data.mask.numpy())
+    own = history.coefficients.wide("pooled").to_numpy()[:, : history.pooled.n_own]
+    np.testing.assert_allclose(estimates.estimate[:, : own.shape[1]], own, rtol=1e-2, atol=1e-3)
+    totals = history.kernels(structure="given").influence.query("scope == 'participant' and quantity == 'total'")
+    for position, (module, event) in enumerate(found.terms):
+        if module == "kernel":
+            shown = totals[totals["event"] == event]["estimate"].to_numpy()
+            np.testing.assert_allclose(estimates.estimate[:, position], shown, rtol=2e-2, atol=1e-2)
+
+
+def test_a_part_of_the_history_gives_what_the_trials_of_that_part_give(history):
+    """What the odd blocks say does not depend on what was chosen in the even ones."""
+    data = SequenceDataset.from_trials(history.trials)
+    rank, _ = _ranks(data, "block")
+    frame = history.trials.frame
+    second = frame["block"].map(history.trials.blocks.groupby("participant").cumcount()) % 2 == 1
+    other = replace(
+        history, trials=replace(history.trials, frame=frame.assign(choice=frame["choice"].where(~second, 0)))
+    )
+    half = rank % 2 == 0
+    ours, theirs = (partial_estimator(fit, data).estimate(half).estimate for fit in (history, other))
+    own = history.pooled.n_own
+    np.testing.assert_allclose(ours[:, :own], theirs[:, :own], rtol=1e-5, atol=1e-6)
+
+
+def test_reliability_of_a_history_has_its_weights_and_kernels(history):
+    table = spice_reliability(history, sessions={1: "a", 2: "a", 3: "b", 4: "b"})
+    assert set(table["module"]) == {"beta", "kernel"}
+    assert set(table.loc[table["module"] == "beta", "term"]) == set(history.pooled.names[: history.pooled.n_own])
+    assert set(table["method"]) == {*METHODS, "test_retest_icc2", "test_retest_icc3"}
+    # people of this cohort differ a lot in how they stick to their choices, and all are known
+    assert (table["n"] == 24).all()
+    assert table.query("module == 'kernel' and term == 'choice' and method == 'random'")["reliability"].item() > 0.6
 
 
 def test_single_blocks_are_split_by_choices():

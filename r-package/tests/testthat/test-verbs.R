@@ -229,6 +229,18 @@ test_that("reliability has broom's columns", {
   expect_error(spice_reliability(example_fit, sessions = c(x = "a")), class = "spicestat_error_config")
 })
 
+test_that("reliability of choice history has its weights and kernels", {
+  skip_if_no_engine()
+  history <- spice_fit(example_trials, participant, choice, reward, block = block, progress = FALSE)
+  table <- tidy(spice_reliability(history, "odd_even"))
+  expect_setequal(table$component, c("beta", "kernel"))
+  expect_setequal(table$term[table$component == "kernel"], c("reward", "choice"))
+  expect_true(all(table$n.excluded == 0))
+  given <- tidy(spice_kernels(history, lags = 3, structure = "given"), what = "influence")
+  expect_equal(nrow(given), 2 * 3 * (1 + 8))
+  expect_error(spice_kernels(history, structure = "searched"), "averaged", class = "spicestat_error_config")
+})
+
 test_that("power has a row per design and a plot", {
   skip_if_no_engine()
   power <- spice_power(example_fit, "x_learning_rate_reward:1",
