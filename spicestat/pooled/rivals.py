@@ -75,7 +75,7 @@ def find_rivals(
 
 
 def _groups(fit: PopulationFit) -> Ints:
-    """Number people (N,) by eights, in order of likelihood, which no label changes; a few people are one group."""
+    """Deal people out to groups (N,) in order of likelihood, which no label changes; a few people are one group."""
     rank = np.argsort(np.argsort(fit.posterior.at_mode.log_lik, kind="stable"))
     return np.asarray(rank % min(_GROUPS, len(rank) // 2) if len(rank) >= _LEAST_PEOPLE else np.zeros_like(rank))
 
