@@ -237,7 +237,7 @@ test_that("reliability of choice history has its weights and kernels", {
   expect_setequal(table$term[table$component == "kernel"], c("reward", "choice"))
   expect_true(all(table$n.excluded == 0))
   given <- tidy(spice_kernels(history, lags = 3, structure = "given"), what = "influence")
-  expect_equal(nrow(given), 2 * 3 * (1 + 8))
+  expect_equal(nrow(given), 2 * 3 * (1 + length(unique(example_trials$participant))))
   expect_error(spice_kernels(history, structure = "searched"), "averaged", class = "spicestat_error_config")
 })
 
