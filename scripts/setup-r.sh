@@ -3,7 +3,7 @@
 set -euo pipefail
 
 packages=(reticulate generics tibble rlang cli ggplot2 nlme testthat knitr rmarkdown roxygen2 lintr metafor lme4 lmerTest glmmTMB
-  brms emmeans car lmtest multcomp mvtnorm insight parameters broom broom.mixed jsonlite processx covr pkgdown dplyr)
+  brms emmeans car lmtest multcomp mvtnorm insight parameters performance ggeffects posterior bayesplot loo broom broom.mixed jsonlite processx covr pkgdown dplyr)
 
 missing_packages() {
   Rscript --vanilla -e 'wanted <- commandArgs(TRUE)

@@ -36,6 +36,11 @@ augment.spice_fit <- function(x, data = NULL, newdata = NULL, ...) {
 #' Participants with fitted values, residuals and posterior means
 #'
 #' @param x A [spice_group()].
+#' @param data A data frame with one row per participant, whose columns are put
+#'   beside the results, also those that the formula does not use; `NULL` for the
+#'   covariates of the formula. Ids are in the column `participant` or, where there is none, in the first
+#'   column.
+#' @param newdata A data frame of other people; see [predict.spice_group()].
 #' @param ... Not used; anything here is an error.
 #' @return A tibble with one row per participant and coefficient of the
 #'   equations: `participant`, the covariates, `component`, `sparse.term`;
@@ -45,22 +50,43 @@ augment.spice_fit <- function(x, data = NULL, newdata = NULL, ...) {
 #'   leverage and Cook's distance; `.posterior`, `.se.posterior`: the
 #'   coefficient as the model estimates it, for methods that do. With a link,
 #'   all of these are on its scale, and `.fitted.natural` and
-#'   `.posterior.natural` on the coefficient's own.
+#'   `.posterior.natural` on the coefficient's own. With `newdata`: its columns, `component`,
+#'   `sparse.term`, `.fitted` and `.se.fit`.
 #' @export
 #' @examples
 #' augment(example_group)
-augment.spice_group <- function(x, ...) {
-  check_dots(..., remedies = c(newdata = "predict(group, newdata) gives what the model expects of other people."))
-  table <- x$participants
-  if (is.null(table)) {
-    abort_spicestat("config", paste0(
-      "method = \"", x$method, "\" has no fitted values of participants. Try: use another method of ",
-      "spice_group()."
-    ))
+#' augment(example_group, newdata = data.frame(diagnosis = "patient", age = 30))
+augment.spice_group <- function(x, data = NULL, newdata = NULL, ...) {
+  check_dots(...)
+  call <- rlang::current_env()
+  if (!is.null(newdata)) {
+    if (!is.null(data)) abort_spicestat("config", "augment() takes `data` or `newdata`, not both.")
+    found <- stats::predict(x, newdata)
+    return(found[setdiff(names(found), c(".lower", ".upper"))])
   }
+  table <- estimates_of(x, call)
+  if (!is.null(data)) table <- with_columns_of(table, data, call)
   renamed <- names(table) %in% names(augment_names)
   names(table)[renamed] <- augment_names[names(table)[renamed]]
   table
+}
+
+#' A table of participants with all columns of the user's data
+#' @noRd
+with_columns_of <- function(table, data, call) {
+  check_people(data, call)
+  data <- as.data.frame(data)
+  id <- if ("participant" %in% names(data)) "participant" else names(data)[[1]]
+  rows <- match(id_key(table$participant), id_key(data[[id]]))
+  if (anyNA(rows)) {
+    abort_spicestat("data", paste0(
+      "`data` lacks participants of the model, by column '", id, "': ",
+      name_some(unique(table$participant[is.na(rows)])), "."
+    ), call = call)
+  }
+  own <- table[seq(match("module", names(table)), length(table))]
+  beside <- data[rows, setdiff(names(data), c(id, names(own))), drop = FALSE]
+  tibble::as_tibble(cbind(participant = table$participant, beside, own, row.names = NULL))
 }
 
 augment_names <- c(

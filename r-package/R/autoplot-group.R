@@ -200,7 +200,7 @@ covariate_plot <- function(object, covariate, level) {
 #' @noRd
 mean_caption <- function(object, covariate, level) {
   others <- setdiff(intersect(all.vars(fixed_part(formula(object))), names(model_data(object))), covariate)
-  variables <- attr(stats::terms(object), "factors") > 0
+  variables <- attr(known_design(object)$terms, "factors") > 0
   of_covariate <- colSums(variables[is_about(rownames(variables), covariate), , drop = FALSE]) > 0
   together <- rowSums(variables[, of_covariate, drop = FALSE]) > 0
   moderators <- intersect(others, all_variables(rownames(variables)[together]))

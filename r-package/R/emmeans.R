@@ -34,10 +34,10 @@ recover_data.spice_group <- function(object, data = NULL, ...) { # nolint: objec
     ))
   }
   emmeans::recover_data(
-    quote(spice_group()), stats::terms(object),
+    quote(spice_group()), known_design(object)$terms,
     na.action = NULL, data = model_data(object),
     params = c(
-      setdiff(all.vars(stats::terms(object)), names(model_data(object))), texts_in(formula.spice_group(object))
+      setdiff(all.vars(known_design(object)$terms), names(model_data(object))), texts_in(formula.spice_group(object))
     ), ...
   )
 }
@@ -113,6 +113,13 @@ type_asked_of_emmeans <- function() {
   }
 }
 
+#' Did a function of a package call, at whatever distance?
+#' @noRd
+called_from <- function(package) {
+  package %in% loadedNamespaces() &&
+    any(vapply(sys.frames(), function(frame) identical(topenv(frame), asNamespace(package)), NA))
+}
+
 #' The calls of emmeans' functions that led here, the innermost first
 #' @noRd
 frames_of_emmeans <- function() {
@@ -152,6 +159,12 @@ factors_in <- function(specs) {
 warn_averaged <- function(asked) {
   if (is.null(asked) || "coefficient" %in% asked) {
     return(invisible())
+  }
+  if (called_from("ggeffects")) {
+    abort_spicestat("config", c(
+      "ggemmeans() would average over different coefficients of the equations.",
+      i = "Name them: ggemmeans(group, c(\"age\", \"coefficient\")), or analyse one (modules =, terms =)."
+    ))
   }
   if (isTRUE(attr(asked, "joint"))) {
     warn_spicestat("averaged", paste0(

@@ -165,6 +165,7 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
     group$messages <- c(group$messages, chosen$note)
   }
   group$call <- written
+  group$estimator <- list(...)$estimator
   group
 }
 
@@ -333,7 +334,8 @@ with_covariates <- function(table, frame) {
 kept_design <- function(design, formula) {
   environment <- kept_environment(formula, names(design$frame))
   environment(design$terms) <- environment
-  list(design = design[c("terms", "contrasts", "xlevels", "frame")], environment = environment)
+  kept <- design[c("terms", "contrasts", "xlevels", "frame", "assign")]
+  list(design = c(kept, list(columns = colnames(design$matrix))), environment = environment)
 }
 
 #' A matrix from a table with the columns module, sparse_term, term and one per effect

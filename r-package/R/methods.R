@@ -71,8 +71,7 @@ summary.spice_group <- function(object, ...) {
 #'   likelihood (of all coefficients together, where they were analysed
 #'   separately), `sigma()` the standard deviation between participants that the
 #'   covariates leave, by coefficient of the equations, `df.residual()` the degrees of
-#'   freedom of all tests (an error where effects have their own), and `model.frame()`
-#'   the covariates.
+#'   freedom of all tests (an error where effects have their own).
 #' @export
 #' @examples
 #' coef(example_fit)
@@ -289,24 +288,9 @@ df.residual.spice_group <- function(object, ...) {
 #' @export
 formula.spice_group <- function(x, ...) {
   check_dots(...)
-  stats::as.formula(x$formula, env = if (is.null(x$environment)) globalenv() else x$environment)
-}
-
-#' @rdname coef.spice_fit
-#' @importFrom stats terms
-#' @export
-terms.spice_group <- function(x, ...) {
-  check_dots(...)
-  known_design(x)$terms
-}
-
-#' @rdname coef.spice_fit
-#' @importFrom stats model.frame
-#' @export
-model.frame.spice_group <- function(formula, ...) {
-  check_dots(...)
-  design <- known_design(formula)
-  stats::model.frame(design$terms, design$frame, na.action = stats::na.pass)
+  found <- stats::as.formula(x$formula, env = if (is.null(x$environment)) globalenv() else x$environment)
+  # step() puts a formula with the response there
+  if (length(found) == 3) rlang::new_formula(NULL, found[[3]], environment(found)) else found
 }
 
 #' Participants of a group model with their covariates, one row each

@@ -97,6 +97,10 @@ people_on_occasions <- function(fit, participant) {
 #'   levels need another fit, which the error says.
 #' @param exponentiate Exponentials of estimates and limits, for effects on log odds
 #'   (odds ratios) and logarithms (ratios).
+#' @param term `"covariate"`: the column `term` is the covariate's, as `age`, once for
+#'   each coefficient of the equations. `"full"`: it is unique, as in
+#'   `beta:x_value_reward:age`, for packages that make tables of one column of names, such as
+#'   `modelsummary(group, term = "full")`.
 #' @param ... Not used; anything here is an error.
 #' @return A tibble: `effect`, `component` (the module), `sparse.term` (the
 #'   equation's term), `group`, `level` (the participant's id), `term` (the
@@ -111,8 +115,10 @@ people_on_occasions <- function(fit, participant) {
 #' tidy(example_group, effects = "ran_pars")
 #' tidy(example_group, effects = "ran_vals")
 tidy.spice_group <- function(x, effects = "fixed", conf.int = FALSE, # nolint: object_name_linter.
-                             conf.level = NULL, exponentiate = FALSE, ...) { # nolint: object_name_linter.
+                             conf.level = NULL, exponentiate = FALSE, # nolint: object_name_linter.
+                             term = c("covariate", "full"), ...) {
   check_dots(...)
+  term <- one_of(term, c("covariate", "full"), "term", rlang::current_env())
   check_flag(conf.int, "conf.int")
   check_flag(exponentiate, "exponentiate")
   effects <- rlang::arg_match(effects, c("fixed", "ran_pars", "ran_vals", "ran_coefs"), multiple = TRUE)
@@ -121,6 +127,7 @@ tidy.spice_group <- function(x, effects = "fixed", conf.int = FALSE, # nolint: o
   columns <- effect_columns[names(effect_columns) %in% unlist(lapply(effects, columns_of, x))]
   table <- with_broom_names(do.call(rbind, lapply(parts, with_columns, columns = columns)))
   if (exponentiate) table <- exponentiated(table, x, effects)
+  if (term == "full") table$term <- full_terms(table)
   tibble::as_tibble(table[c(setdiff(names(table), interval), if (conf.int) interval)])
 }
 
@@ -139,6 +146,14 @@ exponentiated <- function(table, group, effects, call = rlang::caller_env()) {
   shown <- c("estimate", interval)
   table[shown] <- lapply(table[shown], exp)
   table
+}
+
+#' Names of terms that are unique in a table of any effects
+#' @noRd
+full_terms <- function(table) {
+  parts <- table[intersect(c("group", "level"), names(table))]
+  front <- lapply(parts, function(part) ifelse(is.na(part), "", paste0(part, ":")))
+  do.call(paste0, c(unname(as.list(front)), list(effect_names(table))))
 }
 
 interval <- c("conf.low", "conf.high")
@@ -214,9 +229,12 @@ check_t_intervals <- function(table, level, method, call) {
   }
 }
 
-#' Intervals from the draws that a model of brms holds
+#' Intervals from the draws that a Bayesian model holds
 #' @noRd
 own_intervals <- function(group, level) {
+  if (!is.null(group$draws)) {
+    return(summarise_draws(as.matrix(group$draws[names(stats::coef(group))]), level))
+  }
   if (group$method != "brms" || !requireNamespace("brms", quietly = TRUE)) {
     return(NULL)
   }
@@ -295,15 +313,21 @@ check_flag <- function(value, name, call = rlang::caller_env()) {
 #' A fit or a group model at a glance
 #'
 #' @param x A [spice_fit()] or [spice_group()].
+#' @param each Give one row for each coefficient of the equations that has a model of its
+#'   own? Without it, there is one row in all, as broom has it.
 #' @param ... Not used; anything here is an error.
-#' @return For a fit, a tibble with one row. For a group model, one row per
-#'   coefficient of the equations, or one in all for joint models. Names
+#' @return A tibble with one row, or with `each` one for each coefficient. Names
 #'   are broom's: `nobs`, `logLik`, `AIC`, `i.squared` and so on. All methods have
-#'   these columns; those that a method does not fill come last.
+#'   these columns; those that a method does not fill come last. In one row about several
+#'   models, `logLik` and `AIC` are sums, counts and shares the largest, `converged` is
+#'   true where all did, and what only one of them has, such as `tau.squared`, is `NA`.
 #' @export
 #' @examples
 #' glance(example_fit)
 #' glance(example_group)
+#' if (requireNamespace("metafor", quietly = TRUE)) {
+#'   glance(spice_group(example_fit, ~diagnosis, method = "metafor"), each = TRUE)
+#' }
 glance.spice_fit <- function(x, ...) {
   check_dots(...)
   with_broom_names(x$glance)
@@ -311,13 +335,33 @@ glance.spice_fit <- function(x, ...) {
 
 #' @rdname glance.spice_fit
 #' @export
-glance.spice_group <- function(x, ...) {
+glance.spice_group <- function(x, each = FALSE, ...) {
   check_dots(...)
-  table <- with_broom_names(x$glance)
+  check_flag(each, "each")
+  table <- x$glance
   # text of which there is none
   if (!is.null(table$contradictions)) table$contradictions[!nzchar(table$contradictions)] <- NA
+  if (!each && nrow(table) > 1) table <- in_one_row(table)
+  table <- with_broom_names(table)
   empty <- vapply(table, function(column) all(is.na(column)), NA)
   table[c(which(!empty), which(empty))]
+}
+
+#' Several models as one
+#' @noRd
+in_one_row <- function(table) {
+  found <- lapply(table, function(column) if (length(unique(column)) == 1) column[[1]] else column[NA_integer_])
+  found[c("log_lik", "aic")] <- lapply(table[c("log_lik", "aic")], sum)
+  df <- sum(round((table$aic + 2 * table$log_lik) / 2))
+  n <- sum(round(exp((table$bic + 2 * table$log_lik) / round((table$aic + 2 * table$log_lik) / 2))))
+  found$bic <- -2 * found$log_lik + df * log(n)
+  largest <- c("nobs", "n_excluded", "share_unidentified")
+  found[largest] <- lapply(table[largest], max)
+  found$withheld <- any(table$withheld)
+  found$converged <- all(table$converged)
+  said <- unique(table$contradictions[!is.na(table$contradictions)])
+  if (length(said) > 0) found$contradictions <- paste(said, collapse = "; ")
+  tibble::as_tibble(found)
 }
 
 with_broom_names <- function(table) {

@@ -6,6 +6,10 @@
     Sys.setenv(RETICULATE_PYTHON = python)
   }
   declare_python()
+  # marginaleffects takes models of classes that it is told of
+  options(marginaleffects_model_classes = union(getOption("marginaleffects_model_classes"), "spice_group"))
+  if (isNamespaceLoaded("marginaleffects")) join_marginaleffects()
+  setHook(packageEvent("marginaleffects", "onLoad"), join_marginaleffects)
 }
 
 .onUnload <- function(libpath) { # nolint: object_name_linter.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from spicestat.errors import ConfigError, DataError
@@ -18,7 +20,7 @@ def group_tables(result: Any) -> dict[str, Any]:
 
     ``coefficients, covariance, glance, skipped`` and ``messages`` are always there. What only some methods give:
     ``ran_vals`` (participants' deviations), ``joint_covariance`` (columns ``module, sparse_term, term`` and one per
-    effect) and ``participants`` (the augmented data, with the covariates).
+    effect), ``participants`` (the augmented data, with the covariates), ``draws`` and ``log_likelihood``.
     """
     return encoded(
         {
@@ -30,8 +32,50 @@ def group_tables(result: Any) -> dict[str, Any]:
             "ran_vals": result.ran_vals,
             "joint_covariance": _labelled_covariance(result.joint_covariance),
             "participants": _augmented(result),
+            **_posterior(result),
         }
     )
+
+
+def _posterior(result: Any) -> dict[str, pd.DataFrame]:
+    """Return the draws of a Bayesian model, and the log likelihood of each participant's data in each of them.
+
+    Tables have the columns ``.chain`` and ``.iteration``, from 1, and one per parameter (``module:term:covariate``,
+    ``sd__module:term``, ``cor__module:term.module:term``) or participant.
+    """
+    posterior = getattr(result, "posterior", None)
+    if posterior is None:
+        return {}
+    drawn, likelihood = posterior.inference_data.posterior, posterior.inference_data.log_likelihood["data"]
+    labels = [str(label) for label in drawn["equation_term"].values]
+    columns = _where(likelihood.shape[:2])
+    for place, label in enumerate(labels):
+        for row, covariate in enumerate(drawn["covariate"].values):
+            columns[f"{label}:{covariate}"] = drawn["fixed"].values[:, :, row, place].ravel()
+    for place, label in enumerate(labels):
+        columns[f"sd__{label}"] = drawn["sd"].values[:, :, place].ravel()
+    if "correlation" in drawn:
+        for one, other in combinations(range(len(labels)), 2):
+            values = drawn["correlation"].values[:, :, one, other]
+            columns[f"cor__{labels[one]}.{labels[other]}"] = values.ravel()
+    by_person = np.moveaxis(likelihood.values, 2, 0)
+    people = {str(label): own.ravel() for label, own in zip(drawn["participant"].values, by_person, strict=True)}
+    return {
+        "draws": pd.DataFrame(columns),
+        "log_likelihood": pd.DataFrame({**_where(likelihood.shape[:2]), **people}),
+    }
+
+
+def _where(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Return chain and iteration of each draw.
+
+    Examples
+    --------
+    >>> {name: values.tolist() for name, values in _where((2, 2)).items()}
+    {'.chain': [1, 1, 2, 2], '.iteration': [1, 2, 1, 2]}
+    """
+    chain, iteration = np.indices(shape) + 1
+    return {".chain": chain.ravel(), ".iteration": iteration.ravel()}
 
 
 def _augmented(result: Any) -> pd.DataFrame | None:

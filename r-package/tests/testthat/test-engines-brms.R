@@ -3,7 +3,8 @@ skip_if_not_installed("brms")
 
 brms_inputs <- function(formula = ~ ill + age) {
   data <- cohort(20)
-  inputs <- group_inputs(data$table, NULL, formula, data$people, "id", NULL, NULL, TRUE, rlang::current_env())
+  people <- group_people(data$table, data$table, formula, data$people, "id", NULL, NULL)
+  inputs <- group_inputs(data$table, NULL, people, NULL, NULL, TRUE, NULL)
   inputs$conf_level <- 0.9
   inputs
 }

@@ -62,7 +62,8 @@ test_that("all methods give the contract's columns", {
     fixed <- tidy(group)
     joint <- method %in% c("multivariate_meta", "mixed")
     n_models <- if (joint) 1 else nrow(unique(fixed["component"]))
-    expect_equal(nrow(glance(group)), n_models)
+    expect_equal(nrow(glance(group, each = TRUE)), n_models)
+    expect_equal(nrow(glance(group)), 1)
   }
 })
 

@@ -1,0 +1,139 @@
+# What insight, on which parameters, performance and others rest, asks of a model. Its response is `estimate`.
+
+#' Group models for insight and performance
+#'
+#' @param x,model A [spice_group()].
+#' @param verbose,component,type,... As insight passes them.
+#' @return What insight and performance need.
+#' @name insight-methods
+#' @keywords internal
+NULL
+
+#' @rdname insight-methods
+#' @exportS3Method insight::find_formula
+find_formula.spice_group <- function(x, verbose = TRUE, ...) { # nolint: object_name_linter.
+  covariates <- formula.spice_group(x)
+  found <- list(conditional = rlang::new_formula(quote(estimate), fixed_part(covariates)[[2]], environment(covariates)))
+  random <- lapply(bars_in(covariates[[2]]), function(bar) rlang::new_formula(NULL, bar))
+  if (length(random) > 0) found$random <- if (length(random) == 1) random[[1]] else random
+  structure(found, class = c("insight_formula", "list"))
+}
+
+#' @rdname insight-methods
+#' @exportS3Method insight::get_data
+get_data.spice_group <- function(x, ...) { # nolint: object_name_linter.
+  table <- estimates_of(x)
+  data <- as.data.frame(table[seq_len(match("module", names(table)) - 1)])
+  data.frame(
+    estimate = table$observed, data[names(data) != "participant"], coefficient = coefficient_factor(table),
+    participant = table$participant, std.error = table$std_error, check.names = FALSE
+  )
+}
+
+#' @rdname insight-methods
+#' @exportS3Method insight::get_statistic
+get_statistic.spice_group <- function(x, ...) { # nolint: object_name_linter.
+  table <- tidy(x)
+  structure(
+    data.frame(Parameter = labelled_effects(table), Statistic = table$statistic),
+    statistic = statistic_name(table)
+  )
+}
+
+# a normal test has infinitely many degrees of freedom
+statistic_name <- function(table) if (all(is.infinite(table$df))) "z-statistic" else "t-statistic"
+
+#' @rdname insight-methods
+#' @exportS3Method insight::get_varcov
+get_varcov.spice_group <- function(x, ...) stats::vcov(x) # nolint: object_name_linter.
+
+#' @rdname insight-methods
+#' @exportS3Method insight::get_df
+get_df.spice_group <- function(x, type = "residual", ...) { # nolint: object_name_linter.
+  switch(type,
+    model = attr(stats::logLik(x), "df"),
+    normal = Inf,
+    stats::df.residual(x)
+  )
+}
+
+#' @rdname insight-methods
+#' @exportS3Method insight::get_loglikelihood
+get_loglikelihood.spice_group <- function(x, ...) stats::logLik(x) # nolint: object_name_linter.
+
+#' @rdname insight-methods
+#' @exportS3Method insight::model_info
+model_info.spice_group <- function(x, verbose = TRUE, ...) { # nolint: object_name_linter.
+  link <- unique(links_of(x, tidy(x)))
+  one <- length(link) == 1
+  kinds <- c(
+    "binomial", "bernoulli", "logit", "linear", "count", "poisson", "negbin", "beta", "betabinomial", "ordinal",
+    "multinomial", "categorical", "zero_inflated", "zeroinf", "hurdle", "mixed", "multivariate", "trial", "bayesian",
+    "gam", "anova", "timeseries", "ttest", "correlation", "onewaytest", "chi2test", "ranktest", "levenetest",
+    "variancetest", "xtab", "proptest", "binomtest", "meta", "survival", "truncated", "censored", "dispersion",
+    "probit", "exponential", "tweedie"
+  )
+  is <- c(
+    "mixed", "meta", if (x$method == "presence") c("binomial", "bernoulli", "logit"),
+    if (one && link == "identity") "linear", if (x$method == "hurdle") "hurdle", if (is_bayesian(x)) "bayesian"
+  )
+  c(
+    stats::setNames(as.list(kinds %in% is), paste0("is_", kinds)),
+    link_function = if (one) link else NA, family = if (x$method == "presence") "binomial" else "gaussian",
+    n_obs = stats::nobs(x)
+  )
+}
+
+is_bayesian <- function(group) group$method %in% c("bayes", "bayes_meta", "brms")
+
+#' @rdname insight-methods
+#' @exportS3Method insight::link_function
+link_function.spice_group <- function(x, ...) stats::make.link(one_link(x))$linkfun # nolint: object_name_linter.
+
+#' @rdname insight-methods
+#' @exportS3Method insight::link_inverse
+link_inverse.spice_group <- function(x, ...) stats::make.link(one_link(x))$linkinv # nolint: object_name_linter.
+
+#' The link that all coefficients have, or an error
+#' @noRd
+one_link <- function(group, call = rlang::caller_env()) {
+  links <- unique(links_of(group, tidy(group)))
+  if (length(links) > 1) {
+    abort_spicestat("config", c(
+      "the coefficients differ in their links.",
+      i = "Analyse those of one module: spice_group(modules = ). predict(group, type = \"response\") knows each."
+    ), call = call)
+  }
+  links
+}
+
+#' @rdname insight-methods
+#' @exportS3Method insight::get_predicted
+get_predicted.spice_group <- function(x, data = NULL, ...) { # nolint: object_name_linter.
+  abort_spicestat("config", c(
+    "get_predicted() gives one value for each row, and a group model expects one for each coefficient.",
+    i = "predict(group, newdata) and emmeans::emmeans(group, ~ covariate | coefficient) have all of them."
+  ))
+}
+
+#' @rdname insight-methods
+#' @exportS3Method performance::model_performance
+model_performance.spice_group <- function(model, ...) { # nolint: object_name_linter.
+  check_dots(..., ignored = c("verbose", "metrics"))
+  row <- glance(model)
+  found <- data.frame(AIC = row$AIC, BIC = row$BIC, N = row$nobs, Converged = row$converged)
+  structure(found, class = c("performance_model", "data.frame"))
+}
+
+#' @rdname insight-methods
+#' @exportS3Method performance::performance_aic
+performance_aic.spice_group <- function(x, ...) stats::AIC(stats::logLik(x)) # nolint: object_name_linter.
+
+#' @rdname insight-methods
+#' @exportS3Method performance::r2
+r2.spice_group <- function(model, ...) { # nolint: object_name_linter.
+  abort_spicestat("config", c(
+    "a group model has an R2 for each coefficient, if any, and none is defined for its method.",
+    i = "sigma(group) of models with and without a covariate says how much of the spread it explains."
+  ))
+}
