@@ -19,10 +19,31 @@ from spicestat.pooled.fit import posterior_weights
 from spicestat.pooled.kernels import reward_range, state_moves
 from spicestat.trials.sequences import SequenceDataset
 
-__all__ = ["KERNEL", "PartialEstimates", "PartialEstimator", "partial_estimator"]
+__all__ = ["KERNEL", "PartialEstimates", "PartialEstimator", "Targets", "partial_estimator"]
 
 KERNEL = "kernel"
 """Module of the total influence of one reward, and of one choice."""
+
+
+class Targets(NamedTuple):
+    """The choices that are predicted, in S sequences of up to T steps.
+
+    Attributes
+    ----------
+    mask : bool ndarray of shape (S, T)
+    participant, block, experiment : int ndarray of shape (S,)
+        Codes from 0.
+    """
+
+    mask: np.ndarray
+    participant: np.ndarray
+    block: np.ndarray
+    experiment: np.ndarray
+
+    @classmethod
+    def of(cls, data: SequenceDataset) -> Targets:
+        """Take them from sequences for networks."""
+        return cls(*(field.numpy() for field in (data.mask, data.participant, data.block, data.experiment)))
 
 
 class PartialEstimates(NamedTuple):
@@ -40,6 +61,8 @@ class PartialEstimator(Protocol):
     terms : sequence of K (module, term)
     n_have : int ndarray of shape (K,)
         How many people have the quantity.
+    targets : Targets
+        The choices that everything is estimated from.
     """
 
     @property
@@ -50,22 +73,27 @@ class PartialEstimator(Protocol):
     def n_have(self) -> np.ndarray:
         """How many people have each."""
 
+    @property
+    def targets(self) -> Targets:
+        """The choices that everything is estimated from."""
+
     def estimate(self, counted: np.ndarray) -> PartialEstimates:
-        """Estimate from the targets ``counted``, a bool array like the mask (S, T) of the sequences."""
+        """Estimate from the targets ``counted``, a bool array like their mask (S, T)."""
 
 
-def partial_estimator(fit: SpiceFit | HistoryFit, data: SequenceDataset) -> PartialEstimator:
-    """Return what estimates a fit's coefficients from parts of its choices, ``data``."""
-    return _Weights(fit, data) if isinstance(fit, HistoryFit) else _Coefficients(fit, data)
+def partial_estimator(fit: SpiceFit | HistoryFit) -> PartialEstimator:
+    """Return what estimates a fit's coefficients from parts of its choices."""
+    return _Weights(fit) if isinstance(fit, HistoryFit) else _Coefficients(fit)
 
 
 class _Coefficients:
     """Maximum likelihood, with the equations of the fit."""
 
-    def __init__(self, fit: SpiceFit, data: SequenceDataset) -> None:
+    def __init__(self, fit: SpiceFit) -> None:
+        self._model, self._data = fit.model, SequenceDataset.from_trials(fit.trials)
+        self.targets = Targets.of(self._data)
         self.terms = fit.model.equations.terms
         self.n_have = (fit.model.equations.status == FREE).sum(axis=0)
-        self._model, self._data = fit.model, data
 
     def estimate(self, counted: np.ndarray) -> PartialEstimates:
         part = self._data.with_mask(torch.from_numpy(counted))
@@ -83,14 +111,16 @@ def identified(result: RefitResult) -> PartialEstimates:
 class _Weights:
     """Posterior means under the population of the fit, and the total influences that they make."""
 
-    def __init__(self, fit: HistoryFit, data: SequenceDataset) -> None:
+    def __init__(self, fit: HistoryFit) -> None:
         self._pooled, n_people = fit.pooled, fit.trials.n_participants
         packed = pack_table(fit.trials, fit.pooled.reward_size)
         self._rows = fit.pooled.rows(packed)
         self._factors = unit_factors(fit.pooled.states, fit.pooled.reward_size)
-        sequence_of = np.argsort(data.block.numpy())
-        # a target stands one step before its trial; a first choice that is predicted goes with the second
-        self._target = sequence_of[self._rows.session], np.maximum(self._rows.trial - 1, 0)
+        blocks = fit.trials.blocks
+        mask = np.zeros((len(blocks), int(blocks["n_trials"].max())), dtype=bool)
+        mask[self._rows.session, self._rows.trial] = True
+        who, experiment = (blocks[name].to_numpy() for name in ("participant", "experiment"))
+        self.targets = Targets(mask, who, np.arange(len(blocks)), experiment)
         low, high = reward_range(packed)
         self._events = [event for event in EVENTS if event == "choice" or high > low]
         self._moves = [
@@ -109,7 +139,7 @@ class _Weights:
         return np.full(len(self.terms), len(self._pooled.n_choices))
 
     def estimate(self, counted: np.ndarray) -> PartialEstimates:
-        rows = self._rows.rows(counted[self._target])
+        rows = self._rows.rows(counted[self._rows.session, self._rows.trial])
         mean, _ = posterior_weights(self._pooled, rows)
         own = (mean * self._factors)[:, : self._pooled.n_own]
         totals = [np.einsum("nk,nk->n", moves, mean) for moves in self._moves]

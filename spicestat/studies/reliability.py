@@ -15,9 +15,8 @@ from spicestat.errors import ConfigError, DataError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
 from spicestat.studies.icc import icc, spearman_brown, split_half
-from spicestat.studies.partial_estimates import PartialEstimates, PartialEstimator, partial_estimator
+from spicestat.studies.partial_estimates import PartialEstimates, PartialEstimator, Targets, partial_estimator
 from spicestat.trials.labels import label_key
-from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["METHODS", "spice_reliability"]
 
@@ -120,21 +119,21 @@ def spice_reliability(
         raise ConfigError("unknown unit", got=unit, allowed="'block' or 'trial'")
     n_splits = whole_number("n_splits", n_splits, 1)
     rng = np.random.default_rng(seed_number(seed))
-    data = SequenceDataset.from_trials(fit.trials)
-    rank, size = _ranks(data, unit)
-    if bool((size[data.mask.numpy()] < 2).all()) and chosen:
+    parts = partial_estimator(fit)
+    targets = parts.targets
+    rank, size = _ranks(targets, unit)
+    if bool((size[targets.mask] < 2).all()) and chosen:
         raise DataError("no participant has two blocks", do="pass unit='trial' to split single choices")
-    parts = partial_estimator(fit, data)
     rows: list[dict[str, Any]] = []
     for method in ("odd_even", "first_second"):
         if method in chosen:
             second = rank % 2 == 1 if method == "odd_even" else 2 * rank >= size
             rows += _each(parts, _halves(parts, second), method, _stepped_up, level)
     if "random" in chosen:
-        splits = [_halves(parts, 2 * _shuffled(rank, data, rng) >= size) for _ in range(n_splits)]
+        splits = [_halves(parts, 2 * _shuffled(rank, targets, rng) >= size) for _ in range(n_splits)]
         rows += _random_rows(parts, splits, level)
     if sessions is not None:
-        rows += _session_rows(parts, _session_codes(fit, data, sessions), data, level)
+        rows += _session_rows(parts, *_session_codes(fit, targets, sessions), level)
     table = pd.DataFrame(rows).assign(conf_level=level)
     return table[list(_COLUMNS)]
 
@@ -161,13 +160,13 @@ def _checked_methods(methods: str | Sequence[str]) -> list[str]:
     return chosen
 
 
-def _ranks(data: SequenceDataset, unit: str) -> tuple[np.ndarray, np.ndarray]:
+def _ranks(targets: Targets, unit: str) -> tuple[np.ndarray, np.ndarray]:
     """Position (S, T) of every target among its participant's blocks or targets, and how many of these there are."""
-    mask, who = data.mask.numpy(), data.participant.numpy()
+    mask, who = targets.mask, targets.participant
     rank, size = np.zeros(mask.shape, dtype="int64"), np.zeros(mask.shape, dtype="int64")
     for code in np.unique(who):
         own = np.flatnonzero(who == code)
-        own = own[np.argsort(data.block.numpy()[own], kind="stable")]
+        own = own[np.argsort(targets.block[own], kind="stable")]
         counted = mask[own]
         if unit == "block":
             rank[own] = np.arange(len(own))[:, None]
@@ -179,9 +178,9 @@ def _ranks(data: SequenceDataset, unit: str) -> tuple[np.ndarray, np.ndarray]:
     return rank, size
 
 
-def _shuffled(rank: np.ndarray, data: SequenceDataset, rng: np.random.Generator) -> np.ndarray:
+def _shuffled(rank: np.ndarray, targets: Targets, rng: np.random.Generator) -> np.ndarray:
     """Permute the ranks within each participant."""
-    mask, who = data.mask.numpy(), data.participant.numpy()
+    mask, who = targets.mask, targets.participant
     shuffled = rank.copy()
     for code in np.unique(who):
         own = (who == code)[:, None] & mask
@@ -248,11 +247,8 @@ def _mean_reliability(reliabilities: list[float]) -> float:
     return spearman_brown(float(np.tanh(z.mean())))
 
 
-def _session_rows(
-    parts: PartialEstimator, sessions: tuple[np.ndarray, int], data: SequenceDataset, level: float
-) -> Iterator[dict[str, Any]]:
-    code, n_sessions = sessions
-    shape = data.mask.shape
+def _session_rows(parts: PartialEstimator, code: np.ndarray, n_sessions: int, level: float) -> Iterator[dict[str, Any]]:
+    shape = parts.targets.mask.shape
     results = [parts.estimate(np.broadcast_to(code[:, None] == number, shape).copy()) for number in range(n_sessions)]
     for kind in ("ICC2", "ICC3"):
         yield from _each(parts, results, f"test_retest_{kind.lower()}", partial(_icc, kind), level)
@@ -267,13 +263,13 @@ def _icc(kind: str, y: list[np.ndarray], level: float) -> Values:
 
 
 def _session_codes(
-    fit: SpiceFit | HistoryFit, data: SequenceDataset, sessions: str | Mapping[Hashable, Hashable]
+    fit: SpiceFit | HistoryFit, targets: Targets, sessions: str | Mapping[Hashable, Hashable]
 ) -> tuple[np.ndarray, int]:
     """Session (S,) of each sequence, -1 for none, and the number of sessions."""
     if sessions == "experiment":
-        codes, found = data.experiment.numpy(), len(fit.trials.experiments)
+        codes, found = targets.experiment, len(fit.trials.experiments)
     else:
-        blocks = fit.trials.blocks["label"].iloc[data.block.numpy()].tolist()
+        blocks = fit.trials.blocks["label"].iloc[targets.block].tolist()
         if isinstance(sessions, Mapping):
             session_of = {label_key(label): session for label, session in sessions.items()}
             unknown = sorted(set(session_of) - set(map(label_key, blocks)))

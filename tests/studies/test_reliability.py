@@ -13,7 +13,7 @@ from spicestat.fit.api import spice_fit
 from spicestat.simulate import simulate_cohort
 from spicestat.studies import partial_estimates
 from spicestat.studies.icc import split_half
-from spicestat.studies.partial_estimates import identified, partial_estimator
+from spicestat.studies.partial_estimates import Targets, identified, partial_estimator
 from spicestat.studies.reliability import METHODS, _ranks, _shuffled, spice_reliability
 from spicestat.trials.sequences import SequenceDataset
 
@@ -120,9 +120,10 @@ def test_random_halves_are_averaged_as_z_and_stepped_up(fit, monkeypatch):
 @pytest.mark.parametrize("unit", ["block", "trial"])
 def test_halves_share_no_choice_and_lose_none(fit, unit):
     data = SequenceDataset.from_trials(fit.trials)
-    rank, size = _ranks(data, unit)
-    mask, who = data.mask.numpy(), data.participant.numpy()
-    shuffled = _shuffled(rank, data, np.random.default_rng(1))
+    targets = Targets.of(data)
+    rank, size = _ranks(targets, unit)
+    mask, who = targets.mask, targets.participant
+    shuffled = _shuffled(rank, targets, np.random.default_rng(1))
     for code in range(10):
         own = mask & (who == code)[:, None]
         units = 4 if unit == "block" else own.sum()
@@ -155,9 +156,8 @@ def history():
 
 
 def test_all_choices_give_the_pooled_weights_of_the_history(history):
-    data = SequenceDataset.from_trials(history.trials)
-    found = partial_estimator(history, data)
-    estimates = found.estimate(data.mask.numpy())
+    found = partial_estimator(history)
+    estimates = found.estimate(found.targets.mask)
     own = history.coefficients.wide("pooled").to_numpy()[:, : history.pooled.n_own]
     np.testing.assert_allclose(estimates.estimate[:, : own.shape[1]], own, rtol=1e-2, atol=1e-3)
     totals = history.kernels(structure="given").influence.query("scope == 'participant' and quantity == 'total'")
@@ -169,17 +169,29 @@ def test_all_choices_give_the_pooled_weights_of_the_history(history):
 
 def test_a_part_of_the_history_gives_what_the_trials_of_that_part_give(history):
     """What the odd blocks say does not depend on what was chosen in the even ones."""
-    data = SequenceDataset.from_trials(history.trials)
-    rank, _ = _ranks(data, "block")
+    rank, _ = _ranks(partial_estimator(history).targets, "block")
     frame = history.trials.frame
     second = frame["block"].map(history.trials.blocks.groupby("participant").cumcount()) % 2 == 1
     other = replace(
         history, trials=replace(history.trials, frame=frame.assign(choice=frame["choice"].where(~second, 0)))
     )
     half = rank % 2 == 0
-    ours, theirs = (partial_estimator(fit, data).estimate(half).estimate for fit in (history, other))
+    ours, theirs = (partial_estimator(fit).estimate(half).estimate for fit in (history, other))
     own = history.pooled.n_own
     np.testing.assert_allclose(ours[:, :own], theirs[:, :own], rtol=1e-5, atol=1e-6)
+
+
+def test_reliability_of_a_task_with_stimuli_counts_the_first_choice_of_a_block(history):
+    rng, frame = np.random.default_rng(2), history.trials.frame
+    trials = pd.DataFrame(
+        {"participant": frame["participant"], "choice": frame["choice"].clip(0), "block": frame["block"]}
+    )
+    trials = trials.assign(cue=rng.integers(0, 2, len(frame)), reward=rng.integers(0, 2, len(frame)))
+    fit = spice_fit(trials, block="block", stimulus="cue")
+    targets = partial_estimator(fit).targets
+    assert targets.mask.sum() == len(frame)
+    table = spice_reliability(fit, "odd_even", unit="trial")
+    assert (table["n"] == 24).all()
 
 
 def test_reliability_of_a_history_has_its_weights_and_kernels(history):
@@ -203,7 +215,7 @@ def test_single_blocks_are_split_by_choices():
 
 def test_the_trial_split_adds_up_to_the_whole_likelihood(fit):
     data = SequenceDataset.from_trials(fit.trials)
-    rank, _ = _ranks(data, "trial")
+    rank, _ = _ranks(Targets.of(data), "trial")
     model, equations = fit.model.network, fit.model.equations
     parts = []
     for parity in (0, 1):
