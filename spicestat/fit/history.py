@@ -59,6 +59,8 @@ _IN_REWARD_UNIT = frozenset({"rewarded", "rewarded_ago", "foregone", "outcome", 
 
 _LEAST_PEOPLE = 3
 _TOLERANCE = 1e-4
+_ENOUGH_CHOICES, _LEAST_GAIN = 2000, 2e-3
+"""With fewer choices, chance decides whether left-out blocks are predicted by more than so many nats per choice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,16 +191,24 @@ class HistoryFit:
     def contradictions(self) -> tuple[str, ...]:
         """What in the scores cannot be true, or is no better than guessing, in words; usually nothing."""
         nll = dict(zip(self.scores["model"], self.scores["nll"], strict=True))
+        n_choices = max(int(self.pooled.n_choices.sum()), 1)
         # shares are fitted to the choices that they predict, and gain half a nat per parameter by it
-        optimism = (self.trials.n_actions - 1) * self.trials.n_participants / max(int(self.pooled.n_choices.sum()), 1)
-        bound = min(nll["shares"] + optimism, nll["guessing"]) + _TOLERANCE
-        if nll["history"] <= bound:
-            return ()
-        return (
-            f"the weighted states predict worse ({nll['history']:.4f} nats per choice) than everybody's choice shares "
-            f"do without any history ({nll['shares']:.4f}; guessing {nll['guessing']:.4f}): do not interpret them; "
-            "suspect that rewards, blocks or stimuli were read in the wrong role",
-        )
+        places = len(self.trials.record["columns"].get("options") or self.trials.actions)
+        optimism = (places - 1) * self.trials.n_participants / n_choices
+        bound = min(nll["shares"] + optimism, nll["guessing"])
+        suspect = "suspect that rewards, blocks, stimuli or options were read in the wrong role, or in none"
+        if nll["history"] > bound + _TOLERANCE:
+            return (
+                f"the weighted states predict worse ({nll['history']:.4f} nats per choice) than everybody's choice "
+                f"shares do without any history ({nll['shares']:.4f}; guessing {nll['guessing']:.4f}): do not interpret "
+                f"them; {suspect}",
+            )
+        if n_choices >= _ENOUGH_CHOICES and nll["left_out"] > bound - _LEAST_GAIN:
+            return (
+                f"blocks that are left out are predicted no better ({nll['left_out']:.4f} nats per choice) than without "
+                f"any history (choice shares {nll['shares']:.4f}, guessing {nll['guessing']:.4f}): {suspect}",
+            )
+        return ()
 
     def equations_frame(self) -> pd.DataFrame:
         """Return everybody's equation as text, with pooled weights in the unit of the data.

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from spicestat import load_fit, predict_choices, simulate_fit, spice_fit, spice_group, spice_ladder, spice_update
-from spicestat.errors import ConfigError, DataError, SuspiciousDataWarning
+from spicestat.errors import ConfigError, ContradictionWarning, DataError, SuspiciousDataWarning
 from spicestat.trials import read_trials
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "tasks"
@@ -39,8 +39,9 @@ def case(name):
 
 def fitted(name, roles):
     with warnings.catch_warnings():
-        # the blind call is what the notice is about
+        # the blind call is what these are about
         warnings.simplefilter("ignore", SuspiciousDataWarning)
+        warnings.simplefilter("ignore", ContradictionWarning)
         return spice_fit(case(name), participant="subject", trial="trial", **roles[name])
 
 
@@ -56,6 +57,14 @@ def test_roles_predict_left_out_choices_better(fits, name):
     assert told["nll_left_out"].item() < blind["nll_left_out"].item() - WORTH[name]
     assert told["nll_left_out"].item() < min(told["nll_shares"].item(), told["nll_guessing"].item())
     assert told["contradictions"].item() == ""
+
+
+@needs_shared
+def test_a_fit_that_only_guesses_says_so():
+    with pytest.warns(SuspiciousDataWarning, match="options="), pytest.warns(ContradictionWarning, match="no better"):
+        blind = spice_fit(case("pst"), participant="subject", trial="trial", **BLIND["pst"])
+    assert "stimuli or options" in blind.glance()["contradictions"].item()
+    assert "note: blocks that are left out are predicted no better" in repr(blind)
 
 
 @needs_shared
