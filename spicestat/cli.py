@@ -199,6 +199,10 @@ def fit(
     foregone: Annotated[
         str | None, typer.Option(help="Column with the outcome of the action not chosen, of two.")
     ] = None,
+    state2: Annotated[
+        str | None, typer.Option(help="Column of the state that a choice led to, in two-step tasks.")
+    ] = None,
+    choice2: Annotated[str | None, typer.Option(help="Column of the choice made there.")] = None,
     no_reward: Annotated[bool, typer.Option("--no-reward", help="The task has no outcomes.")] = False,
     people: Annotated[
         list[Path] | None,
@@ -254,6 +258,8 @@ def fit(
                 gain=gain,
                 loss=loss,
                 foregone=foregone,
+                state2=state2,
+                choice2=choice2,
                 people=people or None,
                 missing=_missing(missing or []),
                 model=model,

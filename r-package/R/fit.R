@@ -44,7 +44,7 @@
 #'   are noticed, and `missing = list(age = list())` says that all values of a
 #'   column are meant.
 #' @param stimulus Columns of what was shown, such as a cue or a pair: what is
-#'   learned is learned of each. This and all up to `foregone` is for
+#'   learned is learned of each. This and all up to `choice2` is for
 #'   `model = "history"`.
 #' @param options Columns of the items on offer, to which values belong wherever
 #'   they appear: `c(card_left, card_right)` where `choice` holds the item taken,
@@ -61,6 +61,8 @@
 #'   `reward`. Losses are numbers of 0 and below, or sizes of 0 and above.
 #' @param foregone Column with the outcome of the action that was not chosen,
 #'   where there are two.
+#' @param state2,choice2 Columns of the state that a choice led to, and of the
+#'   choice made there before the reward, in two-step tasks.
 #' @param ... Further settings of the engine, by name: `inputs` and `actions`
 #'   (character), `rt` (name of the column of response times in seconds),
 #'   `reward_scaling` (`"minmax"` maps the range of all observed rewards to 0 to
@@ -119,7 +121,7 @@
 spice_fit <- function(trials, participant, choice, reward, block = NULL, trial = NULL,
                       experiment = NULL, occasion = NULL, covariates = NULL, people = NULL, missing = NULL,
                       stimulus = NULL, options = NULL, attributes = NULL, context = NULL, forced = NULL,
-                      gain = NULL, loss = NULL, foregone = NULL, ..., model = "history", epochs = NULL, seed = 0,
+                      gain = NULL, loss = NULL, foregone = NULL, state2 = NULL, choice2 = NULL, ..., model = "history", epochs = NULL, seed = 0,
                       progress = interactive()) {
   call <- rlang::current_env()
   written <- match.call()
@@ -127,7 +129,7 @@ spice_fit <- function(trials, participant, choice, reward, block = NULL, trial =
   screen <- screen_roles(
     rlang::enquos(
       stimulus = stimulus, options = options, attributes = attributes, context = context,
-      forced = forced, gain = gain, loss = loss, foregone = foregone
+      forced = forced, gain = gain, loss = loss, foregone = foregone, state2 = state2, choice2 = choice2
     ),
     names(trials_of(trials)), call
   )

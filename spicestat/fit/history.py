@@ -25,7 +25,7 @@ from spicestat.fit.history_files import pack_network, pack_pooled
 from spicestat.fit.history_likelihood import HistoryLikelihood
 from spicestat.fit.kernels import EVENTS, Kernels, make_kernels, pooled_kernels
 from spicestat.fit.packing import frame_rows, in_actions, pack_table
-from spicestat.fit.plausibility import choice_shares_nll
+from spicestat.fit.plausibility import choice_shares_nll, without_history
 from spicestat.fit.storage import pack_tables
 from spicestat.fit.table import fit_info, lay_out
 from spicestat.pooled.discovery import discover_states
@@ -37,6 +37,7 @@ from spicestat.pooled.prediction import predict_mixed
 from spicestat.pooled.rivals import Rivals, find_rivals
 from spicestat.pooled.role_library import library_for
 from spicestat.pooled.state_library import further_states, unlisted_states
+from spicestat.pooled.state_signals import KINDS
 from spicestat.pooled.states import State
 from spicestat.training.state_network import StateNetwork, train_state_network
 from spicestat.trials.table import TrialTable
@@ -54,13 +55,10 @@ __all__ = [
     "unit_factors",
 ]
 
-_IN_REWARD_UNIT = frozenset({"rewarded", "rewarded_ago", "foregone", "outcome", "value", "reward_rate", "surprise"})
+_IN_REWARD_UNIT = frozenset(kind for kind, about in KINDS.items() if about.earned) - {"losing", "winning", "fading"}
 """Kinds of signals that double where all rewards double."""
 
 _LEAST_PEOPLE = 3
-_TOLERANCE = 1e-4
-_ENOUGH_CHOICES, _LEAST_GAIN = 2000, 2e-3
-"""With fewer choices, chance decides whether left-out blocks are predicted by more than so many nats per choice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,24 +189,8 @@ class HistoryFit:
     def contradictions(self) -> tuple[str, ...]:
         """What in the scores cannot be true, or is no better than guessing, in words; usually nothing."""
         nll = dict(zip(self.scores["model"], self.scores["nll"], strict=True))
-        n_choices = max(int(self.pooled.n_choices.sum()), 1)
-        # shares are fitted to the choices that they predict, and gain half a nat per parameter by it
         places = len(self.trials.record["columns"].get("options") or self.trials.actions)
-        optimism = (places - 1) * self.trials.n_participants / n_choices
-        bound = min(nll["shares"] + optimism, nll["guessing"])
-        suspect = "suspect that rewards, blocks, stimuli or options were read in the wrong role, or in none"
-        if nll["history"] > bound + _TOLERANCE:
-            return (
-                f"the weighted states predict worse ({nll['history']:.4f} nats per choice) than everybody's choice "
-                f"shares do without any history ({nll['shares']:.4f}; guessing {nll['guessing']:.4f}): do not interpret "
-                f"them; {suspect}",
-            )
-        if n_choices >= _ENOUGH_CHOICES and nll["left_out"] > bound - _LEAST_GAIN:
-            return (
-                f"blocks that are left out are predicted no better ({nll['left_out']:.4f} nats per choice) than without "
-                f"any history (choice shares {nll['shares']:.4f}, guessing {nll['guessing']:.4f}): {suspect}",
-            )
-        return ()
+        return without_history(nll, int(self.pooled.n_choices.sum()), (places - 1) * self.trials.n_participants)
 
     def equations_frame(self) -> pd.DataFrame:
         """Return everybody's equation as text, with pooled weights in the unit of the data.

@@ -79,7 +79,7 @@ def _shown(table: TrialTable, choice: np.ndarray, n_actions: int) -> Shown:
     loss = None
     if losses is not None:
         loss = np.where(np.arange(n_actions) == choice[:, None], losses[:, None], np.nan)
-    forced = columns.get("forced")
+    forced, state, second = (columns.get(role) for role in ("forced", "state2", "choice2"))
     return Shown(
         stimulus=_stimuli(shown, columns.get("stimulus") or ()),
         item=_items(shown, columns.get("options") or ()),
@@ -90,6 +90,8 @@ def _shown(table: TrialTable, choice: np.ndarray, n_actions: int) -> Shown:
         context=context,
         free=None if forced is None else ~shown[forced].to_numpy(dtype=bool),
         loss=loss,
+        state=None if state is None else _codes(shown[state]).astype(np.int64),
+        second=None if second is None else _codes(shown[second]).astype(np.int64),
     )
 
 

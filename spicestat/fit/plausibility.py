@@ -9,13 +9,16 @@ import numpy as np
 
 from spicestat.trials.sequences import SequenceDataset
 
-__all__ = ["baseline_nll", "choice_shares_nll", "contradictions"]
+__all__ = ["baseline_nll", "choice_shares_nll", "contradictions", "without_history"]
 
 _TOLERANCE = 1e-4
 """Nats per choice by which nothing is said to be worse."""
 
 _MUCH = 0.05
 """Equations that run away are worse than the network that they were read off by more."""
+
+_ENOUGH_CHOICES, _LEAST_GAIN = 2000, 2e-3
+"""With fewer choices, chance decides whether left-out blocks are predicted by more than so many nats per choice."""
 
 _NAMES = {"rnn": "the network", "equations": "the equations read off the network", "refit": "the refitted equations"}
 
@@ -107,3 +110,40 @@ def contradictions(nll: Mapping[str, float]) -> tuple[str, ...]:
                 f"do without any history ({shares:.4f}; guessing {guessing:.4f}): {_REMEDY[model]}"
             )
     return tuple(found)
+
+
+def without_history(nll: Mapping[str, float], n_choices: int, n_shares: int) -> tuple[str, ...]:
+    """Say in words where states of the past predict no better than nothing.
+
+    Parameters
+    ----------
+    nll : mapping of str to float
+        Negative log-likelihoods per choice: ``history``, ``left_out`` (NaN if nothing was), ``shares``, ``guessing``.
+    n_choices : int
+        Number of choices.
+    n_shares : int
+        Number of free choice shares of everybody.
+
+    Examples
+    --------
+    >>> without_history({"history": 0.5, "left_out": 0.52, "shares": 0.69, "guessing": 0.693}, 5000, 20)
+    ()
+    >>> found = without_history({"history": 0.69, "left_out": 0.693, "shares": 0.69, "guessing": 0.693}, 5000, 20)
+    >>> print(found[0][:75])
+    blocks that are left out are predicted no better (0.6930 nats per choice) t
+    """
+    # shares are fitted to the choices that they predict, and gain half a nat per parameter by it
+    bound = min(nll["shares"] + n_shares / max(n_choices, 1), nll["guessing"])
+    others = f"choice shares {nll['shares']:.4f}, guessing {nll['guessing']:.4f}"
+    suspect = "suspect that rewards, blocks, stimuli or options were read in the wrong role, or in none"
+    if nll["history"] > bound + _TOLERANCE:
+        return (
+            f"the weighted states predict worse ({nll['history']:.4f} nats per choice) than is done without any "
+            f"history ({others}): do not interpret them; {suspect}",
+        )
+    if n_choices >= _ENOUGH_CHOICES and nll["left_out"] > bound - _LEAST_GAIN:
+        return (
+            f"blocks that are left out are predicted no better ({nll['left_out']:.4f} nats per choice) than without "
+            f"any history ({others}): {suspect}",
+        )
+    return ()

@@ -88,7 +88,11 @@ def _play(fit: SpiceFit | HistoryFit, task: Any, n_trials: int, n_blocks: int, s
 
 def _refuse_screen(fit: HistoryFit) -> None:
     columns = fit.trials.record["columns"]
-    roles = [role for role in ("stimulus", "options", "attributes", "context", "forced", "loss") if columns.get(role)]
+    roles = [
+        role
+        for role in ("stimulus", "options", "attributes", "context", "forced", "loss", "state2")
+        if columns.get(role)
+    ]
     if roles or fit.trials.record["feedback"] == "none":
         raise ConfigError(
             "a bandit does not show what the fit's task showed, so that its people cannot play",

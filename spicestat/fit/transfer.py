@@ -33,7 +33,7 @@ _REMEDY = {
     "population": "pass unseen='population' to predict them by the population, or fit them with the others",
 }
 _BLOCKS = ("block", "trial", "experiment", "occasion")
-_SINGLE = ("participant", "choice", "reward", "rt", *_BLOCKS, "forced", "gain", "loss", "foregone")
+_SINGLE = ("participant", "choice", "reward", "rt", *_BLOCKS, "forced", "gain", "loss", "foregone", "state2", "choice2")
 
 
 def read_like(

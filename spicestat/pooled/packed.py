@@ -35,6 +35,10 @@ class Shown:
         Whether the choice was free, and is predicted; others only teach.
     loss : ndarray of shape (T, S, A), optional
         Part of the rewards that is a loss, 0 or below; the rest is a gain.
+    state : int ndarray of shape (T, S), optional
+        Codes from 0 of the state that a choice led to, where it is rewarded after a second choice; -1 for none.
+    second : int ndarray of shape (T, S), optional
+        Codes from 0 of the second choice; -1 for none.
     """
 
     stimulus: Ints | None = None
@@ -43,6 +47,8 @@ class Shown:
     context: Mapping[str, Floats] = field(default_factory=dict)
     free: npt.NDArray[np.bool_] | None = None
     loss: Floats | None = None
+    state: Ints | None = None
+    second: Ints | None = None
 
     def map(self, change: Callable[[Any], Any]) -> Shown:
         """Apply a function to every array."""
@@ -50,10 +56,11 @@ class Shown:
         def each(part: Mapping[str, Floats]) -> dict[str, Floats]:
             return {name: change(array) for name, array in part.items()}
 
-        stimulus, item, free, loss = (
-            None if array is None else change(array) for array in (self.stimulus, self.item, self.free, self.loss)
+        stimulus, item, free, loss, state, second = (
+            None if array is None else change(array)
+            for array in (self.stimulus, self.item, self.free, self.loss, self.state, self.second)
         )
-        return Shown(stimulus, item, each(self.attributes), each(self.context), free, loss)
+        return Shown(stimulus, item, each(self.attributes), each(self.context), free, loss, state, second)
 
     @property
     def before_choice(self) -> bool:

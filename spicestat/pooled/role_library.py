@@ -46,7 +46,12 @@ def library_for(data: Sessions) -> Library:
     >>> [declared.name for declared in found.states][:3]
     ['last@stimulus', 'untried@stimulus', 'since@stimulus']
     """
-    if not data.shown.before_choice and data.shown.loss is None and np.isfinite(data.reward).any():
+    if (
+        not data.shown.before_choice
+        and data.shown.loss is None
+        and data.shown.state is None
+        and np.isfinite(data.reward).any()
+    ):
         states = _with_foregone(data, history_states(data.n_actions))
         return Library(states, (ten_states(data.n_actions), (state("last"),)))
     contexts = _contexts(data)
@@ -54,6 +59,7 @@ def library_for(data: Sessions) -> Library:
     parts = [
         *(list(_learned(data, scope, contexts)) for scope in _scopes(data)),
         list(_habits(data)),
+        list(_planned(data)),
         list(_valued(data, contexts)),
         [*fixed, *(_times(one, context) for one in fixed for context in contexts)],
     ]
@@ -147,6 +153,13 @@ def _habits(data: Sessions) -> Iterator[State]:
 
 def _is_earned(declared: State) -> bool:
     return any(KINDS[signal.kind].earned for signal in declared.signals)
+
+
+def _planned(data: Sessions) -> Iterator[State]:
+    """List what the states are worth that the options lead to."""
+    if data.shown.state is not None:
+        for outcome in _outcomes(data):
+            yield from (_one("planned", keep=keep, outcome=outcome) for keep in (FAST, MIDDLE, SLOW))
 
 
 def _valued(data: Sessions, contexts: Sequence[Signal]) -> Iterator[State]:

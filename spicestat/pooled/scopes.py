@@ -167,6 +167,17 @@ def context_of(data: Sessions, column: str) -> npt.NDArray[Any]:
     return _named(data.shown.context, column, "context")
 
 
+def reached(data: Sessions) -> tuple[Ints, Ints]:
+    """Return the states that choices led to and the second choices there, each (T, S)."""
+    state, second = data.shown.state, data.shown.second
+    if state is None:
+        raise DataError(
+            "a state of the fit is of what choices led to, which the trials do not say",
+            do="name the column of second states with state2=...",
+        )
+    return state, np.zeros_like(state) if second is None else second
+
+
 def _named(part: Any, column: str, role: str) -> npt.NDArray[Any]:
     if column not in part:
         raise DataError(

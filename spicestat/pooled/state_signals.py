@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spicestat.pooled.packed import Floats, Sessions
-from spicestat.pooled.scopes import attribute_of, context_of, view
+from spicestat.pooled.scopes import attribute_of, context_of, reached, view
 
 __all__ = ["FORMS", "KINDS", "Kind", "Settings", "signal_values"]
 
@@ -78,6 +78,8 @@ class Kind:
         Whether it is made of rewards.
     past : bool
         Whether it is made of earlier trials.
+    scoped : bool
+        Whether it can be made of some of them, as those of a stimulus.
     """
 
     compute: Callable[[Sessions, Settings], Floats]
@@ -86,11 +88,13 @@ class Kind:
     per_action: bool = True
     earned: bool = False
     past: bool = True
+    scoped: bool = True
 
     @property
     def takes(self) -> tuple[str, ...]:
         """Everything that it may be told."""
-        return (*self.moves, *(("scope",) if self.past else ()), *(("outcome",) if self.earned else ()))
+        scope = ("scope",) if self.past and self.scoped else ()
+        return (*self.moves, *scope, *(("outcome",) if self.earned else ()))
 
 
 def _trace(seen: Floats, keep: float) -> Floats:
@@ -287,6 +291,23 @@ def elapsed(data: Sessions, how: Settings) -> Floats:
     return np.log1p(np.broadcast_to(np.arange(len(data.choice))[:, None], data.choice.shape))[..., None]
 
 
+def planned(data: Sessions, how: Settings) -> Floats:
+    """Value of the states that each action has led to: the best second choice there, by how often they were reached."""
+    states, seconds = reached(data)
+    n_sessions, n_states = data.choice.shape[1], int(states.max(initial=0)) + 1
+    values = np.zeros((n_sessions, n_states, int(seconds.max(initial=0)) + 1))
+    counts = np.full((n_sessions, data.n_actions, n_states), 1.0 / n_states)
+    out, session, received = np.zeros((*data.choice.shape, data.n_actions)), np.arange(n_sessions), data.received
+    for t in range(len(out)):
+        out[t] = ((counts / counts.sum(axis=2, keepdims=True)) * values.max(axis=2)[:, None]).sum(axis=2)
+        led = (data.choice[t] >= 0) & (states[t] >= 0)
+        there = session, np.maximum(states[t], 0), np.maximum(seconds[t], 0)
+        known = led & (seconds[t] >= 0)
+        values[there] += (1.0 - how.keep) * np.where(known, np.nan_to_num(received[t] - values[there]), 0.0)
+        counts[session, np.maximum(data.choice[t], 0), there[1]] += led
+    return out
+
+
 def recent(data: Sessions, how: Settings) -> Floats:
     """Fades with the trials since the stimulus was last shown, or the item last on offer; 0 for the first time."""
     out = np.zeros(data.choice.shape)
@@ -337,6 +358,7 @@ KINDS: dict[str, Kind] = {
     "winning": Kind(winning, "log rewards in a row", per_action=False, earned=True),
     "fading": Kind(fading, "fades with the choices since the last reward", ("keep",), per_action=False, earned=True),
     "elapsed": Kind(elapsed, "log choices made in this session", per_action=False),
+    "planned": Kind(planned, "value of the states that an action leads to", ("keep",), earned=True, scoped=False),
     "recent": Kind(recent, "fades with the trials since the stimulus or item was there", ("keep",), per_action=False),
     "attribute": Kind(attribute, "a number of each action", ("column", "form"), past=False),
     "context": Kind(context, "a number of the trial", ("column", "centre"), per_action=False, past=False),

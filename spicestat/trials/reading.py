@@ -59,6 +59,8 @@ class TrialColumns(TypedDict, total=False):
     gain: str | None
     loss: str | None
     foregone: str | None
+    state2: str | None
+    choice2: str | None
     inputs: Sequence[str]
     covariates: Sequence[str] | None
     people: Tables | None
@@ -92,6 +94,8 @@ def read_trials(
     gain: str | None = None,
     loss: str | None = None,
     foregone: str | None = None,
+    state2: str | None = None,
+    choice2: str | None = None,
     inputs: Sequence[str] = (),
     covariates: Sequence[str] | None = None,
     people: Tables | None = None,
@@ -136,7 +140,7 @@ def read_trials(
         block. May be the same column as ``block``. Where blocks are numbered anew on each occasion, so must trials be.
     stimulus : str or sequence of str, optional
         Columns of what was shown, such as a cue or a pair: what is learned is learned of each (of each combination of
-        values), within its block. This and all that follows up to ``foregone`` is for ``model="history"``; see
+        values), within its block. This and all that follows up to ``choice2`` is for ``model="history"``; see
         docs/tasks.md for which of them a task needs.
     options : sequence or mapping, optional
         Columns of the items on offer, to which values belong wherever they appear: ``["card_left", "card_right"]``
@@ -156,6 +160,8 @@ def read_trials(
         count differently and be learned apart. Losses are numbers of 0 and below, or sizes of 0 and above.
     foregone : str, optional
         Column with the outcome of the action that was not chosen, where there are two.
+    state2, choice2 : str, optional
+        Columns of the state that a choice led to, and of the choice made there, before the reward: two-step tasks.
     inputs : sequence of str, default ()
         Numeric columns that a model with a network receives besides choices and rewards.
     covariates : sequence of str, optional
@@ -190,7 +196,7 @@ def read_trials(
         columns that vary within participants), ``columns`` (the column of each role), ``unused_columns`` (with the
         reason), ``unused_rows`` (their number by reason), ``missing`` (as it was given) and ``marked_missing`` (the
         values that were found, and how often). What was not used is printed, too. ``shown`` has the columns of
-        ``stimulus`` to ``foregone`` under their own names.
+        ``stimulus`` to ``choice2`` under their own names.
 
     Raises
     ------
@@ -239,6 +245,8 @@ def read_trials(
         gain=gain,
         loss=loss,
         foregone=foregone,
+        state2=state2,
+        choice2=choice2,
     )
     outcome = _outcome_columns(reward, screen)
     ids = list(dict.fromkeys([participant, *_listed(experiment), *_listed(block), *occasions, *_listed(trial)]))

@@ -21,6 +21,7 @@ __all__ = [
     "Columns",
     "Options",
     "Roles",
+    "WITHOUT_NETWORK",
     "items_of",
     "losses_of",
     "read_rewards",
@@ -33,6 +34,7 @@ Options = Sequence[str] | Mapping[Any, str]
 Attributes = Mapping[str, Sequence[str] | Mapping[Any, str]]
 Codes = npt.NDArray[np.int64]
 
+_SINGLE = ("forced", "gain", "loss", "foregone", "state2", "choice2")
 _TRUE, _FALSE = ("true", "t", "yes", "1", "1.0"), ("false", "f", "no", "0", "0.0")
 
 
@@ -48,7 +50,7 @@ class Roles:
     positions : tuple, optional
         The actions, in the order of ``options``, where choices are positions; None where they are the items taken.
     attributes : mapping of str to tuple of str, or to mapping of action to str
-    forced, gain, loss, foregone : str, optional
+    forced, gain, loss, foregone, state2, choice2 : str, optional
     """
 
     stimulus: tuple[str, ...] = ()
@@ -60,6 +62,8 @@ class Roles:
     gain: str | None = None
     loss: str | None = None
     foregone: str | None = None
+    state2: str | None = None
+    choice2: str | None = None
 
     @classmethod
     def of(
@@ -99,6 +103,8 @@ class Roles:
                 do="pass a mapping such as {'amount': ['amount_sooner', 'amount_later']}, columns in the order of the "
                 "actions",
             )
+        if single.get("choice2") is not None and single.get("state2") is None:
+            raise ConfigError("`choice2` needs `state2`, the state that it was made in", got=single["choice2"])
         named = {
             name: dict(given) if isinstance(given, Mapping) else _listed(given)
             for name, given in (attributes or {}).items()
@@ -123,7 +129,7 @@ class Roles:
     @property
     def labelled(self) -> tuple[str, ...]:
         """Columns that hold labels, which stay as they are written."""
-        return (*self.stimulus, *self.options)
+        return (*self.stimulus, *self.options, *(name for name in (self.state2, self.choice2) if name is not None))
 
     def by_role(self) -> dict[str, list[str]]:
         """Return the columns of every role."""
@@ -136,8 +142,12 @@ class Roles:
             "attributes": attributes,
             "context": list(self.context),
         }
-        single = {"forced": self.forced, "gain": self.gain, "loss": self.loss, "foregone": self.foregone}
-        return roles | {role: [] if name is None else [name] for role, name in single.items()}
+        return roles | {role: [] if name is None else [name] for role, name in self.single.items()}
+
+    @property
+    def single(self) -> dict[str, str | None]:
+        """Roles of one column at most."""
+        return {role: getattr(self, role) for role in _SINGLE}
 
     def ordered(self, actions: Sequence[Hashable]) -> Roles:
         """Bring options and attributes into the order of the actions.
@@ -169,17 +179,7 @@ class Roles:
                     do="list one column for each, in this order",
                 )
             attributes[name] = given
-        return Roles(
-            self.stimulus,
-            options,
-            positions,
-            attributes or None,
-            self.context,
-            self.forced,
-            self.gain,
-            self.loss,
-            self.foregone,
-        )
+        return Roles(self.stimulus, options, positions, attributes or None, self.context, **self.single)
 
     def plain(self) -> dict[str, Any]:
         """Return plain data for the record of the trials, once `ordered`."""
@@ -190,10 +190,7 @@ class Roles:
             "items_are_chosen": self.items_are_chosen,
             "attributes": attributes,
             "context": list(self.context),
-            "forced": self.forced,
-            "gain": self.gain,
-            "loss": self.loss,
-            "foregone": self.foregone,
+            **self.single,
         }
 
 
@@ -267,9 +264,10 @@ def read_shown(
         A value is missing, or is not what it should be; the message names rows.
     """
     made = action >= 0
-    columns: dict[str, pd.Series[Any]] = {}
-    for name in roles.stimulus:
-        columns[name] = _labels(table, name, "stimulus", made)
+    columns = {name: _labels(table, name, "stimulus", made) for name in roles.stimulus}
+    # the second stage may have been missed
+    seconds = [name for name in (roles.state2, roles.choice2) if name is not None]
+    columns |= {name: _labels(table, name, "second stage", np.zeros(len(table), dtype=bool)) for name in seconds}
     for name in roles.context:
         numeric = pd.api.types.is_numeric_dtype(table[name].dtype)
         columns[name] = _numbers(table, name, "context", made) if numeric else _labels(table, name, "context", made)
@@ -282,9 +280,8 @@ def read_shown(
             columns[column] = _numbers(table, column, f"attribute '{name}'", there)
     if roles.forced is not None:
         columns[roles.forced] = _truth(table, roles.forced, made)
-    for role in (roles.gain, roles.loss, roles.foregone):
-        if role is not None:
-            columns[role] = pd.Series(check_numeric(table, role, "reward").to_numpy())
+    outcomes = [name for name in (roles.gain, roles.loss, roles.foregone) if name is not None]
+    columns |= {name: pd.Series(check_numeric(table, name, "reward").to_numpy()) for name in outcomes}
     return pd.DataFrame(columns, index=pd.RangeIndex(len(table))), offered
 
 
@@ -477,7 +474,7 @@ def losses_of(shown: pd.DataFrame, columns: Mapping[str, Any]) -> npt.NDArray[np
     return np.asarray(-np.abs(shown[loss].to_numpy(dtype="float64")))
 
 
-_WITHOUT_NETWORK = ("stimulus", "options", "attributes", "context", "forced")
+WITHOUT_NETWORK = ("stimulus", "options", "attributes", "context", "forced", "state2")
 
 
 def refuse_shown(table: TrialTable) -> None:
@@ -488,7 +485,7 @@ def refuse_shown(table: TrialTable) -> None:
     ConfigError
     """
     columns = table.record["columns"]
-    given = [role for role in _WITHOUT_NETWORK if columns.get(role)]
+    given = [role for role in WITHOUT_NETWORK if columns.get(role)]
     if given or table.record.get("feedback") == "none":
         raise ConfigError(
             "networks learn from choices and rewards, and have no use for other roles of columns",

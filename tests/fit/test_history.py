@@ -24,7 +24,7 @@ from spicestat.errors import ConfigError, DataError, ShapeError, StorageError
 from spicestat.fit.history import unit_factors
 from spicestat.fit.packing import pack_table
 from spicestat.pooled.kernels import state_moves
-from spicestat.pooled.packed import pack_sessions
+from spicestat.pooled.packed import Shown, pack_sessions
 from spicestat.pooled.state_signals import KINDS
 from spicestat.pooled.states import Signal, State, state, state_rows
 
@@ -171,8 +171,9 @@ def test_every_kind_of_signal_has_its_degree_in_rewards(kind):
     settings = {"keep": 0.5} if "keep" in KINDS[kind].takes else {}
     declared = State((Signal(kind=kind, **settings), Signal(kind="last")))
     choice, reward = rng.integers(0, 2, (2, 12)), rng.normal(size=(2, 12, 2))
+    shown = Shown(state=rng.integers(0, 2, (2, 12)))
     one, two = (
-        state_rows(pack_sessions(choice, unit * reward, [0, 1], 2, reward_size=1.0), [declared]).values
+        state_rows(pack_sessions(choice, unit * reward, [0, 1], 2, 1.0, shown), [declared]).values
         for unit in (1.0, 2.0)
     )
     assert np.allclose(two * unit_factors([declared], 2.0), one)

@@ -20,6 +20,7 @@ CALLS = {
     "gng": {"choice": "go", "reward": "outcome", "stimulus": "cue"},
     "rlwm": {"choice": "key", "reward": "correct", "block": "block", "stimulus": "stimulus", "context": "setsize"},
     "igt": {"choice": "deck", "gain": "gain", "loss": "loss"},
+    "two_step": {"choice": "choice1", "reward": "reward", "state2": "state2", "choice2": "choice2"},
     "discounting": {"choice": "chose", "reward": None, "attributes": {k: sorted(v)[::-1] for k, v in OFFERS.items()}},
 }
 BLIND = {
@@ -27,9 +28,10 @@ BLIND = {
     "gng": {"choice": "go", "reward": "outcome"},
     "rlwm": {"choice": "key", "reward": "correct", "block": "block"},
     "igt": {"choice": "deck", "reward": "gain"},
+    "two_step": {"choice": "choice1", "reward": "reward"},
     "discounting": {"choice": "chose", "reward": None},
 }
-WORTH = {"pst": 0.15, "gng": 0.1, "rlwm": 0.5, "igt": 0.05, "discounting": 0.25}
+WORTH = {"pst": 0.15, "gng": 0.1, "rlwm": 0.5, "igt": 0.05, "two_step": 0.005, "discounting": 0.25}
 """Nats per left-out choice that the roles are worth at least."""
 
 
@@ -83,6 +85,17 @@ def test_files_predictions_and_updates(fits, name, tmp_path):
     updated = spice_update(fit, raw[raw["subject"].isin(raw["subject"].unique()[:4])])
     assert updated.trials.n_participants == 4
     np.testing.assert_allclose(updated.pooled.pooled[0], fit.pooled.pooled[0], atol=0.2)
+
+
+@needs_shared
+def test_planning_and_habit_are_weighed_beside_each_other(fits):
+    """What the two-step people were simulated with; and their second stage is a task of its own."""
+    kinds = {signal.kind for declared in fits["two_step"].states for signal in declared.signals}
+    assert {"planned", "value", "last"} <= kinds
+    second = spice_fit(
+        case("two_step"), participant="subject", trial="trial", choice="choice2", reward="reward", stimulus="state2"
+    )
+    assert second.glance()["nll_left_out"].item() < 0.65
 
 
 @needs_shared

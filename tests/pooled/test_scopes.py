@@ -113,6 +113,26 @@ def test_losses_are_learned_apart() -> None:
         np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
+def test_plans_are_the_best_second_choices_by_how_often_their_states_were_reached() -> None:
+    rng = np.random.default_rng(5)
+    choice, state, second = (rng.integers(0, n, (3, 30)) for n in (2, 3, 2))
+    reward = rng.integers(0, 2, (3, 30)).astype(float)
+    state[0, 4], second[1, 5], choice[2, 6] = -1, -1, -1
+    data = pack_sessions(choice, reward, np.arange(3), 2, 1.0, Shown(state=state, second=second))
+    found = values_of(data, kind="planned", keep=0.6)
+    wanted = []
+    for session in range(3):
+        values, counts = np.zeros((3, 2)), np.full((2, 3), 1 / 3)
+        for t in np.flatnonzero(choice[session] >= 0):
+            wanted.append([(counts[a] / counts[a].sum()) @ values.max(axis=1) for a in range(2)])
+            led_to, then = state[session, t], second[session, t]
+            if led_to >= 0:
+                counts[choice[session, t], led_to] += 1
+                if then >= 0:
+                    values[led_to, then] += 0.4 * (reward[session, t] - values[led_to, then])
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
 def test_what_was_learned_fades_with_the_trials_in_between() -> None:
     data, choice, reward, shown = sessions()
     found = values_of(data, kind="recent", keep=0.5, scope="offer")
@@ -194,6 +214,8 @@ def test_a_scope_without_its_column_is_refused() -> None:
             values_of(data, kind="value", keep=0.5, **settings)
     with pytest.raises(DataError, match="gain=... and loss=..."):
         values_of(data, kind="value", keep=0.5, outcome="loss")
+    with pytest.raises(DataError, match="with state2=..."):
+        values_of(data, kind="planned", keep=0.5)
     with pytest.raises(DataError, match="needs 'delay'"):
         values_of(data, kind="attribute", column="delay")
 

@@ -146,6 +146,7 @@ def test_an_option_that_is_not_there():
         ({"forced": "maybe"}, {**PLACES, "forced": "forced"}, ColumnError, "must say which trials were forced"),
         ({}, {**PLACES, "stimulus": "item_left"}, ConfigError, "is used twice"),
         ({}, {**PLACES, "stimulus": "cues"}, ColumnError, "stimulus: the table of trials has no column 'cues'"),
+        ({}, {**PLACES, "choice2": "other"}, ConfigError, "`choice2` needs `state2`"),
         ({}, {**PLACES, "reward": None, "foregone": "other"}, ConfigError, "`foregone` needs `reward`"),
     ],
 )

@@ -65,6 +65,11 @@ test_that("stimuli, contexts, gains and losses, attributes and tasks without out
   )
   expect_identical(is.na(fitted(fit)), told$told)
 
+  steps <- trials[c("subject", "trial", "resp", "won", "stim_left", "item")]
+  names(steps)[5:6] <- c("planet", "alien")
+  fit <- spice_fit(steps, subject, resp, won, trial = trial, state2 = planet, choice2 = alien)
+  same_as_python(fit, steps, choice = "resp", reward = "won", state2 = "planet", choice2 = "alien")
+
   offers <- data.frame(
     subject = trials$subject, trial = trials$trial, chose = trials$resp,
     a = seq_len(nrow(trials)) %% 7, b = (seq_len(nrow(trials)) * 3) %% 11
