@@ -121,8 +121,8 @@
 spice_fit <- function(trials, participant, choice, reward, block = NULL, trial = NULL,
                       experiment = NULL, occasion = NULL, covariates = NULL, people = NULL, missing = NULL,
                       stimulus = NULL, options = NULL, attributes = NULL, context = NULL, forced = NULL,
-                      gain = NULL, loss = NULL, foregone = NULL, state2 = NULL, choice2 = NULL, ..., model = "history", epochs = NULL, seed = 0,
-                      progress = interactive()) {
+                      gain = NULL, loss = NULL, foregone = NULL, state2 = NULL, choice2 = NULL, ...,
+                      model = "history", epochs = NULL, seed = 0, progress = interactive()) {
   call <- rlang::current_env()
   written <- match.call()
   check_spelling(names(list(...)), setdiff(names(formals(spice_fit)), "..."), call)
