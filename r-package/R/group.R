@@ -6,8 +6,8 @@
 #' @param fit A [spice_fit()], or a data frame with one row per participant,
 #'   module and term: columns `participant`, `module`, `term`, `estimate` and
 #'   `std_error`, or what [tidy()] of a fit gives.
-#' @param formula What coefficients depend on, such as `~ diagnosis + age`. With
-#'   method `"meta"`, the default for them, lme4's random parts may be added: `~ drug *
+#' @param formula What coefficients depend on, such as `~ diagnosis + age`. With the
+#'   methods `"hierarchical"` and `"meta"` lme4's random parts may be added: `~ drug *
 #'   anxiety + (drug | participant) + (1 | site)` where people were fitted on several
 #'   occasions (`occasion` of [spice_fit()]).
 #'   Everything that [stats::lm()] takes: contrasts of factors and of the session
@@ -17,10 +17,9 @@
 #'   for (nearly) each participant it is an error.
 #' @param data A data frame with one row per participant. `NULL` takes the
 #'   covariates that came with the fit.
-#' @param method `NULL` is `"hierarchical"` for a fit (`"meta"` if it has more than
-#'   eight weights of people's own beside the population's) and `"meta"` for a data
-#'   frame and for formulas with random parts. See below for the methods of the engine, and for those of R packages:
-#'   `"metafor"`, `"lme4"`, `"glmmTMB"` and `"brms"`.
+#' @param method `NULL` is `"hierarchical"` for a fit and `"meta"` for a data frame. See
+#'   below for the methods of the engine, and for those of R packages: `"metafor"`,
+#'   `"lme4"`, `"glmmTMB"` and `"brms"`.
 #' @param modules,terms Character: which modules and terms of the equations
 #'   to analyse; `NULL` for all.
 #' @param adjust How p-values are adjusted for the number of coefficients:
@@ -44,7 +43,7 @@
 #' * `"bayes"`: the posterior of the model of `hierarchical`, by NUTS.
 #' * `"bayes_meta"`: the posterior of the model of `multivariate_meta`, by NUTS.
 #' * `"hierarchical"`: coefficients and their relation to covariates estimated
-#'   together, from the choices.
+#'   together, from the choices; takes random parts.
 #' * `"hurdle"`: `presence`, and `meta` among those who have the term.
 #' * `"meta"`: meta-regression of each coefficient with known sampling
 #'   variances, by REML with Knapp-Hartung tests; takes random parts.
@@ -66,8 +65,11 @@
 #' * `covariates_on`: modules or coefficients that the covariates may change; the
 #'   others have an intercept alone. By default all.
 #' * `estimator`: `"REML"` or `"ML"`.
-#' * `integration`: `"quadrature"`, or `"laplace"`, which is faster where there
-#'   are many coefficients and somewhat biased with few trials.
+#' * `integration`: `"moments"`, by nodes, or `"laplace"`, the approximation of
+#'   `lme4::glmer()`, which is faster and somewhat biased with few trials. By default
+#'   the latter for more than four weights of `model = "history"`.
+#' * `guessing`: whether some participants may be guessing (`TRUE`); `weight` in
+#'   `augment()` says how probably each is not.
 #' * `nodes_per_dimension`: nodes of the quadrature along each coefficient. By
 #'   default 15, 9, 5 and 4 for 1 to 4 coefficients; where the fit does not converge
 #'   with these, or two more give a participant another likelihood, and above 4
@@ -75,8 +77,8 @@
 #'   given is taken as it is.
 #' * `max_rounds`: rounds of the search (40). More may help where `glance()` says
 #'   that it has not converged.
-#' * `avoid_boundary`: a weak prior that keeps the covariance between participants
-#'   from becoming singular (`TRUE`).
+#' * `avoid_boundary`: a weak prior that keeps covariances from becoming singular
+#'   (`TRUE`).
 #'
 #' @section Methods of R packages:
 #' These need no Python, but the package of that name. They read the
@@ -143,26 +145,25 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
   call <- rlang::current_env()
   written <- match.call()
   formula <- as_formula(formula, call)
-  chosen <- group_method(method, fit, formula, call)
+  method <- group_method(method, fit, call)
   check_one_sided(formula, call)
   check_people(data, call)
   check_level(conf_level, call)
   id <- if (missing(participant)) own_id(fit, data, call) else NULL
   if (is.null(id)) id <- column_name(rlang::enquo(participant), names(data), "participant", call)
   estimates <- coefficients_of(fit, call)
-  native <- chosen$method %in% names(native_engines)
-  if (native) refuse_parts_natively(fit, formula, chosen$method, call)
+  native <- method %in% names(native_engines)
+  if (native) refuse_parts_natively(fit, formula, method, call)
   people <- group_people(fit, estimates, formula, data, id, missing_values(missing, call), call)
   options <- list(
     modules = modules, terms = terms, adjust = adjust, conf_level = conf_level, max_unidentified = max_unidentified
   )
   covariance <- if (inherits(fit, "spice_fit")) fit$covariance
   if (native) {
-    group <- fit_natively(chosen$method, estimates, covariance, people, options, list(...), call)
+    group <- fit_natively(method, estimates, covariance, people, options, list(...), call)
   } else {
-    settings <- c(list(method = chosen$method), options, check_settings(list(...), call))
+    settings <- c(list(method = method), options, check_settings(list(...), call))
     group <- fit_by_engine(fit, estimates, covariance, people, settings, new_progress(progress), call)
-    group$messages <- c(group$messages, chosen$note)
   }
   group$call <- written
   group$estimator <- list(...)$estimator
@@ -258,31 +259,16 @@ checked_links <- function(links, call) {
   as.list(links)
 }
 
-#' The method's name, and what to say of it; the engine and `native_engines` know which there are
+#' The method's name; the engine and `native_engines` know which there are
 #' @noRd
-group_method <- function(method, fit, formula, call) {
+group_method <- function(method, fit, call) {
   if (is.null(method)) {
-    return(default_method(fit, formula, call))
+    return(if (inherits(fit, "spice_fit")) "hierarchical" else "meta")
   }
   if (!rlang::is_string(method)) {
     abort_spicestat("config", paste0("`method` must be one text, or NULL. Got: ", deparse1(method), "."), call = call)
   }
-  list(method = method)
-}
-
-#' As the engine has it for fits with pooled weights, of which some are the population's
-#' @noRd
-default_method <- function(fit, formula, call) {
-  if (!inherits(fit, "spice_fit") || has_bars(formula)) {
-    return(list(method = "meta"))
-  }
-  table <- fit$coefficients
-  if (!"shared" %in% names(table)) {
-    return(list(method = "hierarchical"))
-  }
-  own <- sum(!table$shared) / length(unique(table$participant))
-  chosen <- unlist(call_bridge("method_of_pooled", own, call = call))
-  list(method = chosen[1], note = chosen[2][nzchar(chosen[2])])
+  method
 }
 
 #' Methods of R's packages have no random parts but the participants', and would take occasions for people
@@ -291,7 +277,7 @@ refuse_parts_natively <- function(fit, formula, method, call) {
   if (inherits(fit, "spice_fit") && !is.null(fit$occasions) && anyDuplicated(fit$people$person) > 0) {
     abort_spicestat("config", paste0(
       "method = \"", method, "\" takes participants for different people. Got: people on several occasions. ",
-      "Try: method = \"meta\", with a random part such as (1 | participant)."
+      "Try: method = \"hierarchical\" or \"meta\", with a random part such as (1 | participant)."
     ), call = call)
   }
   if (has_bars(formula)) {

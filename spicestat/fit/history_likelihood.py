@@ -10,7 +10,7 @@ import numpy as np
 from spicestat.equations.estimate.group_likelihood import checked_coefficients, checked_people
 from spicestat.equations.structure.equation_set import BETA
 from spicestat.pooled.contrasts import Design, make_design
-from spicestat.pooled.logit import derivatives, log_likelihood
+from spicestat.pooled.logit import derivatives, log_likelihood, log_likelihoods, skewness
 from spicestat.pooled.states import StateRows
 
 __all__ = ["HistoryLikelihood"]
@@ -73,6 +73,16 @@ class HistoryLikelihood:
         return self.design.n_choices
 
     @property
+    def by_chance(self) -> np.ndarray:
+        """Log-likelihood of each participant's choices if all actions on offer are equally likely, (P,)."""
+        return log_likelihood(self.design, np.zeros((len(self.participants), len(self.terms) + 1)))
+
+    @property
+    def concave(self) -> bool:
+        """Whether the log-likelihood is concave: it is, for any choices."""
+        return True
+
+    @property
     def low(self) -> np.ndarray:
         """Lower bounds, (L,): none."""
         return np.full(len(self.terms), -np.inf)
@@ -85,7 +95,7 @@ class HistoryLikelihood:
     def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:
         """Log-likelihood, in nats, of each participant's choices: coefficients (Q, P, L) to (Q, P)."""
         values = checked_coefficients(coefficients, (None, len(self.participants), len(self.terms)))
-        return np.stack([log_likelihood(self.design, weights) for weights in self._full(values)])
+        return log_likelihoods(self.design, self._full(values))
 
     def derivatives(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log-likelihood (P,), its gradient (P, L) and minus its Hessian (P, L, L), at coefficients (P, L)."""
@@ -93,6 +103,14 @@ class HistoryLikelihood:
         here = derivatives(self.design, self._full(values))
         n_own = len(self.terms)
         return here.log_lik, here.slope[:, :n_own], here.information[:, :n_own, :n_own]
+
+    def skewness(self, coefficients: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+        """Third derivatives contracted with covariances (P, L, L), (P, L), at coefficients (P, L)."""
+        n_own = len(self.terms)
+        values = checked_coefficients(coefficients, (len(self.participants), n_own))
+        wide = np.zeros((len(values), n_own + 1, n_own + 1))
+        wide[:, :n_own, :n_own] = covariance
+        return skewness(self.design, self._full(values), wide)[:, :n_own]
 
     def select(self, people: Sequence[int] | np.ndarray) -> HistoryLikelihood:
         """Return the likelihood of some participants, by their positions; one may come more than once.

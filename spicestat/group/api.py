@@ -24,7 +24,6 @@ from spicestat.errors import (
     warn_user,
 )
 from spicestat.group.formula.design import Design, build_design
-from spicestat.group.formula.terms import read_random
 from spicestat.group.inference.multiplicity import ADJUSTMENTS, MAX_T
 from spicestat.group.inference.rows import coefficient_table, glance_table
 from spicestat.group.inputs.alignment import covariates_of
@@ -39,10 +38,6 @@ from spicestat.trials.joining import Tables
 from spicestat.trials.labels import label_key
 
 __all__ = ["HasCoefficients", "group_of_design", "spice_group"]
-
-
-_MOST_TOGETHER = 8
-"""Coefficients of a fit with pooled weights up to which all are estimated together from the choices by default."""
 
 
 @runtime_checkable
@@ -80,19 +75,19 @@ def spice_group(
         ``.coefficients`` is such a table. A CSV file needs the columns ``participant, module,
         term, estimate, std_error``, or the names of R's ``tidy()``.
     formula : str
-        Right-hand side of a Wilkinson formula: ``"~ diagnosis + age"``. With "meta" it may have lme4's random parts:
-        ``"~ drug * anxiety + (drug | participant) + (1 | site)"`` where coefficients are of people on occasions
-        (``occasion=`` of `spice_fit`), or ``"~ diagnosis + (1 | site)"``.
+        Right-hand side of a Wilkinson formula: ``"~ diagnosis + age"``. With "hierarchical" and "meta" it may have
+        lme4's random parts: ``"~ drug * anxiety + (drug | participant) + (1 | site)"`` where coefficients are of people
+        on occasions (``occasion=`` of `spice_fit`), or ``"~ diagnosis + (1 | site)"``.
     data : DataFrame, path or list of these, optional
         Covariates, one row per participant, or per participant and occasion. Several tables are joined on the columns
         that they share, as a table of sites on ``site``. Default: the table's own ``people``.
     method : str, optional
-        Default: "hierarchical" for a fit, which has the choices, and "meta" for a coefficient table, for a formula with
-        random parts, or for a `HistoryFit` with more than eight individual weights.
+        Default: "hierarchical" for a fit, which has the choices, and "meta" for a coefficient table.
 
         - "bayes": the posterior of the model of "hierarchical", by NUTS.
         - "bayes_meta": the posterior of the model of "multivariate_meta", by NUTS.
-        - "hierarchical": coefficients and their relation to covariates estimated together, from the choices.
+        - "hierarchical": coefficients and their relation to covariates estimated together, from the choices; takes
+          random parts.
         - "hurdle": "presence", and "meta" among those who have the term.
         - "meta": meta-regression of each coefficient with known sampling variances, by REML with Knapp-Hartung tests;
           takes random parts.
@@ -153,7 +148,7 @@ def spice_group(
     >>> group.tidy()[["term", "estimate", "df"]].round(3).to_dict("list")
     {'term': ['(Intercept)', 'age'], 'estimate': [0.078, 0.011], 'df': [6.0, 6.0]}
     """
-    default, note = _default_method(coefficients, formula)
+    default = "hierarchical" if isinstance(coefficients, HasLikelihood) else "meta"
     _check_adjustment(adjust)
     chosen = find_method(default if method is None else method)
     chosen.settings(settings)
@@ -168,7 +163,6 @@ def spice_group(
         conf_level=conf_level,
         max_unidentified=max_unidentified,
         progress=progress,
-        note=note if method is None else "",
         **settings,
     )
 
@@ -184,12 +178,11 @@ def group_of_design(
     conf_level: float = 0.95,
     max_unidentified: float | None = None,
     progress: Progress | None = None,
-    note: str = "",
     **settings: Any,
 ) -> GroupResult:
     """Do what `spice_group` does, with a design that is made already; its rows are positions in the coefficient table.
 
-    ``note`` is to be said to readers of the result; all else is as in `spice_group`.
+    All else is as in `spice_group`.
 
     Examples
     --------
@@ -238,7 +231,7 @@ def group_of_design(
         adjust=adjust,
         conf_level=level,
         covariance=_labelled(estimates),
-        messages=(*estimates.messages, note) if note else estimates.messages,
+        messages=estimates.messages,
         design=inputs.design,
         table=table,
         ran_vals=estimates.ran_vals,
@@ -248,26 +241,6 @@ def group_of_design(
         posterior=estimates.posterior,
         presence=estimates.presence,
         exact=estimates.exact,
-    )
-
-
-def _default_method(coefficients: Any, formula: str) -> tuple[str, str]:
-    """Return the name of the method, and what is to be said about it."""
-    if not isinstance(coefficients, HasLikelihood) or read_random(formula):
-        return "meta", ""
-    table = _as_table(coefficients)
-    if "shared" not in table.frame:
-        return "hierarchical", ""
-    return method_of_pooled(int((~table.frame["shared"].to_numpy()[: len(table.terms)]).sum()))
-
-
-def method_of_pooled(n_own: int) -> tuple[str, str]:
-    """Return the default method for a fit of pooled weights, ``n_own`` of them people's own, and what to say of it."""
-    if n_own <= _MOST_TOGETHER:
-        return "hierarchical", ""
-    return "meta", (
-        f"{n_own} coefficients are people's own, and each was analysed alone, by its estimates: all at once from the "
-        'choices (method="hierarchical") takes long with so many'
     )
 
 
@@ -344,6 +317,10 @@ def _estimate(method: Method, inputs: GroupInputs, settings: Any) -> GroupEstima
             return method.estimate(inputs, settings)
     except FloatingPointError as error:
         raise NumericalError(f"the group model cannot be computed: {error}", do=RESCALE) from error
+    except np.linalg.LinAlgError as error:
+        raise NumericalError(
+            f"the group model cannot be computed: {error}", do="use a simpler formula or fewer coefficients"
+        ) from error
 
 
 def _withheld(inputs: GroupInputs, glance: pd.DataFrame) -> dict[tuple[str, str], bool]:

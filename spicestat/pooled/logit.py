@@ -15,7 +15,9 @@ import numpy as np
 from spicestat.pooled.contrasts import Batch, Design
 from spicestat.pooled.packed import Floats
 
-__all__ = ["Derivatives", "derivatives", "log_likelihood", "skewness"]
+__all__ = ["Derivatives", "derivatives", "log_likelihood", "log_likelihoods", "skewness"]
+
+_LOGITS = 100_000
 
 
 class Derivatives(NamedTuple):
@@ -50,6 +52,31 @@ def log_likelihood(design: Design, weights: Floats) -> Floats:
     out = np.empty(design.n_people)
     for batch in design.batches:
         out[batch.people] = _probabilities(batch, weights[batch.people])[0]
+    return out
+
+
+def log_likelihoods(design: Design, weights: Floats) -> Floats:
+    """Log-likelihood of every person's choices, shape (Q, N), at Q sets of weights, shape (Q, N, K)."""
+    out = np.empty(weights.shape[:2])
+    for batch in design.batches:
+        n, others, longest, states = batch.contrast.shape
+        flat = batch.contrast.reshape(n, -1, states)
+        # so many sets at once that the logits stay in the processor's cache
+        step = max(1, _LOGITS // (n * others * longest))
+        for start in range(0, len(weights), step):
+            some = weights[start : start + step, batch.people].transpose(1, 2, 0).astype(flat.dtype, copy=False)
+            logits = np.matmul(flat, some).reshape(n, others, longest, -1)
+            if batch.closed is not None:
+                logits[batch.closed] = -np.inf
+            top = np.maximum(_over_actions(np.maximum, logits), 0.0)
+            logits -= top[:, None]
+            np.exp(logits, out=logits)
+            total = np.exp(-top)
+            total += _over_actions(np.add, logits)
+            np.log(total, out=total)
+            total += top
+            value = batch.n_padding[:, None] * np.log(others + 1.0) - total.sum(axis=1, dtype=np.float64)
+            out[start : start + step, batch.people] = value.T
     return out
 
 

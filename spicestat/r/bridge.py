@@ -42,7 +42,6 @@ __all__ = [
     "kernels",
     "ladder",
     "load",
-    "method_of_pooled",
     "people",
     "power",
     "predict",
@@ -190,17 +189,6 @@ def reads_choices(method: str, others: Sequence[str]) -> Envelope:
     return enveloped(
         lambda: importlib.import_module("spicestat.group.methods.registry").find_method(method, others).reads_choices
     )
-
-
-def method_of_pooled(n_own: int) -> Envelope:
-    """Return the default group method for a fit with pooled weights, and what is to be said about it.
-
-    Examples
-    --------
-    >>> method_of_pooled(3)["value"]
-    ['hierarchical', '']
-    """
-    return enveloped(lambda: list(importlib.import_module("spicestat.group.api").method_of_pooled(int(n_own))))
 
 
 def version() -> Envelope:

@@ -19,7 +19,6 @@ from spicestat import (
     spice_update,
 )
 from spicestat._files.sealed import read_sealed, write_sealed
-from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError, ShapeError, StorageError
 from spicestat.fit.history import unit_factors
 from spicestat.fit.packing import pack_table
@@ -593,36 +592,3 @@ def test_words(fit):
     first = fit.coefficients.wide("pooled").iloc[0, 0]
     assert equations["equation"][0].startswith(f"logit = {first:.3f} {fit.pooled.names[0]}")
     assert state("last") in fit.states
-
-
-class ManyWeights:
-    """A fit with nine weights of people's own, and one of the population's."""
-
-    def __init__(self, n_own):
-        rng = np.random.default_rng(0)
-        names = [f"state{k}" for k in range(n_own)] + ["everybodys"]
-        frame = pd.DataFrame(
-            {
-                "participant": np.repeat([f"s{i}" for i in range(30)], len(names)),
-                "module": "beta",
-                "term": names * 30,
-                "estimate": rng.normal(size=30 * len(names)),
-                "std_error": 0.2,
-                "shared": [name == "everybodys" for name in names] * 30,
-            }
-        )
-        people = pd.DataFrame({"participant": [f"s{i}" for i in range(30)], "anxiety": rng.normal(size=30)})
-        self.coefficients = CoefficientTable.from_frame(frame, people=people)
-
-    def choice_likelihood(self):
-        raise AssertionError("the choices are not needed")
-
-
-def test_many_own_weights_are_analysed_one_by_one_by_default():
-    group = spice_group(ManyWeights(9), "~ anxiety")
-    assert group.method == "meta"
-    assert any("9 coefficients are people's own" in text for text in group.messages)
-    assert len(group.tidy()) == 18
-    with pytest.raises(AssertionError, match="choices are not needed"):
-        spice_group(ManyWeights(8), "~ anxiety")
-    assert not any("people's own" in text for text in spice_group(ManyWeights(9), "~ anxiety", method="meta").messages)

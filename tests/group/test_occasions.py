@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from spicestat import load_fit, predict_choices, read_coefficients, spice_compare, spice_fit, spice_reliability
-from spicestat.errors import ConfigError, CovariateError, DataError, ExclusionWarning, FormulaError
+from spicestat.errors import ConfigError, CovariateError, DataError, FormulaError
 from spicestat.fit.held_out import make_folds
 from spicestat.group import load_group, spice_group
 from spicestat.group.methods.registry import METHODS, find_method
@@ -61,8 +61,7 @@ def fit():
 
 @pytest.fixture(scope="module")
 def group(fit):
-    with pytest.warns(ExclusionWarning):
-        return spice_group(fit, FORMULA)
+    return spice_group(fit, FORMULA)
 
 
 def test_coefficients_are_of_people_on_occasions(fit):
@@ -79,12 +78,14 @@ def test_effects_within_and_between_people_and_their_interaction_are_recovered(g
     # is further than four standard errors from its truth with probability below .001, so that this fails for 3 in
     # 1000 seeds
     own = group.tidy().query("sparse_term == 'rewarded_0'").set_index("term")
-    assert group.method == "meta"
+    assert group.method == "hierarchical"
     for term in ("drugactive", "anxiety", "drugactive:anxiety"):
         row = own.loc[term]
         assert abs(row["estimate"] - 2 * TRUTH[term]) < 4 * row["std_error"]
         assert row["p_value"] < 0.01
-    spread = group.tidy("ran_pars").query("sparse_term == 'rewarded_0'")
+    df = own["df"]
+    assert 3 < df["(Intercept)"] < df["drugactive"] < 77  # between sites and people, and within people
+    spread = group.tidy("ran_pars").query("sparse_term == 'rewarded_0' and not term.str.contains('beta:')")
     assert [*zip(spread["group"], spread["term"], strict=True)] == [
         ("participant", "sd__(Intercept)"),
         ("participant", "sd__drugactive"),
@@ -117,8 +118,7 @@ def test_names_of_people_and_tables_of_covariates_are_interchangeable(fit, group
         (FORMULA.replace("participant", "subject"), people),
         (FORMULA.replace("(1 |", "(1 + 0 + 1 |"), tables),
     ):
-        with pytest.warns(ExclusionWarning):
-            other = spice_group(bare, formula, data=data)
+        other = spice_group(bare, formula, data=data)
         pd.testing.assert_frame_equal(other.tidy(), group.tidy())
     with pytest.raises(CovariateError, match=r"several values of 'anxiety' for one 'subject'"):
         spice_group(bare, FORMULA, data=pd.concat([people, people.assign(anxiety=0.0)]))
@@ -130,8 +130,7 @@ def test_a_saved_fit_keeps_its_occasions(fit, group, tmp_path):
     folder = fit.save(tmp_path / "fit")
     assert load_fit(folder).coefficients.occasions == ("drug",)
     assert read_coefficients(folder).unit == "participant:drug"
-    with pytest.warns(ExclusionWarning):
-        pd.testing.assert_frame_equal(spice_group(folder, FORMULA).tidy(), group.tidy())
+    pd.testing.assert_frame_equal(spice_group(load_fit(folder), FORMULA).tidy(), group.tidy())
     trials, _ = study()
     found = predict_choices(fit, trials[trials["subject"].isin(["s1", "s2"])])
     assert np.isfinite(found.filter(like="prob").to_numpy()).any()
@@ -148,7 +147,7 @@ def test_a_formula_must_know_that_people_were_seen_several_times(fit, formula):
 
 @pytest.mark.parametrize("method", [name for name in METHODS if not find_method(name).takes_random_parts])
 def test_other_methods_refuse_random_parts(fit, method):
-    with pytest.raises(ConfigError, match=rf"'{method}' takes no random parts.*\(1 \| participant\).*method=\"meta\""):
+    with pytest.raises(ConfigError, match=rf"'{method}' takes no random parts.*\(1 \| participant\).*method=\"hier"):
         spice_group(fit, "~ drug + (1 | participant)", method=method)
 
 

@@ -13,8 +13,7 @@ import pytest
 from scipy.special import gammaln
 
 from spicestat.group.inputs.links import find_link
-from spicestat.group.marginal.hierarchical_fit import fit_hierarchical
-from spicestat.group.marginal.marginal import stacked_design
+from spicestat.group.marginal.hierarchical_fit import fit_hierarchical, stacked_design
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "group"))
 
@@ -51,14 +50,14 @@ def test_with_many_nodes_it_is_the_exact_maximum(case):
     per_dimension = 31 if len(case["sd"]) == 1 else 17
     fit = fitted(case, per_dimension=per_dimension, tolerance=1e-6, max_rounds=200)
     assert fit.converged
-    np.testing.assert_allclose(fit.group.gamma, case["beta"], rtol=1e-5)
-    np.testing.assert_allclose(fit.group.sigma, case["sigma"], rtol=2e-5)
+    np.testing.assert_allclose(fit.gamma, case["beta"], rtol=1e-5)
+    np.testing.assert_allclose(fit.sigma, case["sigma"], rtol=2e-5)
     np.testing.assert_allclose(np.sqrt(np.diag(fit.covariance)), case["se"], rtol=1e-5)
     np.testing.assert_allclose(fit.covariance, case["covariance"], rtol=1e-3, atol=1e-6)
-    np.testing.assert_allclose(fit.spread_error, case["sd_se"], rtol=1e-5)
-    assert fit.posterior.log_likelihood.sum() + log_binomials(case) == pytest.approx(case["log_lik"], abs=1e-6)
-    np.testing.assert_allclose(fit.posterior.mean, case["mean"], rtol=1e-4, atol=1e-4)
-    spread = np.sqrt(np.diagonal(fit.posterior.covariance, axis1=1, axis2=2))
+    np.testing.assert_allclose(fit.spread_errors[0], case["sd_se"], rtol=1e-5)
+    assert fit.log_likelihood + log_binomials(case) == pytest.approx(case["log_lik"], abs=1e-6)
+    np.testing.assert_allclose(fit.mean, case["mean"], rtol=1e-4, atol=1e-4)
+    spread = np.sqrt(np.diagonal(fit.spread, axis1=1, axis2=2))
     np.testing.assert_allclose(spread, case["posterior_sd"], rtol=1e-4)
 
 
@@ -67,15 +66,15 @@ def test_the_default_is_near(case):
     """Within a fiftieth of a standard error: what the default tolerance promises."""
     fit = fitted(case)
     assert fit.converged
-    np.testing.assert_allclose((fit.group.gamma - case["beta"]) / case["se"], 0.0, atol=0.02)
+    np.testing.assert_allclose((fit.gamma - case["beta"]) / case["se"], 0.0, atol=0.02)
     np.testing.assert_allclose(np.sqrt(np.diag(fit.covariance)), case["se"], rtol=0.01)
-    np.testing.assert_allclose(np.sqrt(np.diag(fit.group.sigma)), case["sd"], rtol=0.01)
+    np.testing.assert_allclose(np.sqrt(np.diag(fit.sigma)), case["sd"], rtol=0.01)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case["raw"]], ids=[c["name"] for c in CASES if c["raw"]])
 def test_lme4_found_the_same(case):
     """Where it can: one random effect, adaptive quadrature with 25 nodes."""
     fit, theirs = fitted(case, per_dimension=31, tolerance=1e-6, max_rounds=200), case["raw"]
-    np.testing.assert_allclose(fit.group.gamma, theirs["beta"], rtol=1e-5)
-    np.testing.assert_allclose(np.sqrt(np.diag(fit.group.sigma)), np.atleast_1d(theirs["sd"]), rtol=1e-5)
+    np.testing.assert_allclose(fit.gamma, theirs["beta"], rtol=1e-5)
+    np.testing.assert_allclose(np.sqrt(np.diag(fit.sigma)), np.atleast_1d(theirs["sd"]), rtol=1e-5)
     np.testing.assert_allclose(np.sqrt(np.diag(fit.covariance)), theirs["se"], rtol=1e-5)

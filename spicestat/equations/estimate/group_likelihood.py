@@ -97,6 +97,16 @@ class EquationLikelihood:
         self.low: np.ndarray = self._problem.low.numpy() * self._scale
         self.high: np.ndarray = self._problem.high.numpy() * self._scale
 
+    @property
+    def by_chance(self) -> np.ndarray:
+        """Log-likelihood of each participant's choices if all actions are equally likely, (P,)."""
+        return np.asarray(-self.n_trials * np.log(self._model.n_actions))
+
+    @property
+    def concave(self) -> bool:
+        """Whether the log-likelihood is concave, for any choices: values that are learned make it bend."""
+        return False
+
     def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:
         """Log-likelihood, in nats, of each participant's choices; 0 without choices.
 

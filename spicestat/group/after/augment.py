@@ -49,7 +49,8 @@ def augment(model: FittedGroup) -> pd.DataFrame:
         ``fitted, fitted_std_error, residual, std_residual, hat, cooks_distance``; ``posterior_mean,
         posterior_std_error``: the coefficient as the model estimates it, ``fitted`` plus the participant's
         deviation, where the method gives these; ``fitted_natural, posterior_natural``: the same on the
-        coefficient's own scale. R shows the columns with dots, as broom does.
+        coefficient's own scale; ``weight``, of hierarchical models: how probably the participant did not guess, and so
+        how much their choices count. R shows the columns with dots, as broom does.
 
     Examples
     --------
@@ -65,7 +66,7 @@ def augment(model: FittedGroup) -> pd.DataFrame:
     labels = [table_of(model).participants[row] for row in design.rows]
     covariates = design.frame if design.frame is not None else pd.DataFrame(index=range(len(labels)))
     cells = {name: table_of(model).wide(name).iloc[design.rows] for name in _CELLS}
-    ran_vals = _deviations(model)
+    ran_vals, weights = _deviations(model), _weights(model)
     frames = []
     for equation in fitted_equations(model):
         frame = pd.DataFrame({"participant": labels}).join(covariates.reset_index(drop=True))
@@ -81,6 +82,8 @@ def augment(model: FittedGroup) -> pd.DataFrame:
         posterior = _posterior(equation, columns["fitted"], labels, own_ran_vals)
         if own_ran_vals is not None:
             columns["used"] = np.isfinite(posterior["posterior_mean"])
+        if weights is not None:
+            columns["weight"] = np.array([weights.get(label_key(label), np.nan) for label in labels])
         frames.append(frame.assign(**columns, **posterior))
     return pd.concat(frames, ignore_index=True)
 
@@ -166,6 +169,14 @@ def _deviations(model: FittedGroup) -> dict[tuple[str, str], dict[str, tuple[flo
         values = found.setdefault((str(row.module), str(row.sparse_term)), {})
         values[label_key(row.level)] = (float(row.estimate), float(row.std_error))  # type: ignore[arg-type]
     return found
+
+
+def _weights(model: FittedGroup) -> dict[str, float] | None:
+    """Return how much each participant counts, by label; None for methods that count all alike."""
+    if model.ran_vals is None or "weight" not in model.ran_vals:
+        return None
+    own = model.ran_vals.drop_duplicates("level")
+    return {label_key(label): float(weight) for label, weight in zip(own["level"], own["weight"], strict=True)}
 
 
 def _posterior(

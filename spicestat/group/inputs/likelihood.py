@@ -6,7 +6,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-__all__ = ["ChoiceLikelihood", "HasLikelihood"]
+__all__ = ["ChoiceLikelihood", "HasLikelihood", "HasSkewness"]
 
 
 class ChoiceLikelihood(Protocol):
@@ -22,6 +22,10 @@ class ChoiceLikelihood(Protocol):
         Number of predicted choices.
     low, high : ndarray of shape (K,)
         Bounds outside which a coefficient is meaningless.
+    by_chance : ndarray of shape (P,)
+        Log-likelihood of each participant's choices if all actions are equally likely.
+    concave : bool
+        Whether the log-likelihood is concave in the coefficients, whatever the choices.
     """
 
     @property
@@ -44,6 +48,14 @@ class ChoiceLikelihood(Protocol):
     def high(self) -> np.ndarray:
         """Upper bounds."""
 
+    @property
+    def by_chance(self) -> np.ndarray:
+        """Log-likelihoods of guesses."""
+
+    @property
+    def concave(self) -> bool:
+        """Whether log-likelihoods have no second hill."""
+
     def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:
         """Log-likelihood, coefficients (Q, P, K) to (Q, P), in nats."""
 
@@ -52,6 +64,14 @@ class ChoiceLikelihood(Protocol):
 
     def select(self, people: np.ndarray) -> Self:
         """Return the likelihood of some participants, by position."""
+
+
+@runtime_checkable
+class HasSkewness(Protocol):
+    """A likelihood that knows its third derivatives."""
+
+    def skewness(self, coefficients: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+        r"""Return :math:`\mathrm{tr}(V_i\, \partial J_i / \partial b_k)`, (P, K), from V (P, K, K), at (P, K)."""
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from scipy.stats.qmc import Sobol
 
 from spicestat.group.inputs.likelihood import ChoiceLikelihood
 from spicestat.group.inputs.links import Link
-from spicestat.group.marginal.modes import Modes, to_natural
+from spicestat.group.marginal.modes import to_natural
 
 __all__ = [
     "Nodes",
@@ -21,7 +21,6 @@ __all__ = [
     "finer_rule",
     "log_normal_density",
     "make_nodes",
-    "quadratic_nodes",
     "quadrature_rule",
     "sampling_rule",
 ]
@@ -135,7 +134,7 @@ class Place:
     mean : ndarray of shape (P, d)
     covariance : ndarray of shape (P, d, d)
     group_mean : ndarray of shape (P, d)
-    group_covariance : ndarray of shape (d, d)
+    group_covariance : ndarray of shape (d, d) or (P, d, d)
     """
 
     mean: np.ndarray
@@ -171,18 +170,6 @@ def evaluated_nodes(
     return Nodes(theta, np.where(np.isfinite(log_weight), log_weight, -np.inf))
 
 
-def quadratic_nodes(modes: Modes, place: Place, rule: Rule) -> Nodes:
-    """Take the likelihoods' second-order expansions at the modes instead (Laplace)."""
-    theta, log_density = _placed(place, rule)
-    away = theta - modes.mode[:, None, :]
-    local = modes.likelihood
-    values, vectors = np.linalg.eigh(np.nan_to_num(local.information))
-    along = away @ vectors
-    value = local.value[:, None] + np.einsum("pqk,pk->pq", away, local.gradient)
-    value -= 0.5 * np.einsum("pqk,pk->pq", along**2, values.clip(0.0))
-    return Nodes(theta, value + rule.log_weights - log_density)
-
-
 def _placed(place: Place, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
     """Points (P, Q, d) of a rule, and the log density (P, Q) of the distribution that they stand for."""
     root = np.linalg.cholesky(place.covariance)
@@ -195,13 +182,13 @@ def _placed(place: Place, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
     theta = np.concatenate(
         [
             place.mean[:, None, :] + rule.points[:split] @ root.transpose(0, 2, 1),
-            place.group_mean[:, None, :] + rule.points[split:] @ group_root.T,
+            place.group_mean[:, None, :] + rule.points[split:] @ group_root.swapaxes(-1, -2),
         ],
         axis=1,
     )
     # multiple importance sampling: every point counts by the mixture of both distributions
     own = log_normal_density(theta, place.mean, root)
-    group = log_normal_density(theta, place.group_mean, group_root[None])
+    group = log_normal_density(theta, place.group_mean, group_root if group_root.ndim == 3 else group_root[None])
     return theta, np.logaddexp(np.log(share) + own, np.log1p(-share) + group)
 
 

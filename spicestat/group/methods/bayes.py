@@ -14,8 +14,7 @@ from spicestat.group.formula.design import name_some
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.inputs.likelihood import ChoiceLikelihood
 from spicestat.group.inputs.links import Link, choose_links
-from spicestat.group.marginal.hierarchical_fit import fit_hierarchical
-from spicestat.group.marginal.marginal import stacked_design
+from spicestat.group.marginal.hierarchical_fit import fit_hierarchical, stacked_design
 from spicestat.group.marginal.quadrature import Place
 from spicestat.group.methods.bayes_meta import prior_data
 from spicestat.group.methods.hierarchical import starting_prior
@@ -177,7 +176,7 @@ def _first_place(inputs: GroupInputs, likelihood: ChoiceLikelihood, links: Seque
     """Return the participants' posteriors under the group distribution that fits best."""
     Z = stacked_design([inputs.design.matrix] * len(links))
     fit = fit_hierarchical(likelihood, links, Z, *starting_prior(inputs, links))
-    return Place(fit.posterior.mean, fit.posterior.covariance, Z @ fit.group.gamma, fit.group.sigma)
+    return Place(fit.mean, fit.spread, Z @ fit.gamma, fit.sigma)
 
 
 def _total_spread(place: Place) -> np.ndarray:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
 from spicestat.errors import ConfigError, ContradictionWarning, DataError, warn_user
+from spicestat.group.formula.random_columns import RandomColumns
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.inputs.likelihood import ChoiceLikelihood
 from spicestat.group.inputs.links import Link, choose_links
-from spicestat.group.marginal.hierarchical_fit import HierarchicalFit, Integration, fit_hierarchical
-from spicestat.group.marginal.marginal import stacked_design
-from spicestat.group.marginal.modes import to_natural
+from spicestat.group.marginal.hierarchical_fit import HierarchicalFit, Integration, fit_hierarchical, stacked_design
+from spicestat.group.marginal.linear_model import Part
+from spicestat.group.marginal.tables import Layout, hierarchical_estimates
 from spicestat.group.methods.registry import Method
+from spicestat.group.numerics.variance_components import RandomPart, rest_is_told
 
 __all__ = ["Settings", "estimate", "starting_prior", "METHOD"]
 
 _ESTIMATORS = ("REML", "ML")
+_MOST_JOINED, _LEVELS_EACH = 12, 3
 _WIDEST = {"logit": 1.5, "log": 1.0}
 _ABOVE, _FAR_ABOVE = 0.1, 2.0
 """Nats by which quadrature may put a marginal likelihood above a maximum, and those that are worth a warning alone."""
@@ -30,10 +33,15 @@ _ABOVE, _FAR_ABOVE = 0.1, 2.0
 class Settings:
     r"""Settings of the one-stage hierarchical model.
 
-    .. math:: u_i \sim N(X_i\gamma, \Sigma), \qquad y_i \sim p(y \mid \theta_i = g^{-1}(u_i))
+    .. math:: u_r = X_r\gamma + \sum_p Z_{pr} b_p + e_r, \quad b_p \sim N(0, G_p),\ e_r \sim N(0, \Sigma), \qquad
+        y_r \sim (1 - \pi)\, p(y \mid g^{-1}(u_r)) + \pi\, \text{guesses}
 
-    for the vector :math:`u_i` of all coefficients of participant i, inverse temperatures included, on the scale of
-    their links g. Inference is by t(N - p) with Louis' information of gamma and Sigma together.
+    for the vector :math:`u_r` of all coefficients of participant r (on an occasion), inverse temperatures included, on
+    the scale of their links g, with the random parts of the formula. :math:`\Sigma` joins all coefficients, and so
+    does :math:`G_p` where it has no more than 12 rows, and 3 levels of the grouping for each; else it joins the terms
+    of each coefficient. :math:`\Sigma` is left out where the random parts can take all that it could be.
+    Standard errors count what is not known of the covariances. Tests are by t(N - p), with random parts with
+    Satterthwaite's degrees of freedom.
 
     Attributes
     ----------
@@ -44,12 +52,16 @@ class Settings:
         Modules or "module:term" that the covariates may change; the others have an intercept only. Default: all,
         as a covariate that is left out of one coefficient leaks into others.
     estimator : {"REML", "ML"}, default "REML"
-    integration : {"quadrature", "laplace"}, default "quadrature"
-        See `fit_hierarchical`.
+    integration : {"moments", "laplace"}, optional
+        How coefficients are integrated over: by nodes, or by ``lme4::glmer``'s approximation, which is faster with many
+        coefficients. Default: "laplace" for more than four weights of `HistoryFit`, else "moments".
     nodes_per_dimension : int, optional
         See `fit_hierarchical`.
+    guessing : bool, default True
+        Whether a share :math:`\pi` of the participants may guess; ``weight`` of `GroupResult.augment` says how probably
+        a participant does not.
     avoid_boundary : bool, default True
-        Whether Sigma has the weak prior :math:`|\Sigma|^{1/2}` that keeps it from becoming singular.
+        Whether each covariance has the weak prior :math:`|\Sigma|^{1/2}` that keeps it from becoming singular.
     max_rounds : int, default 40
 
     Raises
@@ -61,16 +73,20 @@ class Settings:
     links: Mapping[str, str] | None = None
     covariates_on: str | Sequence[str] | None = None
     estimator: str = "REML"
-    integration: Integration = "quadrature"
+    integration: Integration | None = None
     nodes_per_dimension: int | None = None
+    guessing: bool = True
     avoid_boundary: bool = True
     max_rounds: int = 40
 
     def __post_init__(self) -> None:
         if self.estimator not in _ESTIMATORS:
             raise ConfigError("unknown estimator", got=self.estimator, allowed=", ".join(_ESTIMATORS))
-        if self.integration not in get_args(Integration):
+        if self.integration is not None and self.integration not in get_args(Integration):
             raise ConfigError("unknown integration", got=self.integration, allowed=", ".join(get_args(Integration)))
+        for name in ("guessing", "avoid_boundary"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"`{name}` is not a boolean", got=getattr(self, name), allowed="True or False")
         for name in ("nodes_per_dimension", "max_rounds"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
@@ -85,25 +101,57 @@ def estimate(inputs: GroupInputs, settings: Settings) -> GroupEstimates:
     covaried = _covaried(likelihood.terms, settings.covariates_on)
     designs = [design if with_covariates else _intercept(inputs) for with_covariates in covaried]
     center, scale = starting_prior(inputs, links)
+    random = inputs.design.random
     fit = fit_hierarchical(
         likelihood,
         links,
         stacked_design(designs),
         center,
         scale,
+        [Part(own.matrix, own.codes, _free(own, len(links))) for own in random],
+        with_rest=_with_rest(design, random),
         reml=settings.estimator == "REML",
         avoid_boundary=settings.avoid_boundary,
+        guessed=likelihood.by_chance if settings.guessing else None,
         integration=settings.integration,
         per_dimension=settings.nodes_per_dimension,
         max_rounds=settings.max_rounds,
         report=inputs.report,
     )
     names = [inputs.design.names if with_covariates else ("(Intercept)",) for with_covariates in covaried]
-    found = _Report(inputs, likelihood, links, names, designs, fit).estimates()
+    layout = Layout(likelihood.terms, likelihood.participants, links, tuple(names), tuple(designs))
+    found = hierarchical_estimates(inputs, layout, fit)
     contradiction = _above_maxima(inputs, likelihood, fit)
     if contradiction:
         warn_user(contradiction + ".", ContradictionWarning)
     return replace(found, glance=found.glance.assign(contradictions=contradiction))
+
+
+def _free(part: RandomColumns, n_coefficients: int) -> np.ndarray:
+    """Return which entries of the root of a random part's covariance are estimated."""
+    size = part.matrix.shape[1] * n_coefficients
+    column, coefficient = np.divmod(np.arange(size), n_coefficients)
+    free = np.tri(size, dtype=bool)
+    if size > _MOST_JOINED or part.codes.max() + 1 < _LEVELS_EACH * size:
+        free &= coefficient[:, None] == coefficient
+    if not part.correlated:
+        free &= column[:, None] == column
+    return free
+
+
+def _with_rest(design: np.ndarray, random: Sequence[RandomColumns]) -> bool:
+    """Return whether rows have a rest of their own beside the random parts."""
+    if not random:
+        return True
+    parts = []
+    for own in random:
+        size = np.sqrt(np.mean(own.matrix**2, axis=0))
+        if (size == 0).any():
+            raise DataError(
+                "a column of a random part is 0 in all usable rows", got=own.text, do="use a simpler random part"
+            )
+        parts.append(RandomPart(own.matrix / size, own.codes, own.correlated))
+    return rest_is_told(np.linalg.qr(design)[0], parts)
 
 
 def _above_maxima(inputs: GroupInputs, likelihood: ChoiceLikelihood, fit: HierarchicalFit) -> str:
@@ -112,7 +160,7 @@ def _above_maxima(inputs: GroupInputs, likelihood: ChoiceLikelihood, fit: Hierar
     own = wide.loc[list(likelihood.participants)].to_numpy(dtype="float64")
     known = np.isfinite(own).all(axis=1)
     at_own = likelihood.log_likelihood(np.where(known[:, None], own, 0.0)[None])[0]
-    gain = np.where(known, fit.posterior.log_likelihood - at_own, 0.0)
+    gain = np.where(known, fit.row_log_likelihood - at_own, 0.0)
     higher = gain > _ABOVE
     if gain[known].sum() <= 0.0 and gain.max() < _FAR_ABOVE:
         return ""
@@ -168,149 +216,14 @@ def _intercept(inputs: GroupInputs) -> np.ndarray:
     return np.ones((len(inputs.design.matrix), 1))
 
 
-class _Report:
-    """Lays a fit out as tables."""
-
-    def __init__(
-        self,
-        inputs: GroupInputs,
-        likelihood: ChoiceLikelihood,
-        links: Sequence[Link],
-        names: list[tuple[str, ...]],
-        designs: list[np.ndarray],
-        fit: HierarchicalFit,
-    ) -> None:
-        self.designs = designs
-        self.inputs, self.likelihood, self.links, self.names, self.fit = inputs, likelihood, links, names, fit
-        self.ends = np.cumsum([0, *map(len, names)])
-        asked = {equation.key for equation in inputs.equations}
-        self.shown = [k for k, term in enumerate(likelihood.terms) if term in asked]
-        if not self.shown:
-            raise DataError("none of the coefficients asked for is estimated from the choices", got=sorted(asked))
-
-    def estimates(self) -> GroupEstimates:
-        """Return everything."""
-        terms = self.likelihood.terms
-        covariance = {
-            terms[k]: self.fit.covariance[self.ends[k] : self.ends[k + 1], self.ends[k] : self.ends[k + 1]]
-            for k in self.shown
-        }
-        return GroupEstimates(
-            fixed=self._fixed(),
-            ran_pars=self._ran_pars(),
-            glance=self._glance(),
-            covariance=covariance,
-            ran_vals=self._ran_vals(),
-            joint_covariance=self._joint(),
-            links={terms[k]: self.links[k].name for k in range(len(terms)) if self.links[k].name != "identity"},
-            shrunken=self._shrunken(),
-        )
-
-    def _fixed(self) -> pd.DataFrame:
-        errors = np.sqrt(np.diag(self.fit.covariance))
-        n = len(self.inputs.design.matrix)
-        rows = [
-            {
-                "module": self.likelihood.terms[k][0],
-                "sparse_term": self.likelihood.terms[k][1],
-                "term": name,
-                "estimate": self.fit.group.gamma[self.ends[k] + offset],
-                "std_error": errors[self.ends[k] + offset],
-                "df": float(n - len(self.names[k])),
-            }
-            for k in self.shown
-            for offset, name in enumerate(self.names[k])
-        ]
-        return pd.DataFrame(rows)
-
-    def _joint(self) -> pd.DataFrame:
-        labels = [
-            (*term, name) for term, names in zip(self.likelihood.terms, self.names, strict=True) for name in names
-        ]
-        index = pd.MultiIndex.from_tuples(labels, names=["module", "sparse_term", "term"])
-        return pd.DataFrame(self.fit.covariance, index=index, columns=index)
-
-    def _ran_pars(self) -> pd.DataFrame:
-        spread = np.sqrt(np.diag(self.fit.group.sigma))
-        correlation = self.fit.group.sigma / np.outer(spread, spread)
-        rows = []
-        for k in self.shown:
-            module, sparse_term = self.likelihood.terms[k]
-            error = self.fit.spread_error[k]
-            where = {"module": module, "sparse_term": sparse_term, "group": "participant"}
-            rows.append({**where, "term": "sd__(Intercept)", "estimate": spread[k], "std_error": error})
-            rows += [
-                {
-                    **where,
-                    "term": f"cor__(Intercept).{':'.join(self.likelihood.terms[j])}",
-                    "estimate": correlation[k, j],
-                }
-                for j in self.shown
-                if j > k
-            ]
-        return pd.DataFrame(rows)
-
-    def _ran_vals(self) -> pd.DataFrame:
-        at = self.fit.posterior
-        predicted = self._predicted()
-        errors = np.sqrt(np.diagonal(at.covariance, axis1=1, axis2=2))
-        return pd.concat(
-            [
-                pd.DataFrame(
-                    {
-                        "module": self.likelihood.terms[k][0],
-                        "sparse_term": self.likelihood.terms[k][1],
-                        "group": "participant",
-                        "level": pd.Series(self.likelihood.participants),
-                        "term": "(Intercept)",
-                        "estimate": at.mean[:, k] - predicted[:, k],
-                        "std_error": errors[:, k],
-                    }
-                )
-                for k in self.shown
-            ],
-            ignore_index=True,
-        )
-
-    def _predicted(self) -> np.ndarray:
-        """Return what the covariates predict, (N, d)."""
-        gamma = self.fit.group.gamma
-        return np.column_stack(
-            [design @ gamma[self.ends[k] : self.ends[k + 1]] for k, design in enumerate(self.designs)]
-        )
-
-    def _shrunken(self) -> pd.DataFrame:
-        """Posterior medians on the natural scale: shrunken, for description only."""
-        natural = to_natural(self.links, self.fit.posterior.mean)
-        columns = pd.MultiIndex.from_tuples(self.likelihood.terms, names=["module", "sparse_term"])
-        return pd.DataFrame(natural, index=pd.Index(self.likelihood.participants, name="participant"), columns=columns)
-
-    def _glance(self) -> pd.DataFrame:
-        n, d = len(self.inputs.design.matrix), len(self.links)
-        log_lik = float(self.fit.posterior.log_likelihood.sum())
-        n_parameters = len(self.fit.group.gamma) + d * (d + 1) // 2
-        row: dict[str, Any] = {
-            "module": None,
-            "sparse_term": None,
-            "nobs": n,
-            "df_residual": float(n - self.inputs.design.matrix.shape[1]),
-            "log_lik": log_lik,
-            "aic": 2.0 * n_parameters - 2.0 * log_lik,
-            "bic": n_parameters * float(np.log(n)) - 2.0 * log_lik,
-            "n_excluded": len(self.inputs.table.participants) - n,
-            "share_unidentified": max(equation.share_unidentified for equation in self.inputs.equations),
-            "converged": self.fit.converged,
-        }
-        return pd.DataFrame([row])
-
-
 METHOD = Method(
     estimate,
     "hierarchical",
-    "coefficients and their relation to covariates estimated together, from the choices",
+    "coefficients and their relation to covariates estimated together, from the choices; takes random parts",
     Settings,
     needs_std_error=False,
     reads_choices=True,
     # measured with 35 % (benchmarks/results/calibration.md, "short"): everybody's choices count, so nobody is missing
     max_unidentified=0.4,
+    takes_random_parts=True,
 )

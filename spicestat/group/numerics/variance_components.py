@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from spicestat.errors import DataError, NumericalError
 
-__all__ = ["RandomPart", "VarianceComponents", "variance_components"]
+__all__ = ["RandomPart", "VarianceComponents", "linked_rows", "rest_is_told", "variance_components"]
 
 _LARGEST_BLOCK = 60
 """Rows that hang together by random parts, above which the part with the fewest columns is treated as of low rank."""
@@ -173,7 +173,7 @@ def variance_components(
     if any((scale == 0).any() for scale in scales):
         raise DataError("a column of a random part is 0 in all usable rows", do="use a simpler random part")
     scaled = [replace(part, matrix=part.matrix / scale) for part, scale in zip(parts, scales, strict=True)]
-    with_rest = _has_rest(q, scaled)
+    with_rest = rest_is_told(q, scaled)
     model = _Model(y / size, v / size**2, q, scaled, with_rest, restricted)
     theta, converged = _search(model)
     point = model.at(theta)
@@ -196,8 +196,20 @@ def variance_components(
     )
 
 
-def _has_rest(q: np.ndarray, parts: Sequence[RandomPart]) -> bool:
-    """Return whether the rows' own rest can be told from the random parts; raise where these cannot be told apart."""
+def rest_is_told(q: np.ndarray, parts: Sequence[RandomPart]) -> bool:
+    """Return whether the rows' own rest can be told from the random parts.
+
+    Parameters
+    ----------
+    q : ndarray of shape (n, p)
+        Orthonormal columns that span those of the fixed effects.
+    parts : sequence of RandomPart
+
+    Raises
+    ------
+    DataError
+        The random parts cannot be told from one another, or from the fixed effects.
+    """
     n, p = q.shape
     smooth = [_projected(part.wide().reshape(n, -1), q).reshape(n, part.n_levels, part.n_columns) for part in parts]
     entries = [part.entries for part in parts]
@@ -364,7 +376,7 @@ def _blocks(parts: Sequence[RandomPart], n: int) -> tuple[list[bool], np.ndarray
     """Return which parts are in the blocks, and each row's block and place in it, shape (n, 2)."""
     local = [True] * len(parts)
     while True:
-        block = _linked([part for part, inside in zip(parts, local, strict=True) if inside], n)
+        block = linked_rows([part.codes for part, inside in zip(parts, local, strict=True) if inside], n)
         if not any(local) or np.bincount(block).max() <= _LARGEST_BLOCK:
             break
         fewest = min((part.n_levels * part.n_columns, k) for k, part in enumerate(parts) if local[k])[1]
@@ -377,11 +389,17 @@ def _blocks(parts: Sequence[RandomPart], n: int) -> tuple[list[bool], np.ndarray
     return local, place
 
 
-def _linked(parts: Sequence[RandomPart], n: int) -> np.ndarray:
-    """Return which rows hang together by sharing levels, as codes of shape (n,)."""
-    offsets = n + np.concatenate([[0], np.cumsum([part.n_levels for part in parts])])
-    rows = np.tile(np.arange(n), len(parts))
-    levels = np.concatenate([[], *(part.codes + offset for part, offset in zip(parts, offsets, strict=False))])
+def linked_rows(codes: Sequence[np.ndarray], n: int) -> np.ndarray:
+    """Return which of n rows hang together by sharing levels of a grouping, as codes of shape (n,).
+
+    Examples
+    --------
+    >>> linked_rows([np.array([0, 0, 1, 2]), np.array([0, 1, 2, 2])], 4).tolist()
+    [0, 0, 1, 1]
+    """
+    offsets = n + np.concatenate([[0], np.cumsum([own.max() + 1 for own in codes])]).astype("int64")
+    rows = np.tile(np.arange(n), len(codes))
+    levels = np.concatenate([[], *(own + offset for own, offset in zip(codes, offsets, strict=False))])
     total = int(offsets[-1])
     graph = csr_array((np.ones(len(rows)), (rows, levels.astype("int64"))), shape=(total, total))
     return np.unique(connected_components(graph, directed=False)[1][:n], return_inverse=True)[1]

@@ -58,7 +58,7 @@ def test_covariates_go_with_those_who_have_choices():
     assert first["participant"].tolist() == [likelihood.labels[row] for row in kept]
     np.testing.assert_array_equal(first["z"], people["z"].iloc[kept])
     some = spice_group(toy_fit(likelihood.select(kept), people.iloc[kept]), "~ scale(z) + kind", max_unidentified=1.0)
-    pd.testing.assert_frame_equal(group.tidy(), some.tidy())
+    pd.testing.assert_frame_equal(group.tidy(), some.tidy(), rtol=1e-3)  # the search begins elsewhere
     assert group.design.names == ("(Intercept)", "scale(z)", "kindb")
     assert set(group.marginal_means("kind").frame["kind"]) == {"a", "b"}
     assert group.plot_covariate("z") is not None

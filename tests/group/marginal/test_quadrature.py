@@ -9,9 +9,8 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 
 from spicestat.group.inputs.links import find_link
-from spicestat.group.marginal.marginal import Group, log_likelihood, posterior, stacked_design
-from spicestat.group.marginal.modes import posterior_modes
-from spicestat.group.marginal.quadrature import Place, make_nodes, quadratic_nodes, quadrature_rule
+from spicestat.group.marginal.quadrature import Place, make_nodes, quadrature_rule
+from spicestat.group.marginal.sites import Cavities, tilted
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -69,37 +68,45 @@ def place_at_posterior(likelihood, sigma, mean):
     return Place(np.einsum("pkl,pl->pk", covariance, pull), covariance, mean, sigma)
 
 
-@pytest.mark.parametrize(("d", "rtol"), [(1, 1e-12), (2, 1e-12), (3, 1e-12), (4, 1e-12), (5, 0.02), (6, 0.04)])
-def test_the_marginal_likelihood_of_a_normal_toy_is_the_closed_form(d, rtol):
+def cavity(mean, covariance):
+    everybody = np.tile(covariance, (len(mean), 1, 1))
+    return Cavities(mean, everybody, np.linalg.inv(everybody))
+
+
+@pytest.mark.parametrize(
+    ("d", "rtol"),
+    [
+        *((d, 1e-12) for d in (1, 2, 3, 4)),
+        (5, 0.02),
+        (6, 0.04),
+    ],
+)
+def test_moments_and_marginal_likelihood_of_a_normal_toy_are_the_closed_forms(d, rtol):
     likelihood, _ = gaussian_study(6, spread(d), seed=d)
-    Z = stacked_design([np.ones((6, 1))] * d)
-    group = Group(0.2 * np.arange(d), spread(d))
-    place = place_at_posterior(likelihood, group.sigma, Z @ group.gamma)
+    mean = np.tile(0.2 * np.arange(d), (6, 1))
+    place = place_at_posterior(likelihood, spread(d), mean)
     nodes = make_nodes(likelihood, [find_link("identity")] * d, place, quadrature_rule(d))
-    at = posterior(nodes, Z, group)
+    sites, log_evidence = tilted(nodes, cavity(mean, spread(d)))
     expected = [
-        multivariate_normal(group.gamma, group.sigma + V).logpdf(y)
-        for y, V in zip(likelihood.y, likelihood.V, strict=True)
+        multivariate_normal(mean[0], spread(d) + V).logpdf(y) for y, V in zip(likelihood.y, likelihood.V, strict=True)
     ]
-    np.testing.assert_allclose(np.exp(at.log_likelihood - expected), 1.0, rtol=rtol)
-    assert log_likelihood(nodes, Z, group) == pytest.approx(at.log_likelihood.sum())
+    np.testing.assert_allclose(np.exp(log_evidence - expected), 1.0, rtol=rtol)
+    found = cavity(mean, spread(d)).posterior(sites)
     scale = np.sqrt(np.diagonal(place.covariance, axis1=1, axis2=2))
-    np.testing.assert_allclose((at.mean - place.mean) / scale, 0.0, atol=max(rtol, 1e-10))
-    relative = (at.covariance - place.covariance) / (scale[:, :, None] * scale[:, None, :])
+    np.testing.assert_allclose((found[0] - place.mean) / scale, 0.0, atol=max(rtol, 1e-10))
+    relative = (found[1] - place.covariance) / (scale[:, :, None] * scale[:, None, :])
     np.testing.assert_allclose(relative, 0.0, atol=max(5 * rtol, 1e-10))
 
 
 def test_a_group_near_the_one_that_nodes_were_placed_for_is_integrated_too():
     likelihood, _ = gaussian_study(8, spread(2), seed=3)
-    Z = stacked_design([np.ones((8, 1))] * 2)
     place = place_at_posterior(likelihood, spread(2), np.zeros((8, 2)))
     nodes = make_nodes(likelihood, [find_link("identity")] * 2, place, quadrature_rule(2))
-    other = Group(np.array([0.2, -0.1]), 1.3 * spread(2))
+    mean, covariance = np.array([0.2, -0.1]), 1.3 * spread(2)
     expected = [
-        multivariate_normal(other.gamma, other.sigma + V).logpdf(y)
-        for y, V in zip(likelihood.y, likelihood.V, strict=True)
+        multivariate_normal(mean, covariance + V).logpdf(y) for y, V in zip(likelihood.y, likelihood.V, strict=True)
     ]
-    np.testing.assert_allclose(posterior(nodes, Z, other).log_likelihood, expected, atol=1e-4)
+    np.testing.assert_allclose(tilted(nodes, cavity(np.tile(mean, (8, 1)), covariance))[1], expected, atol=1e-4)
 
 
 def test_weights_of_a_defensive_mixture_are_bounded():
@@ -120,19 +127,6 @@ def test_weights_of_a_defensive_mixture_are_bounded():
     assert importance.max() <= np.log(3 / 1536) + 1e-9
 
 
-def test_expansions_of_a_normal_likelihood_are_the_likelihood():
-    likelihood, X = gaussian_study(7, spread(2), seed=4)
-    links, mean = [find_link("identity")] * 2, 0.3 * X[:, [1, 1]]
-    modes = posterior_modes(likelihood, links, mean, spread(2))
-    place = Place(modes.mode, modes.covariance, mean, spread(2))
-    exact, expanded = (
-        make_nodes(likelihood, links, place, quadrature_rule(2)),
-        quadratic_nodes(modes, place, quadrature_rule(2)),
-    )
-    np.testing.assert_array_equal(exact.theta, expanded.theta)
-    np.testing.assert_allclose(expanded.log_weight, exact.log_weight, rtol=1e-9, atol=1e-9)
-
-
 def test_nodes_where_the_likelihood_is_minus_infinity_count_nothing():
     # coefficient on its natural scale: half the nodes of the second participant are outside [0, 1]
     coins = Coins(np.array([[5.0], [9.0]]), labels(2), np.array([[10.0], [9.0]]))
@@ -140,14 +134,14 @@ def test_nodes_where_the_likelihood_is_minus_infinity_count_nothing():
     nodes = make_nodes(coins, [find_link("identity")], place, quadrature_rule(1, 61))
     assert np.isneginf(nodes.log_weight[1]).any()
     assert not np.isnan(nodes.log_weight).any()
-    at = posterior(nodes, stacked_design([np.ones((2, 1))]), Group(np.array([0.5]), np.eye(1)))
+    log_evidence = tilted(nodes, cavity(np.full((2, 1), 0.5), np.eye(1)))[1]
     grid = np.linspace(0, 1, 200_001)
     density = norm(0.5, 1).pdf(grid)
     expected = [np.trapezoid(density * grid**5 * (1 - grid) ** 5, grid), np.trapezoid(density * grid**9, grid)]
-    np.testing.assert_allclose(np.exp(at.log_likelihood[0]), expected[0], rtol=1e-5)
+    np.testing.assert_allclose(np.exp(log_evidence[0]), expected[0], rtol=1e-5)
     # the likelihood jumps at 1, where no smooth rule is exact
-    np.testing.assert_allclose(np.exp(at.log_likelihood[1]), expected[1], rtol=0.3)
-    assert (at.weights[1][nodes.theta[1, :, 0] > 1] == 0).all()
+    np.testing.assert_allclose(np.exp(log_evidence[1]), expected[1], rtol=0.3)
+    assert np.isneginf(nodes.log_weight[1][nodes.theta[1, :, 0] > 1]).all()
 
 
 def test_a_likelihood_that_is_no_number_counts_nothing():

@@ -84,8 +84,8 @@ def test_it_is_the_default_of_a_fit_and_has_the_contract_columns(group):
     glance = group.glance().iloc[0]
     assert (glance["nobs"], glance["n_excluded"], glance["df_residual"]) == (24, 0, 22)
     assert glance["converged"]
-    assert glance["aic"] == pytest.approx(2 * 12 - 2 * glance["log_lik"])
-    assert glance["bic"] == pytest.approx(12 * np.log(24) - 2 * glance["log_lik"])
+    assert glance["aic"] == pytest.approx(2 * 13 - 2 * glance["log_lik"])
+    assert glance["bic"] == pytest.approx(13 * np.log(24) - 2 * glance["log_lik"])
 
 
 def test_the_joint_covariance_and_its_blocks_are_labelled(group):
@@ -104,23 +104,32 @@ def test_random_effects_are_described(equation_fit, fits):
     group = spice_group(equation_fit, "~ z", links=LINKS, max_unidentified=1.0)
     spread = group.tidy("ran_pars").set_index(["module", "term"])["estimate"]
     (fit,) = fits
-    sd = np.sqrt(np.diag(fit.group.sigma))
+    sd = np.sqrt(np.diag(fit.sigma))
     for k, (module, _) in enumerate(KEYS):
         assert spread[module, "sd__(Intercept)"] == pytest.approx(sd[k])
-    assert spread[RATE, f"cor__(Intercept).{KEPT}:{KEPT}"] == pytest.approx(fit.group.sigma[0, 1] / (sd[0] * sd[1]))
+    assert spread[RATE, f"cor__(Intercept).{KEPT}:{KEPT}"] == pytest.approx(fit.sigma[0, 1] / (sd[0] * sd[1]))
     assert len(spread) == 3 + 3
     values = group.ran_vals
-    assert list(values.columns) == ["module", "sparse_term", "group", "level", "term", "estimate", "std_error"]
+    assert list(values.columns) == [
+        "module",
+        "sparse_term",
+        "group",
+        "level",
+        "term",
+        "estimate",
+        "std_error",
+        "weight",
+    ]
     assert len(values) == 3 * 24
     rate = values[values["module"] == RATE]
     assert rate["level"].tolist() == list(range(24))
     z = group.design.matrix[:, 1]
-    mean = fit.group.gamma[0] + fit.group.gamma[1] * z + rate["estimate"].to_numpy()
-    np.testing.assert_allclose(mean, fit.posterior.mean[:, 0])
-    # shrunken: they vary less than the group does, and are less certain than nothing
+    mean = fit.gamma[0] + fit.gamma[1] * z + rate["estimate"].to_numpy()
+    np.testing.assert_allclose(mean, fit.mean[:, 0])
+    # shrunken: they vary less than the group does; where choices say little, that of the means is added to it
     assert rate["estimate"].std() < sd[0]
     assert (rate["std_error"] > 0).all()
-    assert (rate["std_error"] < 1.05 * sd[0]).all()
+    assert (rate["std_error"] < 1.2 * sd[0]).all()
 
 
 def test_participants_are_on_the_natural_scale_and_near_their_own_estimates(group, equation_fit):
@@ -172,10 +181,10 @@ def test_covariates_on_some_coefficients(equation_fit, wanted, fits):
     assert len(part.joint_covariance) == 4
     kept = part.ran_vals.set_index("module").loc[KEPT, "estimate"]
     (fit,) = fits
-    np.testing.assert_allclose(kept, fit.posterior.mean[:, 1] - fit.group.gamma[2])
+    np.testing.assert_allclose(kept, fit.mean[:, 1] - fit.gamma[2])
 
 
-def test_laplace_is_near_quadrature(group, equation_fit):
+def test_laplace_is_near_moments(group, equation_fit):
     fast = spice_group(equation_fit, "~ z", links=LINKS, max_unidentified=1.0, integration="laplace").tidy()
     full = group.tidy()
     assert (np.abs(fast["estimate"] - full["estimate"]) < 0.75 * full["std_error"]).all()
@@ -196,7 +205,7 @@ def test_tables_of_a_normal_toy_are_those_of_the_multivariate_meta_regression():
 def test_restricted_and_full_likelihood_differ_in_sigma(fits):
     fit, _ = toy()
     restricted, full = [spice_group(fit, "~ z", estimator=name, avoid_boundary=False) for name in ("REML", "ML")]
-    more, less = (np.diag(found.group.sigma) for found in fits)
+    more, less = (np.diag(found.sigma) for found in fits)
     assert (more > less).all()
     assert full.glance()["log_lik"].item() > restricted.glance()["log_lik"].item()
 
@@ -233,7 +242,7 @@ def test_a_coefficient_table_needs_another_method():
     [
         ({"link": {}}, ["no such setting", "link", "links, covariates_on, estimator"]),
         ({"estimator": "reml"}, ["unknown estimator", "REML, ML"]),
-        ({"integration": "mcmc"}, ["unknown integration", "quadrature, laplace"]),
+        ({"integration": "mcmc"}, ["unknown integration", "moments, laplace"]),
         ({"max_rounds": 0}, ["max_rounds", "1, 2, 3"]),
         ({"nodes_per_dimension": 2.5}, ["nodes_per_dimension"]),
         ({"links": {"elsewhere": "log"}}, ["names what is not estimated", "'module0:1'"]),
@@ -284,7 +293,7 @@ def test_too_few_participants_are_refused(n, formula):
 
 
 def test_a_fit_that_has_not_converged_says_so():
-    fit, _ = toy()
+    fit, _ = toy(links=("log", "log"))  # not normal on the natural scale
     with pytest.warns(ConvergenceWarning, match="did not converge for all terms"):
         result = spice_group(fit, "~ z", max_rounds=1)
     assert not result.glance()["converged"].any()
@@ -323,8 +332,8 @@ def test_deviations_are_from_what_was_predicted_also_without_an_intercept(fits):
     (at,) = fits
     assert result.tidy()["term"].tolist() == ["z", "(Intercept)"]
     found = result.ran_vals["estimate"].to_numpy().reshape(2, -1)
-    np.testing.assert_allclose(found[0], at.posterior.mean[:, 0] - at.group.gamma[0] * X[:, 1])
-    np.testing.assert_allclose(found[1], at.posterior.mean[:, 1] - at.group.gamma[1])
+    np.testing.assert_allclose(found[0], at.mean[:, 0] - at.gamma[0] * X[:, 1])
+    np.testing.assert_allclose(found[1], at.mean[:, 1] - at.gamma[1])
 
 
 # Where the first nodes go ----------------------------------------------------------------------------------------
@@ -366,7 +375,7 @@ def test_the_starting_prior_is_usable_whatever_the_estimates(link, values):
 
 
 def test_settings_have_the_documented_defaults():
-    assert Settings() == Settings(None, None, "REML", "quadrature", None, True, 40)
+    assert Settings() == Settings(None, None, "REML", None, None, True, True, 40)
 
 
 # Contradictions --------------------------------------------------------------------------------------------------
