@@ -18,7 +18,7 @@ ifneq ($(shell test -d "$$HOME" -a -w "$$HOME" && echo writable),writable)
   $(shell mkdir -p $(HOME))
 endif
 
-.PHONY: help setup setup-python setup-r demo test test-package test-fast lint lint-python lint-r test-python test-lowest test-r check-r \
+.PHONY: help setup setup-python setup-r demo test test-package test-fast lint lint-python lint-r test-python test-lowest test-r test-clients check-r \
 	coverage-r \
 	coverage-python mutants install-r vignettes prebuild-vignettes site lists document-r format hooks constraints clean
 
@@ -81,6 +81,9 @@ test-lowest: setup-python ## Group and fit tests with the lowest versions that p
 test-r: install-r ## testthat on the installed R package
 	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
 	@Rscript --vanilla tests/readme.R
+
+test-clients: install-r ## marginaleffects and broom.helpers on group models, in a Debian 13 (root, debootstrap)
+	@scripts/test-clients.sh
 
 coverage-r: setup-python setup-r ## Test coverage of the R package with covr; below 90 % fails
 	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required Rscript --vanilla scripts/coverage-r.R

@@ -1,4 +1,4 @@
-# What insight, on which parameters, performance and others rest, asks of a model. Its response is `estimate`.
+# What insight, on which parameters, performance and others rest, asks of a model. Its response is `.observed`, as in augment().
 
 #' Group models for insight and performance
 #'
@@ -13,7 +13,7 @@ NULL
 #' @exportS3Method insight::find_formula
 find_formula.spice_group <- function(x, verbose = TRUE, ...) { # nolint: object_name_linter.
   covariates <- formula.spice_group(x)
-  found <- list(conditional = rlang::new_formula(quote(estimate), fixed_part(covariates)[[2]], environment(covariates)))
+  found <- list(conditional = rlang::new_formula(quote(.observed), fixed_part(covariates)[[2]], environment(covariates)))
   random <- lapply(bars_in(covariates[[2]]), function(bar) rlang::new_formula(NULL, bar))
   if (length(random) > 0) found$random <- if (length(random) == 1) random[[1]] else random
   structure(found, class = c("insight_formula", "list"))
@@ -25,8 +25,8 @@ get_data.spice_group <- function(x, ...) { # nolint: object_name_linter.
   table <- estimates_of(x)
   data <- as.data.frame(table[seq_len(match("module", names(table)) - 1)])
   data.frame(
-    estimate = table$observed, data[names(data) != "participant"], coefficient = coefficient_factor(table),
-    participant = table$participant, std.error = table$std_error, check.names = FALSE
+    .observed = table$observed, data[names(data) != "participant"], coefficient = coefficient_factor(table),
+    participant = table$participant, check.names = FALSE
   )
 }
 

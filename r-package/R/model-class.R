@@ -3,13 +3,13 @@
 #' The frame, the terms and the design of a group model
 #'
 #' The response of a group model is the participants' estimates, called
-#' `estimate`; its covariates are never the response. [formula()] has the right-hand
+#' `.observed` as in [augment()]; its covariates are never the response. [formula()] has the right-hand
 #' side alone, as [spice_group()] took it.
 #'
 #' @param formula,x,object A [spice_group()].
 #' @param ... Not used; anything here is an error.
 #' @return `model.frame()`: a data frame with one row per participant and
-#'   coefficient, in the order of [augment()]: `estimate`, what the formula computes of the
+#'   coefficient, in the order of [augment()]: `.observed`, what the formula computes of the
 #'   covariates, and `(coefficient)` and `(participant)`. `terms()`: a terms object with
 #'   this response. `model.matrix()`: the design matrix, whose columns are named as
 #'   those of [coef()] where there are several coefficients, with one block for each.
@@ -29,7 +29,7 @@ model.frame.spice_group <- function(formula, ...) {
   table <- estimates_of(formula)
   frame <- stats::model.frame(design$terms, design$frame, na.action = stats::na.pass)
   frame <- frame[match(id_key(table$participant), id_key(design$frame$participant)), , drop = FALSE]
-  own <- data.frame(estimate = table$observed)
+  own <- data.frame(.observed = table$observed)
   beside <- data.frame(
     "(coefficient)" = coefficient_factor(table), "(participant)" = table$participant,
     check.names = FALSE
@@ -49,9 +49,9 @@ coefficient_factor <- function(table) {
 terms.spice_group <- function(x, ...) {
   check_dots(...)
   covariates <- known_design(x)$terms
-  both <- stats::terms(rlang::new_formula(quote(estimate), covariates[[2]], env = environment(covariates)))
-  attr(both, "predvars") <- as.call(append(as.list(attr(covariates, "predvars")), quote(estimate), 1))
-  structure(both, dataClasses = c(estimate = "numeric", attr(covariates, "dataClasses")))
+  both <- stats::terms(rlang::new_formula(quote(.observed), covariates[[2]], env = environment(covariates)))
+  attr(both, "predvars") <- as.call(append(as.list(attr(covariates, "predvars")), quote(.observed), 1))
+  structure(both, dataClasses = c(.observed = "numeric", attr(covariates, "dataClasses")))
 }
 
 #' @rdname model.frame.spice_group

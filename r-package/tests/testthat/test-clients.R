@@ -39,11 +39,11 @@ test_that("multcomp compares groups of one coefficient", {
 
 test_that("insight, parameters and performance know the response, and never a covariate as such", {
   skip_if_not_installed("insight")
-  expect_equal(insight::find_response(example_group), "estimate")
+  expect_equal(insight::find_response(example_group), ".observed")
   expect_equal(insight::find_predictors(example_group)$conditional, c("diagnosis", "age"))
   data <- insight::get_data(example_group)
-  expect_equal(data$estimate, augment(example_group)$.observed)
-  expect_equal(insight::get_response(example_group), data$estimate)
+  expect_equal(data$.observed, augment(example_group)$.observed)
+  expect_equal(insight::get_response(example_group), data$.observed)
   expect_equal(insight::get_statistic(example_group)$Statistic, tidy(example_group)$statistic)
   expect_equal(insight::get_parameters(example_group)$Estimate, unname(coef(example_group)))
   expect_equal(insight::get_varcov(example_group), vcov(example_group))

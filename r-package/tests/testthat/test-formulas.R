@@ -86,7 +86,7 @@ test_that("estimates from the choices take the same formulas", {
   plain <- suppressWarnings(tidy(example_group))
   expect_equal(tidy(group)$estimate[2] * -2, plain$estimate[2], tolerance = 1e-3)
   expect_equal(tidy(group)$estimate[3], plain$estimate[3] * 10, tolerance = 1e-3)
-  expect_equal(names(model.frame(group))[1:3], c("estimate", "C(diagnosis, sum)", "I(age/k)"))
+  expect_equal(names(model.frame(group))[1:3], c(".observed", "C(diagnosis, sum)", "I(age/k)"))
 })
 
 test_that("variables of the session with a value for each row are columns, and others of that length are refused", {

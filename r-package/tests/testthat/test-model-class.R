@@ -2,9 +2,9 @@ separate <- function(formula = ~ diagnosis * age, ...) spice_group(example_fit, 
 
 test_that("the response is the coefficient, and the design gives the fitted values", {
   frame <- model.frame(example_group)
-  expect_equal(names(frame), c("estimate", "diagnosis", "age", "(coefficient)", "(participant)"))
-  expect_equal(frame$estimate, augment(example_group)$.observed)
-  expect_equal(all.vars(terms(example_group))[attr(terms(example_group), "response")], "estimate")
+  expect_equal(names(frame), c(".observed", "diagnosis", "age", "(coefficient)", "(participant)"))
+  expect_equal(frame$.observed, augment(example_group)$.observed)
+  expect_equal(all.vars(terms(example_group))[attr(terms(example_group), "response")], ".observed")
   expect_equal(formula(example_group), ~ diagnosis + age, ignore_attr = TRUE)
   X <- model.matrix(example_group) # nolint: object_name_linter.
   expect_equal(colnames(X), names(coef(example_group)))
