@@ -73,10 +73,27 @@ def read_like(
             )
         return scaled_like(fit, trials)
     own = own_roles(fit.trials)
+    if isinstance(trials, pd.DataFrame):
+        own |= _plain_names(own, trials)
     known = {"inputs": fit.trials.inputs, "missing": fit.trials.record.get("missing")}
     table = read_trials(trials, **{**own, **known, **columns})
     _refuse_new_levels(fit, table)
     return scaled_like(fit, table)
+
+
+def _plain_names(own: dict[str, Any], trials: pd.DataFrame) -> dict[str, str]:
+    """Return the roles whose columns lack the fit's names, and have those of results, as `simulate_fit` writes them.
+
+    Examples
+    --------
+    >>> _plain_names({"participant": "id", "choice": "pick"}, pd.DataFrame(columns=["participant", "pick", "choice"]))
+    {'participant': 'participant'}
+    """
+    return {
+        role: role
+        for role in ("participant", "choice", "reward", *_BLOCKS)
+        if isinstance(own.get(role), str) and own[role] not in trials.columns and role in trials.columns
+    }
 
 
 def _refuse_new_levels(fit: SpiceFit | HistoryFit, table: TrialTable) -> None:

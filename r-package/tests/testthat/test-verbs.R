@@ -15,6 +15,21 @@ two_fits <- local({
   }
 })
 
+test_that("results call people `participant`, whatever they were called, and are read back", {
+  skip_if_no_engine()
+  few <- example_trials[example_trials$participant %in% sprintf("p%02d", 1:6), ]
+  trials <- data.frame(subject = few$participant, run = few$block, pick = few$choice, points = few$reward)
+  fit <- spice_fit(trials, subject, pick, points, block = run)
+  for (table in list(fit$people, fit$coefficients, fit$equations, coef(fit), augment(fit))) {
+    expect_true("participant" %in% names(table))
+  }
+  played <- simulate(fit, seed = 1)
+  played$sim <- NULL
+  theirs <- stats::setNames(played, c("subject", "run", "trial", "pick", "points"))
+  expect_equal(predict(fit, played), predict(fit, theirs))
+  expect_equal(spice_update(fit, played)$coefficients, spice_update(fit, theirs)$coefficients)
+})
+
 test_that("predictions have the likelihood of the fit", {
   skip_if_no_engine()
   probabilities <- predict(example_fit)
