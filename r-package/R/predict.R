@@ -2,7 +2,8 @@
 #'
 #' Every choice is predicted from what its participant chose and received
 #' before it in the block, so that the first choice of a block has no
-#' prediction.
+#' prediction, unless something was shown (see `stimulus` to `context` of
+#' [spice_fit()]). What was not on offer has probability 0.
 #'
 #' @param object A [spice_fit()].
 #' @param newdata A data frame of trials, or the path of one, with the columns

@@ -317,12 +317,12 @@ class HistoryFit:
     def predict(
         self, table: TrialTable, codes: np.ndarray, by: Literal["equations", "rnn"] = "equations"
     ) -> HistoryPrediction:
-        """Predict the choices of a table, except the first of each block.
+        """Predict the choices of a table, except the first of each block where nothing was shown, and forced ones.
 
         Parameters
         ----------
         table : TrialTable
-            Trials with the same actions and scaling as the fit's own.
+            Trials with the same actions (unless these are items), roles and scaling as the fit's own.
         codes : int ndarray
             The fit's code of each participant of the table, below 0 for those that it does not know: they are
             predicted by the whole population, integrated over its weights, and nothing is learned from their choices.

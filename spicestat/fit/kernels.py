@@ -38,8 +38,9 @@ class Kernels:
     The kernel at lag k is the change of the logit of repeating trial t's action before choice t + k, averaged over the
     trials t of a person's own history: the logit of that action less the mean of the others'. For the *reward* kernel
     the reward of trial t goes from the lowest to the highest of the data; for the *choice* kernel its choice goes from
-    another action to the one that was made. All that follows stays as it was observed. Kernels are comparable across
-    structures and models, where single weights of correlated states are not.
+    another action to the one that was made. All that follows stays as it was observed. Where there are stimuli, lags
+    count the choices of the same stimulus; where there are items, those with the item of trial t on offer. Kernels are
+    comparable across structures and models, where single weights of correlated states are not.
 
     A search could have found other states. Kernels are averages over nine structures, the fit's own and those of eight
     searches without an eighth of the people each, and their covariances are

@@ -52,9 +52,10 @@ def predict_choices(
     -------
     DataFrame
         One row per row of the table: ``row`` (from 0), ``participant``, ``choice``, ``probability`` (of the choice)
-        and ``p_<action>`` for each action. NaN on the first trial of a block, which nothing predicts (for a
-        `HistoryFit`: up to the first choice made); where a choice is missing (``probability`` only; for a `HistoryFit`,
-        all of them); and for participants who were left out.
+        and ``p_<action>`` for each action, 0 where it was not on offer. NaN on the first trial of a block, which
+        nothing predicts (for a `HistoryFit`: up to the first choice made, unless something was shown); where a choice
+        is missing (``probability`` only; for a `HistoryFit`, all of them) or was forced, or one option alone was on
+        offer; and for participants who were left out.
 
     Raises
     ------

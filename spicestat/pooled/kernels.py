@@ -89,11 +89,11 @@ def state_moves(
     counts = np.zeros((n_people, lags), dtype=np.int64)
     per_session = -(-events_per_person // np.maximum(np.bincount(data.person, minlength=n_people), 1))
     lengths = (data.choice >= 0).sum(axis=0)
-    lowest_highest, window = reward_range(data), None if data.shown.before_choice else lags
+    lowest_highest = reward_range(data)
     for at in _events(data, lengths, per_session[data.person], event):
-        short = data.until(len(data.choice) if window is None else at.trial.max() + window + 1).select(at.there)
-        mine = _At(*(field[at.there] for field in at))
+        short, mine = data.select(at.there), _At(*(field[at.there] for field in at))
         after = _next_choices(short, mine, lags)
+        short = short.until(int(max(after.trial.max(), mine.trial.max())) + 1)
         for changed, share in _versions(short, mine, event, lowest_highest):
             found = _contrasts(changed, states, after) * (after.inside * share)[..., None]
             np.add.at(totals, short.person, found.transpose(1, 0, 2))

@@ -132,11 +132,11 @@ def test_what_a_bandit_cannot_show_is_not_played(fits):
 
 @needs_shared
 def test_kernels_follow_the_item(fits):
-    kernels = fits["pst"].kernels(lags=5, structure="given").influence
+    kernels = fits["pst"].kernels(lags=5, structure="given", events_per_person=20).influence
     kernels = kernels.query("scope == 'population' and quantity == 'total'")
     assert kernels.set_index("event").loc["reward", "estimate"] > 0.5
     with pytest.raises(DataError, match="no influence of reward"):
-        fits["discounting"].kernels()
+        fits["discounting"].kernels(structure="given")
 
 
 def cards(n_people=12, n_blocks=2, n_trials=60, seed=0):
