@@ -290,12 +290,11 @@ def _check_apart(checkpoint: Path | None, out: Path) -> None:
         raise ConfigError("the checkpoint is in the folder of the fit", got=checkpoint, do="name another --checkpoint")
 
 
-def _group_source(path: Path, method: str | None, formula: str) -> Any:
+def _group_source(path: Path, method: str | None) -> Any:
     """Return the fit where the method reads the choices, and else the path, which needs no torch."""
-    from spicestat.group.formula.terms import read_random
     from spicestat.group.methods.registry import find_method
 
-    if kind_of(path) != "fit" or (not find_method(method).reads_choices if method else read_random(formula)):
+    if kind_of(path) != "fit" or (method and not find_method(method).reads_choices):
         return path
     from spicestat.fit.api import load_fit
 
@@ -457,7 +456,7 @@ def group(
             check_target(out, "group")
         with _progress(quiet) as progress:
             result = spice_group(
-                _group_source(coefficients, method, formula),
+                _group_source(coefficients, method),
                 formula,
                 data=covariates or None,
                 participant=participant,

@@ -78,11 +78,6 @@ class HistoryLikelihood:
         return log_likelihood(self.design, np.zeros((len(self.participants), len(self.terms) + 1)))
 
     @property
-    def concave(self) -> bool:
-        """Whether the log-likelihood is concave: it is, for any choices."""
-        return True
-
-    @property
     def low(self) -> np.ndarray:
         """Lower bounds, (L,): none."""
         return np.full(len(self.terms), -np.inf)

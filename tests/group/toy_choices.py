@@ -31,10 +31,6 @@ class Toy:
         return np.full(len(self.y), -1e3)
 
     @property
-    def concave(self):
-        return False
-
-    @property
     def low(self):
         return np.full(self.y.shape[1], -np.inf)
 

@@ -102,11 +102,6 @@ class EquationLikelihood:
         """Log-likelihood of each participant's choices if all actions are equally likely, (P,)."""
         return np.asarray(-self.n_trials * np.log(self._model.n_actions))
 
-    @property
-    def concave(self) -> bool:
-        """Whether the log-likelihood is concave, for any choices: values that are learned make it bend."""
-        return False
-
     def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:
         """Log-likelihood, in nats, of each participant's choices; 0 without choices.
 

@@ -24,8 +24,6 @@ class ChoiceLikelihood(Protocol):
         Bounds outside which a coefficient is meaningless.
     by_chance : ndarray of shape (P,)
         Log-likelihood of each participant's choices if all actions are equally likely.
-    concave : bool
-        Whether the log-likelihood is concave in the coefficients, whatever the choices.
     """
 
     @property
@@ -51,10 +49,6 @@ class ChoiceLikelihood(Protocol):
     @property
     def by_chance(self) -> np.ndarray:
         """Log-likelihoods of guesses."""
-
-    @property
-    def concave(self) -> bool:
-        """Whether log-likelihoods have no second hill."""
 
     def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:
         """Log-likelihood, coefficients (Q, P, K) to (Q, P), in nats."""

@@ -9,11 +9,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import entr, expit
 
-from spicestat.group.inputs.likelihood import ChoiceLikelihood
+from spicestat.group.inputs.likelihood import ChoiceLikelihood, HasSkewness
 from spicestat.group.inputs.links import Link, in_unit
 from spicestat.group.marginal.covariances import Coordinates, climb
 from spicestat.group.marginal.linear_model import LinearModel, Part, Point, Sites
-from spicestat.group.marginal.modes import skewness
+from spicestat.group.marginal.modes import to_natural
 from spicestat.group.marginal.quadrature import (
     Nodes,
     Place,
@@ -140,9 +140,9 @@ def fit_hierarchical(
     The likelihood of each row's choices is replaced by a normal one, a site; with these the model is a linear mixed
     model, whose covariances maximise its (restricted) likelihood; and both are repeated until nothing changes. First
     sites are expansions about modes, from several starts; then, from the best, they match the moments of the
-    likelihood in its cavity, found at nodes (expectation propagation). A maximum of the former is one of
-    Laplace's marginal likelihood but for terms of second order, one of the latter of an
-    approximation that is exact, but for the nodes, where random parts do not link rows.
+    likelihood in its cavity, found at nodes (expectation propagation). With third derivatives the former end where
+    Laplace's marginal likelihood is highest, but for terms of second order; the latter are exact, but for the nodes,
+    where random parts do not link rows.
 
     Parameters
     ----------
@@ -163,8 +163,8 @@ def fit_hierarchical(
     guessed : ndarray of shape (n,), optional
         Log-likelihood of guesses: with it, a share of the rows may be such.
     integration : {"moments", "laplace"}, optional
-        "laplace" ends with the expansions, from whose modes third derivatives lead to means. Default: so where
-        likelihoods are concave and there are more than four coefficients, for which nodes are too many.
+        "laplace" ends with the expansions, from whose modes third derivatives, where the likelihood knows these, lead
+        to means. Default: so where it knows them and there are more than four coefficients, too many for nodes.
     per_dimension : int, optional
         Nodes along each dimension; see `quadrature_rule`. By default a few, and if the fit does not converge or two
         more give a row another likelihood, the fit goes on by importance sampling.
@@ -191,8 +191,7 @@ def fit_hierarchical(
     model = LinearModel(basis, scaled, with_rest, reml)
     climber = _Climber(likelihood, links, model, avoid_boundary, guessed, tolerance, report)
     state, ends = climber.expansions(center / sizes)
-    concave = likelihood.concave and all(link.name == "identity" for link in links)
-    if integration == "laplace" or (integration is None and concave and Z.shape[1] > _MANY):
+    if integration == "laplace" or (integration is None and climber.knows_skewness and Z.shape[1] > _MANY):
         state = climber.laplace(state, max_rounds)
     else:
         state = climber.moments(state, quadrature_rule(Z.shape[1], per_dimension), max_rounds)
@@ -253,6 +252,17 @@ class _Climber:
         self.likelihood, self.links, self.model = likelihood, links, model
         self.avoid_boundary, self.tolerance, self.report = avoid_boundary, tolerance, report
         self.guessed, self.given = guessed, given
+
+    @property
+    def knows_skewness(self) -> bool:
+        """Whether third derivatives are known, so that expansions are good enough with many coefficients."""
+        return isinstance(self.likelihood, HasSkewness) and all(link.name == "identity" for link in self.links)
+
+    def _skewness(self, mode: np.ndarray, spread: np.ndarray) -> np.ndarray:
+        """Third derivatives contracted with posterior covariances, (n, d): means are -V c / 2 away from modes."""
+        assert isinstance(self.likelihood, HasSkewness)
+        sizes = to_natural(self.links, np.ones((1, mode.shape[1])))[0]
+        return np.asarray(sizes * self.likelihood.skewness(sizes * mode, np.outer(sizes, sizes) * spread))
 
     def expansions(self, center: np.ndarray) -> tuple[_State, tuple[float, ...]]:
         """Search roughly, by expansions about modes, from each start; return the highest end, and all heights."""
@@ -353,10 +363,9 @@ class _Climber:
             at_mode = at_mode + 0.5 * np.einsum("nk,nkl,nl->n", modes.mode, plain.precision, modes.mode)
             state = self._weighed(state._replace(mode=modes.mode), plain, log_normaliser(cavity, plain) + at_mode)
             sites = state.plain
-            if skewed:
+            if skewed and self.knows_skewness:
                 spread = self._about_modes(state).spread
-                skew = skewness(self.likelihood, self.links, modes.mode, spread)
-                sites = sites._replace(linear=sites.linear - 0.5 * skew)
+                sites = sites._replace(linear=sites.linear - 0.5 * self._skewness(modes.mode, spread))
         sites = sites._replace(weight=state.plain.weight)
         return state._replace(sites=sites, point=self.model.at(state.roots, sites, self.given))
 

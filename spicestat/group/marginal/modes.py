@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spicestat.group.inputs.likelihood import ChoiceLikelihood, HasSkewness
+from spicestat.group.inputs.likelihood import ChoiceLikelihood
 from spicestat.group.inputs.links import Link
 
-__all__ = ["LocalLikelihood", "Modes", "posterior_modes", "skewness", "to_natural", "unconstrained_derivatives"]
+__all__ = ["LocalLikelihood", "Modes", "posterior_modes", "to_natural", "unconstrained_derivatives"]
 
 _SMALL = 1e-8
-_STEP = 1e-3
 
 
 @dataclass(frozen=True)
@@ -127,33 +126,6 @@ def posterior_modes(
             )
             damping = np.where(better, damping / 10.0, damping * 10.0).clip(1e-9, 1e9)
     return Modes(point, _inverse_clipped(local.information, precision), local, done)
-
-
-def skewness(
-    likelihood: ChoiceLikelihood, links: Sequence[Link], mode: np.ndarray, covariance: np.ndarray
-) -> np.ndarray:
-    r"""Third derivatives contracted with a covariance, :math:`\mathrm{tr}(V_i\, \partial J_i / \partial u_k)`.
-
-    Posterior means are :math:`-V c / 2` away from modes, to first order. By differences of the information J, where the
-    likelihood does not know it.
-
-    Parameters
-    ----------
-    likelihood : ChoiceLikelihood
-    links : sequence of Link, length d
-    mode : ndarray of shape (P, d)
-        On the unconstrained scale.
-    covariance : ndarray of shape (P, d, d)
-        Posterior covariances V.
-    """
-    if isinstance(likelihood, HasSkewness) and all(link.name == "identity" for link in links):
-        sizes = np.array([float(link.to_natural(np.ones(1))[0]) for link in links])
-        return np.asarray(sizes * likelihood.skewness(sizes * mode, np.outer(sizes, sizes) * covariance))
-    found = np.empty_like(mode)
-    for k, move in enumerate(_STEP * np.eye(mode.shape[1])):
-        above, below = (unconstrained_derivatives(likelihood, links, mode + to).information for to in (move, -move))
-        found[:, k] = np.einsum("pij,pij->p", covariance, above - below) / (2.0 * _STEP)
-    return np.asarray(np.nan_to_num(found))
 
 
 def _uphill(gradient: np.ndarray, information: np.ndarray, damping: np.ndarray) -> np.ndarray:
