@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,8 +76,8 @@ def truths(cell: Cell) -> dict[tuple[str, str], float]:
     return found
 
 
-def cohort(cell: Cell, seed: int) -> tuple[HistoryFit, pd.DataFrame]:
-    """Simulate a study, and fit the weights of the states that were simulated."""
+def cohort(cell: Cell, seed: int, states: Sequence[State] = STATES) -> tuple[HistoryFit, pd.DataFrame]:
+    """Simulate a study, and fit the weights of the states that were simulated, or of others."""
     rng = np.random.default_rng([seed, 16])
     n, occasions = cell.n_people, cell.occasions
     person = np.repeat(np.arange(n), occasions)
@@ -86,7 +87,7 @@ def cohort(cell: Cell, seed: int) -> tuple[HistoryFit, pd.DataFrame]:
     if occasions > 1:
         weights += rng.normal(0, 0.2, (N_SITES, 3))[site[person]] + drug[:, None] * rng.normal(0, 0.3, (n, 3))[person]
         if "(drug |" not in cell.formula:
-            weights += rng.normal(0, 0.3, weights.shape) - drug[:, None] * 0.0
+            weights += rng.normal(0, 0.3, weights.shape)
     weights[:, 0] += cell.drug * drug + (cell.anxiety + cell.both * drug) * anxiety[person]
     weights[rng.random(len(weights)) < cell.guessing] = 0.0
     rows = len(weights) * N_BLOCKS
@@ -110,7 +111,7 @@ def cohort(cell: Cell, seed: int) -> tuple[HistoryFit, pd.DataFrame]:
         options = {"occasion": "drug"}
     people = pd.DataFrame({"participant": np.arange(n), "anxiety": anxiety, "site": [f"site {s}" for s in site]})
     table = read_trials(frame, block="block", trial="trial", people=people, **options)
-    pooled = fit_pooled(pack_table(table), STATES, len(STATES))
+    pooled = fit_pooled(pack_table(table), states, len(states))
     scores = pd.DataFrame({"model": [], "nll": [], "n_trials": []})
     info = fit_info(table, "history", 0, "population")
     return HistoryFit(table, pooled, lay_out_weights(table, pooled, info), scores), people

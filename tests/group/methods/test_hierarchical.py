@@ -24,6 +24,7 @@ from spicestat.group.marginal.hierarchical_fit import fit_hierarchical
 from spicestat.group.methods import hierarchical
 from spicestat.group.methods.hierarchical import Settings, starting_prior
 from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
+from spicestat.pooled.state_library import ten_states
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[3]))
@@ -33,6 +34,8 @@ from toy_choices import GaussianChoices, gaussian_study, toy_fit  # noqa: E402
 from benchmarks.calibration.cells import LINKS, Cell  # noqa: E402
 from benchmarks.calibration.model import BETA, KEPT, RATE, fit_equations  # noqa: E402
 from benchmarks.calibration.simulate import draw  # noqa: E402
+from benchmarks.multilevel.cohorts import Cell as HistoryCell  # noqa: E402
+from benchmarks.multilevel.cohorts import cohort  # noqa: E402
 
 SIGMA = np.array([[0.5, 0.2], [0.2, 0.3]])
 KEYS = [(RATE, "1"), (KEPT, KEPT), (BETA, "x_value_reward")]
@@ -398,3 +401,33 @@ def test_estimates_that_are_maxima_are_no_contradiction():
     group = spice_group(fit, "~ z")
     assert (group.glance()["contradictions"] == "").all()
     assert "Contradiction" not in group.summary()
+
+
+# Weights of choice history, and people who guess -----------------------------------------------------------------
+
+
+def test_people_who_guess_count_little():
+    """A fifth of 40; guessing pulls the means to 0 where it is not allowed for."""
+    fit, _ = cohort(HistoryCell(40, 100, "~ anxiety", anxiety=0.4, guessing=0.2), 5)
+    found, plain = (spice_group(fit, "~ anxiety", guessing=allowed) for allowed in (True, False))
+    weights = found.augment().drop_duplicates("participant")["weight"]
+    assert weights.between(0, 1).all()
+    assert 3 <= (weights < 0.5).sum() <= 14
+    assert any("probably guessed" in text for text in found.messages)
+    assert (plain.augment()["weight"] == 1).all()
+    means, pulled = (
+        group.tidy().query("term == '(Intercept)'").set_index("sparse_term")["estimate"] for group in (found, plain)
+    )
+    assert (means > pulled).all()
+
+
+def test_many_weights_are_expanded_about_modes_and_few_summed_over_nodes():
+    fit, _ = cohort(HistoryCell(24, 80, "~ anxiety", anxiety=0.4), 1, ten_states(2))
+    many = spice_group(fit, "~ anxiety")
+    assert len(many.coefficients.query("term == 'anxiety'")) == 11
+    assert many.glance()["converged"].all()
+    pd.testing.assert_frame_equal(many.tidy(), spice_group(fit, "~ anxiety", integration="laplace").tidy())
+    few, _ = cohort(HistoryCell(24, 80, "~ anxiety", anxiety=0.4), 1)
+    nodes, modes = (spice_group(few, "~ anxiety", integration=name).tidy() for name in ("moments", "laplace"))
+    pd.testing.assert_frame_equal(spice_group(few, "~ anxiety").tidy(), nodes)
+    assert (np.abs(modes["estimate"] - nodes["estimate"]) < 0.25 * nodes["std_error"]).all()
