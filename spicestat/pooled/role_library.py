@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations_with_replacement
 from typing import Any, NamedTuple
 
@@ -79,9 +80,10 @@ def _scopes(data: Sessions) -> tuple[str, ...]:
 
 
 def _outcomes(data: Sessions) -> tuple[str, ...]:
+    """Of what values are made: gains and losses, where they are told apart, and not also their sum, which both make."""
     if not np.isfinite(data.reward).any():
         return ()
-    return ("net",) if data.shown.loss is None else ("net", "gain", "loss")
+    return ("net",) if data.shown.loss is None else ("gain", "loss")
 
 
 def _is_complete(data: Sessions) -> bool:
@@ -130,29 +132,32 @@ def _learned(data: Sessions, scope: str, contexts: Sequence[Signal]) -> Iterator
 
 def _habits(data: Sessions) -> Iterator[State]:
     """List what is done whatever was shown: positions and keys."""
-    earned = bool(_outcomes(data))
     if not _scopes(data) and not data.shown.attributes:
-        yield from (s for s in history_states(data.n_actions) if earned or not _is_earned(s))
+        usual = history_states(data.n_actions)
     else:
-        yield from (state(kind) for kind in ("last", "since"))
-        yield from (state(("choices", keep)) for keep in (FAST, MIDDLE, SLOW))
-        yield from (state("last", kind) for kind in ("run", "elapsed"))
-        yield state("last", ("switching", SLOW))
-        if earned:
-            yield from (state(("rewarded", keep)) for keep in (0.0, MIDDLE))
-            yield state("last", ("reward_rate", MIDDLE))
-    for outcome in _outcomes(data):
-        if outcome != "net":
-            yield from (
-                State((Signal(kind=kind, keep=keep, outcome=outcome),))
-                for kind in ("rewarded", "value")
-                for keep in _KEEPS
-            )
-            yield State((Signal(kind="last"), Signal(kind="reward_rate", keep=MIDDLE, outcome=outcome)))
+        usual = (
+            *(state(kind) for kind in ("last", "since")),
+            *(state(("choices", keep)) for keep in (FAST, MIDDLE, SLOW)),
+            *(state("last", kind) for kind in ("run", "elapsed")),
+            state("last", ("switching", SLOW)),
+            *(state(("rewarded", keep)) for keep in (0.0, MIDDLE)),
+            state("last", ("reward_rate", MIDDLE)),
+        )
+        if not _scopes(data):
+            usual += tuple(state(("value", keep)) for keep in (FAST, MIDDLE))
+    for declared in usual:
+        yield from _of_outcomes(declared, _outcomes(data))
 
 
-def _is_earned(declared: State) -> bool:
-    return any(KINDS[signal.kind].earned for signal in declared.signals)
+def _of_outcomes(declared: State, outcomes: Sequence[str]) -> Iterator[State]:
+    """Yield a state, or what it is of gains and of losses; nothing where it is made of rewards and there are none."""
+    earned = [KINDS[signal.kind].earned for signal in declared.signals]
+    if not any(earned):
+        yield declared
+        return
+    for outcome in outcomes:
+        parts = zip(declared.signals, earned, strict=True)
+        yield State(tuple(replace(signal, outcome=outcome) if own else signal for signal, own in parts))
 
 
 def _planned(data: Sessions) -> Iterator[State]:
@@ -186,23 +191,23 @@ def _contexts(data: Sessions) -> tuple[Signal, ...]:
 
 def _begins(data: Sessions, states: tuple[State, ...]) -> tuple[tuple[State, ...], ...]:
     """Return a rich and a poor start."""
-    rich: list[State] = []
-    poor: list[State] = []
-    scopes = [scope for scope in _scopes(data) if scope != "offer"] or ["all"]
-    if data.shown.attributes:
-        names = data.shown.attributes
-        rich += [_one("attribute", column=name, form=form) for name in names for form in ("log", "share")]
-        poor += [_one("attribute", column=name, form="log") for name in names]
-    if _outcomes(data) or not data.shown.attributes:
-        rich += [_one("last", scope=scopes[0]), _one("choices", keep=MIDDLE, scope=scopes[0])]
-        poor += [] if _outcomes(data) else [_one("last", scope=scopes[0])]
+    outcomes, names, fixed = _outcomes(data), data.shown.attributes, constants(data.n_actions)
+    scope = next((scope for scope in _scopes(data) if scope != "offer"), "all")
+    rich = [_one("attribute", column=name, form=form) for name in names for form in ("log", "share")]
+    poor = [_one("attribute", column=name, form="log") for name in names]
+    if scope == "all" and not names:
+        rich += [made for one in ten_states(data.n_actions) for made in _of_outcomes(one, outcomes)]
+        poor += [] if outcomes else [_one("last")]
+    elif outcomes or not names:
+        rich += [_one("last", scope=scope), _one("choices", keep=MIDDLE, scope=scope)]
     learning = "outcome" if _is_complete(data) else "value"
-    for outcome in _outcomes(data):
-        rich += [_one(learning, keep=keep, scope=scopes[0], outcome=outcome) for keep in (FAST, MIDDLE)]
-        rich.append(_one("rewarded", scope=scopes[0], outcome=outcome))
-        poor.append(_one(learning, keep=FAST, scope=scopes[0], outcome=outcome))
-    fixed = constants(data.n_actions)
-    return tuple(tuple(one for one in (*begin, *fixed) if one in states) for begin in (rich, poor))
+    for outcome in outcomes:
+        poor.append(_one(learning, keep=FAST, scope=scope, outcome=outcome))
+        if scope != "all" or names:
+            rich += [_one(learning, keep=keep, scope=scope, outcome=outcome) for keep in (FAST, MIDDLE)]
+            rich.append(_one("rewarded", scope=scope, outcome=outcome))
+    kept = set(states)
+    return tuple(tuple(dict.fromkeys(one for one in (*begin, *fixed) if one in kept)) for begin in (rich, poor))
 
 
 def _one(kind: str, **settings: Any) -> State:

@@ -110,8 +110,9 @@ def test_a_slower_discounter_waits_more(fits):
 
 @needs_shared
 def test_group_models_read_fits_with_roles(fits):
-    found = spice_group(fits["pst"], "~ anxiety").tidy()
-    assert np.isfinite(found.loc[found["term"] == "anxiety", "estimate"]).all()
+    for name in ("pst", "igt"):
+        found = spice_group(fits[name], "~ anxiety").tidy()
+        assert np.isfinite(found.loc[found["term"] == "anxiety", "estimate"]).all()
 
 
 @needs_shared

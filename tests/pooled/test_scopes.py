@@ -207,6 +207,17 @@ def test_every_state_of_the_library_is_finite_and_of_the_past() -> None:
     np.testing.assert_array_equal(rows.values[early], changed.values[early])
 
 
+def test_gains_and_losses_do_not_come_with_their_sum() -> None:
+    """With it, weights could not be told apart."""
+    choice, reward, _ = learners(1, n_people=4, n_trials=20)
+    for shown in (Shown(loss=np.zeros((4, 20, 2))), Shown(loss=np.zeros((4, 20, 2)), stimulus=np.ones((4, 20), int))):
+        library = library_for(pack_sessions(choice, reward, np.arange(4), 2, shown=shown))
+        signals = [signal for declared in library.states for signal in declared.signals if signal.kind == "value"]
+        assert {signal.outcome for signal in signals} == {"gain", "loss"}
+        assert all(set(begin) <= set(library.states) for begin in library.begins)
+        assert all(len(set(begin)) == len(begin) for begin in library.begins)
+
+
 def test_a_scope_without_its_column_is_refused() -> None:
     data = pack_sessions([[0, 1]], [[1.0, 0.0]], [0], 2)
     for settings, column in (({"scope": "stimulus"}, "stimulus"), ({"scope": "item"}, "options")):
