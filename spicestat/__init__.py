@@ -39,6 +39,7 @@ _HOMES = {
     "spice_ladder": "spicestat.fit.ladder",
     "spice_power": "spicestat.studies.power",
     "spice_reliability": "spicestat.studies.reliability",
+    "spice_report": "spicestat.report.report",
     "spice_update": "spicestat.fit.update",
 }
 
@@ -67,6 +68,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.models.config import SpiceConfig as SpiceConfig
     from spicestat.models.precoded.declared import ModelDeclaration as ModelDeclaration
     from spicestat.models.precoded.declared import ModuleDeclaration as ModuleDeclaration
+    from spicestat.report.report import spice_report as spice_report
     from spicestat.simulate import simulate_cohort as simulate_cohort
     from spicestat.studies.compare import spice_compare as spice_compare
     from spicestat.studies.power import spice_power as spice_power

@@ -532,6 +532,40 @@ def ladder(
             typer.echo(f"{len(found.table)} rows written to {out}")
 
 
+@app.command(epilog='Example: `spicestat report fit/ --formula "~ diagnosis + age" --out report.html`')
+def report(
+    source: Annotated[Path, typer.Argument(help="Fit folder.")],
+    formula: Annotated[
+        str | None, typer.Option(help="Also a group model, such as '~ age'; of the fit's own covariates.")
+    ] = None,
+    covariates: Annotated[
+        list[Path] | None, typer.Option(help="Table of covariates for the formula; may be repeated.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Group method; default: as of `spicestat group`.")] = None,
+    ladder: Annotated[
+        bool, typer.Option("--ladder", help="Also predict left-out choices, which takes a few fits.")
+    ] = False,
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "spicestat report",
+    out: Annotated[Path, typer.Option(help="File to write, which ends in .html.")] = Path("report.html"),
+    quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+) -> None:
+    """Write one HTML page about a fit: data, predictions, equations, people, effects, methods."""
+    with _reporting():
+        from spicestat.fit.api import load_fit
+        from spicestat.fit.ladder import spice_ladder
+        from spicestat.group import spice_group
+        from spicestat.report.report import check_page, spice_report
+
+        check_page(out)
+        fitted, group, rungs = load_fit(source), None, None
+        with _progress(quiet) as progress:
+            if formula is not None:
+                group = spice_group(fitted, formula, data=covariates or None, method=method, progress=progress)
+            if ladder:
+                rungs = spice_ladder(fitted, progress=progress)
+        typer.echo(f"written to {spice_report(fitted, group, out, ladder=rungs, title=title)}")
+
+
 @app.command(epilog="Example: `spicestat demo --out demo/`")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for tables and report.")] = Path("demo"),

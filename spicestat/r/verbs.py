@@ -26,6 +26,7 @@ __all__ = [
     "power",
     "predict",
     "reliability",
+    "report",
     "simulate",
     "simulate_fit",
     "update",
@@ -232,6 +233,23 @@ def discover(folder: str, options: Mapping[str, Any]) -> Envelope:
         found = _history(folder, "discoveries").discover()
         save_or_rescue(found.fit.save, options["folder"])
         return fit_tables(found.fit) | encoded({"terms": found.terms})
+
+    return enveloped(work)
+
+
+def report(folder: str, options: Mapping[str, Any]) -> Envelope:
+    """Run `spicestat.spice_report` on a fit folder; the value is the path.
+
+    Options: ``path``, ``title``; ``formula`` and ``method`` of a group model on the fit's own covariates, or None; and
+    ``ladder``, whether left-out choices are predicted.
+    """
+
+    def work() -> dict[str, Any]:
+        fit = engine().load_fit(folder)
+        formula, method = options.get("formula"), options.get("method")
+        group = None if formula is None else engine().spice_group(fit, formula, method=method)
+        rungs = engine().spice_ladder(fit) if options["ladder"] else None
+        return {"path": str(engine().spice_report(fit, group, options["path"], ladder=rungs, title=options["title"]))}
 
     return enveloped(work)
 

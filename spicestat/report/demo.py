@@ -13,7 +13,7 @@ from spicestat._files.tables import check_table_target, write_table
 from spicestat._runtime.progress import Progress
 from spicestat.fit.api import SpiceFit, spice_fit
 from spicestat.group import GroupResult, spice_group
-from spicestat.report.page import write_report
+from spicestat.report.report import spice_report
 from spicestat.simulate import Cohort, simulate_cohort
 
 __all__ = ["Demo", "run_demo"]
@@ -104,7 +104,7 @@ def run_demo(
         {"model": ["oracle"], "nll": [cohort.oracle_nll], "n_trials": fit.scores["n_trials"].iloc[:1]}
     )
     scores = pd.concat([fit.scores, oracle], ignore_index=True)
-    report = write_report(fit, group, target / "report.html", title="spicestat demonstration", scores=scores)
+    report = spice_report(fit, group, target / "report.html", title="spicestat demonstration", scores=scores)
     return Demo(cohort, fit, group, scores, _recovery(cohort, group), report)
 
 

@@ -1,4 +1,4 @@
-"""HTML report of a fit and its group model: one file, no scripts, nothing loaded from elsewhere."""
+"""The page of a report: sections with texts, tables and figures in one HTML file that loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -11,129 +11,88 @@ from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 import spicestat
 from spicestat._files.atomic import write_file
-from spicestat.fit.api import SpiceFit
-from spicestat.group.result import GroupResult
 
-__all__ = ["write_report"]
+__all__ = ["Picture", "Section", "Sheet", "picture", "sheet", "write_page"]
 
-_SHOWN_EQUATIONS = 3
+_MOST_ROWS = 400
 
 
 @dataclass(frozen=True)
-class _Section:
+class Sheet:
+    """A table whose cells are text: shown at once, or when its caption is clicked."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as base64 of a PNG, and what it shows in words."""
+
+    png: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of the page, in this order."""
+
     title: str
-    text: str = ""
+    texts: Sequence[str] = ()
     lines: Sequence[str] = ()
-    table: Markup | None = None
-    image: str = ""
+    figures: Sequence[Picture] = ()
+    tables: Sequence[Sheet] = ()
 
 
-def write_report(
-    fit: SpiceFit,
-    group: GroupResult,
-    path: str | Path,
-    *,
-    title: str = "spicestat report",
-    scores: pd.DataFrame | None = None,
+def sheet(frame: pd.DataFrame, caption: str, folded: bool = False) -> Sheet:
+    """Write a frame as text: numbers with four digits, nothing for what is missing, at most 400 rows.
+
+    Examples
+    --------
+    >>> sheet(pd.DataFrame({"n": [3], "share": [1 / 3], "who": [None]}), "Who").rows
+    (('3', '0.3333', ''),)
+    """
+    shown = frame.head(_MOST_ROWS)
+    if len(shown) < len(frame):
+        caption = f"{caption} (the first {len(shown)} of {len(frame)} rows)"
+    rows = tuple(tuple(_cell(value) for value in row) for row in shown.itertuples(index=False, name=None))
+    return Sheet(caption, tuple(map(str, frame.columns)), rows, folded)
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)) or value is pd.NA:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def picture(figure: Figure, alt: str) -> Picture:
+    """Draw a figure; ``alt`` says in words what it shows."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return Picture(base64.b64encode(buffer.getvalue()).decode("ascii"), alt)
+
+
+def write_page(
+    path: str | Path, title: str, summary: str, warnings: Sequence[str], sections: Sequence[Section]
 ) -> Path:
-    """Write an HTML report.
-
-    Parameters
-    ----------
-    fit : SpiceFit
-        The fit.
-    group : GroupResult
-        A group model of its coefficients.
-    path : path
-        The ``.html`` file to write.
-    title : str
-        Heading.
-    scores : DataFrame, optional
-        Shown instead of ``fit.scores``, for example with an oracle's row.
-
-    Returns
-    -------
-    Path
-        The file.
+    """Write the page; everything that comes from data is escaped.
 
     Raises
     ------
     StorageError
-        It cannot be written.
+        The file cannot be written.
     """
-    glance = fit.glance().iloc[0]
-    summary = (
-        f"{glance['n_participants']} participants, {glance['nobs']} choices, model {glance['model']}; "
-        f"{glance['n_excluded']} participants excluded."
-    )
-    template = Environment(autoescape=True).from_string(
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         files("spicestat.report").joinpath("templates/report.html").read_text(encoding="utf-8")
     )
     html = template.render(
-        title=title,
-        summary=summary,
-        warnings=[*_left_out(fit, group), *group.messages],
-        sections=_sections(fit, group, fit.scores if scores is None else scores),
-        version=spicestat.__version__,
+        title=title, summary=summary, warnings=warnings, sections=sections, version=spicestat.__version__
     )
     write_file(path, html.encode())
     return Path(path)
-
-
-def _left_out(fit: SpiceFit, group: GroupResult) -> list[str]:
-    """Say what has no identified estimate, and what therefore does not enter the group model."""
-    share = fit.coefficients.share_unidentified
-    if not share:
-        return []
-    n_people = round(share * fit.trials.n_participants)
-    n_excluded = int(group.glance()["n_excluded"].sum())
-    return [
-        f"{n_people} of {fit.trials.n_participants} participants have no identified estimate; "
-        f"{n_excluded} of their coefficients do not enter the group model."
-    ]
-
-
-def _sections(fit: SpiceFit, group: GroupResult, scores: pd.DataFrame) -> list[_Section]:
-    equations = fit.equations_frame()
-    shown = fit.trials.participants[:_SHOWN_EQUATIONS]
-    lines = [
-        f"{label}:  {text}" for label in shown for text in equations.loc[equations["participant"] == label, "equation"]
-    ]
-    return [
-        _Section(
-            "How well the choices are predicted",
-            "Mean negative log-likelihood per choice in nats (smaller is better). The refit has one set of "
-            "coefficients per participant, fitted to the same choices, so it can undercut the truth.",
-            table=_html(scores),
-        ),
-        _Section("Equations", f"The first {len(shown)} of {fit.trials.n_participants} participants.", lines=lines),
-        _Section("Coefficients of every participant", image=_png(group.plot_caterpillar("observed"))),
-        _Section(
-            "Group model",
-            f"{group.formula}, method {group.method}; p-values adjusted by {group.adjust} within each covariate.",
-            table=_html(group.tidy().drop(columns=["effect", "group", "level", "conf_level"])),
-        ),
-        *_forest(group),
-    ]
-
-
-def _forest(group: GroupResult) -> list[_Section]:
-    if set(group.tidy()["term"]) <= {"(Intercept)"}:
-        return []
-    return [_Section("Effects of the covariates", image=_png(group.plot("forest")))]
-
-
-def _html(frame: pd.DataFrame) -> Markup:
-    # pandas escapes the cells itself
-    return Markup(frame.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:.4g}"))
-
-
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")

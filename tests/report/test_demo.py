@@ -10,7 +10,7 @@ from spicestat.coefficients import read_coefficients
 from spicestat.errors import StorageError
 from spicestat.fit.api import load_fit
 from spicestat.report.demo import run_demo
-from spicestat.report.page import write_report
+from spicestat.report.report import spice_report
 
 # one of the 40 simulated people is so consistent that no inverse temperature is too large, and is reported
 pytestmark = pytest.mark.filterwarnings(
@@ -65,15 +65,16 @@ def test_the_structure_is_the_simulated_one(demo):
 def test_the_report_is_one_safe_file(demo, tmp_path):
     html = demo.report.read_text(encoding="utf-8")
     assert html.count("data:image/png;base64,") == 2
+    assert html.count("<h2>") == 6
     assert "<script" not in html and not re.search(r'(src|href)="http', html)
-    evil = write_report(demo.fit, demo.group, tmp_path / "r.html", title="<script>x</script>").read_text()
+    evil = spice_report(demo.fit, demo.group, tmp_path / "r.html", title="<script>x</script>").read_text()
     assert "<script>" not in evil
 
 
 def test_the_report_names_a_path_it_cannot_write(demo, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
-        write_report(demo.fit, demo.group, tmp_path / "file" / "report.html")
+        spice_report(demo.fit, demo.group, tmp_path / "file" / "report.html")
 
 
 def test_the_saved_fit_loads_alike(demo):

@@ -256,6 +256,20 @@ test_that("reliability of choice history has its weights and kernels", {
   expect_error(spice_kernels(history, structure = "searched"), "averaged", class = "spicestat_error_config")
 })
 
+test_that("a report is one page", {
+  skip_if_no_engine()
+  file <- tempfile(fileext = ".html")
+  on.exit(unlink(file))
+  expect_equal(spice_report(example_fit, file, formula = ~age, method = "meta", title = "<b>Ours"), file)
+  page <- paste(readLines(file, encoding = "UTF-8"), collapse = "\n")
+  expect_match(page, "Effects of covariates", fixed = TRUE)
+  expect_match(page, "&lt;b&gt;Ours", fixed = TRUE)
+  expect_error(spice_report(example_fit, "report.pdf"), "html", class = "spicestat_error_config")
+  expect_error(spice_report(example_fit, file, formula = y ~ age), "one-sided", class = "spicestat_error_config")
+  expect_error(spice_report(example_fit, file, ladder = NA), "TRUE or FALSE", class = "spicestat_error_config")
+  expect_error(spice_report(example_fit, 1), "`file`", class = "spicestat_error_config")
+})
+
 test_that("power has a row per design and a plot", {
   skip_if_no_engine()
   power <- spice_power(example_fit, "x_learning_rate_reward:1",

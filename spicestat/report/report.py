@@ -1,0 +1,299 @@
+"""spice_report: one HTML page about a fit, and about a group model of its coefficients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from spicestat.errors import ConfigError
+from spicestat.fit.api import SpiceFit
+from spicestat.fit.history import HistoryFit, unit_factors
+from spicestat.fit.ladder import LadderResult
+from spicestat.group.result import GroupResult
+from spicestat.pooled.kernels import Event
+from spicestat.report.page import Section, picture, sheet, write_page
+from spicestat.report.wording import methods, state_in_words
+from spicestat.trials.table import TrialTable
+
+__all__ = ["check_page", "spice_report"]
+
+_SHOWN_EQUATIONS = 3
+
+
+def spice_report(
+    fit: SpiceFit | HistoryFit,
+    group: GroupResult | None = None,
+    path: str | Path = "report.html",
+    *,
+    ladder: LadderResult | None = None,
+    scores: pd.DataFrame | None = None,
+    title: str = "spicestat report",
+) -> Path:
+    """Write an HTML page that says what was fitted to what, how well it predicts, and what it means.
+
+    The page is one file, loads nothing, runs no script, and shows whatever the data hold as text. It has what was read
+    and left out, predictions beside simpler ones, the equations with what their states are, what one reward and one
+    choice does (of a `HistoryFit`, whose kernels are computed), people, effects of covariates, and paragraphs for a
+    paper's methods. What contradicts itself comes first.
+
+    Parameters
+    ----------
+    fit : SpiceFit or HistoryFit
+    group : GroupResult, optional
+        A group model of its coefficients.
+    path : path, default "report.html"
+        The file to write, which ends in ``.html``; an older one is replaced.
+    ladder : LadderResult, optional
+        Of the same fit, as `spice_ladder` returns it.
+    scores : DataFrame, optional
+        Shown instead of ``fit.scores``, for example with an oracle's row.
+    title : str, default "spicestat report"
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ConfigError
+        The path does not end in ``.html``.
+    StorageError
+        It cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from spicestat import simulate_cohort, spice_fit
+    >>> fit = spice_fit(simulate_cohort(6, 60, seed=1).trials, block="block", trial="trial")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     spice_report(fit, path=f"{folder}/fit.html").stat().st_size > 10_000
+    True
+    """
+    check_page(path)
+    glance = fit.glance().iloc[0]
+    summary = f"{fit.coefficients.counted}, {glance['nobs']} choices, model {glance['model']}."
+    warnings = [text[:1].upper() + text[1:] + "." for text in fit.contradictions]
+    sections = [
+        _data(fit.trials),
+        _predictions(fit.scores if scores is None else scores, ladder),
+        *(_history(fit) if isinstance(fit, HistoryFit) else _equations(fit)),
+        _people(fit),
+    ]
+    if group is not None:
+        warnings += [*_unidentified(fit, group), *group.messages]
+        sections += _effects(group)
+    sections.append(Section("Methods, to paste", methods(fit, group)))
+    return write_page(path, title, summary, warnings, sections)
+
+
+def check_page(path: str | Path) -> None:
+    """Refuse a name that does not end in ``.html``, before anything is computed.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if Path(path).suffix.lower() not in (".html", ".htm"):
+        raise ConfigError("a report is a web page", got=str(path), allowed="a name that ends in .html")
+
+
+def _unidentified(fit: SpiceFit | HistoryFit, group: GroupResult) -> list[str]:
+    """Say what has no identified estimate, and what therefore does not enter the group model."""
+    share, n_excluded = fit.coefficients.share_unidentified, int(group.glance()["n_excluded"].sum())
+    if not share or not n_excluded:
+        return []
+    n_people = round(share * fit.trials.n_participants)
+    return [
+        f"{n_people} of {fit.trials.n_participants} participants have no identified estimate; "
+        f"{n_excluded} of their coefficients do not enter the group model."
+    ]
+
+
+def _data(trials: TrialTable) -> Section:
+    """Say what was read, how it was understood, and what was left out and why."""
+    record = trials.record
+    roles = {role: column for role, column in record["columns"].items() if column}
+    facts = {
+        "participants": trials.n_participants,
+        "blocks": len(trials.blocks),
+        "trials": len(trials.frame),
+        "choices missing": record["n_missing_choices"],
+        "rewards missing": record["n_missing_rewards"],
+        "actions": ", ".join(map(str, trials.actions)),
+        "rewards": record["reward_note"],
+        **{f"column: {role}": _named(column) for role, column in roles.items()},
+    }
+    tables = [
+        sheet(pd.DataFrame({"what": list(facts), "value": [str(value) for value in facts.values()]}), "The trials")
+    ]
+    for name, caption in (("unused_columns", "Columns that were not used"), ("unused_rows", "Rows that were not used")):
+        if record.get(name):
+            rows = pd.DataFrame({"what": list(record[name]), "why": list(record[name].values())})
+            tables.append(sheet(rows, caption, folded=True))
+    excluded = pd.DataFrame(record["excluded"])
+    if len(excluded):
+        tables.append(sheet(excluded, "Participants that were left out"))
+    return Section("Data", tables=tables)
+
+
+def _named(column: object) -> str:
+    if isinstance(column, str):
+        return column
+    if isinstance(column, dict):
+        return "; ".join(f"{name}: {_named(value)}" for name, value in column.items())
+    return ", ".join(map(str, column)) if isinstance(column, list | tuple) else str(column)
+
+
+def _predictions(scores: pd.DataFrame, ladder: LadderResult | None) -> Section:
+    tables = [sheet(scores, "Mean negative log-likelihood per choice, in nats: smaller is better")]
+    texts, figures = [], []
+    if ladder is None:
+        texts.append(
+            "How well choices are predicted that the fit has not seen, beside simpler models: spice_ladder(fit)."
+        )
+    else:
+        texts.append(ladder.verdict)
+        tables.append(sheet(ladder.table, "Choices that were left out"))
+        figures.append(
+            picture(ladder.plot().figure, "Negative log-likelihood of left-out choices by each rung of the ladder")
+        )
+    return Section("How well choices are predicted", [text for text in texts if text], figures=figures, tables=tables)
+
+
+def _history(fit: HistoryFit) -> list[Section]:
+    """States in words with their weights, and kernels."""
+    pooled = fit.pooled
+    own = np.arange(len(pooled.states)) < pooled.n_own
+    factors = unit_factors(pooled.states, pooled.reward_size)
+    table = pd.DataFrame(
+        {
+            "state": pooled.names,
+            "what it is": [state_in_words(declared) for declared in pooled.states],
+            "mean weight": pooled.mean * factors,
+            "std. error": pooled.std_error * factors,
+            "SD between people": np.append(pooled.sd, np.full((~own).sum(), math.nan)) * factors,
+            "whose": np.where(own, "each person's", "the population's"),
+        }
+    )
+    text = (
+        "The log odds of an action are a weighted sum of these states, each of which follows from what was seen before "
+        "the choice. Single weights of similar states say little; the next section says what they make together."
+    )
+    kernels = fit.kernels(events=_events(fit))
+    rows = kernels.influence.query("scope == 'population'").drop(columns=["scope", "participant"])
+    figure = picture(
+        kernels.plot(),
+        "Change in the log odds of repeating an action, by the number of choices since one "
+        + " and one ".join(dict.fromkeys(rows["event"]))
+        + ", with 95 % intervals",
+    )
+    return [
+        Section("The equation", [text], tables=[sheet(table, "Weights, in log odds per unit")]),
+        Section(
+            "What one event does to the next choices",
+            [
+                "How much more likely an action is repeated, in log odds, the given number of choices after its reward "
+                "was the highest instead of the lowest, or after it was chosen instead of another."
+            ],
+            figures=[figure],
+            tables=[sheet(rows, "Total influence, half-life in choices, and effective learning rate")],
+        ),
+    ]
+
+
+def _events(fit: HistoryFit) -> list[Event]:
+    """Kernels that there are: without different rewards, only that of choices."""
+    low, high = fit.trials.record["reward_range"] or (0.0, 0.0)
+    return ["reward", "choice"] if high > low else ["choice"]
+
+
+def _equations(fit: SpiceFit) -> list[Section]:
+    equations = fit.equations_frame()
+    shown = fit.trials.participants[:_SHOWN_EQUATIONS]
+    lines = [
+        f"{label}:  {text}" for label in shown for text in equations.loc[equations["participant"] == label, "equation"]
+    ]
+    training = fit.glance()[["epochs", "stopped", "nll_rnn", "share_unidentified"]]
+    text = f"The first {len(shown)} of {fit.trials.n_participants} participants."
+    return [
+        Section(
+            "Equations",
+            [text],
+            lines,
+            tables=[
+                sheet(equations, "Everybody's equations", folded=True),
+                sheet(training, "The network", folded=True),
+            ],
+        )
+    ]
+
+
+def _people(fit: SpiceFit | HistoryFit) -> Section:
+    """Everybody's coefficients: a figure of how they differ, and the table."""
+    table = fit.tidy()
+    value = "pooled" if "pooled" in table else "estimate"
+    wide = [
+        (f"{module}: {term}", part[value].dropna().to_numpy(dtype="float64")) for (module, term), part in _free(table)
+    ]
+    alt = f"Spread of {len(wide)} coefficients over people, a point each" if wide else ""
+    names = [name for name in ("estimate", "std_error", "pooled", "pooled_sd") if name in table]
+    labels = list(table.columns[: list(table.columns).index("term") + 1])
+    return Section(
+        "People",
+        ["Each point is a person; the line is the median." if wide else "Nothing is people's own."],
+        figures=[picture(_spread(wide), alt)] if wide else [],
+        tables=[sheet(table[[*labels, *names]], "Everybody's coefficients", folded=True)],
+    )
+
+
+def _free(table: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    own = table[table["selected"] & ~table["shared"]] if "shared" in table else table[table["selected"]]
+    return [((str(m), str(t)), part) for (m, t), part in own.groupby(["module", "term"], sort=False)]
+
+
+def _spread(wide: Sequence[tuple[str, np.ndarray]]) -> Figure:
+    """Draw points of all people, one panel per coefficient, four in a row; outermost hundredths are cut off."""
+    columns = min(len(wide), 4)
+    rows = -(-len(wide) // columns)
+    figure = Figure(figsize=(2.75 * columns, 1.9 * rows + 0.2), layout="constrained")
+    axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    rng = np.random.default_rng(0)
+    for axis, (name, values) in zip(axes, wide, strict=False):
+        axis.plot(values, rng.uniform(-0.3, 0.3, len(values)), ".", color="#0072B2", alpha=0.5, markersize=4)
+        axis.axvline(float(np.median(values)), color="#D55E00", linewidth=1.2)
+        low, high = np.quantile(values, [0.01, 0.99]) if len(values) > 20 else (values.min(), values.max())
+        pad = 0.06 * (high - low) or 1.0
+        axis.set(yticks=[], ylim=(-0.6, 0.6), xlim=(low - pad, high + pad))
+        axis.set_title(name if len(name) < 44 else name[:41] + "...", fontsize=8)
+        axis.tick_params(labelsize=8)
+    for axis in axes[len(wide) :]:
+        axis.set_axis_off()
+    return figure
+
+
+def _effects(group: GroupResult) -> list[Section]:
+    table = group.tidy()
+    shown = table.drop(columns=[name for name in ("effect", "group", "level", "conf_level") if name in table])
+    covariates = [term for term in dict.fromkeys(shown["term"]) if term != "(Intercept)"]
+    figures = []
+    if covariates:
+        words = f"Standardised effects of {', '.join(covariates)} on each coefficient, with intervals"
+        figures.append(picture(group.plot("forest"), words))
+    return [
+        Section(
+            "Effects of covariates" if covariates else "The group",
+            [f"{group.formula}, method {group.method}; p-values adjusted by {group.adjust} within each covariate."],
+            figures=figures,
+            tables=[
+                sheet(shown, "Coefficients of the group model"),
+                sheet(group.tidy("ran_pars").dropna(axis=1, how="all"), "Differences between people", folded=True),
+                sheet(group.glance().dropna(axis=1, how="all"), "How the group model was fitted", folded=True),
+            ],
+        )
+    ]

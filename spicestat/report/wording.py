@@ -1,0 +1,71 @@
+"""What a report says in words: what states are, and how an analysis was done, for a paper's methods."""
+
+from __future__ import annotations
+
+import platform
+
+import spicestat
+from spicestat.fit.api import SpiceFit
+from spicestat.fit.history import HistoryFit
+from spicestat.group.result import GroupResult
+from spicestat.pooled.state_signals import KINDS
+from spicestat.pooled.states import Signal, State
+
+__all__ = ["methods", "state_in_words"]
+
+
+def state_in_words(declared: State) -> str:
+    """Say what a state is.
+
+    Examples
+    --------
+    >>> from spicestat.pooled.states import state
+    >>> state_in_words(state("last", ("reward_rate", 0.8)))
+    'last choice, times trace of rewards (keeps 0.8)'
+    """
+    return ", times ".join(_signal_in_words(signal) for signal in declared.signals)
+
+
+def _signal_in_words(signal: Signal) -> str:
+    told = {name: value for name, value in signal.as_dict().items() if name != "kind"}
+    notes = [f"keeps {signal.keep:g}"] if "keep" in KINDS[signal.kind].takes else []
+    if "back" in KINDS[signal.kind].takes:
+        notes.append(f"{signal.back} choices ago")
+    if "action" in KINDS[signal.kind].takes:
+        notes.append(f"action {signal.action + 1}")
+    notes += [
+        f"{name.replace('_', ' ')}: {value}" for name, value in told.items() if name not in ("keep", "back", "action")
+    ]
+    return KINDS[signal.kind].about + (f" ({', '.join(notes)})" if notes else "")
+
+
+def methods(fit: SpiceFit | HistoryFit, group: GroupResult | None) -> list[str]:
+    """Write paragraphs that can be pasted into a paper's methods."""
+    texts = [_model(fit)]
+    if group is not None:
+        who = f"{int(group.glance()['nobs'].max())} {'rows' if fit.coefficients.occasions else 'participants'}"
+        texts.append(
+            f"Coefficients were related to covariates by the model {group.formula} (method {group.method}, "
+            f"{who}); p-values are adjusted by {group.adjust}."
+        )
+    texts.append(
+        f"Analyses used spicestat {spicestat.__version__} (Python {platform.python_version()}). "
+        "Its method follows SPICE (Weinhardt et al., 2024)."
+    )
+    return texts
+
+
+def _model(fit: SpiceFit | HistoryFit) -> str:
+    trials = fit.trials
+    who = f"{trials.n_participants} participants and {int(fit.glance()['nobs'].iloc[0])} choices"
+    if isinstance(fit, HistoryFit):
+        return (
+            f"Choices were modelled by a mixed multinomial logit on states of choice history ({who}). States were "
+            "chosen from a library by the likelihood of left-out blocks; the weights of each participant come from one "
+            "population, estimated together with them by maximum marginal likelihood (Laplace approximation)."
+        )
+    return (
+        f"Choices were modelled by a recurrent network with an embedding of participants ({who}), whose modules were "
+        "replaced by sparse difference equations (Brunton, Proctor & Kutz, 2016); the coefficients of each participant "
+        "were estimated by maximum likelihood."
+    )

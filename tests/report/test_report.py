@@ -1,0 +1,108 @@
+"""spice_report: what is on the page, for every kind of fit; nothing of it is executed."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from spicestat import simulate_cohort, spice_fit, spice_group, spice_report
+from spicestat.cli import app
+from spicestat.errors import ConfigError
+from spicestat.pooled.state_library import further_states, history_states
+from spicestat.pooled.states import Signal, State
+from spicestat.report.wording import state_in_words
+
+
+def sections(path):
+    return re.findall("<h2>(.*?)</h2>", path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def fit():
+    cohort = simulate_cohort(12, 80, n_blocks=2, seed=4)
+    trials = cohort.trials.assign(note="x")
+    return spice_fit(trials, block="block", trial="trial", people=cohort.people)
+
+
+@pytest.fixture(scope="module")
+def page(fit, tmp_path_factory):
+    group = spice_group(fit, "~ anxiety")
+    ladder = fit.ladder(["shares", "equations"], folds=2)
+    return spice_report(fit, group, tmp_path_factory.mktemp("report") / "fit.html", ladder=ladder)
+
+
+def test_the_page_has_what_a_reader_asks_for(fit, page):
+    assert sections(page) == [
+        "Data",
+        "How well choices are predicted",
+        "The equation",
+        "What one event does to the next choices",
+        "People",
+        "Effects of covariates",
+        "Methods, to paste",
+    ]
+    html = page.read_text(encoding="utf-8")
+    assert all(name in html for name in fit.pooled.names)
+    total = fit.kernels().influence.query("scope == 'population' and quantity == 'total'")["estimate"]
+    assert all(f"{value:.4g}" in html for value in total)
+    assert "note" in html
+    assert "of the predictable" in html
+
+
+def test_the_page_is_accessible_and_loads_nothing(page):
+    html = page.read_text(encoding="utf-8")
+    images = re.findall("<img[^>]*>", html)
+    assert len(images) == 4
+    assert all(re.search('alt="[^"]{20,}"', image) for image in images)
+    assert html.count("<th ") == html.count('<th scope="col">') > 0
+    assert not re.search(r'(src|href)="(?!data:)', html)
+    assert "<script" not in html
+
+
+def test_what_the_data_say_is_shown_as_text(tmp_path):
+    rng = np.random.default_rng(1)
+    trials = pd.DataFrame(
+        {
+            "participant": np.repeat([f"<b>{i}</b>" for i in range(6)], 40),
+            "choice": rng.choice(["<script>alert(1)</script>", "right"], 240),
+            "reward": rng.integers(0, 2, 240),
+        }
+    )
+    html = spice_report(spice_fit(trials), path=tmp_path / "evil.html", title="<i>t</i>").read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert "<b>" not in html
+    assert "<i>" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_a_fit_without_outcomes_has_a_page(tmp_path):
+    rng = np.random.default_rng(1)
+    trials = pd.DataFrame({"participant": np.repeat(range(6), 40), "choice": rng.integers(0, 2, 240)})
+    trials = trials.assign(now=rng.uniform(1, 5, 240), later=rng.uniform(5, 9, 240))
+    fit = spice_fit(trials, reward=None, attributes={"amount": ["now", "later"]})
+    page = spice_report(fit, path=tmp_path / "offers.html")
+    assert "What one event does to the next choices" in sections(page)
+    assert "column: attributes" in page.read_text(encoding="utf-8")
+
+
+def test_only_pages_are_written(fit, tmp_path):
+    with pytest.raises(ConfigError, match=r"ends in \.html"):
+        spice_report(fit, path=tmp_path / "report.pdf")
+
+
+def test_the_command_line_writes_the_same_page(fit, tmp_path):
+    fit.save(tmp_path / "fit")
+    out = tmp_path / "out.html"
+    run = CliRunner().invoke(app, ["report", str(tmp_path / "fit"), "--formula", "~ age", "--out", str(out), "--quiet"])
+    assert run.exit_code == 0, run.output
+    group = spice_group(fit, "~ age")
+    assert out.read_bytes() == spice_report(fit, group, tmp_path / "same.html").read_bytes()
+
+
+def test_every_state_of_the_libraries_has_words():
+    for declared in (*history_states(3), *further_states(3)):
+        assert len(state_in_words(declared)) > 5
+    ago = State((Signal(kind="ago", back=3),))
+    assert state_in_words(ago) == "choice some choices ago (3 choices ago)"
