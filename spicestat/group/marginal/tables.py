@@ -20,6 +20,7 @@ __all__ = ["Layout", "hierarchical_estimates"]
 
 _APART = 2.0
 """Nats between the ends of searches that are worth a word."""
+_FEW, _CARRIED = 5, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ def hierarchical_estimates(inputs: GroupInputs, layout: Layout, fit: Hierarchica
             term: link.name for term, link in zip(layout.terms, layout.links, strict=True) if link.name != "identity"
         },
         shrunken=_shrunken(layout, fit),
-        messages=tuple(_messages(inputs, fit)),
+        messages=tuple(_messages(inputs, layout, fit)),
     )
 
 
@@ -167,19 +168,39 @@ def _glance(inputs: GroupInputs, layout: Layout, fit: HierarchicalFit) -> pd.Dat
     return pd.DataFrame([row])
 
 
-def _messages(inputs: GroupInputs, fit: HierarchicalFit) -> Iterator[str]:
+def _carriers(inputs: GroupInputs) -> Iterator[tuple[str, int, float]]:
+    """Yield columns of the design that one row carries, that row, and its share of the squares that others leave."""
+    X = inputs.design.matrix
+    for place, name in enumerate(inputs.design.names):
+        others = np.delete(X, place, axis=1)
+        left = X[:, place] - others @ np.linalg.lstsq(others, X[:, place], rcond=None)[0]
+        share = left**2 / np.sum(left**2)
+        if np.ptp(X[:, place]) > 0 and share.max() > _CARRIED:
+            yield name, int(np.argmax(share)), float(share.max())
+
+
+def _messages(inputs: GroupInputs, layout: Layout, fit: HierarchicalFit) -> Iterator[str]:
     if max(fit.ends) - min(fit.ends) > _APART:
         heights = ", ".join(f"{height:.1f}" for height in fit.ends)
         yield f"searches from several starts came to different heights, {heights} nats: the result is of the highest"
+    X, unit = inputs.design.matrix, inputs.table.unit
+    people = "participants" if unit == "participant" else f"participants on occasions ({unit})"
+    if len(X) - X.shape[1] < _FEW:
+        yield (
+            f"there are only {len(X) - X.shape[1]} more {people} than effects: intervals rest on a normal "
+            "distribution that nothing can check"
+        )
+    for name, row, share in _carriers(inputs):
+        yield (
+            f"{100 * share:.0f} % of what is known of '{name}' comes from {unit} "
+            f"{layout.rows[row]!r}: see what is left without"
+        )
     count = int((fit.guesses > 0.5).sum())
     if count:
-        yield (
-            f"{count} of {len(fit.guesses)} {inputs.table.unit}s probably guessed, and count little: see 'weight' in "
-            "augment()"
-        )
+        yield (f"{count} of {len(fit.guesses)} {people} probably guessed, and count little: see 'weight' in augment()")
     random: Sequence[RandomColumns] = inputs.design.random
-    if random and not fit.sigma.any() and inputs.table.unit not in {part.group for part in random}:
+    if random and not fit.sigma.any() and unit not in {part.group for part in random}:
         yield (
             "the random parts explain all differences that there can be between coefficients of the same group, so "
-            f"that no variance of {inputs.table.unit} is left to estimate"
+            f"that no variance of {unit} is left to estimate"
         )

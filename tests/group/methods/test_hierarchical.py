@@ -403,6 +403,27 @@ def test_estimates_that_are_maxima_are_no_contradiction():
     assert "Contradiction" not in group.summary()
 
 
+# What a reader should know ---------------------------------------------------------------------------------------
+
+
+def test_a_covariate_that_one_person_carries_and_few_people_are_told():
+    likelihood, X = gaussian_study(20, SIGMA)
+    z = X[:, 1].copy()
+    assert not any(
+        "comes from" in text for text in spice_group(toy_fit(likelihood, pd.DataFrame({"z": z})), "~ z").messages
+    )
+    z[3] = 40.0
+    carried = spice_group(toy_fit(likelihood, pd.DataFrame({"z": z})), "~ z").messages
+    assert any("of what is known of 'z' comes from participant 's003'" in text for text in carried)
+    assert not any("more participants than effects" in text for text in carried)
+    few = toy_fit(likelihood.select(range(6)), pd.DataFrame({"z": X[:6, 1]}))
+    assert any("only 4 more participants than effects" in text for text in spice_group(few, "~ z").messages)
+    assert any(
+        "only 4 more" in text
+        for text in spice_group(toy_fit(likelihood.select(range(5)), pd.DataFrame({"z": z[:5]})), "~ 1").messages
+    )
+
+
 # Weights of choice history, and people who guess -----------------------------------------------------------------
 
 
