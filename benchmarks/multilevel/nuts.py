@@ -1,8 +1,9 @@
-"""The one-stage model beside its whole posterior: python -m benchmarks.multilevel.nuts SEED.
+"""The one-stage model beside its posterior: python -m benchmarks.multilevel.nuts SEED.
 
 The model of `hierarchical` for people on two occasions, written apart from the package: numpyro samples all that is
-unknown, with the choices themselves in the likelihood and flat or weak priors. Prints differences of the fixed effects
-in posterior standard deviations, and the ratio of the errors.
+unknown, with the choices themselves in the likelihood. Once the covariance of people's effects is held at the estimate,
+which shows what the integration over people costs; once it has a prior of its own (half-normal standard deviations, a
+flat prior of correlations). Prints differences of the fixed effects, and errors, in posterior standard deviations.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.infer import MCMC, NUTS
 
-from benchmarks.multilevel.cohorts import CELLS, cohort
+from benchmarks.multilevel.cohorts import CELLS, STATES, cohort
 from spicestat.fit.history import HistoryFit, pack_table
 from spicestat.group import spice_group
+from spicestat.group.inputs.links import find_link
+from spicestat.group.marginal.hierarchical_fit import fit_hierarchical, stacked_design
+from spicestat.group.marginal.linear_model import Part
 
 FORMULA = "~ drug * anxiety + (drug | participant)"
+K, SIZE = len(STATES), 2 * len(STATES)
 
 
 def contrasts(fit: HistoryFit) -> tuple[np.ndarray, np.ndarray]:
@@ -33,41 +38,47 @@ def contrasts(fit: HistoryFit) -> tuple[np.ndarray, np.ndarray]:
 
 
 def model(
-    n_people: int, states: jnp.ndarray, row: jnp.ndarray, X: jnp.ndarray, Z: jnp.ndarray, person: jnp.ndarray
+    n_people: int,
+    root: np.ndarray | None,
+    states: jnp.ndarray,
+    row: jnp.ndarray,
+    X: jnp.ndarray,
+    Z: jnp.ndarray,
+    person: jnp.ndarray,
 ) -> None:
     """Fixed effects (p, K), and an intercept and a slope of each person and weight, all correlated."""
-    K, size = states.shape[1], Z.shape[1] * states.shape[1]
     gamma = numpyro.sample("gamma", dist.Normal(0, 10).expand([X.shape[1], K]).to_event(2))
-    sd = numpyro.sample("sd", dist.HalfNormal(2).expand([size]).to_event(1))
-    root = sd[:, None] * numpyro.sample("root", dist.LKJCholesky(size, 1.0))
-    standard = numpyro.sample("standard", dist.Normal(0, 1).expand([n_people, size]).to_event(2))
-    effects = (standard @ root.T).reshape(n_people, Z.shape[1], K)
+    if root is None:
+        sd = numpyro.sample("sd", dist.HalfNormal(2).expand([SIZE]).to_event(1))
+        root = sd[:, None] * numpyro.sample("root", dist.LKJCholesky(SIZE, 1.0))
+    standard = numpyro.sample("standard", dist.Normal(0, 1).expand([n_people, SIZE]).to_event(2))
+    effects = (standard @ root.T).reshape(n_people, 2, K)
     weights = X @ gamma + jnp.einsum("na,nak->nk", Z, effects[person])
-    logits = jnp.sum(states * weights[row], axis=1)
-    numpyro.factor("choices", jax.nn.log_sigmoid(logits).sum())
+    numpyro.factor("choices", jax.nn.log_sigmoid(jnp.sum(states * weights[row], axis=1)).sum())
 
 
 def main(arguments: Sequence[str]) -> None:
     """Compare on one cohort."""
     fit, _ = cohort(CELLS["occasions"], int(arguments[0]))
     group = spice_group(fit, FORMULA, guessing=False)
-    design, random = group.design.matrix, group.design.random[0]
+    X, random = group.design.matrix, group.design.random[0]
+    part = Part(random.matrix, random.codes, np.tri(SIZE, dtype=bool))
+    identity = [find_link("identity")] * K
+    Z = stacked_design([X] * K)
+    found = fit_hierarchical(fit.choice_likelihood(), identity, Z, np.zeros(K), np.ones(K), [part], with_rest=False)
     states, row = contrasts(fit)
-    sampler = MCMC(
-        NUTS(partial(model, int(random.codes.max()) + 1), target_accept_prob=0.9),
-        num_warmup=500,
-        num_samples=1000,
-        progress_bar=False,
-    )
-    data = (states, row, design, random.matrix, random.codes)
-    sampler.run(jax.random.PRNGKey(0), *map(jnp.asarray, data))
-    draws = np.asarray(sampler.get_samples()["gamma"])
-    fixed = group.tidy()
-    ours = fixed["estimate"].to_numpy().reshape(3, -1).T
-    errors = fixed["std_error"].to_numpy().reshape(3, -1).T
-    sd = draws.std(axis=0)
-    print("difference in posterior SD\n", ((ours - draws.mean(axis=0)) / sd).round(3))
-    print("error / posterior SD\n", (errors / sd).round(3))
+    data = tuple(map(jnp.asarray, (states, row, X, random.matrix, random.codes)))
+    for name, root, covariance in (
+        ("covariance at its estimate", np.linalg.cholesky(found.random[0]), found.given_sigma),
+        ("covariance unknown", None, found.covariance),
+    ):
+        kernel = NUTS(partial(model, part.n_levels, root), target_accept_prob=0.9)
+        sampler = MCMC(kernel, num_warmup=500, num_samples=1500, progress_bar=False)
+        sampler.run(jax.random.PRNGKey(0), *data)
+        draws = np.asarray(sampler.get_samples()["gamma"])
+        sd = draws.std(axis=0)
+        gamma, errors = found.gamma.reshape(K, -1).T, np.sqrt(np.diag(covariance)).reshape(K, -1).T
+        print(name, "\n", ((gamma - draws.mean(axis=0)) / sd).round(3), "\n", (errors / sd).round(3), flush=True)
 
 
 if __name__ == "__main__":
