@@ -20,7 +20,7 @@ endif
 
 .PHONY: help setup setup-python setup-r demo test test-package test-fast lint lint-python lint-r test-python test-lowest test-r test-clients check-r \
 	coverage-r \
-	coverage-python mutants install-r vignettes prebuild-vignettes site lists document-r format hooks constraints clean
+	coverage-python mutants install-r vignettes prebuild-vignettes site lists document-r release-r format hooks constraints clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -92,6 +92,9 @@ check-r: setup-python setup-r ## R CMD build and R CMD check --as-cran; any find
 	@scripts/check-r-package.sh
 
 install-r: setup-python setup-r $(R_LIBRARY)/.installed ## Install the R package into build/r-library
+
+release-r: setup-python setup-r ## Build the R package with the engine in it, into build/release
+	@scripts/release-r.sh
 
 $(R_LIBRARY)/.installed: $(R_SOURCES)
 	@mkdir -p $(R_LIBRARY)

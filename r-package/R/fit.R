@@ -106,6 +106,9 @@
 #'   * `glance`: one row about the whole fit.
 #'   * `files`: the fit folder, as raw vectors; see [spice_save()].
 #'   * `call`: how it was made, for [update()].
+#' @references
+#' Weinhardt, Eckstein & Musslick: Automated discovery of sparse and interpretable
+#' cognitive equations. PsyArXiv, <https://doi.org/10.31234/osf.io/v86q5>.
 #' @seealso [predict.spice_fit()], [simulate.spice_fit()] and
 #'   [spice_update()] for what to do with a fit, [spice_group()] to relate coefficients to covariates,
 #'   [tidy.spice_fit()] for the coefficients as one table.

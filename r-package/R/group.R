@@ -123,6 +123,12 @@
 #'   `links` (as they were given, or `NULL`), `fit` (the R package's own
 #'   object, if one fitted the model), `call` (for [update()]), and
 #'   `environment` (the user's variables that the formula names, as they were).
+#' @references
+#' Knapp & Hartung (2003), <https://doi.org/10.1002/sim.1482> (tests of `"meta"`);
+#' Viechtbauer (2010), <https://doi.org/10.18637/jss.v036.i03> (metafor);
+#' Firth (1993), <https://doi.org/10.1093/biomet/80.1.27> (`"presence"`);
+#' Freedman & Lane (1983), <https://doi.org/10.1080/07350015.1983.10509354> (`"permutation"`);
+#' Long & Ervin (2000), <https://doi.org/10.1080/00031305.2000.10474549> (`"ols"`).
 #' @export
 #' @examples
 #' \donttest{

@@ -13,7 +13,8 @@ NULL
 #' @exportS3Method insight::find_formula
 find_formula.spice_group <- function(x, verbose = TRUE, ...) { # nolint: object_name_linter.
   covariates <- formula.spice_group(x)
-  found <- list(conditional = rlang::new_formula(quote(.observed), fixed_part(covariates)[[2]], environment(covariates)))
+  fixed <- fixed_part(covariates)[[2]]
+  found <- list(conditional = rlang::new_formula(quote(.observed), fixed, environment(covariates)))
   random <- lapply(bars_in(covariates[[2]]), function(bar) rlang::new_formula(NULL, bar))
   if (length(random) > 0) found$random <- if (length(random) == 1) random[[1]] else random
   structure(found, class = c("insight_formula", "list"))

@@ -6,8 +6,10 @@
 #' `marginaleffects::predictions()`, `avg_slopes()`, `avg_comparisons()` and
 #' `hypotheses()` work on each coefficient of the equations, which the column `group`
 #' of their results names. Where coefficients were analysed separately, effects on
-#' different ones are taken as independent, which a message says once.
+#' different ones are taken as independent, which a message says once. Tests are normal unless
+#' `df = df.residual(group)` is given.
 #'
+#' @return What marginaleffects needs: coefficients, their covariance and predictions.
 #' @name marginaleffects-methods
 #' @keywords internal
 NULL

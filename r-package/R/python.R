@@ -18,12 +18,32 @@ declare_python <- function(declare = newer_reticulate("py_require")) {
   if (is.null(declare) || python_chosen() || reticulate::py_available()) {
     return(invisible())
   }
-  requirement <- Sys.getenv("SPICESTAT_REQUIREMENT", "spicestat")
+  requirement <- Sys.getenv("SPICESTAT_REQUIREMENT", engine_requirement())
+  if (!nzchar(requirement)) {
+    return(invisible())
+  }
   tryCatch(
     suppressWarnings(declare(requirement, python_version = ">=3.11")),
     error = function(error) NULL
   )
   invisible()
+}
+
+#' The engine that the R package brings, a wheel; NULL in a copy that was installed from its sources
+#' @noRd
+engine_wheel <- function(folder = system.file("python", package = "spicestat")) {
+  wheels <- sort(list.files(folder, pattern = "^spicestat-.*[.]whl$", full.names = TRUE))
+  if (nzchar(folder) && length(wheels) > 0) normalizePath(wheels[[length(wheels)]], "/")
+}
+
+#' The engine's wheel as pip and uv take it; "" where there is none, as no index is asked for the engine
+#' @noRd
+engine_requirement <- function(wheel = engine_wheel()) {
+  if (is.null(wheel)) {
+    return("")
+  }
+  # a drive letter has no slash before it
+  paste0("spicestat @ file://", if (!startsWith(wheel, "/")) "/", utils::URLencode(wheel))
 }
 
 python_chosen <- function() {
@@ -239,13 +259,14 @@ spicestat_available <- function() {
 
 #' Install spicestat's Python engine
 #'
-#' Makes a virtual environment called `r-spicestat` and installs the Python
-#' package into it. Later sessions use it without being told, unless
+#' Makes a virtual environment called `r-spicestat` and installs the engine into it, which the
+#' R package brings; the Python packages that it needs, such as torch, come from PyPI.
+#' Later sessions use it without being told, unless
 #' `SPICESTAT_PYTHON` or `RETICULATE_PYTHON` names another Python. It is never
-#' called automatically.
+#' called automatically. Where installing fails, an environment that was made for it is removed again.
 #'
-#' @param source What pip should install: `"spicestat"`, the path of a copy of
-#'   the source code, or the address of a repository such as
+#' @param source What pip should install. `NULL` is the engine that the R package
+#'   brings; else the path of a copy of the source code, or the address of a repository such as
 #'   `"git+https://..."`.
 #' @param envname Name of the virtual environment.
 #' @param python Path of the Python (3.11 or newer) to base it on; `NULL`
@@ -258,18 +279,38 @@ spicestat_available <- function() {
 #' install_spicestat()
 #' install_spicestat("~/src/spicestat", python = "/usr/bin/python3.12")
 #' }
-install_spicestat <- function(source = "spicestat", envname = "r-spicestat", python = NULL,
-                              recreate = FALSE) {
+install_spicestat <- function(source = NULL, envname = "r-spicestat", python = NULL, recreate = FALSE) {
+  call <- rlang::current_env()
+  source <- install_source(source, engine_wheel(), call)
   if (recreate && envname %in% reticulate::virtualenv_list()) {
     reticulate::virtualenv_remove(envname, confirm = FALSE)
   }
-  if (!envname %in% reticulate::virtualenv_list()) {
-    reticulate::virtualenv_create(envname, python = python, packages = NULL)
-  }
-  if (file.exists(source)) source <- normalizePath(source)
+  is_new <- !envname %in% reticulate::virtualenv_list()
+  done <- FALSE
+  on.exit(if (is_new && !done && envname %in% reticulate::virtualenv_list()) {
+    reticulate::virtualenv_remove(envname, confirm = FALSE)
+  })
+  if (is_new) reticulate::virtualenv_create(envname, python = python, packages = NULL)
   reticulate::virtualenv_install(envname, packages = source, ignore_installed = FALSE)
+  done <- TRUE
   cli::cli_alert_success("Installed in the virtual environment {.val {envname}}. Restart R to use it.")
   invisible(envname)
+}
+
+#' What pip is to install
+#' @noRd
+install_source <- function(source, wheel, call) {
+  if (is.null(source)) source <- wheel
+  if (is.null(source)) {
+    abort_spicestat("install", c(
+      "this copy of the R package brings no engine, as it was installed from the sources.",
+      i = "Name the folder of the project: install_spicestat(\"path/to/spicestat\"), one level above r-package."
+    ), call = call)
+  }
+  if (!rlang::is_string(source)) {
+    abort_spicestat("config", "`source` must be one path or address, or NULL.", call = call)
+  }
+  if (file.exists(source)) normalizePath(source, "/") else source
 }
 
 python_path <- function() {

@@ -2,7 +2,8 @@
 #'
 #' Prints which versions of R, reticulate, Python and the Python packages are
 #' found, what is missing or of the wrong version, and the command that mends
-#' it. Works without Python.
+#' it. Works without Python, and downloads nothing: where no Python has been
+#' chosen, none is looked for.
 #'
 #' @return A list with `r`, `reticulate`, `engine` (`"embedded"` or
 #'   `"subprocess"`), `python` (path, or `NA`), `versions` (of the Python
@@ -16,6 +17,11 @@ spicestat_sitrep <- function() {
     reticulate = as.character(utils::packageVersion("reticulate")),
     engine = NA_character_, python = NA_character_, versions = NULL, problem = NA_character_
   )
+  if (!python_chosen() && !reticulate::py_available()) {
+    state$problem <- "No Python has been chosen."
+    print_sitrep(state)
+    return(invisible(state))
+  }
   state$versions <- tryCatch(
     {
       state$engine <- engine_place()

@@ -30,5 +30,38 @@ test_that("a Python is asked of newer versions of reticulate only if none is cho
   declare_python(declare)
   expect_equal(asked, c("spicestat @ file:///src", ">=3.11"))
   expect_silent(declare_python(function(...) stop("no network")))
+  asked <- NULL
   Sys.unsetenv("SPICESTAT_REQUIREMENT")
+  if (is.null(engine_wheel())) {
+    declare_python(declare)
+    expect_null(asked)
+  }
+  Sys.unsetenv("SPICESTAT_REQUIREMENT")
+})
+
+test_that("the engine is the wheel that the R package brings, and no name on an index", {
+  folder <- tempfile("python")
+  dir.create(folder)
+  expect_null(engine_wheel(folder))
+  expect_null(engine_wheel(""))
+  file.create(file.path(folder, c("spicestat-0.1.0-py3-none-any.whl", "spicestat-0.2.0-py3-none-any.whl", "other.whl")))
+  wheel <- engine_wheel(folder)
+  expect_match(wheel, "spicestat-0.2.0-py3-none-any.whl$")
+  expect_equal(engine_requirement("/a b/spicestat-1.whl"), "spicestat @ file:///a%20b/spicestat-1.whl")
+  expect_equal(engine_requirement("C:/x/spicestat-1.whl"), "spicestat @ file:///C:/x/spicestat-1.whl")
+  expect_equal(engine_requirement(NULL), "")
+  expect_equal(install_source(NULL, wheel, NULL), wheel)
+  expect_equal(install_source("git+https://x", wheel, NULL), "git+https://x")
+  expect_equal(install_source(folder, wheel, NULL), normalizePath(folder, "/"))
+  expect_error(install_source(NULL, NULL, NULL), "brings no engine", class = "spicestat_error_install")
+  expect_error(install_source(1, NULL, NULL), class = "spicestat_error_config")
+})
+
+test_that("sitrep looks for no Python where none was chosen", {
+  skip_if(environment_exists(), "r-spicestat is installed")
+  skip_if(reticulate::py_available(), "Python runs already")
+  local_variables(RETICULATE_PYTHON = "", SPICESTAT_PYTHON = "")
+  expect_message(state <- spicestat_sitrep(), "install_spicestat")
+  expect_equal(state$problem, "No Python has been chosen.")
+  expect_false(reticulate::py_available())
 })
