@@ -91,8 +91,8 @@ def page() -> str:
     lines = [
         "# Python and R",
         "",
-        "What is called what in the two languages, with the arguments of both, without `...`. `scripts/parity.py` writes",
-        "this page from the sources, and a test compares.",
+        "What is called what in the two languages, with the arguments of both, without `...`.",
+        "`scripts/parity.py` writes this page from the sources, and a test compares.",
         "",
         "| Python | R | arguments of Python | arguments of R |",
         "|---|---|---|---|",

@@ -1,4 +1,5 @@
-# What insight, on which parameters, performance and others rest, asks of a model. Its response is `.observed`, as in augment().
+# What insight asks of a model, on which parameters, performance and others rest. The response is `.observed`, as in
+# augment().
 
 #' Group models for insight and performance
 #'

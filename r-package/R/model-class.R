@@ -98,12 +98,13 @@ estimates_of <- function(group, call = rlang::caller_env()) {
 #'
 #' `anova(group)` tests each term of the formula, such as all levels of a factor
 #' together, for each coefficient of the equations (Wald F tests, given all other
-#' terms). `anova(group, other)` compares models of the same people by their
+#' terms, which is type III to `car::Anova()`, whose method is the same).
+#' `anova(group, other)` compares models of the same people by their
 #' likelihoods; models fitted by REML are fitted again by ML for that, as restricted
 #' likelihoods of different covariates do not compare. `drop1()` and `step()` do the
 #' same term by term.
 #'
-#' @param object,fit A [spice_group()].
+#' @param object,fit,mod A [spice_group()].
 #' @param ... Further group models.
 #' @param scale,k As in [stats::extractAIC()].
 #' @return `anova()`: a data frame of class `anova`. Of one model, one row for each

@@ -1,14 +1,6 @@
 # Tests that other packages make of models.
 
-#' Tests of terms with car
-#'
-#' `car::Anova()` of a group model is [anova()] of it: Wald F tests of each term, given
-#' all others (type III), for each coefficient of the equations.
-#'
-#' @param mod A [spice_group()].
-#' @param ... Not used; anything here is an error.
-#' @return A data frame of class `anova`.
-#' @keywords internal
+#' @rdname anova.spice_group
 #' @exportS3Method car::Anova
 Anova.spice_group <- function(mod, ...) { # nolint: object_name_linter.
   check_dots(...)

@@ -13,9 +13,17 @@ from spicestat.group.result import GroupResult
 ROOT = Path(__file__).parents[2]
 
 # containers that R has as lists of tables
-_CONTAINERS = set(
-    "CoefficientTable Discoveries GroupResult HistoryFit Kernels LadderResult SpiceConfig SpiceFit TrialTable".split()
-)
+_CONTAINERS = {
+    "CoefficientTable",
+    "Discoveries",
+    "GroupResult",
+    "HistoryFit",
+    "Kernels",
+    "LadderResult",
+    "SpiceConfig",
+    "SpiceFit",
+    "TrialTable",
+}
 
 
 def _script() -> ModuleType:

@@ -62,7 +62,7 @@ test_that("formula, terms and model.frame give what the model was asked", {
   expect_equal(formula(example_group), ~ diagnosis + age, ignore_formula_env = TRUE)
   expect_equal(attr(terms(example_group), "term.labels"), c("diagnosis", "age"))
   frame <- model.frame(example_group)
-  expect_equal(dim(frame), c(24L, 2L))
+  expect_equal(dim(frame), c(48L, 5L))
   expect_equal(levels(frame$diagnosis), c("control", "patient"))
 })
 
