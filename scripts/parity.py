@@ -28,6 +28,7 @@ FUNCTIONS = {
     "spice_ladder": "spice_ladder",
     "spice_power": "spice_power",
     "spice_reliability": "spice_reliability",
+    "spice_report": "spice_report",
     "simulate_cohort": "spice_simulate",
     "simulate_fit": "simulate.spice_fit",
     "predict_choices": "predict.spice_fit",
