@@ -12,12 +12,13 @@ import numpy as np
 from spicestat.pooled.packed import Sessions
 from spicestat.pooled.state_library import FAST, MIDDLE, SLOW, SLOWEST, constants, history_states, ten_states
 from spicestat.pooled.state_signals import KINDS
-from spicestat.pooled.states import Signal, State, state
+from spicestat.pooled.states import Signal, State, state, state_rows
 
 __all__ = ["Library", "library_for"]
 
 _KEEPS = (0.0, FAST, MIDDLE, SLOW)
 _FORMS = ("", "log", "share")
+_NOTHING, _LEAST_LEFT = 1e-6, 1e-3
 
 
 class Library(NamedTuple):
@@ -57,12 +58,12 @@ def library_for(data: Sessions) -> Library:
         return Library(states, (ten_states(data.n_actions), (state("last"),)))
     contexts = _contexts(data)
     fixed = constants(data.n_actions)
+    known = [*fixed, *(_times(one, context) for one in fixed for context in contexts), *_valued(data, contexts)]
     parts = [
         *(list(_learned(data, scope, contexts)) for scope in _scopes(data)),
         list(_habits(data)),
         list(_planned(data)),
-        list(_valued(data, contexts)),
-        [*fixed, *(_times(one, context) for one in fixed for context in contexts)],
+        _distinct(data, known),
     ]
     states = tuple(dict.fromkeys(declared for part in parts for declared in part))
     return Library(states, _begins(data, states))
@@ -174,6 +175,21 @@ def _valued(data: Sessions, contexts: Sequence[Signal]) -> Iterator[State]:
     yield from (State(pair) for pair in combinations_with_replacement(forms, 2) if pair[0].column != pair[1].column)
     yield from (State((signal, signal)) for signal in forms)
     yield from (State((signal, context)) for signal in forms for context in contexts)
+
+
+def _distinct(data: Sessions, states: list[State]) -> list[State]:
+    """Leave out what states before it say: the share of a delay whose other is always 0 is a constant preference."""
+    values = state_rows(data, states).values
+    away = (values - values.mean(axis=1, keepdims=True)).reshape(-1, len(states))
+    size = np.sqrt((away**2).sum(axis=0))
+    products = (away.T @ away) / np.outer(*[np.where(size > _NOTHING, size, 1.0)] * 2)
+    kept: list[int] = []
+    for place in range(len(states)):
+        along = products[kept, place]
+        left = 1.0 - along @ np.linalg.lstsq(products[np.ix_(kept, kept)], along)[0] if kept else 1.0
+        if size[place] > _NOTHING and left > _LEAST_LEFT:
+            kept.append(place)
+    return [states[place] for place in kept]
 
 
 def _contexts(data: Sessions) -> tuple[Signal, ...]:

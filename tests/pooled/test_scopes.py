@@ -207,6 +207,24 @@ def test_every_state_of_the_library_is_finite_and_of_the_past() -> None:
     np.testing.assert_array_equal(rows.values[early], changed.values[early])
 
 
+def test_offers_that_say_the_same_are_offered_to_the_search_once() -> None:
+    """With one delay that is always 0, its share is a constant preference."""
+    rng = np.random.default_rng(3)
+    delay = np.stack([np.zeros((4, 30)), rng.choice([7.0, 30.0, 90.0], (4, 30))], axis=2)
+    amount = rng.integers(1, 60, (4, 30, 2)).astype(float)
+    shown = Shown(attributes={"amount": amount, "delay": delay})
+    choice = rng.integers(0, 2, (4, 30))
+    data = pack_sessions(choice, np.full((4, 30), np.nan), np.arange(4), 2, shown=shown)
+    library = library_for(data)
+    names = {declared.name for declared in library.states}
+    assert {"constant_2", "delay", "log(delay)", "share(amount)", "log(amount):delay"} <= names
+    assert "share(delay)" not in names
+    offers = [s for s in library.states if s.signals[0].kind in ("attribute", "constant")]
+    values = state_rows(data, offers).values
+    away = values[:, 1] - values[:, 0]
+    assert np.linalg.matrix_rank(away / away.std(axis=0).clip(1e-9), tol=1e-4) == len(offers)
+
+
 def test_gains_and_losses_do_not_come_with_their_sum() -> None:
     """With it, weights could not be told apart."""
     choice, reward, _ = learners(1, n_people=4, n_trials=20)
