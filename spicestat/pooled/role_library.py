@@ -193,12 +193,13 @@ def _distinct(data: Sessions, states: list[State]) -> list[State]:
 
 
 def _contexts(data: Sessions) -> tuple[Signal, ...]:
-    """Each context; numbers about their mean."""
-    found = []
-    there = data.choice >= 0
-    for name, values in data.shown.context.items():
+    """Each context: numbers about their mean, and the levels of a label but the first, which the others imply."""
+    found: list[Signal] = []
+    there, labels = data.choice >= 0, [name.rpartition("=")[0] for name in data.shown.context]
+    for place, (name, values) in enumerate(data.shown.context.items()):
         own = values[there]
-        if (own == own[0]).all():
+        first = labels[place] and labels.count(labels[place]) > 1 and labels.index(labels[place]) == place
+        if first or (own == own[0]).all():
             continue
         centre = 0.0 if set(np.unique(own)) <= {0.0, 1.0} else float(f"{own.mean():.3g}")
         found.append(Signal(kind="context", column=name, centre=centre))

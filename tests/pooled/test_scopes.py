@@ -225,6 +225,18 @@ def test_offers_that_say_the_same_are_offered_to_the_search_once() -> None:
     assert np.linalg.matrix_rank(away / away.std(axis=0).clip(1e-9), tol=1e-4) == len(offers)
 
 
+def test_contexts_are_numbers_about_their_mean_and_levels_but_the_first() -> None:
+    rng = np.random.default_rng(4)
+    choice, mood, size = rng.integers(0, 2, (3, 40)), rng.integers(0, 3, (3, 40)), rng.integers(2, 7, (3, 40))
+    levels = {f"mood={name}": (mood == code).astype(float) for code, name in enumerate("abc")}
+    shown = Shown(stimulus=mood, context={**levels, "size": size.astype(float), "same": np.ones((3, 40))})
+    library = library_for(pack_sessions(choice, choice.astype(float), np.arange(3), 2, shown=shown))
+    found = {signal for declared in library.states for signal in declared.signals if signal.kind == "context"}
+    assert {signal.column for signal in found} == {"mood=b", "mood=c", "size"}
+    centre = next(signal.centre for signal in found if signal.column == "size")
+    assert abs(centre - size.mean()) < 0.01
+
+
 def test_gains_and_losses_do_not_come_with_their_sum() -> None:
     """With it, weights could not be told apart."""
     choice, reward, _ = learners(1, n_people=4, n_trials=20)
