@@ -21,7 +21,7 @@ CALLS = {
     "rlwm": {"choice": "key", "reward": "correct", "block": "block", "stimulus": "stimulus", "context": "setsize"},
     "igt": {"choice": "deck", "gain": "gain", "loss": "loss"},
     "two_step": {"choice": "choice1", "reward": "reward", "state2": "state2", "choice2": "choice2"},
-    "discounting": {"choice": "chose", "reward": None, "attributes": {k: sorted(v)[::-1] for k, v in OFFERS.items()}},
+    "discounting": {"choice": "chose", "reward": None, "attributes": {k: sorted(v) for k, v in OFFERS.items()}},
 }
 BLIND = {
     "pst": {"choice": "resp", "reward": "feedback"},
