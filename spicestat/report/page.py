@@ -88,9 +88,9 @@ def write_page(
     StorageError
         The file cannot be written.
     """
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        files("spicestat.report").joinpath("templates/report.html").read_text(encoding="utf-8")
-    )
+    template = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    ).from_string(files("spicestat.report").joinpath("templates/report.html").read_text(encoding="utf-8"))
     html = template.render(
         title=title, summary=summary, warnings=warnings, sections=sections, version=spicestat.__version__
     )

@@ -50,7 +50,7 @@ def methods(fit: SpiceFit | HistoryFit, group: GroupResult | None) -> list[str]:
         )
     texts.append(
         f"Analyses used spicestat {spicestat.__version__} (Python {platform.python_version()}). "
-        "Its method follows SPICE (Weinhardt et al., 2024)."
+        "Its method follows SPICE (Weinhardt, Eckstein & Musslick, PsyArXiv v86q5)."
     )
     return texts
 

@@ -421,12 +421,8 @@ test_that("kernels are those of Python, and their tables those of broom", {
   expect_error(spice_kernels(example_fit), "history", class = "spicestat_error_config")
   expect_error(spice_kernels(fit, "punishment"), "reward")
   expect_error(tidy(kernels, nonsense = 1), "nonsense")
-  # the default method is the engine's: all weights together where there are few
+  # the default method is the engine's
   expect_identical(spice_group(fit, ~1)$method, "hierarchical")
-  many <- fit
-  many$coefficients <- do.call(rbind, rep(list(fit$coefficients), 9))
-  expect_identical(spicestat:::default_method(many, ~1, NULL)$method, "meta")
-  expect_match(spicestat:::default_method(many, ~1, NULL)$note, "analysed alone")
   found <- spice_discover(fit)
   expect_named(tidy(found), c("term", "shared", "instead.of", "gain", "gain.per.choice"))
   expect_s3_class(found$fit, "spice_fit")
