@@ -63,8 +63,8 @@ def test_all_fits_converge(studies):
     assert studies[3].all()
 
 
-def test_a_likelihood_that_a_few_nodes_miss_is_noticed():
-    """60 choices leave some posteriors bent; five nodes along each dimension then give errors that are 10 % off."""
+def test_standard_errors_do_not_hang_on_the_nodes():
+    """60 choices leave some posteriors bent; nodes that lie where these are see it, five in a row or thirteen."""
     fit = fit_equations(draw(Cell(30, 60, EFFECT), 777_603), forget_to_start=False)
 
     def errors(**settings):
@@ -73,7 +73,7 @@ def test_a_likelihood_that_a_few_nodes_miss_is_noticed():
         return group.tidy().query("term == 'z'")["std_error"].to_numpy()
 
     fine = errors(nodes_per_dimension=13)
-    assert np.abs(errors(nodes_per_dimension=5) / fine - 1).max() > 0.1
+    np.testing.assert_allclose(errors(nodes_per_dimension=5), fine, rtol=0.04)
     np.testing.assert_allclose(errors(), fine, rtol=0.04)
 
 
