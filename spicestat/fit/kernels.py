@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -146,7 +146,10 @@ def pooled_kernels(
         Structures over which kernels are averaged. Default: the structure is taken as given.
     """
     n_people, n_own = len(pooled.n_choices), pooled.n_own
-    moves = state_moves(data, pooled.states, event, n_people, lags, events_per_person)
+    # the states of all structures at once: the fit's own are among them
+    states = pooled.states if rivals is None else rivals.states
+    every = state_moves(data, states, event, n_people, lags, events_per_person)
+    moves = replace(every, mean=np.take(every.mean, [states.index(declared) for declared in pooled.states], axis=2))
     weights = pooled.pooled.copy()
     weights[:, n_own:] = pooled.mean[n_own:]
     people = np.einsum("nlk,nk->nl", moves.mean, weights)
@@ -155,8 +158,7 @@ def pooled_kernels(
     covariance += shared @ pooled.mean_covariance[n_own:, n_own:] @ shared.transpose(0, 2, 1)
     population, spread = _population(moves, people, weights, pooled.mean_covariance)
     if rivals is not None:
-        other = state_moves(data, rivals.states, event, n_people, lags, events_per_person).mean
-        by_structure = np.einsum("nlk,gnk->gnl", other, rivals.weights)
+        by_structure = np.einsum("nlk,gnk->gnl", every.mean, rivals.weights)
         (move, between), (move_all, between_all) = _averaged(by_structure), _averaged(_mean_of_people(by_structure))
         people, covariance = people + move, covariance + between
         population, spread = population + move_all, spread + between_all

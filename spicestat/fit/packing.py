@@ -48,8 +48,7 @@ def _at_places(table: TrialTable) -> tuple[np.ndarray, np.ndarray]:
     if offered is None:
         return choice, rewards
     place = (offered == choice[:, None]).argmax(axis=1)
-    found = np.take_along_axis(rewards, np.maximum(offered, 0), axis=1)
-    return np.where(choice >= 0, place, -1), np.where(offered >= 0, found, np.nan)
+    return np.where(choice >= 0, place, -1), table.of_options(rewards)
 
 
 def in_actions(table: TrialTable, row: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

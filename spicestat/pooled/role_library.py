@@ -11,13 +11,12 @@ import numpy as np
 
 from spicestat.pooled.packed import Sessions
 from spicestat.pooled.state_library import FAST, MIDDLE, SLOW, SLOWEST, constants, history_states, ten_states
-from spicestat.pooled.state_signals import KINDS
+from spicestat.pooled.state_signals import FORMS, KINDS
 from spicestat.pooled.states import Signal, State, state, state_rows
 
 __all__ = ["Library", "library_for"]
 
 _KEEPS = (0.0, FAST, MIDDLE, SLOW)
-_FORMS = ("", "log", "share")
 _NOTHING, _LEAST_LEFT = 1e-6, 1e-3
 
 
@@ -170,7 +169,7 @@ def _planned(data: Sessions) -> Iterator[State]:
 
 def _valued(data: Sessions, contexts: Sequence[Signal]) -> Iterator[State]:
     """List what the options are worth by what is known of them."""
-    forms = [Signal(kind="attribute", column=name, form=form) for name in data.shown.attributes for form in _FORMS]
+    forms = [Signal(kind="attribute", column=name, form=form) for name in data.shown.attributes for form in FORMS]
     yield from (State((signal,)) for signal in forms)
     yield from (State(pair) for pair in combinations_with_replacement(forms, 2) if pair[0].column != pair[1].column)
     yield from (State((signal, signal)) for signal in forms)

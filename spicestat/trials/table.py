@@ -197,7 +197,7 @@ class TrialTable:
             chosen = rewards[np.arange(len(frame)), choice]
             result[columns["reward"]] = pd.Series(np.where(choice >= 0, chosen, np.nan))
         elif columns["reward"] is not None:
-            each = self._of_options(rewards)
+            each = self.of_options(rewards)
             result |= {name: pd.Series(each[:, place]) for place, name in enumerate(columns["reward"])}
         result |= {str(name): self.shown[name] for name in self.shown}
         if columns.get("rt") is not None:
@@ -208,8 +208,8 @@ class TrialTable:
         result |= {name: people[name] for name in described}
         return pd.DataFrame(result)
 
-    def _of_options(self, rewards: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Rewards of the options on offer, where choices are items; else of the actions, as they are."""
+    def of_options(self, rewards: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return rewards of the options on offer, where choices are items; else of the actions, as they are."""
         offered = self.offered_actions
         if offered is None:
             return rewards

@@ -24,6 +24,7 @@ from spicestat.group.marginal.quadrature import (
     sampling_rule,
 )
 from spicestat.group.marginal.sites import Cavities, expanded, log_normaliser, tilted
+from spicestat.group.numerics.variance_components import column_sizes
 
 __all__ = ["HierarchicalFit", "Integration", "fit_hierarchical", "stacked_design"]
 
@@ -182,7 +183,7 @@ def fit_hierarchical(
     sizes = scale
     links = [in_unit(link, size) for link, size in zip(links, scale, strict=True)]
     basis, back = _orthonormal(Z)
-    widths = [np.sqrt(np.mean(part.matrix**2, axis=0)) for part in parts]
+    widths = [column_sizes(part.matrix) for part in parts]
     scaled = [replace(part, matrix=part.matrix / width) for part, width in zip(parts, widths, strict=True)]
     widest = int((Z != 0).any(axis=0).sum(axis=1).max())
     # with one degree of freedom the prior would be all that holds Sigma, and it pulls to infinity

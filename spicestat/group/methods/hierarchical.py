@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
-from spicestat.errors import ConfigError, ContradictionWarning, DataError, warn_user
+from spicestat.errors import ConfigError, ContradictionWarning, warn_user
 from spicestat.group.formula.random_columns import RandomColumns
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.inputs.likelihood import ChoiceLikelihood
@@ -18,7 +18,7 @@ from spicestat.group.marginal.hierarchical_fit import HierarchicalFit, Integrati
 from spicestat.group.marginal.linear_model import Part
 from spicestat.group.marginal.tables import Layout, hierarchical_estimates
 from spicestat.group.methods.registry import Method
-from spicestat.group.numerics.variance_components import RandomPart, rest_is_told
+from spicestat.group.numerics.variance_components import RandomPart, column_sizes, rest_is_told
 
 __all__ = ["Settings", "estimate", "starting_prior", "METHOD"]
 
@@ -143,14 +143,7 @@ def _with_rest(design: np.ndarray, random: Sequence[RandomColumns]) -> bool:
     """Return whether rows have a rest of their own beside the random parts."""
     if not random:
         return True
-    parts = []
-    for own in random:
-        size = np.sqrt(np.mean(own.matrix**2, axis=0))
-        if (size == 0).any():
-            raise DataError(
-                "a column of a random part is 0 in all usable rows", got=own.text, do="use a simpler random part"
-            )
-        parts.append(RandomPart(own.matrix / size, own.codes, own.correlated))
+    parts = [RandomPart(own.matrix / column_sizes(own.matrix, own.text), own.codes, own.correlated) for own in random]
     return rest_is_told(np.linalg.qr(design)[0], parts)
 
 

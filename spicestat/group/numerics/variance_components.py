@@ -169,9 +169,7 @@ def variance_components(
     residual = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
     size = float(np.sqrt(residual @ residual / (n - p)))
     q, triangle = np.linalg.qr(X)
-    scales = [np.sqrt(np.mean(part.matrix**2, axis=0)) for part in parts]
-    if any((scale == 0).any() for scale in scales):
-        raise DataError("a column of a random part is 0 in all usable rows", do="use a simpler random part")
+    scales = [column_sizes(part.matrix) for part in parts]
     scaled = [replace(part, matrix=part.matrix / scale) for part, scale in zip(parts, scales, strict=True)]
     with_rest = rest_is_told(q, scaled)
     model = _Model(y / size, v / size**2, q, scaled, with_rest, restricted)
@@ -194,6 +192,20 @@ def variance_components(
         bool(min(spread) < 10.0 * _TINY),
         converged,
     )
+
+
+def column_sizes(matrix: np.ndarray, text: str | None = None) -> np.ndarray:
+    """Root mean squares (r,) of the columns of a random part, by which they are divided; ``text`` is its formula.
+
+    Raises
+    ------
+    DataError
+        A column is 0 throughout.
+    """
+    sizes = np.asarray(np.sqrt(np.mean(matrix**2, axis=0)))
+    if (sizes == 0).any():
+        raise DataError("a column of a random part is 0 in all usable rows", got=text, do="use a simpler random part")
+    return sizes
 
 
 def rest_is_told(q: np.ndarray, parts: Sequence[RandomPart]) -> bool:
