@@ -103,7 +103,7 @@ assemble_group <- function(found, inputs, method, options, call) {
   glance <- glance_rows(found$glance, options$max_unidentified, method, formula)
   warn_about(glance, options$max_unidentified)
   group <- list(
-    coefficients = coefficient_rows(found, glance, options$adjust, options$conf_level, call),
+    coefficients = coefficient_rows(found, glance, inputs$design, options$adjust, options$conf_level, call),
     covariance = long_covariance(found$covariance, inputs$equations),
     glance = glance,
     skipped = tibble::as_tibble(found$skipped),

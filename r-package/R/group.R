@@ -22,7 +22,8 @@
 #'   `"lme4"`, `"glmmTMB"` and `"brms"`.
 #' @param modules,terms Character: which modules and terms of the equations
 #'   to analyse; `NULL` for all.
-#' @param adjust How p-values are adjusted for the number of coefficients:
+#' @param adjust How p-values are adjusted within each term of the formula (all levels
+#'   of a factor together) for the number of coefficients:
 #'   `"BH"`, `"BY"`, `"holm"`, `"bonferroni"`, `"maxT"` or `"none"`.
 #' @param conf_level Level of the confidence intervals.
 #' @param participant Column of `data` with the participant's id: a bare name

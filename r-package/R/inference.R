@@ -17,7 +17,7 @@ adjustments <- c("BH", "BY", "holm", "bonferroni", "maxT", "none")
 #' @param found What an engine returns: `fixed`, `ran_pars`, `glance`,
 #'   `covariance` (one matrix per equation), `joint_covariance` (or `NULL`).
 #' @noRd
-coefficient_rows <- function(found, glance, adjust, conf_level, call) {
+coefficient_rows <- function(found, glance, design, adjust, conf_level, call) {
   fixed <- found$fixed
   fixed$effect <- "fixed"
   hidden <- equation_withheld(fixed, glance)
@@ -29,7 +29,7 @@ coefficient_rows <- function(found, glance, adjust, conf_level, call) {
     fixed$conf_high <- fixed$estimate + half
   }
   fixed[hidden, c("p_value", "conf_low", "conf_high")] <- NA_real_
-  fixed$p_adjusted <- adjusted_p(fixed, adjust, found$joint_covariance, call)
+  fixed$p_adjusted <- adjusted_p(fixed, design, adjust, found$joint_covariance, call)
   spread <- found$ran_pars
   if (!is.null(spread)) spread$effect <- "ran_pars"
   rows <- rbind(with_columns(fixed, coefficient_columns), with_columns(spread, coefficient_columns))
@@ -58,18 +58,19 @@ with_columns <- function(table, columns) {
   as.data.frame(table)[columns]
 }
 
-#' P-values adjusted within each covariate, over all coefficients of the equations
+#' P-values adjusted within each term of the formula, over all coefficients of the equations
 #' @noRd
-adjusted_p <- function(fixed, adjust, joint_covariance, call) {
+adjusted_p <- function(fixed, design, adjust, joint_covariance, call) {
+  family <- design$assign[match(fixed$term, colnames(design$matrix))]
   if (adjust == "maxT") {
-    return(max_t_p(fixed, joint_covariance, call))
+    return(max_t_p(fixed, family, joint_covariance, call))
   }
-  stats::ave(fixed$p_value, fixed$term, FUN = function(p) stats::p.adjust(p, adjust))
+  stats::ave(fixed$p_value, family, FUN = function(p) stats::p.adjust(p, adjust))
 }
 
 #' Probability that the largest statistic of a family exceeds each one
 #' @noRd
-max_t_p <- function(fixed, joint_covariance, call) {
+max_t_p <- function(fixed, family, joint_covariance, call) {
   if (is.null(joint_covariance)) {
     abort_spicestat("config", paste0(
       "adjust = \"maxT\" needs the covariance of all effects together. Try: use a method that has one, such ",
@@ -80,8 +81,8 @@ max_t_p <- function(fixed, joint_covariance, call) {
   adjusted <- rep(NA_real_, nrow(fixed))
   usable <- is.finite(fixed$p_value)
   names <- paste(fixed$module, fixed$sparse_term, fixed$term, sep = ":")
-  for (term in unique(fixed$term[usable])) {
-    rows <- which(usable & fixed$term == term)
+  for (one in unique(family[usable])) {
+    rows <- which(usable & family == one)
     correlation <- stats::cov2cor(joint_covariance[names[rows], names[rows], drop = FALSE])
     adjusted[rows] <- largest_of(abs(fixed$statistic[rows]), correlation, fixed$df[rows])
   }

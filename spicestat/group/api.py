@@ -105,9 +105,9 @@ def spice_group(
         Values of covariates that mean "not there": ``[-99]``, or ``{"age": [-99], "group": ["NR"]}``; see
         `spicestat.read_trials`.
     adjust : {"BH", "BY", "holm", "bonferroni", "maxT", "none"}, default "BH"
-        Adjustment of p-values. A family is one covariate ``term`` over all equations; the
-        intercepts are a family of their own. "maxT" takes the dependence of the tests into account: by permutations
-        with ``method="permutation"``, else by the joint covariance of a method that has one.
+        Adjustment of p-values. A family is one term of the formula, with all levels of a factor, over all
+        equations; the intercepts are a family of their own. "maxT" takes the dependence of the tests into account: by
+        permutations with ``method="permutation"``, else by the joint covariance of a method that has one.
     conf_level : float, default 0.95
         Level of the intervals, in (0, 1).
     max_unidentified : float, optional
@@ -223,7 +223,7 @@ def group_of_design(
     withheld = _withheld(inputs, glance)
     _warn(glance, limit)
     return GroupResult(
-        coefficients=coefficient_table(estimates, withheld, adjust=adjust, conf_level=level),
+        coefficients=coefficient_table(estimates, withheld, inputs.design.term_of, adjust=adjust, conf_level=level),
         glance_frame=glance,
         skipped=pd.DataFrame(skipped, columns=list(Skipped._fields)),
         formula=design.formula,

@@ -72,7 +72,7 @@ class GroupResult:
     formula, method : str
         As given.
     adjust : str
-        How ``p_adjusted`` was made; a family is one covariate over all equations.
+        How ``p_adjusted`` was made; a family is one term of the formula over all equations.
     conf_level : float
         In (0, 1).
     covariance : mapping of (module, sparse_term) to DataFrame of shape (p, p)

@@ -21,6 +21,7 @@ from spicestat.errors import (
     StorageError,
 )
 from spicestat.group import GroupResult, spice_group
+from spicestat.group.inference.multiplicity import adjust_p_values
 from spicestat.group.inference.rows import COLUMNS, GLANCE
 from spicestat.group.methods.registry import find_method
 from tests.group.toy_choices import gaussian_study, toy_fit
@@ -51,6 +52,19 @@ def test_p_adjusted_families_are_covariates_over_equations(cohort):
     frame, people = cohort(terms=TERMS)
     fixed = spice_group(frame, "~ age", data=people, adjust="bonferroni").tidy()
     np.testing.assert_allclose(fixed["p_adjusted"], np.minimum(1, 3 * fixed["p_value"]))
+
+
+def test_all_levels_of_a_factor_are_one_family(cohort):
+    frame, people = cohort(terms=TERMS)
+    people["dose"] = np.array(["none", "low", "high"])[np.arange(len(people)) % 3]
+    for method, own in (("meta", {}), ("permutation", {"n_permutations": 99})):
+        for adjust in ("BH", "holm"):
+            fixed = spice_group(frame, "~ dose * age", data=people, method=method, adjust=adjust, **own).tidy()
+            factor = fixed["term"].str.removesuffix(":age").map({"doselow": "dose", "dosenone": "dose"})
+            family = factor.fillna(fixed["term"]) + fixed["term"].str.endswith(":age").map({True: ":age", False: ""})
+            assert family.value_counts().to_dict() == {"dose": 6, "dose:age": 6, "(Intercept)": 3, "age": 3}
+            for _, rows in fixed.groupby(family):
+                np.testing.assert_allclose(rows["p_adjusted"], adjust_p_values(rows["p_value"].to_numpy(), adjust))
 
 
 def test_tidy_options(cohort):

@@ -153,6 +153,19 @@ test_that("maxT takes into account that effects are estimated together", {
   expect_true(all(ours$p.adjusted >= ours$p.value - 1e-8))
 })
 
+test_that("all levels of a factor are one family of tests", {
+  data <- cohort()
+  data$people$dose <- factor(rep(c("none", "low", "high", "none"), 10), c("none", "low", "high"))
+  for (method in c("metafor", if (spicestat_available()) "meta")) {
+    table <- tidy(group_cohort(data, ~ dose + age, method, adjust = "holm"))
+    for (term in c("dose", "age", "Intercept")) {
+      own <- grepl(term, table$term)
+      expect_identical(sum(own), if (term == "dose") 4L else 2L)
+      expect_equal(table$p.adjusted[own], p.adjust(table$p.value[own], "holm"), tolerance = 1e-12)
+    }
+  }
+})
+
 test_that("what metafor cannot fit is skipped with its words", {
   data <- cohort()
   people <- group_people(data$table, data$table, ~age, data$people, "id", NULL, rlang::current_env())

@@ -72,7 +72,7 @@ def average_effects(
     over : {"population", "participants"}, default "population"
         Over whom to average; "participants" needs a method that gives their deviations.
     adjust : {"BH", "BY", "holm", "bonferroni", "none"}, default "BH"
-        A family is one effect over all equations.
+        A family is one covariate, all of its levels, over all equations.
     conf_level : float, optional
         In (0, 1). Default: the model's.
     equations : sequence of (module, sparse_term), optional
@@ -122,8 +122,7 @@ def average_effects(
     table = pd.concat(rows, ignore_index=True)
     table["statistic"], p_value = t_test(*(table[name].to_numpy() for name in ("estimate", "std_error", "df")))
     table["p_value"] = np.where(table["withheld"], np.nan, p_value)
-    families = list(zip(table["variable"], table["contrast"], strict=True))
-    table["p_adjusted"] = adjust_families(table["p_value"].to_numpy(), families, adjust)
+    table["p_adjusted"] = adjust_families(table["p_value"].to_numpy(), table["variable"].tolist(), adjust)
     error = table["std_error"].where(~table["withheld"]).to_numpy()
     ends = t_interval(table["estimate"].to_numpy(), error, table["df"].to_numpy(), level)
     table["conf_low"], table["conf_high"] = ends

@@ -95,6 +95,11 @@ class Design:
         """Columns that belong to each term of the formula, such as all levels of a factor."""
         return self._model()[1].terms
 
+    @property
+    def term_of(self) -> dict[str, str]:
+        """The term of the formula that each column belongs to."""
+        return {self.names[column]: term for term, columns in self.terms.items() for column in columns}
+
     @cached_property
     def column_scales(self) -> np.ndarray:
         """Standard deviation (n - 1) of the numeric part of each column, shape (p,).

@@ -53,10 +53,9 @@ def adjust_p_values(p_values: np.ndarray, method: str = "BH") -> np.ndarray:
 def adjust_families(p_values: np.ndarray, families: Sequence[object], method: str = "BH") -> np.ndarray:
     """Adjust p-values within families.
 
-    In a group model a family is one covariate ``term`` over all (module, sparse_term) equations:
-    the question "is age related to anything in the model?" is asked once per equation. The
-    intercepts are a family of their own, so that they (which are almost never zero) do not make
-    the other tests lenient.
+    In a group model a family is one term of the formula, all levels of a factor together, over all (module,
+    sparse_term) equations: the question is "is diagnosis related to anything in the model?". The intercepts are a
+    family of their own, so that they (which are almost never zero) do not make the other tests lenient.
 
     Parameters
     ----------

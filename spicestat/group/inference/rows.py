@@ -65,7 +65,12 @@ _TEXT = ("module", "sparse_term", "effect", "group", "level", "term")
 
 
 def coefficient_table(
-    estimates: GroupEstimates, withheld: Mapping[tuple[str, str], bool], *, adjust: str, conf_level: float
+    estimates: GroupEstimates,
+    withheld: Mapping[tuple[str, str], bool],
+    terms: Mapping[str, str],
+    *,
+    adjust: str,
+    conf_level: float,
 ) -> pd.DataFrame:
     """Return the rows of a group result, with exactly the columns `COLUMNS`.
 
@@ -75,6 +80,8 @@ def coefficient_table(
     withheld : mapping of (module, sparse_term) to bool
         Equations whose p-values and intervals are NaN. They do not count as tests
         when p-values are adjusted.
+    terms : mapping of str to str
+        The term of the formula of each effect: all levels of a factor are adjusted together.
     adjust : str
         See `adjust_p_values`.
     conf_level : float
@@ -91,9 +98,9 @@ def coefficient_table(
     if "p_adjusted" in own:
         fixed["p_adjusted"] = fixed["p_adjusted"].where(~hidden)
     elif adjust.lower() == MAX_T.lower():
-        fixed["p_adjusted"] = np.where(hidden, np.nan, _max_t(estimates, fixed, hidden))
+        fixed["p_adjusted"] = np.where(hidden, np.nan, _max_t(estimates, fixed, hidden, _families(fixed, terms)))
     else:
-        fixed["p_adjusted"] = adjust_families(fixed["p_value"].to_numpy(), _families(fixed), adjust)
+        fixed["p_adjusted"] = adjust_families(fixed["p_value"].to_numpy(), _families(fixed, terms), adjust)
     if "conf_low" in own:
         fixed["conf_low"], fixed["conf_high"] = (fixed[name].where(~hidden) for name in ("conf_low", "conf_high"))
     else:
@@ -105,13 +112,15 @@ def coefficient_table(
     return _typed(frame)
 
 
-def _families(fixed: pd.DataFrame) -> list[tuple[object, object]]:
-    """Return each row's family: a covariate, in one part of the model."""
+def _families(fixed: pd.DataFrame, terms: Mapping[str, str]) -> list[tuple[object, object]]:
+    """Return each row's family: a term of the formula, in one part of the model."""
     part = fixed["group"] if "group" in fixed else pd.Series([None] * len(fixed))
-    return list(zip(fixed["term"], part, strict=True))
+    return list(zip(fixed["term"].map(terms), part, strict=True))
 
 
-def _max_t(estimates: GroupEstimates, fixed: pd.DataFrame, hidden: np.ndarray) -> np.ndarray:
+def _max_t(
+    estimates: GroupEstimates, fixed: pd.DataFrame, hidden: np.ndarray, families: list[tuple[object, object]]
+) -> np.ndarray:
     """Adjust by the distribution of the largest statistic of a family, from permutations or the joint covariance."""
     if estimates.max_t is not None:
         return np.asarray(estimates.max_t, dtype="float64")
@@ -121,7 +130,6 @@ def _max_t(estimates: GroupEstimates, fixed: pd.DataFrame, hidden: np.ndarray) -
             do='use method="hierarchical", "multivariate_meta" or "permutation", or another adjustment',
         )
     adjusted = np.full(len(fixed), np.nan)
-    families = _families(fixed)
     usable = ~hidden & np.isfinite(fixed["statistic"].to_numpy())
     for family in dict.fromkeys(families):
         rows = np.flatnonzero([other == family for other in families] & usable)

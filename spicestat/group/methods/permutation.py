@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -140,7 +141,7 @@ def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEsti
     takes them to be symmetric. Intervals are the t intervals of the estimates, not inverted permutation tests.
 
     All equations share the permutations, so that their dependence is kept: ``max_t`` holds the
-    step-down Westfall-Young p-values, adjusted over all equations within each covariate, one for each row of
+    step-down Westfall-Young p-values, adjusted over all equations within each term of the formula, one for each row of
     ``fixed``.
     """
     chosen = Settings() if settings is None else settings
@@ -153,14 +154,14 @@ def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEsti
     keys = set(zip(fitted.fixed["module"], fitted.fixed["sparse_term"], strict=True))
     equations = [equation for equation in inputs.equations if equation.key in keys]
     raw, adjusted = np.empty((len(equations), len(names))), np.empty((len(equations), len(names)))
-    for column in range(len(names)):
+    for columns in inputs.design.terms.values():
         pieces = []
-        for done, equation in enumerate(equations, start=1 + column * len(equations)):
+        for done, (equation, column) in enumerate(product(equations, columns), start=1 + columns[0] * len(equations)):
             pieces.append(np.abs(_equation_statistics(equation, inputs, column, everyone, chosen)))
             inputs.report(done, raw.size, f"covariate {column + 1} of {len(names)}")
         statistics = np.column_stack(pieces)
-        raw[:, column] = permutation_p_values(statistics)
-        adjusted[:, column] = max_t_p_values(statistics)
+        raw[:, columns] = permutation_p_values(statistics).reshape(len(equations), -1)
+        adjusted[:, columns] = max_t_p_values(statistics).reshape(len(equations), -1)
     return replace(
         fitted,
         fixed=fitted.fixed.assign(p_value=raw.ravel()),

@@ -150,7 +150,11 @@ def test_hurdle_magnitudes_are_tested_by_t_and_presence_by_the_profile():
     found = hurdle.estimate(inputs)
     alone = meta.estimate(inputs)
     result = coefficient_table(
-        alone, {("x_value", "1"): False, ("x_value", "reward"): False}, adjust="BH", conf_level=0.95
+        alone,
+        {("x_value", "1"): False, ("x_value", "reward"): False},
+        inputs.design.term_of,
+        adjust="BH",
+        conf_level=0.95,
     )
     size = found.fixed[found.fixed["group"] == "magnitude"]
     fixed = result[result["effect"] == "fixed"]
@@ -190,7 +194,7 @@ def test_results_become_a_table(method):
     found = method.estimate(inputs)
     glance = glance_table(found, max_unidentified=0.2, method="x", formula="~ age")
     withheld = dict.fromkeys(zip(found.fixed["module"], found.fixed["sparse_term"], strict=True), False)
-    table = coefficient_table(found, withheld, adjust="BH", conf_level=0.95)
+    table = coefficient_table(found, withheld, inputs.design.term_of, adjust="BH", conf_level=0.95)
     fixed = table[table["effect"] == "fixed"]
     np.testing.assert_array_equal(fixed["p_value"], found.fixed["p_value"].to_numpy(dtype=float))
     np.testing.assert_array_equal(fixed["conf_high"], found.fixed["conf_high"].to_numpy(dtype=float))
