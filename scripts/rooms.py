@@ -44,6 +44,7 @@ ORDER = (
     "studies",
     "report",
     "r",
+    "cli",
     ".",
 )
 """From the bottom to the top; "." has the files that lie in the open, of which `FLOOR` are everybody's."""
@@ -60,7 +61,7 @@ def room_of(module: str) -> str:
 
     Examples
     --------
-    >>> room_of("group.methods.meta"), room_of("group.api"), room_of("cli")
+    >>> room_of("group.methods.meta"), room_of("group.api"), room_of("compat")
     ('group.methods', 'group', '.')
     """
     return module.rpartition(".")[0] or "."

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, unit_factors
 from spicestat.fit.ladder import LadderResult
 from spicestat.group.result import GroupResult
-from spicestat.pooled.kernels import Event
+from spicestat.report.figures import events_of, own_coefficients, people_figure
 from spicestat.report.page import Section, picture, sheet, write_page
 from spicestat.report.wording import methods, state_in_words
 from spicestat.trials.table import TrialTable
@@ -185,7 +183,7 @@ def _history(fit: HistoryFit) -> list[Section]:
         "The log odds of an action are a weighted sum of these states, each of which follows from what was seen before "
         "the choice. Single weights of similar states say little; the next section says what they make together."
     )
-    kernels = fit.kernels(events=_events(fit))
+    kernels = fit.kernels(events=events_of(fit))
     rows = kernels.influence.query("scope == 'population'").drop(columns=["scope", "participant"])
     figure = picture(
         kernels.plot(),
@@ -205,12 +203,6 @@ def _history(fit: HistoryFit) -> list[Section]:
             tables=[sheet(rows, "Total influence, half-life in choices, and effective learning rate")],
         ),
     ]
-
-
-def _events(fit: HistoryFit) -> list[Event]:
-    """Kernels that there are: without different rewards, only that of choices."""
-    low, high = fit.trials.record["reward_range"] or (0.0, 0.0)
-    return ["reward", "choice"] if high > low else ["choice"]
 
 
 def _equations(fit: SpiceFit) -> list[Section]:
@@ -236,45 +228,18 @@ def _equations(fit: SpiceFit) -> list[Section]:
 
 def _people(fit: SpiceFit | HistoryFit) -> Section:
     """Everybody's coefficients: a figure of how they differ, and the table."""
-    table = fit.tidy()
-    value = "pooled" if "pooled" in table else "estimate"
-    wide = [
-        (f"{module}: {term}", part[value].dropna().to_numpy(dtype="float64")) for (module, term), part in _free(table)
-    ]
-    alt = f"Spread of {len(wide)} coefficients over people, a point each" if wide else ""
+    table, n_own = fit.tidy(), len(own_coefficients(fit))
+    figures = (
+        [picture(people_figure(fit), f"Spread of {n_own} coefficients over people, a point each")] if n_own else []
+    )
     names = [name for name in ("estimate", "std_error", "pooled", "pooled_sd") if name in table]
     labels = list(table.columns[: list(table.columns).index("term") + 1])
     return Section(
         "People",
-        ["Each point is a person; the line is the median." if wide else "Nothing is people's own."],
-        figures=[picture(_spread(wide), alt)] if wide else [],
+        ["Each point is a person; the line is the median." if n_own else "Nothing is people's own."],
+        figures=figures,
         tables=[sheet(table[[*labels, *names]], "Everybody's coefficients", folded=True)],
     )
-
-
-def _free(table: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    own = table[table["selected"] & ~table["shared"]] if "shared" in table else table[table["selected"]]
-    return [((str(m), str(t)), part) for (m, t), part in own.groupby(["module", "term"], sort=False)]
-
-
-def _spread(wide: Sequence[tuple[str, np.ndarray]]) -> Figure:
-    """Draw points of all people, one panel per coefficient, four in a row; outermost hundredths are cut off."""
-    columns = min(len(wide), 4)
-    rows = -(-len(wide) // columns)
-    figure = Figure(figsize=(2.75 * columns, 1.9 * rows + 0.2), layout="constrained")
-    axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
-    rng = np.random.default_rng(0)
-    for axis, (name, values) in zip(axes, wide, strict=False):
-        axis.plot(values, rng.uniform(-0.3, 0.3, len(values)), ".", color="#0072B2", alpha=0.5, markersize=4)
-        axis.axvline(float(np.median(values)), color="#D55E00", linewidth=1.2)
-        low, high = np.quantile(values, [0.01, 0.99]) if len(values) > 20 else (values.min(), values.max())
-        pad = 0.06 * (high - low) or 1.0
-        axis.set(yticks=[], ylim=(-0.6, 0.6), xlim=(low - pad, high + pad))
-        axis.set_title(name if len(name) < 44 else name[:41] + "...", fontsize=8)
-        axis.tick_params(labelsize=8)
-    for axis in axes[len(wide) :]:
-        axis.set_axis_off()
-    return figure
 
 
 def _effects(group: GroupResult) -> list[Section]:

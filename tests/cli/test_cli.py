@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import spicestat
@@ -20,23 +21,7 @@ from spicestat.coefficients import read_coefficients
 from spicestat.simulate import simulate_cohort, simulate_diffusion_cohort
 
 RUN = CliRunner()
-COMMANDS = ("fit", "group", "coefficients", "ladder", "demo")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Trials, people, and the fit that the command line made of them."""
-    path = tmp_path_factory.mktemp("cli")
-    cohort = simulate_cohort(10, 80, n_blocks=2, seed=3)
-    cohort.trials.rename(columns={"participant": "subject"}).to_csv(path / "trials.csv.gz", index=False)
-    cohort.people.to_csv(path / "people.csv", index=False)
-    done = RUN.invoke(
-        app,
-        ["fit", str(path / "trials.csv.gz"), "--participant", "subject", "--block", "block", "--trial", "trial",
-         "--model", "choice", "--epochs", "30", "--out", str(path / "fit"), "--quiet"],
-    )  # fmt: skip
-    assert done.exit_code == 0, done.output
-    return path
+COMMANDS = sorted(get_command(app).commands)
 
 
 def test_fit_reads_response_times(tmp_path):
@@ -175,7 +160,7 @@ def test_ctrl_c_in_a_fit_leaves_the_older_fit_and_exits_with_130(folder, tmp_pat
 
     target = shutil.copytree(folder / "fit", tmp_path / "fit")
     before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
-    monkeypatch.setattr("spicestat.cli._progress", interrupting)
+    monkeypatch.setattr("spicestat.cli.fit_commands.progress_bars", interrupting)
     done = RUN.invoke(
         app,
         ["fit", str(folder / "trials.csv.gz"), "--participant", "subject", "--block", "block", "--model", "choice",

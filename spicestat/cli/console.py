@@ -1,0 +1,119 @@
+"""What commands print: progress, tables, and errors as one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from spicestat._runtime.interrupts import kept_interrupts
+from spicestat._runtime.progress import heartbeat
+from spicestat.cli.given import as_spoken
+from spicestat.errors import InputError, SpicestatError, SpicestatWarning
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FAILED", "INTERRUPTED", "progress_bars", "reporting", "show"]
+
+_BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+_NO_MEMORY = ("allocate memory", "failed to map segment", "start new thread", "out of memory")
+_STAGES = {
+    "rnn": "Training the RNN",
+    "equations": "Finding equations",
+    "refit": "Estimating coefficients",
+    "group": "Fitting the group model",
+    "ladder": "Predicting left-out choices",
+}
+
+_errors = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Turn our errors and warnings into one line each on stderr, and errors into exit codes."""
+    with kept_interrupts(), warnings.catch_warnings():
+        warnings.simplefilter("always", SpicestatWarning)
+        warnings.showwarning = lambda message, *_: _errors.print(
+            f"warning: {as_spoken(message)}", style="yellow", markup=False, soft_wrap=True
+        )
+        try:
+            yield
+            # a full disk behind `>` would be noticed after the exit code
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise  # typer knows what `| head` is
+        except SpicestatError as error:
+            _say(as_spoken(error))
+            raise typer.Exit(_BAD_INPUT if isinstance(error, InputError) else FAILED) from error
+        except KeyboardInterrupt as error:
+            _errors.print("interrupted; nothing was saved but the --checkpoint, if there is one")
+            raise typer.Exit(INTERRUPTED) from error
+        except (MemoryError, OSError, ImportError, RuntimeError) as error:
+            if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
+                _say(f"there is not enough memory ({error}). Try: fit fewer participants at once")
+            elif isinstance(error, OSError):
+                _say(f"the output cannot be written: {error}. Try: check rights and free space")
+                _drop_output()
+            else:
+                raise
+            # the traceback holds what did not fit
+            raise typer.Exit(FAILED) from None
+
+
+def _say(problem: str) -> None:
+    _errors.print(f"error: {problem}", style="red", markup=False, soft_wrap=True)
+
+
+def _drop_output() -> None:
+    """Send what standard output still holds nowhere, as Python would fail with it once more at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int, str], None] | None]:
+    """Show progress on stderr: bars in a terminal, elsewhere a line a minute."""
+    if quiet:
+        yield None
+        return
+    if not _errors.is_terminal:
+        with heartbeat(_errors.print, "Reading") as tell:
+            yield lambda stage, *news: tell(_STAGES.get(stage, stage), *news)
+        return
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=_errors) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int, message: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), total=total, note="")
+            bars.update(tasks[stage], completed=done, total=total, note=message)
+
+        yield report
+
+
+def show(frame: pd.DataFrame, title: str) -> None:
+    """Print a data frame as a table."""
+    table = Table(box=None, pad_edge=False)
+    for name in frame.columns:
+        table.add_column(name, justify="right" if frame[name].dtype.kind == "f" else "left", no_wrap=True)
+    for row in frame.itertuples(index=False):
+        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+    typer.echo(f"\n{title}")
+    # a narrow terminal or a pipe wraps long lines, but must not cut numbers off
+    Console(highlight=False, width=max(_errors.width, 160)).print(table)

@@ -1,0 +1,158 @@
+"""spicestat ladder, power, reliability, compare: questions that take many fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spicestat.cli.console import progress_bars, reporting, show
+from spicestat.cli.given import as_fits, as_settings
+from spicestat.cli.options import Fit, Level, Quiet, Seed, Settings, TableFile, TableOrFigure
+from spicestat.cli.program import app
+from spicestat.cli.results import check_result, print_or_write, write_result
+
+__all__ = ["compare", "ladder", "power", "reliability"]
+
+
+@app.command(epilog="Example: `spicestat ladder fit/ --rung shares --rung equations --out ladder.csv`")
+def ladder(
+    source: Fit,
+    rung: Annotated[
+        list[str] | None,
+        typer.Option(help="shares, lags, mixed_logit, equations, network or gru; may be repeated. Default: all."),
+    ] = None,
+    over: Annotated[str, typer.Option(help="What is left out: 'blocks' or 'people'.")] = "blocks",
+    folds: Annotated[int, typer.Option(help="Number of folds, each with a fit of its own.")] = 3,
+    members: Annotated[int, typer.Option(help="GRUs to average, 1 to 3.")] = 1,
+    seed: Seed = 0,
+    out: TableOrFigure = None,
+    quiet: Quiet = False,
+) -> None:
+    """Predict choices that were left out by the fit's equations, and by simpler models."""
+    with reporting():
+        from spicestat.fit.api import load_fit
+        from spicestat.fit.ladder import spice_ladder
+
+        check_result(out)
+        with progress_bars(quiet) as progress:
+            found = spice_ladder(
+                load_fit(source),
+                rung,
+                over=over,  # type: ignore[arg-type]  # options are text
+                folds=folds,
+                members=members,
+                seed=seed,
+                progress=progress,
+            )
+        show(found.table, found.title)
+        if found.verdict:
+            typer.echo(found.verdict)
+        write_result(found.table, found.plot, out)
+
+
+@app.command(
+    epilog="Example: `spicestat power fit/ x_value_choice:reward --effect 0.1 --n-participants 40 --n-participants 80 "
+    "--n-trials 200 --out power.csv`"
+)
+def power(
+    source: Fit,
+    coefficient: Annotated[str, typer.Argument(help="MODULE:TERM, or MODULE where it has one term.")],
+    effect: Annotated[list[float], typer.Option(help="Effect per unit of the covariate; may be repeated.")],
+    n_participants: Annotated[list[int], typer.Option(help="Participants; may be repeated.")],
+    n_trials: Annotated[list[int], typer.Option(help="Trials per participant; may be repeated.")],
+    n_blocks: Annotated[int, typer.Option(help="Blocks per participant.")] = 1,
+    covariate: Annotated[str, typer.Option(help="'continuous' (standard normal) or 'binary' (two groups).")] = (
+        "continuous"
+    ),
+    group: Annotated[
+        Path | None, typer.Option(help="Folder of a group model that says how people differ; default: a meta-analysis.")
+    ] = None,
+    n_simulations: Annotated[int, typer.Option(help="Studies per design.")] = 200,
+    method: Annotated[str, typer.Option(help="Group method.")] = "meta",
+    settings: Settings = None,
+    alpha: Annotated[float, typer.Option(help="Level of the test.")] = 0.05,
+    seed: Seed = 0,
+    n_jobs: Annotated[int, typer.Option(help="Processes; -1: one for each core.")] = 1,
+    out: TableOrFigure = None,
+) -> None:
+    """Simulate studies from a fit, and count how often a covariate's effect is found."""
+    with reporting():
+        from spicestat.fit.api import load_fit
+        from spicestat.group import load_group
+        from spicestat.studies.power import spice_power
+
+        check_result(out)
+        found = spice_power(
+            load_fit(source),  # type: ignore[arg-type]  # says itself what it cannot take
+            coefficient,
+            effect=effect,
+            n_participants=n_participants,
+            n_trials=n_trials,
+            n_blocks=n_blocks,
+            covariate=covariate,  # type: ignore[arg-type]  # options are text
+            group=None if group is None else load_group(group),
+            n_simulations=n_simulations,
+            method=method,
+            alpha=alpha,
+            seed=seed,
+            n_jobs=n_jobs,
+            **as_settings(settings or []),
+        )
+        show(found.table, f"Power of {coefficient} ~ {covariate} covariate, method {method}, {n_simulations} studies")
+        write_result(found.table, found.plot, out)
+
+
+@app.command(epilog="Example: `spicestat reliability fit/ --method odd_even --unit trial --out reliability.csv`")
+def reliability(
+    source: Fit,
+    method: Annotated[
+        list[str] | None, typer.Option(help="odd_even, first_second or random; may be repeated. Default: all.")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="What halves are made of: 'block' or 'trial'.")] = "block",
+    sessions: Annotated[
+        str | None, typer.Option(help="What a session is, for test-retest reliability: 'block' or 'experiment'.")
+    ] = None,
+    n_splits: Annotated[int, typer.Option(help="Random splits.")] = 10,
+    conf_level: Level = 0.95,
+    seed: Seed = 0,
+    out: TableFile = None,
+) -> None:
+    """Estimate how reliable every coefficient is, by split halves and between sessions."""
+    with reporting():
+        from spicestat.fit.api import load_fit
+        from spicestat.studies.reliability import METHODS, spice_reliability
+
+        check_result(out)
+        found = spice_reliability(
+            load_fit(source),
+            method or METHODS,
+            unit=unit,  # type: ignore[arg-type]  # options are text
+            sessions=sessions,  # type: ignore[arg-type]
+            n_splits=n_splits,
+            conf_level=conf_level,
+            seed=seed,
+        )
+        print_or_write(found, out)
+
+
+@app.command(epilog="Example: `spicestat compare rw=fits/rescorla choice=fits/choice --out compare.csv`")
+def compare(
+    fits: Annotated[list[str], typer.Argument(help="Two or more fits of the same trials, as FOLDER or NAME=FOLDER.")],
+    criterion: Annotated[str, typer.Option(help="'bic', 'aic' or 'evidence'.")] = "bic",
+    prior: Annotated[float, typer.Option(help="Dirichlet counts of each model.")] = 1.0,
+    out: TableFile = None,
+) -> None:
+    """Compare models over people, as fixed and as random effects."""
+    with reporting():
+        from spicestat.fit.api import load_fit
+        from spicestat.studies.compare import spice_compare
+
+        check_result(out)
+        found = spice_compare(
+            {name: load_fit(folder) for name, folder in as_fits(fits).items()},  # type: ignore[misc]
+            criterion,  # type: ignore[arg-type]  # options are text
+            prior=prior,
+        )
+        print_or_write(found.table, out)

@@ -1,0 +1,112 @@
+"""Figures of fits: how people differ, and how the network was trained."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from spicestat.errors import ConfigError
+from spicestat.fit.api import SpiceFit
+from spicestat.fit.history import HistoryFit
+from spicestat.pooled.kernels import Event
+
+__all__ = ["FitPlot", "events_of", "fit_figure", "own_coefficients", "people_figure", "training_figure"]
+
+FitPlot = Literal["people", "training", "kernels"]
+
+_BLUE, _ORANGE = "#0072B2", "#D55E00"
+_COLUMNS = 4
+
+
+def fit_figure(fit: SpiceFit | HistoryFit, kind: FitPlot | str = "people") -> Figure:
+    """Draw people's coefficients, the training of the network, or the kernels of a fit without one.
+
+    Raises
+    ------
+    ConfigError
+        An unknown kind, or one that this fit has not.
+    """
+    if kind == "people":
+        return people_figure(fit)
+    if kind == "training" and isinstance(fit, SpiceFit):
+        return training_figure(fit)
+    if kind == "kernels" and isinstance(fit, HistoryFit):
+        return fit.kernels(events=events_of(fit)).plot()
+    kinds = [name for name in get_args(FitPlot) if name != ("kernels" if isinstance(fit, SpiceFit) else "training")]
+    raise ConfigError("this plot is not one of the fit", got=kind, allowed=", ".join(kinds))
+
+
+def events_of(fit: HistoryFit) -> list[Event]:
+    """Return the kernels that there are: without different rewards, only that of choices."""
+    low, high = fit.trials.record["reward_range"] or (0.0, 0.0)
+    return ["reward", "choice"] if high > low else ["choice"]
+
+
+def own_coefficients(fit: SpiceFit | HistoryFit) -> list[tuple[str, np.ndarray]]:
+    """Return the name and everybody's values of each coefficient that people have of their own; pooled, if it can be.
+
+    Examples
+    --------
+    >>> from spicestat import simulate_cohort, spice_fit
+    >>> fit = spice_fit(simulate_cohort(6, 60, seed=1).trials, block="block", trial="trial")
+    >>> all(len(values) == 6 for _, values in own_coefficients(fit))
+    True
+    """
+    table = fit.tidy()
+    own = table[table["selected"] & ~table["shared"]] if "shared" in table else table[table["selected"]]
+    value = "pooled" if "pooled" in table else "estimate"
+    parts = [(f"{module}: {term}", part[value]) for (module, term), part in own.groupby(["module", "term"], sort=False)]
+    values = [(name, part.dropna().to_numpy(dtype="float64")) for name, part in parts]
+    return [(name, part) for name, part in values if len(part)]
+
+
+def people_figure(fit: SpiceFit | HistoryFit) -> Figure:
+    """Draw points of all people, one panel per coefficient, four in a row; outermost hundredths are cut off.
+
+    Raises
+    ------
+    ConfigError
+        Nothing is people's own.
+    """
+    coefficients = own_coefficients(fit)
+    if not coefficients:
+        raise ConfigError("nothing is people's own, so that there is nothing to draw", got="people")
+    figure, axes = _panels(len(coefficients))
+    rng = np.random.default_rng(0)
+    for axis, (name, values) in zip(axes, coefficients, strict=False):
+        axis.plot(values, rng.uniform(-0.3, 0.3, len(values)), ".", color=_BLUE, alpha=0.5, markersize=4)
+        axis.axvline(float(np.median(values)), color=_ORANGE, linewidth=1.2)
+        low, high = np.quantile(values, [0.01, 0.99]) if len(values) > 20 else (values.min(), values.max())
+        pad = 0.06 * (high - low) or 1.0
+        axis.set(yticks=[], ylim=(-0.6, 0.6), xlim=(low - pad, high + pad))
+        axis.set_title(name if len(name) < 44 else name[:41] + "...", fontsize=8)
+        axis.tick_params(labelsize=8)
+    return figure
+
+
+def training_figure(fit: SpiceFit) -> Figure:
+    """Draw the loss of the network by epoch, in training and, where some choices were kept apart, in validation."""
+    training = fit.model.training
+    figure = Figure(figsize=(5.5, 3.0), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(np.arange(1, len(training.train_nll) + 1), training.train_nll, color=_BLUE, label="training")
+    if training.validation_nll:
+        epochs, nll = zip(*training.validation_nll, strict=True)
+        axis.plot(epochs, nll, color=_ORANGE, marker=".", label="validation")
+        axis.legend(frameon=False, fontsize=8)
+    axis.axvline(training.best_epoch, color="#9aa5ad", linewidth=0.8, zorder=0)
+    axis.set(xlabel="epoch", ylabel="NLL per choice, nats")
+    return figure
+
+
+def _panels(n: int) -> tuple[Figure, np.ndarray]:
+    """Make n panels, four in a row."""
+    columns = min(n, _COLUMNS)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(2.75 * columns, 1.9 * rows + 0.2), layout="constrained")
+    axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for axis in axes[n:]:
+        axis.set_axis_off()
+    return figure, axes[:n]
