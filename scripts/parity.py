@@ -24,6 +24,7 @@ FUNCTIONS = {
     "spice_fit": "spice_fit",
     "spice_group": "spice_group",
     "spice_update": "spice_update",
+    "spice_card": "spice_card",
     "spice_compare": "spice_compare",
     "spice_ladder": "spice_ladder",
     "spice_power": "spice_power",

@@ -32,6 +32,7 @@ _HOMES = {
     "register_model": "spicestat.fit.storage",
     "simulate_cohort": "spicestat.simulate",
     "simulate_fit": "spicestat.fit.play",
+    "spice_card": "spicestat.studies.card",
     "spice_compare": "spicestat.studies.compare",
     "spice_fit": "spicestat.fit.api",
     "spice_fit_split": "spicestat.fit.splitting",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.models.precoded.declared import ModuleDeclaration as ModuleDeclaration
     from spicestat.report.report import spice_report as spice_report
     from spicestat.simulate import simulate_cohort as simulate_cohort
+    from spicestat.studies.card import spice_card as spice_card
     from spicestat.studies.compare import spice_compare as spice_compare
     from spicestat.studies.power import spice_power as spice_power
     from spicestat.studies.reliability import spice_reliability as spice_reliability

@@ -15,6 +15,8 @@
 #'   default.
 #' @param ladder Also predict choices that were left out, as [spice_ladder()]
 #'   does? It takes a few fits.
+#' @param card Also check what the coefficients can be relied on for, as
+#'   [spice_card()] does?
 #' @param title Heading of the page.
 #' @return The path of the file, invisibly.
 #' @export
@@ -24,7 +26,7 @@
 #'   spice_report(example_fit, tempfile(fileext = ".html"), formula = ~age)
 #' }
 #' }
-spice_report <- function(fit, file = "report.html", formula = NULL, method = NULL, ladder = FALSE,
+spice_report <- function(fit, file = "report.html", formula = NULL, method = NULL, ladder = FALSE, card = FALSE,
                          title = "spicestat report") {
   call <- rlang::current_env()
   check_fit(fit, call)
@@ -39,11 +41,14 @@ spice_report <- function(fit, file = "report.html", formula = NULL, method = NUL
       abort_spicestat("config", paste0("`", arg, "` must be a single text."), call = call)
     }
   }
-  if (!rlang::is_bool(ladder)) {
-    abort_spicestat("config", "`ladder` must be TRUE or FALSE.", call = call)
+  for (arg in c("ladder", "card")) {
+    if (!rlang::is_bool(get(arg))) {
+      abort_spicestat("config", paste0("`", arg, "` must be TRUE or FALSE."), call = call)
+    }
   }
   options <- list(
-    path = enc2utf8(path.expand(file)), title = enc2utf8(title), formula = formula, method = method, ladder = ladder
+    path = enc2utf8(path.expand(file)), title = enc2utf8(title), formula = formula, method = method, ladder = ladder,
+    card = card
   )
   with_fit_folder(fit, function(folder) call_bridge("report", folder, options, call = call))
   invisible(file)

@@ -32,6 +32,7 @@ _STAGES = {
     "refit": "Estimating coefficients",
     "group": "Fitting the group model",
     "ladder": "Predicting left-out choices",
+    "card": "Checking the study",
 }
 
 _errors = Console(stderr=True, highlight=False)

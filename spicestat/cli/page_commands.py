@@ -30,6 +30,9 @@ def report(
     ladder: Annotated[
         bool, typer.Option("--ladder", help="Also predict left-out choices, which takes a few fits.")
     ] = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="Also check what the coefficients can be relied on for, by simulation.")
+    ] = False,
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "spicestat report",
     out: Annotated[Path, typer.Option(help="File to write, which ends in .html.")] = Path("report.html"),
     quiet: Quiet = False,
@@ -40,15 +43,18 @@ def report(
         from spicestat.fit.ladder import spice_ladder
         from spicestat.group import spice_group
         from spicestat.report.report import check_page, spice_report
+        from spicestat.studies.card import spice_card
 
         check_page(out)
-        fitted, group, rungs = load_fit(source), None, None
+        fitted, group, rungs, checks = load_fit(source), None, None, None
         with progress_bars(quiet) as progress:
             if formula is not None:
                 group = spice_group(fitted, formula, data=covariates or None, method=method, progress=progress)
             if ladder:
                 rungs = spice_ladder(fitted, progress=progress)
-        typer.echo(f"written to {spice_report(fitted, group, out, ladder=rungs, title=title)}")
+            if card:
+                checks = spice_card(fitted, progress=progress)
+        typer.echo(f"written to {spice_report(fitted, group, out, ladder=rungs, card=checks, title=title)}")
 
 
 @app.command(epilog="Example: `spicestat plot fit/ --kind people --out people.png`")

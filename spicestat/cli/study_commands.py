@@ -1,4 +1,4 @@
-"""spicestat ladder, power, reliability, compare: questions that take many fits."""
+"""spicestat ladder, card, power, reliability, compare: questions that take many fits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spicestat.cli.options import Fit, Level, Quiet, Seed, Settings, TableFile, 
 from spicestat.cli.program import app
 from spicestat.cli.results import check_result, print_or_write, write_result
 
-__all__ = ["compare", "ladder", "power", "reliability"]
+__all__ = ["card", "compare", "ladder", "power", "reliability"]
 
 
 @app.command(epilog="Example: `spicestat ladder fit/ --rung shares --rung equations --out ladder.csv`")
@@ -50,6 +50,25 @@ def ladder(
         if found.verdict:
             typer.echo(found.verdict)
         write_result(found.table, found.plot, out)
+
+
+@app.command(epilog="Example: `spicestat card fit/ --out card.csv`")
+def card(
+    source: Fit,
+    n_simulations: Annotated[int, typer.Option(help="Simulated studies.")] = 5,
+    seed: Seed = 0,
+    out: TableFile = None,
+    quiet: Quiet = False,
+) -> None:
+    """Check what a fit's coefficients can be relied on for: recovery, trade-offs, structures, predictions, scope."""
+    with reporting():
+        from spicestat.fit.api import load_fit
+        from spicestat.studies.card import spice_card
+
+        check_result(out)
+        with progress_bars(quiet) as progress:
+            found = spice_card(load_fit(source), n_simulations=n_simulations, seed=seed, progress=progress)
+        print_or_write(found.table, out)
 
 
 @app.command(

@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # the ladder fits fits
 __all__ = [
     "HistoryFit",
     "HistoryPrediction",
+    "assemble_history",
     "fit_history",
     "history_on",
     "play_history",
@@ -290,7 +291,9 @@ class HistoryFit:
         if not found.proposals:
             return Discoveries(terms_frame(found), self, n_candidates)
         refitted = fit_pooled(data, found.chosen.states, found.chosen.n_own)
-        fit = _assemble(self.trials, data, refitted, found.chosen.path[-1].left_out, self.coefficients.info["seed"])
+        fit = assemble_history(
+            self.trials, data, refitted, found.chosen.path[-1].left_out, self.coefficients.info["seed"]
+        )
         return Discoveries(terms_frame(found), fit, n_candidates)
 
     def choice_likelihood(self) -> HistoryLikelihood:
@@ -453,7 +456,7 @@ def fit_history(table: TrialTable, seed: int = 0, progress: Progress | None = No
     report("refit", 0, 1, "estimating weights")
     pooled = fit_pooled(data, chosen.states, chosen.n_own, start=start)
     report("refit", 1, 1, "")
-    fit = _assemble(table, data, pooled, chosen.path[-1].left_out, seed)
+    fit = assemble_history(table, data, pooled, chosen.path[-1].left_out, seed)
     if not pooled.converged:
         warn_user("the estimation of the population's weights did not converge.", ConvergenceWarning)
     for text in fit.contradictions:
@@ -465,7 +468,7 @@ def history_on(fit: HistoryFit, table: TrialTable, n_new: int) -> HistoryFit:
     """Estimate people's weights from other trials, with the states and the population of a fit."""
     data = pack_table(table, fit.pooled.reward_size)
     # no block was left out here
-    found = _assemble(table, data, for_people(fit.pooled, data), math.nan, fit.coefficients.info["seed"])
+    found = assemble_history(table, data, for_people(fit.pooled, data), math.nan, fit.coefficients.info["seed"])
     info = {**found.coefficients.info, "updated": {"n_new": n_new, "n_known": table.n_participants - n_new}}
     return replace(found, coefficients=replace(found.coefficients, info=info))
 
@@ -522,7 +525,8 @@ def _check_people(data: Sessions) -> None:
         )
 
 
-def _assemble(table: TrialTable, data: Sessions, pooled: PooledFit, left_out: float, seed: int) -> HistoryFit:
+def assemble_history(table: TrialTable, data: Sessions, pooled: PooledFit, left_out: float, seed: int) -> HistoryFit:
+    """Put a fit together from its trials and pooled weights; ``left_out`` is the log-likelihood of left-out choices."""
     rows = pooled.rows(data)
     made = pooled.predict(rows)[np.arange(len(rows.choice)), rows.choice]
     nll = {"history": float(-np.log(made).mean())}

@@ -26,6 +26,7 @@ __all__ = [
     "PooledFit",
     "Tails",
     "choose_states",
+    "fit_choices",
     "fit_pooled",
     "for_people",
     "posterior_weights",
@@ -233,6 +234,20 @@ def fit_pooled(
     else:
         found = _kinds(design, range(n_own), prior, start, tolerance)
     return _in_units(data.reward_size, tuple(states), design, found)
+
+
+def fit_choices(fit: PooledFit, rows: StateRows) -> PooledFit:
+    """Estimate the weights of a fit's states anew, from other choices of the same people after the same histories.
+
+    Parameters
+    ----------
+    fit : PooledFit
+        The defaults of `fit_pooled` made it.
+    rows : StateRows
+        Of its states, as `PooledFit.rows` makes them, with other choices.
+    """
+    design = make_design(rows, len(fit.n_choices))
+    return _in_units(fit.reward_size, fit.states, design, _kinds(design, range(fit.n_own), Prior(), None, 0.1))
 
 
 def for_people(fit: PooledFit, data: Sessions) -> PooledFit:

@@ -20,6 +20,7 @@ from spicestat.r.receive_model import as_model
 from spicestat.r.send_fit import encoded, engine, fit_tables, received_table, received_tables
 from spicestat.r.send_group import group_tables
 from spicestat.r.verbs import (
+    card,
     compare,
     discover,
     kernels,
@@ -35,6 +36,7 @@ from spicestat.r.verbs import (
 
 __all__ = [
     "PROTOCOL",
+    "card",
     "compare",
     "copy_fit",
     "discover",

@@ -19,6 +19,7 @@ from spicestat.r.torch_symbols import load_torch
 from spicestat.trials.reading import read_trials
 
 __all__ = [
+    "card",
     "compare",
     "discover",
     "kernels",
@@ -166,6 +167,18 @@ def ladder(folder: str, options: Mapping[str, Any], progress: Progress | None = 
     return enveloped(work)
 
 
+def card(folder: str, options: Mapping[str, Any], progress: Progress | None = None) -> Envelope:
+    """Run `spicestat.spice_card` on a fit folder; the value has the tables ``checks`` and ``glance``."""
+
+    def work() -> dict[str, Any]:
+        run = engine().spice_card
+        check_settings("spice_card()", options, run)
+        result = run(engine().load_fit(folder), progress=throttled(progress), **dict(options))
+        return encoded({"checks": result.table, "glance": result.glance()})
+
+    return enveloped(work)
+
+
 def power(folder: str, options: Mapping[str, Any]) -> Envelope:
     """Run `spicestat.spice_power` on a fit folder.
 
@@ -241,7 +254,7 @@ def report(folder: str, options: Mapping[str, Any]) -> Envelope:
     """Run `spicestat.spice_report` on a fit folder; the value is the path.
 
     Options: ``path``, ``title``; ``formula`` and ``method`` of a group model on the fit's own covariates, or None; and
-    ``ladder``, whether left-out choices are predicted.
+    ``ladder`` and ``card``, whether left-out choices are predicted and the study is checked.
     """
 
     def work() -> dict[str, Any]:
@@ -249,7 +262,9 @@ def report(folder: str, options: Mapping[str, Any]) -> Envelope:
         formula, method = options.get("formula"), options.get("method")
         group = None if formula is None else engine().spice_group(fit, formula, method=method)
         rungs = engine().spice_ladder(fit) if options["ladder"] else None
-        return {"path": str(engine().spice_report(fit, group, options["path"], ladder=rungs, title=options["title"]))}
+        card = engine().spice_card(fit) if options["card"] else None
+        told = engine().spice_report(fit, group, options["path"], ladder=rungs, card=card, title=options["title"])
+        return {"path": str(told)}
 
     return enveloped(work)
 

@@ -16,6 +16,7 @@ from spicestat.group.result import GroupResult
 from spicestat.report.figures import events_of, own_coefficients, people_figure
 from spicestat.report.page import Section, picture, sheet, write_page
 from spicestat.report.wording import methods, state_in_words
+from spicestat.studies.card import CardResult
 from spicestat.trials.table import TrialTable
 
 __all__ = ["check_page", "spice_report"]
@@ -29,6 +30,7 @@ def spice_report(
     path: str | Path = "report.html",
     *,
     ladder: LadderResult | None = None,
+    card: CardResult | None = None,
     scores: pd.DataFrame | None = None,
     title: str = "spicestat report",
 ) -> Path:
@@ -48,6 +50,8 @@ def spice_report(
         The file to write, which ends in ``.html``; an older one is replaced.
     ladder : LadderResult, optional
         Of the same fit, as `spice_ladder` returns it.
+    card : CardResult, optional
+        Of the same fit, as `spice_card` returns it.
     scores : DataFrame, optional
         Shown instead of ``fit.scores``, for example with an oracle's row.
     title : str, default "spicestat report"
@@ -86,6 +90,8 @@ def spice_report(
     if group is not None:
         warnings += [*_unidentified(fit, group), *group.messages]
         sections += _effects(group)
+    if card is not None:
+        sections.append(_card(card))
     sections.append(Section("Methods, to paste", methods(fit, group)))
     return write_page(path, title, summary, warnings, sections)
 
@@ -239,6 +245,22 @@ def _people(fit: SpiceFit | HistoryFit) -> Section:
         ["Each point is a person; the line is the median." if n_own else "Nothing is people's own."],
         figures=figures,
         tables=[sheet(table[[*labels, *names]], "Everybody's coefficients", folded=True)],
+    )
+
+
+def _card(card: CardResult) -> Section:
+    """Say what is flagged, and list all checks."""
+    flagged = card.flagged.drop(columns="flag")
+    n = len(flagged)
+    text = (
+        f"{n} of {len(card.table)} checks are flagged, with {card.settings['n_simulations']} simulated studies of the "
+        "same people and trials, in which everybody chooses anew after what was observed."
+    )
+    tables = [sheet(flagged, "What is flagged")] if n else []
+    return Section(
+        "What the coefficients can be relied on for",
+        [text],
+        tables=[*tables, sheet(card.table, "All checks", folded=True)],
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from spicestat._lazy import lazy_names
 
 _HOMES = {
+    "CardResult": "spicestat.studies.card",
     "CompareResult": "spicestat.studies.compare",
     "ModelSelection": "spicestat.studies.model_selection",
     "PipelinePermutation": "spicestat.studies.pipeline_permutation",
@@ -16,6 +17,7 @@ _HOMES = {
     "icc": "spicestat.studies.icc",
     "pipeline_permutation": "spicestat.studies.pipeline_permutation",
     "posterior_check": "spicestat.studies.posterior_check",
+    "spice_card": "spicestat.studies.card",
     "spice_compare": "spicestat.studies.compare",
     "spice_power": "spicestat.studies.power",
     "spice_reliability": "spicestat.studies.reliability",
@@ -23,6 +25,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CardResult",
     "CompareResult",
     "ModelSelection",
     "PipelinePermutation",
@@ -32,6 +35,7 @@ __all__ = [
     "icc",
     "pipeline_permutation",
     "posterior_check",
+    "spice_card",
     "spice_compare",
     "spice_power",
     "spice_reliability",
@@ -39,6 +43,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:  # for type checkers and editors, which cannot follow names that are found when used
+    from spicestat.studies.card import CardResult as CardResult
+    from spicestat.studies.card import spice_card as spice_card
     from spicestat.studies.choice_curves import choice_curve_check as choice_curve_check
     from spicestat.studies.compare import CompareResult as CompareResult
     from spicestat.studies.compare import spice_compare as spice_compare

@@ -27,7 +27,7 @@ from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset
 from spicestat.trials.table import TrialTable, describe_blocks
 
-__all__ = ["Population", "Simulator", "StudyPlan", "fitted_population", "simulate_studies"]
+__all__ = ["Population", "Simulator", "StudyPlan", "fitted_population", "simulate_studies", "stable_equations"]
 
 Simulator = Callable[[BaseRNN, EquationSet, int, int, int], pd.DataFrame]
 """Takes model, equations of N participants, trials per block, blocks and a seed; gives a table of their trials."""
@@ -222,7 +222,7 @@ def _simulated_fit(
     equations = _repeated(plan.model.equations, plan.population, len(x), factors)
     shift = np.zeros((len(x), len(plan.population.terms)))
     shift[:, plan.position] = effect * (x if plan.covariate == "continuous" else x - 0.5)
-    true = _stable(plan.model.network, _inserted(equations, plan.population.draw(rng, shift), factors))
+    true = stable_equations(plan.model.network, _inserted(equations, plan.population.draw(rng, shift), factors))
     table = _played(plan, true, labels, n_trials, int(rng.integers(2**31)))
     model = plan.model.with_participants(np.full(table.n_participants, -1))
     start = _repeated(equations, plan.population, table.n_participants, factors)
@@ -280,7 +280,7 @@ def _inserted(equations: EquationSet, values: np.ndarray, factors: np.ndarray) -
     return equations.with_coefficients(coefficients)
 
 
-def _stable(model: BaseRNN, equations: EquationSet) -> EquationSet:
+def stable_equations(model: BaseRNN, equations: EquationSet) -> EquationSet:
     """Keep own states from growing without bound, inverse temperatures from changing sign, and constants in bounds."""
     limited = equations.coefficients.copy()
     for name, (low, high) in model.bounds.items():

@@ -12,6 +12,7 @@ from spicestat.fit.api import SpiceFit, load_fit, spice_fit
 from spicestat.r import bridge
 from spicestat.r.columns import decode_table, encode_table
 from spicestat.simulate import BanditsFlip, simulate_cohort
+from spicestat.studies.card import spice_card
 from spicestat.studies.compare import spice_compare
 from spicestat.studies.power import spice_power
 from spicestat.studies.reliability import spice_reliability
@@ -141,6 +142,13 @@ def test_reliability(folders: dict[str, str], fit: SpiceFit) -> None:
     sent = {"methods": ["first_second", "odd_even"], "sessions": sessions}
     received = table(bridge.reliability(folders["learning_rate"], sent), "reliability")
     same(received, spice_reliability(fit, ["first_second", "odd_even"], sessions={1: "a", 2: "a", 3: "b", 4: "b"}))
+
+
+def test_card(folders: dict[str, str], fit: SpiceFit) -> None:
+    received, expected = bridge.card(folders["learning_rate"], {"n_simulations": 1}), spice_card(fit, n_simulations=1)
+    same(table(received, "checks"), expected.table)
+    assert table(received, "glance")["n_checks"].item() == len(expected.table)
+    assert bridge.card(folders["learning_rate"], {"n_simulations": 0})["code"] == "config"
 
 
 def test_ladder(folders: dict[str, str], fit: SpiceFit) -> None:

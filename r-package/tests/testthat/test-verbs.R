@@ -256,6 +256,17 @@ test_that("reliability of choice history has its weights and kernels", {
   expect_error(spice_kernels(history, structure = "searched"), "averaged", class = "spicestat_error_config")
 })
 
+test_that("a card has a row per check, and prints what is flagged", {
+  skip_if_no_engine()
+  card <- spice_card(example_fit, n_simulations = 1)
+  table <- tidy(card)
+  expect_equal(names(table), c("check", "subject", "value", "threshold", "flag", "meaning"))
+  expect_true(all(c("recovery", "trade-off", "structure", "choice curve", "scope") %in% table$check))
+  expect_equal(glance(card)$n.flagged, sum(table$flag))
+  expect_output(expect_identical(print(card), card), paste(sum(table$flag), "of", nrow(table)))
+  expect_error(spice_card(example_fit, n_simulations = 0), "n_simulations", class = "spicestat_error_config")
+})
+
 test_that("a report is one page", {
   skip_if_no_engine()
   file <- tempfile(fileext = ".html")
