@@ -34,7 +34,7 @@ FUNCTIONS = {
     "simulate_fit": "simulate.spice_fit",
     "predict_choices": "predict.spice_fit",
     "load_fit": "spice_load",
-    "HistoryFit.kernels": "spice_kernels",
+    "HistoryFit.kernels": "spice_kernels.spice_fit",
     "HistoryFit.discover": "spice_discover",
     "HistoryFit.save": "spice_save",
     "ModelDeclaration": "spice_model",
@@ -50,6 +50,7 @@ FUNCTIONS = {
     "GroupResult.summary": "summary.spice_group",
     "GroupResult.to_frame": "as.data.frame.spice_group",
     "GroupResult.plot": "autoplot.spice_group",
+    "GroupResult.kernels": "spice_kernels.spice_group",
     "GroupResult.term_tests": "anova.spice_group",
     "GroupResult.linear_hypotheses": "linearHypothesis.spice_group",
 }

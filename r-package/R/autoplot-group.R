@@ -32,10 +32,16 @@ autoplot.spice_group <- function(object, type = c("forest", "caterpillar", "cova
   if (type == "caterpillar") {
     return(group_caterpillar_plot(object, level))
   }
-  known <- intersect(all.vars(fixed_part(formula(object))), names(model_data(object)))
-  if (length(known) == 0) abort_spicestat("config", "the model has no covariate to plot coefficients against.")
-  covariate <- column_name(rlang::enquo(covariate), known, "covariate", rlang::current_env())
-  covariate_plot(object, if (is.null(covariate)) known[1] else covariate, level)
+  covariate_plot(object, covariate_of(object, rlang::enquo(covariate), rlang::current_env()), level)
+}
+
+#' A covariate of the formula that is asked for, by default the first
+#' @noRd
+covariate_of <- function(group, quo, call) {
+  known <- intersect(all.vars(fixed_part(formula(group))), names(model_data(group)))
+  if (length(known) == 0) abort_spicestat("config", "the model has no covariate.", call = call)
+  name <- column_name(quo, known, "covariate", call)
+  if (is.null(name)) known[1] else name
 }
 
 #' @rdname autoplot.spice_group
@@ -252,14 +258,21 @@ covariate_means <- function(object, covariate, level) {
   data <- model_data(object)
   own <- data[[covariate]]
   values <- if (is_category(own)) sort(unique(own)) else seq(min(own), max(own), length.out = 50)
-  rows <- do.call(rbind, lapply(seq_along(values), function(k) {
-    data[[covariate]] <- rep(values[k], nrow(data))
-    colMeans(matrix_for(object$design, data))
-  }))
+  rows <- mean_rows(object, covariate, values)
   parts <- lapply(split_effects(tidy(object)), function(table) {
     cbind(x = values, expected_rows(object, table, rows, level))
   })
   do.call(rbind, unname(parts))
+}
+
+#' The mean row of the design if everybody had a value of a covariate, for each of some values
+#' @noRd
+mean_rows <- function(group, covariate, values) {
+  data <- model_data(group)
+  do.call(rbind, lapply(seq_along(values), function(k) {
+    data[[covariate]] <- rep(values[k], nrow(data))
+    colMeans(matrix_for(group$design, data))
+  }))
 }
 
 #' Effects by coefficient of the equations

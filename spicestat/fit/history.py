@@ -23,14 +23,14 @@ from spicestat.errors import ConfigError, ContradictionWarning, ConvergenceWarni
 from spicestat.fit.discoveries import Discoveries, terms_frame
 from spicestat.fit.history_files import pack_network, pack_pooled
 from spicestat.fit.history_likelihood import HistoryLikelihood
-from spicestat.fit.kernels import EVENTS, Kernels, make_kernels, pooled_kernels
+from spicestat.fit.kernels import Kernels, fitted_moves, make_kernels, pooled_kernels
 from spicestat.fit.packing import frame_rows, in_actions, pack_table
 from spicestat.fit.plausibility import choice_shares_nll, without_history
 from spicestat.fit.storage import pack_tables
 from spicestat.fit.table import fit_info, lay_out
 from spicestat.pooled.discovery import discover_states
 from spicestat.pooled.fit import Chosen, PooledFit, choose_states, fit_pooled, for_people
-from spicestat.pooled.kernels import Event
+from spicestat.pooled.kernels import EVENTS, Event, FittedMoves
 from spicestat.pooled.packed import Sessions
 from spicestat.pooled.play import Played, Task, play_states
 from spicestat.pooled.prediction import predict_mixed
@@ -261,6 +261,16 @@ class HistoryFit:
             pooled_kernels, self.pooled, data, lags=lags, events_per_person=events_per_person, rivals=rivals
         )
         return make_kernels(compute, data, self.trials.participants, events, conf_level)
+
+    def kernel_moves(self, event: Event, *, lags: int = 20, events_per_person: int = 60) -> FittedMoves:
+        """Return everybody's kernels as functions of their weights, which group models of these read.
+
+        The arguments are those of `kernels`.
+        """
+        lags, events_per_person = whole_number("lags", lags, 1), whole_number("events_per_person", events_per_person, 1)
+        pooled = self.pooled
+        data, factors = pack_table(self.trials, pooled.reward_size), unit_factors(pooled.states, pooled.reward_size)
+        return fitted_moves(pooled, data, self.trials.participants, factors, event, lags, events_per_person)
 
     def discover(self) -> Discoveries:
         r"""Search for states that the library lacks, among two kinds of candidates.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,11 @@ from scipy.stats import norm
 
 from spicestat._checks import check_level
 from spicestat._display import html_block
+from spicestat.equations.structure.equation_set import BETA
 from spicestat.errors import ConfigError, DataError
 from spicestat.pooled.fit import PooledFit
-from spicestat.pooled.kernels import Event, Moves, reward_range, state_moves
+from spicestat.pooled.kernel_shape import derive, from_draws, history_spread
+from spicestat.pooled.kernels import EVENTS, Event, FittedMoves, Moves, reward_range, state_moves
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.prediction import covariance_root
 from spicestat.pooled.rivals import Rivals
@@ -22,13 +24,10 @@ from spicestat.pooled.rivals import Rivals
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["EVENTS", "Influence", "Kernels", "derive", "make_kernels", "pooled_kernels"]
-
-EVENTS: tuple[Event, ...] = get_args(Event)
+__all__ = ["Influence", "Kernels", "fitted_moves", "make_kernels", "pooled_kernels"]
 
 _DRAWS = 400
 _SEED = 20261128
-_NEGLIGIBLE = 0.02
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -185,25 +184,12 @@ def _population(moves: Moves, people: Floats, weights: Floats, mean_covariance: 
     n = np.maximum(reached.sum(axis=0), 1)
     average = np.where(reached[..., None], moves.mean, 0.0).sum(axis=0) / n[:, None]
     kernel = np.where(reached, people, 0.0).sum(axis=0) / n
-    same_history = np.where(reached, np.einsum("lk,nk->nl", average, weights), 0.0)
-    pairs = np.maximum(reached.astype(float).T @ reached, 1.0)
-
-    def spread(values: Floats) -> Floats:
-        away = np.where(reached, values - np.where(reached, values, 0.0).sum(axis=0) / n, 0.0)
-        return np.asarray(away.T @ away / (pairs * np.maximum(pairs - 1.0, 1.0)))
-
-    histories = _positive(spread(people) - spread(same_history))
+    histories = history_spread(people, np.einsum("lk,nk->nl", average, weights), reached)
     nobody = reached.sum(axis=0) == 0
     kernel[nobody] = np.nan
     total = average @ mean_covariance @ average.T + histories
     total[nobody] = total[:, nobody] = np.nan
     return kernel, total
-
-
-def _positive(square: Floats) -> Floats:
-    """Nearest positive semidefinite matrix."""
-    values, vectors = np.linalg.eigh((square + square.T) / 2.0)
-    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
 
 
 def make_kernels(
@@ -222,9 +208,19 @@ def make_kernels(
     DataError
         All rewards are equal, or there is none.
     """
+    rewards = _check_events(events, data)
+    conf_level = check_level(conf_level)
+    found = [compute(event) for event in dict.fromkeys(events)]
+    lags, influence = (
+        pd.concat([lay(one, participants, conf_level) for one in found], ignore_index=True) for lay in (_lags, _derived)
+    )
+    return Kernels(lags, influence, rewards, conf_level)
+
+
+def _check_events(events: Sequence[Event], data: Sessions) -> tuple[float, float]:
+    """Return the lowest and the highest reward in the unit of the data, or refuse events that there are none of."""
     if not events or not set(events) <= set(EVENTS):
         raise ConfigError("unknown event of a kernel", got=repr(events), allowed=", ".join(map(repr, EVENTS)))
-    conf_level = check_level(conf_level)
     low, high = (data.reward_size * reward for reward in reward_range(data))
     if "reward" in events and not high > low:
         raise DataError(
@@ -232,11 +228,41 @@ def make_kernels(
             got=f"rewards from {low:g} to {high:g}",
             do='pass events=["choice"]',
         )
-    found = [compute(event) for event in dict.fromkeys(events)]
-    lags, influence = (
-        pd.concat([lay(one, participants, conf_level) for one in found], ignore_index=True) for lay in (_lags, _derived)
+    return low, high
+
+
+def fitted_moves(
+    pooled: PooledFit,
+    data: Sessions,
+    participants: Sequence[Hashable],
+    factors: Floats,
+    event: Event,
+    lags: int,
+    events_per_person: int,
+) -> FittedMoves:
+    """Kernels of everybody as functions of their weights in the unit of the data; for group models of these.
+
+    Parameters
+    ----------
+    pooled : PooledFit
+    data : Sessions
+    participants : sequence of length N
+    factors : ndarray of shape (K,)
+        By what weights are multiplied to be those of the unit of the data.
+    event, lags, events_per_person
+        As in `state_moves`.
+    """
+    _check_events([event], data)
+    moves = state_moves(data, pooled.states, event, len(participants), lags, events_per_person)
+    n_own = pooled.n_own
+    shared = factors[n_own:]
+    return FittedMoves(
+        replace(moves, mean=moves.mean / factors),
+        tuple(participants),
+        tuple((BETA, name) for name in pooled.names[:n_own]),
+        pooled.mean[n_own:] * shared,
+        pooled.mean_covariance[n_own:, n_own:] * np.outer(shared, shared),
     )
-    return Kernels(lags, influence, (low, high), conf_level)
 
 
 def _lags(one: Influence, participants: Sequence[Hashable], level: float) -> pd.DataFrame:
@@ -285,46 +311,5 @@ def _three(kernel: Floats, covariance: Floats, points: Floats, level: float) -> 
     here = derive(kernel, error)
     draws = kernel + points[:, : len(kernel)] @ covariance_root(square).T
     many = np.array([derive(draw, error) for draw in draws])
-    rest = [_from_draws(value, column, level) for value, column in zip(here, many.T, strict=True)]
+    rest = [from_draws(value, column, level) for value, column in zip(here, many.T, strict=True)]
     return np.array([np.concatenate(list(total.values())), *rest])
-
-
-def _from_draws(value: float, draws: Floats, level: float) -> Floats:
-    """Interval from draws; none where more than a tenth of them have no value."""
-    known = draws[np.isfinite(draws)]
-    if not np.isfinite(value) or len(known) < 0.9 * len(draws):
-        return np.array([value, np.nan, np.nan, np.nan])
-    low, high = np.quantile(known, [0.5 - level / 2.0, 0.5 + level / 2.0])
-    return np.array([value, known.std(), low, high])
-
-
-def derive(kernel: Floats, error: Floats) -> tuple[float, float]:
-    r"""Half-life and effective learning rate of one kernel; NaN where it has both signs.
-
-    Half-life: the lag by which half of the sum has come, linear between lags. Effective learning rate
-    :math:`1 - g`, with the ratio g of the weighted least-squares line through :math:`\log |k_l|`, weights
-    :math:`k_l^2 / \mathrm{SE}_l^2`. Lags at which the kernel is below 2 % of its largest size, or within two standard
-    errors of 0, do not decide its sign, and those that have the other sign do not enter the line.
-
-    Examples
-    --------
-    >>> half_life, rate = derive(0.3 * 0.7 ** np.arange(20), np.full(20, 0.01))
-    >>> round(half_life, 3), round(rate, 3)
-    (1.95, 0.3)
-    """
-    size, sign = np.abs(kernel), np.sign(kernel[np.abs(kernel).argmax()])
-    large = size > _NEGLIGIBLE * size.max(initial=0.0)
-    against = large & (size > 2.0 * error) & (np.sign(kernel) != sign)
-    if against.any() or kernel.sum() * sign <= 0.0:
-        return float("nan"), float("nan")
-    counted = large & (np.sign(kernel) == sign)
-    share = np.concatenate([[0.0], np.cumsum(kernel) / kernel.sum()])
-    after = int((share >= 0.5).argmax())
-    half_life = after - 1 + (0.5 - share[after - 1]) / (share[after] - share[after - 1])
-    if counted.sum() < 2:
-        return float(half_life), float("nan")
-    lag = np.flatnonzero(counted)
-    weight = (size[lag] / np.maximum(error[lag], 1e-12 * size.max())) ** 2
-    centred = lag - np.average(lag, weights=weight)
-    slope = np.sum(weight * centred * np.log(size[lag])) / np.sum(weight * centred**2)
-    return float(half_life), float(1.0 - np.exp(slope))

@@ -23,6 +23,7 @@ from spicestat.errors import (
     NumericalError,
     warn_user,
 )
+from spicestat.group.after.kernel_effects import HasKernelMoves
 from spicestat.group.formula.design import Design, build_design
 from spicestat.group.inference.multiplicity import ADJUSTMENTS, MAX_T
 from spicestat.group.inference.rows import coefficient_table, glance_table
@@ -241,6 +242,7 @@ def group_of_design(
         posterior=estimates.posterior,
         presence=estimates.presence,
         exact=estimates.exact,
+        source=coefficients if isinstance(coefficients, HasKernelMoves) else None,
     )
 
 

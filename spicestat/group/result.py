@@ -21,6 +21,7 @@ from spicestat.group.after.average_effects import average_effects
 from spicestat.group.after.contrasts import ContrastMethod, contrasts, linear_hypotheses, term_tests
 from spicestat.group.after.derived import derived_means
 from spicestat.group.after.intervals import intervals_at
+from spicestat.group.after.kernel_effects import GroupKernels, HasKernelMoves, kernel_effects
 from spicestat.group.after.marginal_means import MarginalMeans, marginal_means
 from spicestat.group.after.standardised import standardised_effects
 from spicestat.group.after.text import equation_paragraphs, wrapped
@@ -29,13 +30,14 @@ from spicestat.group.inference.rows import COLUMNS, GLANCE, SAMPLING
 from spicestat.group.inputs.contract import Posterior, Presence
 from spicestat.group.plots import caterpillar_plot, covariate_plot, forest_plot
 from spicestat.group.storage import pack_group, unpack_group
+from spicestat.pooled.kernels import EVENTS, Event
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["GroupResult", "load_group"]
 
-Plot = Literal["forest", "caterpillar", "covariate"]
+Plot = Literal["forest", "caterpillar", "covariate", "kernels"]
 """The plots of a group result."""
 
 _KIND = "group"
@@ -99,6 +101,8 @@ class GroupResult:
         Who has which term, of ``method="presence"`` and ``"hurdle"``.
     exact : bool or None
         Of ``method="permutation"``: whether every permutation was used, rather than a sample of them.
+    source : HistoryFit or None
+        The fit that was analysed, for `kernels`; files do not keep it.
     """
 
     coefficients: pd.DataFrame
@@ -119,6 +123,7 @@ class GroupResult:
     posterior: Posterior | None = None
     presence: Presence | None = None
     exact: bool | None = None
+    source: HasKernelMoves | None = field(default=None, repr=False)
 
     @named_options
     def tidy(
@@ -455,12 +460,32 @@ class GroupResult:
             self, expressions, variables, by=by, at=at, weights=weights, cov_keep=cov_keep, conf_level=conf_level
         )
 
-    def plot(self, kind: Plot = "forest") -> Figure:
-        """Draw the result as `plot_forest`, `plot_caterpillar` or `plot_covariate` does by default.
+    @named_options
+    @explained_by(kernel_effects)
+    def kernels(
+        self,
+        covariate: str | None = None,
+        *,
+        fit: HasKernelMoves | None = None,
+        events: Sequence[Event] = EVENTS,
+        lags: int = 20,
+        events_per_person: int = 60,
+        conf_level: float | None = None,
+    ) -> GroupKernels:
+        """Return what one reward, and one choice, does to the next choices at each level of a covariate."""
+        return kernel_effects(
+            self, covariate, fit=fit, events=events, lags=lags, events_per_person=events_per_person,
+            conf_level=conf_level,
+        )  # fmt: skip
+
+    def plot(self, kind: Plot = "forest", *, covariate: str | None = None) -> Figure:
+        """Draw the result as `plot_forest`, `plot_caterpillar`, `plot_covariate` or `kernels` does by default.
 
         Parameters
         ----------
-        kind : {"forest", "caterpillar", "covariate"}, default "forest"
+        kind : {"forest", "caterpillar", "covariate", "kernels"}, default "forest"
+        covariate : str, optional
+            For "covariate" and "kernels". Default: the first of the formula.
 
         Raises
         ------
@@ -472,7 +497,9 @@ class GroupResult:
         if kind == "caterpillar":
             return self.plot_caterpillar()
         if kind == "covariate":
-            return self.plot_covariate()
+            return self.plot_covariate(covariate)
+        if kind == "kernels":
+            return self.kernels(covariate).plot()
         raise ConfigError("unknown plot", got=kind, allowed=", ".join(get_args(Plot)))
 
     @named_options

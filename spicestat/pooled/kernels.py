@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.states import State, state_products
 
-__all__ = ["Event", "Moves", "reward_range", "state_moves"]
+__all__ = ["EVENTS", "Event", "FittedMoves", "Moves", "reward_range", "state_moves"]
 
 Event = Literal["reward", "choice"]
+EVENTS: tuple[Event, ...] = get_args(Event)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,30 @@ class Moves:
 
     mean: Floats
     n_events: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class FittedMoves:
+    """Kernels of N people as linear functions of weights: L of their own, and S that everybody shares.
+
+    Attributes
+    ----------
+    moves : Moves
+        Of L + S states, per unit of their weights in the unit of the data.
+    participants : tuple of length N
+    terms : tuple of L (module, term)
+        What coefficient tables call people's own weights.
+    shared : ndarray of shape (S,)
+        Shared weights, and
+    shared_covariance : ndarray of shape (S, S)
+        of these as estimates.
+    """
+
+    moves: Moves
+    participants: tuple[Hashable, ...]
+    terms: tuple[tuple[str, str], ...]
+    shared: Floats
+    shared_covariance: Floats
 
 
 class _At(NamedTuple):

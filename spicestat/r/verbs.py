@@ -14,6 +14,7 @@ from spicestat.errors import ConfigError
 from spicestat.r.columns import Table
 from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped, throttled
 from spicestat.r.receive_design import received_design
+from spicestat.r.receive_group import received_estimates, received_levels
 from spicestat.r.send_fit import encoded, engine, fit_tables, received_table, received_tables
 from spicestat.r.torch_symbols import load_torch
 from spicestat.trials.reading import read_trials
@@ -22,6 +23,7 @@ __all__ = [
     "card",
     "compare",
     "discover",
+    "group_kernels",
     "kernels",
     "ladder",
     "power",
@@ -231,6 +233,31 @@ def kernels(folder: str, options: Mapping[str, Any]) -> Envelope:
         check_settings("spice_kernels()", options, fit.kernels)
         found = fit.kernels(**options)
         return encoded({"lags": found.lags, "influence": found.influence})
+
+    return enveloped(work)
+
+
+def group_kernels(
+    folder: str, group: Mapping[str, Any], levels: Mapping[str, Any], options: Mapping[str, Any]
+) -> Envelope:
+    """Run `GroupResult.kernels` on a fit folder and a group model; the value has the table ``kernels``.
+
+    Parameters
+    ----------
+    folder : str
+        The fit that the model is of.
+    group, levels : mapping
+        As `received_estimates` and `received_levels` read them.
+    options : mapping
+        ``events, lags, events_per_person, conf_level``.
+    """
+
+    def work() -> dict[str, Any]:
+        fit = _history(folder, "kernels")
+        run = importlib.import_module("spicestat.group.after.kernel_effects").effects_at
+        check_settings("spice_kernels()", options, run)
+        found = run(received_estimates(group), fit, received_levels(levels), **options)
+        return encoded({"kernels": found.frame})
 
     return enveloped(work)
 

@@ -13,10 +13,9 @@ from spicestat.equations.structure.equation_set import BETA, FREE
 from spicestat.errors import DataError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, unit_factors
-from spicestat.fit.kernels import EVENTS
 from spicestat.fit.packing import pack_table
 from spicestat.pooled.fit import posterior_weights
-from spicestat.pooled.kernels import reward_range, state_moves
+from spicestat.pooled.kernels import EVENTS, reward_range, state_moves
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["KERNEL", "PartialEstimates", "PartialEstimator", "Targets", "partial_estimator"]

@@ -54,5 +54,5 @@ def test_nothing_public_is_forgotten() -> None:
 def test_functions_of_r_are_there_with_their_arguments() -> None:
     found = _script().r_functions()
     assert set(_script().FUNCTIONS.values()) <= set(found)
-    assert found["spice_kernels"][:2] == ["fit", "events"]
+    assert found["spice_kernels.spice_group"][:2] == ["x", "covariate"]
     assert found["glance.spice_group"] == ["x", "each"]

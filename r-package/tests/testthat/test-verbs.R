@@ -432,6 +432,46 @@ test_that("kernels are those of Python, and their tables those of broom", {
   expect_error(spice_kernels(example_fit), "history", class = "spicestat_error_config")
   expect_error(spice_kernels(fit, "punishment"), "reward")
   expect_error(tidy(kernels, nonsense = 1), "nonsense")
+})
+
+test_that("group models have kernels by covariate", {
+  skip_if_no_engine()
+  cohort <- spice_simulate(n_participants = 20, n_trials = 120, seed = 1)
+  fit <- spice_fit(cohort$trials, participant, choice, reward,
+    block = block, trial = trial, people = cohort$people, progress = FALSE
+  )
+  group <- spice_group(fit, ~ diagnosis + anxiety, progress = FALSE)
+  kernels <- spice_kernels(group, "diagnosis", lags = 4, events = "reward")
+  table <- tidy(kernels)
+  expect_named(table, c(
+    "event", "quantity", "variable", "level", "contrast", "lag", "estimate", "std.error", "df", "conf.low", "conf.high",
+    "conf.level"
+  ))
+  total <- table[table$quantity == "total", ]
+  expect_identical(total$level[1:2], c("control", "patient"))
+  expect_identical(total$contrast[3], "patient - control")
+  expect_equal(total$estimate[3], total$estimate[2] - total$estimate[1])
+  expect_equal(total$conf.high[3] - total$estimate[3], stats::qt(0.975, 20 - 3) * total$std.error[3])
+  # what Python has for the same model
+  module <- reticulate::import("spicestat", convert = FALSE)
+  folder <- tempfile()
+  spice_save(fit, folder)
+  theirs <- module$spice_group(module$load_fit(folder), "~ diagnosis + anxiety")$kernels(
+    "diagnosis",
+    lags = 4L, events = list("reward")
+  )
+  numbers <- function(name) unlist(reticulate::py_to_r(reticulate::py_get_item(theirs$frame, name)$tolist()))
+  known <- !is.na(table$estimate)
+  expect_equal(table$estimate[known], numbers("estimate")[known], tolerance = 1e-8)
+  expect_equal(total$std.error, numbers("std_error")[table$quantity == "total"], tolerance = 1e-8)
+  slope <- tidy(spice_kernels(group, anxiety, lags = 2))
+  expect_identical(unique(slope$contrast[!is.na(slope$contrast)]), "slope")
+  expect_output(print(kernels), "patient - control")
+  expect_s3_class(autoplot(kernels), "ggplot")
+  expect_error(spice_kernels(group, "age"), "anxiety", class = "spicestat_error_column")
+  expect_error(spice_kernels(example_group), "fit", class = "spicestat_error_config")
+  alone <- spice_group(fit, ~diagnosis, method = "meta")
+  expect_error(spice_kernels(alone), "alone", class = "spicestat_error_config")
   # the default method is the engine's
   expect_identical(spice_group(fit, ~1)$method, "hierarchical")
   found <- spice_discover(fit)
