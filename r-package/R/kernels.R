@@ -49,7 +49,7 @@
 #' @examples
 #' \donttest{
 #' if (spicestat_available()) {
-#'   cohort <- spice_simulate(n_participants = 12, n_trials = 60, seed = 1)
+#'   cohort <- spice_simulate(n_participants = 20, n_trials = 120, seed = 1)
 #'   fit <- spice_fit(cohort$trials, participant, choice, reward,
 #'     block = block, trial = trial, people = cohort$people
 #'   )

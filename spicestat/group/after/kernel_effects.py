@@ -190,11 +190,11 @@ def kernel_effects(
     Examples
     --------
     >>> from spicestat import simulate_cohort, spice_fit, spice_group
-    >>> cohort = simulate_cohort(16, 60, seed=1)
+    >>> cohort = simulate_cohort(20, 120, seed=1)
     >>> fit = spice_fit(cohort.trials, block="block", trial="trial", people=cohort.people)
     >>> kernels = kernel_effects(spice_group(fit, "~ diagnosis"), "diagnosis", lags=5)
     >>> kernels.frame.query("quantity == 'total'")[["event", "level", "contrast"]].fillna("").to_numpy().tolist()[:3]
-    [['reward', 'healthy', ''], ['reward', 'patient', ''], ['reward', '', 'patient - healthy']]
+    [['reward', 'control', ''], ['reward', 'patient', ''], ['reward', '', 'patient - control']]
     """
     return effects_at(model, fit, _levels_of(model, covariate), events, lags, events_per_person, conf_level)
 
