@@ -14,6 +14,7 @@ from pathlib import Path
 
 from spicestat.group.methods.registry import METHODS, Method, find_method
 from spicestat.models.precoded import DESCRIBED
+from spicestat.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 
@@ -67,6 +68,17 @@ def models_in_roxygen() -> str:
     return "\n".join(wrapped(line, 80, "#' * ", "#'   ") for line in lines) + "\n"
 
 
+def tasks_text() -> str:
+    """Write the tasks with equations, sources, roles and parameters, a section each."""
+    texts = []
+    for task in TASKS.values():
+        parameters = [f"- `{one.name}`: {one.meaning} ({one.link})" for one in task.parameters]
+        lines = [f"### `{task.name}`", "", f"{task.title[:1].upper()}{task.title[1:]}. {task.source}.", ""]
+        lines += [wrapped(task.equations, 120, "    ", "    "), "", f"Reads {', '.join(task.roles)}.", "", *parameters]
+        texts.append("\n".join(lines))
+    return "\n\n".join(texts) + "\n"
+
+
 LISTS: dict[str, tuple[str, Callable[[], str]]] = {
     "spicestat/group/api.py": (
         r"(?<=\n\n)        - \".*?\n(?=    modules, terms :)",
@@ -74,6 +86,7 @@ LISTS: dict[str, tuple[str, Callable[[], str]]] = {
     ),
     "docs/group-models.md": (r"(?<=<!-- methods -->\n\n).*?(?=\n<!-- end of methods -->)", methods_table),
     "docs/models/README.md": (r"(?<=<!-- models -->\n\n).*?(?=\n<!-- end of models -->)", models_table),
+    "docs/task-library.md": (r"(?<=<!-- tasks -->\n\n).*?(?=\n<!-- end of tasks -->)", tasks_text),
     "r-package/R/group.R": (r"(?<=#' @section Methods of the engine:\n).*?(?=#'\n#' @section)", methods_in_roxygen),
     "r-package/R/fit.R": (r"(?<=#' @section Models:\n).*?(?=#'\n#' @)", models_in_roxygen),
 }

@@ -73,6 +73,7 @@ ELSEWHERE = {
     "read_trials": "a data frame or the path of one as `trials`",
     "register_model": "spice_python_model()",
     "SpiceEstimator": "no counterpart: a class of scikit-learn",
+    "spice_task": "no counterpart yet",
 }
 
 

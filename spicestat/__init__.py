@@ -23,6 +23,7 @@ _HOMES = {
     "SpiceConfig": "spicestat.models.config",
     "SpiceEstimator": "spicestat.fit.estimator",
     "SpiceFit": "spicestat.fit.api",
+    "TaskFit": "spicestat.fit.task_fit",
     "TrialTable": "spicestat.trials.reading",
     "load_fit": "spicestat.fit.api",
     "load_group": "spicestat.group",
@@ -41,6 +42,7 @@ _HOMES = {
     "spice_power": "spicestat.studies.power",
     "spice_reliability": "spicestat.studies.reliability",
     "spice_report": "spicestat.report.report",
+    "spice_task": "spicestat.tasks",
     "spice_update": "spicestat.fit.update",
 }
 
@@ -62,6 +64,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.fit.predict import predict_choices as predict_choices
     from spicestat.fit.splitting import spice_fit_split as spice_fit_split
     from spicestat.fit.storage import register_model as register_model
+    from spicestat.fit.task_fit import TaskFit as TaskFit
     from spicestat.fit.update import spice_update as spice_update
     from spicestat.group import GroupResult as GroupResult
     from spicestat.group import load_group as load_group
@@ -75,6 +78,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.studies.compare import spice_compare as spice_compare
     from spicestat.studies.power import spice_power as spice_power
     from spicestat.studies.reliability import spice_reliability as spice_reliability
+    from spicestat.tasks import spice_task as spice_task
     from spicestat.trials.reading import TrialTable as TrialTable
     from spicestat.trials.reading import read_trials as read_trials
 

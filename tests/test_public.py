@@ -12,6 +12,7 @@ PACKAGES = (
     "spicestat.models.precoded",
     "spicestat.group",
     "spicestat.studies",
+    "spicestat.tasks",
     "spicestat.agents",
     "spicestat.spice",
     "spicestat.errors",

@@ -33,9 +33,13 @@ from spicestat.fit.history_files import unpack_network, unpack_pooled
 from spicestat.fit.plausibility import baseline_nll, contradictions
 from spicestat.fit.storage import is_programmed, pack_model, pack_tables, unpack_model, unpack_tables
 from spicestat.fit.table import fit_info, lay_out_refit
+from spicestat.fit.task_files import MANIFEST as TASK_MANIFEST
+from spicestat.fit.task_files import unpack_estimates
+from spicestat.fit.task_fit import TaskFit, fit_task
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import PRECODED, DeclaredModel, ModelDeclaration
+from spicestat.tasks import TASKS, TaskName
 from spicestat.training.evaluate import rnn_nll
 from spicestat.trials.joining import Tables
 from spicestat.trials.reading import TrialColumns, TrialTable, read_trials
@@ -46,7 +50,7 @@ if TYPE_CHECKING:  # the ladder fits fits
     from spicestat.fit.held_out import Over
     from spicestat.fit.ladder import LadderResult
 
-__all__ = ["FitSettings", "HistoryFit", "SpiceFit", "assemble_fit", "load_fit", "spice_fit"]
+__all__ = ["FitSettings", "HistoryFit", "SpiceFit", "TaskFit", "assemble_fit", "load_fit", "spice_fit"]
 
 Model = str | ModelDeclaration | tuple[type[BaseRNN], SpiceConfig]
 """What `spice_fit` takes as a model."""
@@ -265,6 +269,40 @@ def spice_fit(  # type: ignore[overload-overlap]  # a type checker takes the fir
 
 
 @overload
+def spice_fit(  # type: ignore[overload-overlap]
+    trials: TableSource | TrialTable,
+    *,
+    participant: str = "participant",
+    choice: str = "choice",
+    reward: Columns | None = "reward",
+    rt: str | None = None,
+    block: str | None = None,
+    trial: str | None = None,
+    experiment: str | None = None,
+    occasion: Columns | None = None,
+    stimulus: Columns | None = None,
+    options: Options | None = None,
+    attributes: Attributes | None = None,
+    context: Columns | None = None,
+    forced: str | None = None,
+    gain: str | None = None,
+    loss: str | None = None,
+    foregone: str | None = None,
+    state2: str | None = None,
+    choice2: str | None = None,
+    inputs: Sequence[str] = (),
+    covariates: Sequence[str] | None = None,
+    people: Tables | None = None,
+    actions: Sequence[Hashable] | None = None,
+    missing: Any = None,
+    reward_scaling: Literal["minmax"] | None = None,
+    model: TaskName,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> TaskFit: ...
+
+
+@overload
 def spice_fit(
     trials: TableSource | TrialTable,
     *,
@@ -352,7 +390,7 @@ def spice_fit(
     device: str = "cpu",
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
-) -> SpiceFit | HistoryFit:
+) -> SpiceFit | HistoryFit | TaskFit:
     """Find the equations behind people's choices, and estimate everybody's coefficients.
 
     Parameters
@@ -362,7 +400,9 @@ def spice_fit(
     model : str, ModelDeclaration or (rnn class, config), default "history"
         ``"history"`` chooses states of the past that predict choices, and pools their weights over people. It takes
         seconds, predicts people best of all models here, and has no learning rate; see `HistoryFit`, which it
-        returns. All other models are networks, from which equations of a learning process are read: a name in
+        returns. A name in `spicestat.tasks.TASKS`, such as ``"pst"``, is the published model of a task, whose
+        parameters are estimated together with their population; see `TaskFit`.
+        All other models are networks, from which equations of a learning process are read: a name in
         `spicestat.models.precoded.PRECODED`, such as ``"choice"``, or a custom model, which is either declared by
         naming its states and modules (`spicestat.models.precoded.ModelDeclaration`, whose ``inputs`` need not be
         repeated here) or programmed. Precoded models learn only from the reward of the chosen action, except that
@@ -392,7 +432,7 @@ def spice_fit(
 
     Returns
     -------
-    HistoryFit, or SpiceFit of a model with a network
+    HistoryFit; TaskFit of a task's model; or SpiceFit of a model with a network
 
     Raises
     ------
@@ -442,7 +482,7 @@ def spice_fit(
     if isinstance(model, ModelDeclaration) and not inputs and not isinstance(trials, TrialTable):
         reading["inputs"] = model.inputs
     table = _table(trials, reading)
-    if model == "history":
+    if isinstance(model, str) and (model == "history" or model in TASKS):
         network = {
             "structure": structure,
             "criterion": criterion,
@@ -457,7 +497,9 @@ def spice_fit(
             "device": device,
             "checkpoint": checkpoint,
         }
-        _refuse_settings(network)
+        _refuse_settings(network, model)
+        if model in TASKS:
+            return fit_task(table, TASKS[model], seed_number(seed), progress)
         check_plain(table)
         return fit_history(table, seed_number(seed), progress)
     name, (rnn_class, config) = _model(model)
@@ -506,8 +548,10 @@ def spice_fit(
 
 def load_fit(
     folder: str | Path, rnn_class: type[BaseRNN] | None = None, spice_config: SpiceConfig | None = None
-) -> SpiceFit | HistoryFit:
-    """Read a fit that `SpiceFit.save`, `HistoryFit.save` or ``spicestat fit`` wrote; nothing in it is executed.
+) -> SpiceFit | HistoryFit | TaskFit:
+    """Read a fit that `SpiceFit.save`, `HistoryFit.save`, `TaskFit.save` or ``spicestat fit`` wrote.
+
+    Nothing in it is executed.
 
     Parameters
     ----------
@@ -518,7 +562,7 @@ def load_fit(
 
     Returns
     -------
-    SpiceFit or HistoryFit
+    SpiceFit, HistoryFit or TaskFit
         Of the kind that was saved.
 
     Raises
@@ -529,6 +573,8 @@ def load_fit(
     files = read_sealed(folder, "fit")
     if HISTORY_MANIFEST in files:
         return _load_history(files, folder)
+    if TASK_MANIFEST in files:
+        return _load_task(files, folder)
     model, extra = unpack_model(files, rnn_class, spice_config)
     (table, coefficients), scores = unpack_tables(files), extra.get("scores")
     if not isinstance(scores, dict):
@@ -562,6 +608,19 @@ def _load_history(files: Mapping[str, bytes], folder: str | Path) -> HistoryFit:
     return fit.with_network(network)
 
 
+def _load_task(files: Mapping[str, bytes], folder: str | Path) -> TaskFit:
+    task, estimates, scores = unpack_estimates(files)
+    table, coefficients = unpack_tables(files)
+    terms = tuple((task.name, one.name) for one in task.parameters)
+    same_people = len(estimates.own) == table.n_participants and coefficients.participants == table.participants
+    if not (same_people and coefficients.terms == terms):
+        raise StorageError(
+            f"trials, estimates and coefficients in '{folder}' have different participants or terms",
+            do="save the fit again",
+        )
+    return TaskFit(table, task, estimates, coefficients, pd.DataFrame(scores))
+
+
 def _table(trials: TableSource | TrialTable, reading: dict[str, Any]) -> TrialTable:
     """Read the trials; a `TrialTable` is read already, so nothing about columns goes with it."""
     if not isinstance(trials, TrialTable):
@@ -582,11 +641,11 @@ def _given(settings: dict[str, Any]) -> list[str]:
     ]
 
 
-def _refuse_settings(settings: dict[str, Any]) -> None:
+def _refuse_settings(settings: dict[str, Any], model: str) -> None:
     given = _given(settings)
     if given:
         raise ConfigError(
-            "the model 'history' has no network, and no equations of modules to search for",
+            f"the model '{model}' has no network, and no equations of modules to search for",
             got=", ".join(given),
             do="leave these settings out, or pass model='choice' or another model with a network",
         )
@@ -602,7 +661,7 @@ def _model(model: Model) -> tuple[str, tuple[type[BaseRNN], SpiceConfig]]:
     raise ConfigError(
         "unknown model",
         got=model,
-        allowed=f"history, {', '.join(PRECODED)}, a ModelDeclaration, or (BaseRNN subclass, SpiceConfig)",
+        allowed=f"{', '.join(('history', *PRECODED, *TASKS))}, a ModelDeclaration, or (BaseRNN subclass, SpiceConfig)",
     )
 
 

@@ -19,6 +19,7 @@ from spicestat.fit.api import SpiceFit
 from spicestat.fit.held_out import Fold, Over, make_folds
 from spicestat.fit.history import HistoryFit
 from spicestat.fit.ladder_rungs import Rung, rungs_of
+from spicestat.fit.task_fit import TaskFit
 from spicestat.trials.labels import labels_to_series
 
 __all__ = ["LadderResult", "spice_ladder"]
@@ -127,7 +128,7 @@ class LadderResult:
 
 
 def spice_ladder(
-    fit: SpiceFit | HistoryFit,
+    fit: SpiceFit | HistoryFit | TaskFit,
     rungs: str | Sequence[str] | None = None,
     *,
     over: Over = "blocks",
@@ -147,7 +148,8 @@ def spice_ladder(
     * ``"mixed_logit"``: weights of all states of the library of ``model="history"``, without a search; ten of them
       are everybody's own, from a normal population, the others the population's.
     * ``"equations"``: the fit's, found and estimated anew without the fold, by its model and settings.
-    * ``"network"``: the network that these equations come from; of a `HistoryFit` the one on top of them.
+    * ``"network"``: the network that these equations come from; of a `HistoryFit` the one on top of them; of a
+      `TaskFit` there is none.
     * ``"gru"``: a recurrent network with 16 units and an embedding of participants, trained until it no longer
       predicts everybody's last training block better.
 
@@ -155,14 +157,14 @@ def spice_ladder(
 
     Parameters
     ----------
-    fit : SpiceFit or HistoryFit
+    fit : SpiceFit, HistoryFit or TaskFit
         Any fit of choices.
     rungs : str or sequence of str, optional
         Some of these. Default: all.
     over : {"blocks", "people"}, default "blocks"
         What is left out: each of everybody's blocks once (of people with one block its last fifth, with what came
-        before); or people, who are predicted by the population's distribution (`HistoryFit`, lags, mixed logit),
-        typical equations and embeddings (`SpiceFit`), or the average over 32 of the people in training (GRU).
+        before); or people, who are predicted by the population's distribution (`HistoryFit`, `TaskFit`, lags, mixed
+        logit), typical equations and embeddings (`SpiceFit`), or the average over 32 of the people in training (GRU).
     folds : int, default 3
         2 or more; no more than there are blocks, or people. Costs as many fits as folds.
     members : int, default 1
@@ -193,7 +195,7 @@ def spice_ladder(
     >>> ladder.table["rung"].tolist(), ladder.settings["n_choices"]
     (['shares', 'lags', 'equations'], 702)
     """
-    if isinstance(fit, SpiceFit) and fit.model.network.needs_times:
+    if fit.trials.record["columns"].get("rt"):
         raise ConfigError("a model of choices and response times has no probabilities of choices alone")
     if over not in ("blocks", "people"):
         raise ConfigError("unknown `over`", got=over, allowed="'blocks' or 'people'")

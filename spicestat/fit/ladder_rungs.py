@@ -16,6 +16,7 @@ from spicestat.fit.held_out import Fold
 from spicestat.fit.history import HistoryFit, fit_history
 from spicestat.fit.packing import frame_rows, in_actions, pack_table
 from spicestat.fit.predict import predict_choices
+from spicestat.fit.task_fit import TaskFit, fit_task
 from spicestat.fit.transfer import Unseen
 from spicestat.pooled.baselines import WeightedStates, fit_lags, fit_library, fit_shares, lag_rows
 from spicestat.pooled.packed import Sessions
@@ -46,12 +47,12 @@ class Predicted:
 Rung = Callable[[Fold], Predicted]
 
 
-def rungs_of(fit: SpiceFit | HistoryFit, members: int = 1, seed: int = 0) -> dict[str, Rung]:
+def rungs_of(fit: SpiceFit | HistoryFit | TaskFit, members: int = 1, seed: int = 0) -> dict[str, Rung]:
     """Return the rungs of a fit by name, from the simplest up.
 
     Parameters
     ----------
-    fit : SpiceFit or HistoryFit
+    fit : SpiceFit, HistoryFit or TaskFit
     members : int, default 1
         Number of GRUs whose probabilities are averaged.
     seed : int, default 0
@@ -59,7 +60,7 @@ def rungs_of(fit: SpiceFit | HistoryFit, members: int = 1, seed: int = 0) -> dic
     """
 
     @lru_cache(maxsize=1)
-    def refitted(fold: Fold) -> SpiceFit | HistoryFit:
+    def refitted(fold: Fold) -> SpiceFit | HistoryFit | TaskFit:
         return refit_without(fit, fold.train)
 
     rungs: dict[str, Rung] = {
@@ -71,11 +72,13 @@ def rungs_of(fit: SpiceFit | HistoryFit, members: int = 1, seed: int = 0) -> dic
         "gru": lambda fold: _gru(fold, members, seed),
     }
     # lags and GRU see choices and rewards alone
-    unseeing = ("lags", "gru") if len(fit.trials.shown.columns) else ()
-    return {name: rung for name, rung in rungs.items() if name not in unseeing}
+    absent = {"lags", "gru"} if len(fit.trials.shown.columns) else set()
+    if isinstance(fit, TaskFit):
+        absent.add("network")
+    return {name: rung for name, rung in rungs.items() if name not in absent}
 
 
-def refit_without(fit: SpiceFit | HistoryFit, table: TrialTable) -> SpiceFit | HistoryFit:
+def refit_without(fit: SpiceFit | HistoryFit | TaskFit, table: TrialTable) -> SpiceFit | HistoryFit | TaskFit:
     """Fit other trials as a fit's own were: with its settings, its structure found anew."""
     info = fit.coefficients.info
     with warnings.catch_warnings():
@@ -84,24 +87,26 @@ def refit_without(fit: SpiceFit | HistoryFit, table: TrialTable) -> SpiceFit | H
             warnings.simplefilter("ignore", category)
         if isinstance(fit, HistoryFit):
             return fit_history(table, info["seed"])
+        if isinstance(fit, TaskFit):
+            return fit_task(table, fit.task, info["seed"])
         estimator = fit.estimator.set_params(n_participants=table.n_participants)
         data = SequenceDataset.from_trials(table)
         return assemble_fit(table, data, estimator.fit_dataset(data).fitted_model_, info["model"])
 
 
-def _equations(fit: SpiceFit | HistoryFit, fold: Fold) -> Predicted:
+def _equations(fit: SpiceFit | HistoryFit | TaskFit, fold: Fold) -> Predicted:
     return Predicted(_by_fit(fit, fold, "equations"), int(fit.glance()["n_coefficients"].item()))
 
 
-def _network(fit: SpiceFit | HistoryFit, fold: Fold) -> Predicted:
+def _network(fit: SpiceFit | HistoryFit | TaskFit, fold: Fold) -> Predicted:
     found = _by_fit(fit, fold, "rnn")
     if isinstance(fit, HistoryFit):
         return Predicted(found, fit.network.n_free + int(fit.glance()["n_coefficients"].item()))
     return Predicted(found, sum(weights.numel() for weights in fit.model.network.parameters()))
 
 
-def _by_fit(fit: SpiceFit | HistoryFit, fold: Fold, by: Literal["equations", "rnn"]) -> np.ndarray:
-    unseen: Unseen = "population" if isinstance(fit, HistoryFit) else "typical"
+def _by_fit(fit: SpiceFit | HistoryFit | TaskFit, fold: Fold, by: Literal["equations", "rnn"]) -> np.ndarray:
+    unseen: Unseen = "typical" if isinstance(fit, SpiceFit) else "population"
     table = predict_choices(fit, fold.test, by=by, unseen=unseen)
     columns = [f"p_{label}" for label in fold.test.actions]
     found: np.ndarray = table[columns].to_numpy()[fold.test.rows[fold.held]]

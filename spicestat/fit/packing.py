@@ -10,11 +10,13 @@ import pandas as pd
 
 from spicestat.pooled.packed import Sessions, Shown, pack_sessions
 from spicestat.pooled.states import state_rows
+from spicestat.tasks.task import Task
+from spicestat.tasks.task_trials import TaskTrials, task_trials
 from spicestat.trials.labels import label_key
 from spicestat.trials.roles import losses_of
 from spicestat.trials.table import TrialTable
 
-__all__ = ["frame_rows", "in_actions", "pack_table", "predicted_rows"]
+__all__ = ["frame_rows", "in_actions", "pack_table", "pack_task", "predicted_rows"]
 
 
 def pack_table(table: TrialTable, reward_size: float | None = None) -> Sessions:
@@ -38,6 +40,28 @@ def pack_table(table: TrialTable, reward_size: float | None = None) -> Sessions:
 
     shown = _shown(table, choices, n_actions).map(laid_out)
     return pack_sessions(choice, reward, table.blocks["participant"].to_numpy(), n_actions, reward_size, shown)
+
+
+def pack_task(table: TrialTable, task: Task) -> tuple[Sessions, TaskTrials]:
+    """Pack a table's blocks for the model of a task, with rewards as they stand.
+
+    Raises
+    ------
+    ConfigError, DataError
+        The trials lack a role that the model reads, have one for which it has no use, or are not what it is for.
+    """
+    columns = table.record["columns"]
+    task.check_roles(columns, table.record.get("feedback"))
+    data = pack_table(table, 1.0)
+    if columns.get("rt") is None:
+        trials = task_trials(data, table.actions)
+    else:
+        session = np.broadcast_to(np.arange(data.choice.shape[1]), data.choice.shape)
+        rt = table.times[frame_rows(table, session, np.maximum(data.trial, 0))]
+        trials = task_trials(data, table.actions, rt)
+    if task.check is not None:
+        task.check(trials)
+    return data, trials
 
 
 def _at_places(table: TrialTable) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from spicestat.trials.sequences import SequenceDataset
 
-__all__ = ["baseline_nll", "choice_shares_nll", "contradictions", "without_history"]
+__all__ = ["baseline_nll", "choice_shares_nll", "contradictions", "no_better", "without_history"]
 
 _TOLERANCE = 1e-4
 """Nats per choice by which nothing is said to be worse."""
@@ -19,6 +19,8 @@ _MUCH = 0.05
 
 _ENOUGH_CHOICES, _LEAST_GAIN = 2000, 2e-3
 """With fewer choices, chance decides whether left-out blocks are predicted by more than so many nats per choice."""
+
+_SUSPECT = "suspect that rewards, blocks, stimuli or options were read in the wrong role, or in none"
 
 _NAMES = {"rnn": "the network", "equations": "the equations read off the network", "refit": "the refitted equations"}
 
@@ -132,18 +134,37 @@ def without_history(nll: Mapping[str, float], n_choices: int, n_shares: int) -> 
     >>> print(found[0][:75])
     blocks that are left out are predicted no better (0.6930 nats per choice) t
     """
-    # shares are fitted to the choices that they predict, and gain half a nat per parameter by it
-    bound = min(nll["shares"] + n_shares / max(n_choices, 1), nll["guessing"])
-    others = f"choice shares {nll['shares']:.4f}, guessing {nll['guessing']:.4f}"
-    suspect = "suspect that rewards, blocks, stimuli or options were read in the wrong role, or in none"
-    if nll["history"] > bound + _TOLERANCE:
-        return (
-            f"the weighted states predict worse ({nll['history']:.4f} nats per choice) than is done without any "
-            f"history ({others}): do not interpret them; {suspect}",
-        )
+    worse = no_better("the weighted states predict", nll["history"], nll, n_choices, n_shares)
+    if worse:
+        return worse
+    bound, others = _bound(nll, n_choices, n_shares)
     if n_choices >= _ENOUGH_CHOICES and nll["left_out"] > bound - _LEAST_GAIN:
         return (
             f"blocks that are left out are predicted no better ({nll['left_out']:.4f} nats per choice) than without "
-            f"any history ({others}): {suspect}",
+            f"any history ({others}): {_SUSPECT}",
         )
     return ()
+
+
+def no_better(what: str, value: float, nll: Mapping[str, float], n_choices: int, n_shares: int) -> tuple[str, ...]:
+    """Say in words where something predicts choices worse than nothing; ``value`` is its own, all else as above.
+
+    Examples
+    --------
+    >>> no_better("the model predicts", 0.5, {"shares": 0.69, "guessing": 0.693}, 5000, 20)
+    ()
+    """
+    bound, others = _bound(nll, n_choices, n_shares)
+    if not value > bound + _TOLERANCE:
+        return ()
+    return (
+        f"{what} worse ({value:.4f} nats per choice) than is done without any history ({others}): do not interpret "
+        f"them; {_SUSPECT}",
+    )
+
+
+def _bound(nll: Mapping[str, float], n_choices: int, n_shares: int) -> tuple[float, str]:
+    """Return how well choices are predicted without any history, and how, in words."""
+    # shares are fitted to the choices that they predict, and gain half a nat per parameter by it
+    bound = min(nll["shares"] + n_shares / max(n_choices, 1), nll["guessing"])
+    return bound, f"choice shares {nll['shares']:.4f}, guessing {nll['guessing']:.4f}"

@@ -13,15 +13,17 @@ from spicestat.agents.simulation import Simulation, simulate_model
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, play_history
+from spicestat.fit.task_fit import TaskFit
 from spicestat.simulate.environments import BanditsDrift
 from spicestat.simulate.user_environment import as_environment
+from spicestat.tasks.playing import play_parameters
 from spicestat.trials.labels import labels_to_series
 
 __all__ = ["drifting_task", "simulate_fit"]
 
 
 def simulate_fit(
-    fit: SpiceFit | HistoryFit,
+    fit: SpiceFit | HistoryFit | TaskFit,
     environment: Any = None,
     n_simulations: int = 1,
     seed: int = 0,
@@ -32,8 +34,9 @@ def simulate_fit(
 
     Parameters
     ----------
-    fit : SpiceFit or HistoryFit
-        Of a `HistoryFit`, people play by their pooled weights.
+    fit : SpiceFit, HistoryFit or TaskFit
+        Of the latter two, people play by their pooled weights or parameters; of a `TaskFit` the simulated task of the
+        library, with the columns that this has.
     environment : Bandits, or anything that `as_environment` takes, optional
         The task, with rewards as the model sees them: 1 is the largest reward of the data by size, and 0 none (with
         ``reward_scaling="minmax"``, 0 is the smallest reward and 1 the largest). Default: `drifting_task`.
@@ -62,11 +65,15 @@ def simulate_fit(
     blocks = fit.trials.blocks
     n_blocks = n_blocks or _most_common(blocks.groupby("participant").size())
     n_trials = n_trials or _most_common(blocks["n_trials"])
-    task = drifting_task(fit) if environment is None else environment
     parts = []
     for number in range(whole_number("n_simulations", n_simulations, 1)):
-        played = _play(fit, task, n_trials, n_blocks, seed_number(seed) + number)
-        parts.append(_in_own_terms(fit, played.trials).assign(sim=number + 1))
+        own_seed = seed_number(seed) + number
+        if isinstance(fit, TaskFit):
+            played = _play_task(fit, environment, n_trials, n_blocks, own_seed)
+        else:
+            task = drifting_task(fit) if environment is None else environment
+            played = _in_own_terms(fit, _play(fit, task, n_trials, n_blocks, own_seed).trials)
+        parts.append(played.assign(sim=number + 1))
     together = pd.concat(parts, ignore_index=True)
     together.insert(0, "sim", together.pop("sim"))
     return together
@@ -84,6 +91,18 @@ def _play(fit: SpiceFit | HistoryFit, task: Any, n_trials: int, n_blocks: int, s
     played = play_history(fit, sessions, n_trials, n_blocks, rng)
     code, block = np.divmod(np.arange(n_sessions), n_blocks)
     return Simulation(code, labels_to_series(people, code).to_numpy(), block, *played)
+
+
+def _play_task(fit: TaskFit, environment: Any, n_trials: int, n_blocks: int, seed: int) -> pd.DataFrame:
+    if environment is not None:
+        raise ConfigError(
+            "people of a TaskFit play the task that its model is of",
+            got=type(environment).__name__,
+            do="leave `environment` out",
+        )
+    length, count = whole_number("n_trials", n_trials, 1), whole_number("n_blocks", n_blocks, 1)
+    pooled = fit.coefficients.wide("pooled").to_numpy()
+    return play_parameters(fit.task, pooled, fit.trials.participants, length, count, seed)
 
 
 def _refuse_screen(fit: HistoryFit) -> None:

@@ -13,6 +13,7 @@ from spicestat.equations.estimate.forward import equation_logits
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.task_fit import TaskFit
 from spicestat.fit.transfer import Unseen, known_codes, read_like
 from spicestat.training.evaluate import rnn_logits
 from spicestat.trials.labels import labels_to_series
@@ -23,7 +24,7 @@ __all__ = ["predict_choices"]
 
 
 def predict_choices(
-    fit: SpiceFit | HistoryFit,
+    fit: SpiceFit | HistoryFit | TaskFit,
     trials: TableSource | TrialTable | None = None,
     *,
     by: Literal["equations", "rnn"] = "equations",
@@ -34,17 +35,18 @@ def predict_choices(
 
     Parameters
     ----------
-    fit : SpiceFit or HistoryFit
+    fit : SpiceFit, HistoryFit or TaskFit
         Any fit of choices.
     trials : DataFrame, path or TrialTable, optional
         Other trials, with the columns of the fit's own; default: the fit's.
     by : {"equations", "rnn"}, default "equations"
         What the predictions are made by. The equation of a `HistoryFit` predicts by the average over everybody's
-        posterior, and its network adds to that; it is trained when it is first asked for.
+        posterior, and its network adds to that; it is trained when it is first asked for. A `TaskFit` averages over
+        posteriors, too, and has no network.
     unseen : {"error", "typical", "population"}, default "error"
         Participants whom the fit does not know are an error, or predicted by typical equations (the most frequent
         structure with its median coefficients; a `SpiceFit`), or by the whole population, averaged over the weights
-        that people may have (a `HistoryFit`).
+        or parameters that people may have (a `HistoryFit` or `TaskFit`).
     **columns
         Settings of `read_trials` that differ from those of the fit.
 
@@ -53,8 +55,8 @@ def predict_choices(
     DataFrame
         One row per row of the table: ``row`` (from 0), ``participant``, ``choice``, ``probability`` (of the choice)
         and ``p_<action>`` for each action, 0 where it was not on offer. NaN on the first trial of a block, which
-        nothing predicts (for a `HistoryFit`: up to the first choice made, unless something was shown); where a choice
-        is missing (``probability`` only; for a `HistoryFit`, all of them) or was forced, or one option alone was on
+        nothing predicts (for these two: up to the first choice made, unless something was shown); where a choice
+        is missing (``probability`` only; for these two, all of them) or was forced, or one option alone was on
         offer; and for participants who were left out.
 
     Raises
@@ -74,8 +76,8 @@ def predict_choices(
     """
     if by not in ("equations", "rnn"):
         raise ConfigError("unknown `by`", got=by, allowed="'equations' or 'rnn'")
-    if isinstance(fit, HistoryFit):
-        return _by_history(fit, trials, by, unseen, columns)
+    if not isinstance(fit, SpiceFit):
+        return _by_population(fit, trials, by, unseen, columns)
     if fit.model.network.needs_times:
         raise ConfigError("a model of choices and response times has no probabilities of choices alone")
     table = _table_of(fit, trials, columns)
@@ -87,14 +89,16 @@ def predict_choices(
     return _laid_out(table, _per_trial(table, data, torch.softmax(logits.double(), dim=-1).numpy()))
 
 
-def _table_of(fit: SpiceFit | HistoryFit, trials: TableSource | TrialTable | None, columns: ReadSettings) -> TrialTable:
+def _table_of(
+    fit: SpiceFit | HistoryFit | TaskFit, trials: TableSource | TrialTable | None, columns: ReadSettings
+) -> TrialTable:
     if trials is None and columns:
         raise ConfigError("the fit's own trials have been read already", got=sorted(columns), do="pass other trials")
     return fit.trials if trials is None else read_like(fit, trials, **columns)
 
 
-def _by_history(
-    fit: HistoryFit,
+def _by_population(
+    fit: HistoryFit | TaskFit,
     trials: TableSource | TrialTable | None,
     by: Literal["equations", "rnn"],
     unseen: Unseen,

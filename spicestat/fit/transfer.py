@@ -18,6 +18,7 @@ from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWa
 from spicestat.fit.api import SpiceFit, assemble_fit
 from spicestat.fit.fitted_model import FittedModel
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.task_fit import TaskFit
 from spicestat.trials.labels import label_key, match_labels
 from spicestat.trials.reading import ReadSettings, TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
@@ -26,7 +27,7 @@ __all__ = ["Unseen", "estimated_on", "known_codes", "read_like", "scaled_like"]
 
 Unseen = Literal["error", "typical", "population"]
 """What to do about participants whom the fit does not know: refuse, take typical equations (of a `SpiceFit`), or
-predict them by the population, integrated over its weights (of a `HistoryFit`)."""
+predict them by the population, integrated over its weights or parameters (of a `HistoryFit` or `TaskFit`)."""
 
 _REMEDY = {
     "typical": "pass unseen='typical' to give them typical equations, or estimate theirs with spice_update()",
@@ -37,7 +38,7 @@ _SINGLE = ("participant", "choice", "reward", "rt", *_BLOCKS, "forced", "gain", 
 
 
 def read_like(
-    fit: SpiceFit | HistoryFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]
+    fit: SpiceFit | HistoryFit | TaskFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]
 ) -> TrialTable:
     """Read trials with the columns, actions and scaling of a fit's own.
 
@@ -96,7 +97,7 @@ def _plain_names(own: dict[str, Any], trials: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _refuse_new_levels(fit: SpiceFit | HistoryFit, table: TrialTable) -> None:
+def _refuse_new_levels(fit: SpiceFit | HistoryFit | TaskFit, table: TrialTable) -> None:
     """Raise where a context has labels that the fit has not seen, so that it does not know what they do."""
     for name in fit.trials.record["columns"].get("context") or ():
         known, given = (trials.shown.get(name, pd.Series(dtype=float)) for trials in (fit.trials, table))
@@ -124,7 +125,7 @@ def own_roles(trials: TrialTable) -> dict[str, Any]:
     return own | {"options": options, "actions": actions}
 
 
-def scaled_like(fit: SpiceFit | HistoryFit, table: TrialTable) -> TrialTable:
+def scaled_like(fit: SpiceFit | HistoryFit | TaskFit, table: TrialTable) -> TrialTable:
     """Map rewards as those of the fit were mapped: by the fit's unit, and not by that of the new trials."""
     _warn_other_unit(fit, table)
     scaling = fit.trials.record["reward_scaling"]
@@ -133,7 +134,7 @@ def scaled_like(fit: SpiceFit | HistoryFit, table: TrialTable) -> TrialTable:
     return table.rescaled(scaling, f"as those of the fit: {fit.trials.record['reward_note']}")
 
 
-def _warn_other_unit(fit: SpiceFit | HistoryFit, table: TrialTable) -> None:
+def _warn_other_unit(fit: SpiceFit | HistoryFit | TaskFit, table: TrialTable) -> None:
     """Warn of rewards far outside the fit's range, or spread over a tenth of it or less."""
     known, given = fit.trials.record.get("reward_range"), table.record.get("reward_range")
     if known is None or given is None:
@@ -150,7 +151,7 @@ def _warn_other_unit(fit: SpiceFit | HistoryFit, table: TrialTable) -> None:
         )
 
 
-def known_codes(fit: SpiceFit | HistoryFit, labels: Sequence[Hashable], unseen: Unseen) -> np.ndarray:
+def known_codes(fit: SpiceFit | HistoryFit | TaskFit, labels: Sequence[Hashable], unseen: Unseen) -> np.ndarray:
     """Return the fit's code of every label, -1 for those that it does not know.
 
     Raises
@@ -160,7 +161,7 @@ def known_codes(fit: SpiceFit | HistoryFit, labels: Sequence[Hashable], unseen: 
     DataError
         A label is unknown, and ``unseen`` is "error".
     """
-    stand_in = "population" if isinstance(fit, HistoryFit) else "typical"
+    stand_in = "typical" if isinstance(fit, SpiceFit) else "population"
     if unseen not in ("error", stand_in):
         raise ConfigError("unknown `unseen`", got=unseen, allowed=f"'error' or '{stand_in}'")
     codes = match_labels(labels, fit.trials.participants, here="the trials", there="the fit")

@@ -7,6 +7,7 @@ from typing import Unpack, overload
 from spicestat._files.tables import TableSource
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, history_on
+from spicestat.fit.task_fit import TaskFit, task_on
 from spicestat.fit.transfer import estimated_on, known_codes, read_like
 from spicestat.trials.reading import ReadSettings, TrialTable
 from spicestat.trials.sequences import SequenceDataset
@@ -22,19 +23,23 @@ def spice_update(fit: SpiceFit, trials: TableSource | TrialTable, **columns: Unp
 def spice_update(fit: HistoryFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]) -> HistoryFit: ...
 
 
+@overload
+def spice_update(fit: TaskFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]) -> TaskFit: ...
+
+
 def spice_update(
-    fit: SpiceFit | HistoryFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]
-) -> SpiceFit | HistoryFit:
+    fit: SpiceFit | HistoryFit | TaskFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]
+) -> SpiceFit | HistoryFit | TaskFit:
     """Re-estimate the coefficients of a fit's equations on other trials: new participants, sessions or both.
 
     The structure stays as it was found, so that the new coefficients mean the same as the old ones, and their
     standard errors owe nothing to a search. Participants who are new to the fit get its most frequent structure (with
-    ``structure="population"``, everybody's). Of a `HistoryFit` the population stays too: pooled weights
-    are what the new trials say together with it, even of a single new person.
+    ``structure="population"``, everybody's). Of a `HistoryFit` or `TaskFit` the population stays, too: pooled
+    weights or parameters are what the new trials say together with it, even of a single new person.
 
     Parameters
     ----------
-    fit : SpiceFit or HistoryFit
+    fit : SpiceFit, HistoryFit or TaskFit
     trials : DataFrame, path or TrialTable
         All the trials to estimate from, with the columns of the fit's own; earlier trials do not count
         unless they are among these.
@@ -43,7 +48,7 @@ def spice_update(
 
     Returns
     -------
-    SpiceFit or HistoryFit
+    SpiceFit, HistoryFit or TaskFit
         As ``fit``. ``scores`` are on the new trials; of a SpiceFit, the row "equations" is that of the earlier
         estimates (typical ones for new participants), so that it is out of sample.
 
@@ -66,8 +71,9 @@ def spice_update(
     6
     """
     table = read_like(fit, trials, **columns)
-    if isinstance(fit, HistoryFit):
-        return history_on(fit, table, int((known_codes(fit, table.participants, unseen="population") < 0).sum()))
+    if not isinstance(fit, SpiceFit):
+        n_new = int((known_codes(fit, table.participants, unseen="population") < 0).sum())
+        return history_on(fit, table, n_new) if isinstance(fit, HistoryFit) else task_on(fit, table, n_new)
     codes = known_codes(fit, table.participants, unseen="typical")
     return estimated_on(
         table,

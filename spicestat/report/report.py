@@ -12,6 +12,7 @@ from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, unit_factors
 from spicestat.fit.ladder import LadderResult
+from spicestat.fit.task_fit import TaskFit
 from spicestat.group.result import GroupResult
 from spicestat.report.figures import events_of, own_coefficients, people_figure
 from spicestat.report.page import Section, picture, sheet, write_page
@@ -25,7 +26,7 @@ _SHOWN_EQUATIONS = 3
 
 
 def spice_report(
-    fit: SpiceFit | HistoryFit,
+    fit: SpiceFit | HistoryFit | TaskFit,
     group: GroupResult | None = None,
     path: str | Path = "report.html",
     *,
@@ -84,7 +85,7 @@ def spice_report(
     sections = [
         _data(fit.trials),
         _predictions(fit.scores if scores is None else scores, ladder),
-        *(_history(fit) if isinstance(fit, HistoryFit) else _equations(fit)),
+        *_model(fit),
         _people(fit),
     ]
     if group is not None:
@@ -107,7 +108,7 @@ def check_page(path: str | Path) -> None:
         raise ConfigError("a report is a web page", got=str(path), allowed="a name that ends in .html")
 
 
-def _unidentified(fit: SpiceFit | HistoryFit, group: GroupResult) -> list[str]:
+def _unidentified(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult) -> list[str]:
     """Say what has no identified estimate, and what therefore does not enter the group model."""
     share, n_excluded = fit.coefficients.share_unidentified, int(group.glance()["n_excluded"].sum())
     if not share or not n_excluded:
@@ -168,6 +169,21 @@ def _predictions(scores: pd.DataFrame, ladder: LadderResult | None) -> Section:
             picture(ladder.plot().figure, "Negative log-likelihood of left-out choices by each rung of the ladder")
         )
     return Section("How well choices are predicted", [text for text in texts if text], figures=figures, tables=tables)
+
+
+def _model(fit: SpiceFit | HistoryFit | TaskFit) -> list[Section]:
+    if isinstance(fit, TaskFit):
+        return _task(fit)
+    return _history(fit) if isinstance(fit, HistoryFit) else _equations(fit)
+
+
+def _task(fit: TaskFit) -> list[Section]:
+    """Write a published model with its source, and the population of its parameters."""
+    meanings = pd.DataFrame([(one.name, one.meaning) for one in fit.task.parameters], columns=["term", "meaning"])
+    table = meanings.merge(fit.population(), on="term")
+    text = f"{fit.task.title[:1].upper()}{fit.task.title[1:]}. Source: {fit.task.source}."
+    caption = "The population, on the scale of each parameter's link"
+    return [Section("Equations", [text], [fit.task.equations], tables=[sheet(table, caption)])]
 
 
 def _history(fit: HistoryFit) -> list[Section]:
@@ -232,7 +248,7 @@ def _equations(fit: SpiceFit) -> list[Section]:
     ]
 
 
-def _people(fit: SpiceFit | HistoryFit) -> Section:
+def _people(fit: SpiceFit | HistoryFit | TaskFit) -> Section:
     """Everybody's coefficients: a figure of how they differ, and the table."""
     table, n_own = fit.tidy(), len(own_coefficients(fit))
     figures = (

@@ -7,6 +7,7 @@ import platform
 import spicestat
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.task_fit import TaskFit
 from spicestat.group.result import GroupResult
 from spicestat.pooled.state_signals import KINDS
 from spicestat.pooled.states import Signal, State
@@ -39,7 +40,7 @@ def _signal_in_words(signal: Signal) -> str:
     return KINDS[signal.kind].about + (f" ({', '.join(notes)})" if notes else "")
 
 
-def methods(fit: SpiceFit | HistoryFit, group: GroupResult | None) -> list[str]:
+def methods(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult | None) -> list[str]:
     """Write paragraphs that can be pasted into a paper's methods."""
     texts = [_model(fit)]
     if group is not None:
@@ -55,9 +56,15 @@ def methods(fit: SpiceFit | HistoryFit, group: GroupResult | None) -> list[str]:
     return texts
 
 
-def _model(fit: SpiceFit | HistoryFit) -> str:
+def _model(fit: SpiceFit | HistoryFit | TaskFit) -> str:
     trials = fit.trials
     who = f"{trials.n_participants} participants and {int(fit.glance()['nobs'].iloc[0])} choices"
+    if isinstance(fit, TaskFit):
+        return (
+            f"Choices were modelled by the equations of {fit.task.source} ({fit.task.title}; {who}). The parameters of "
+            "each participant come from one normal population, on logit and log scales where they are bounded, "
+            "estimated together with them (expectation propagation)."
+        )
     if isinstance(fit, HistoryFit):
         return (
             f"Choices were modelled by a mixed multinomial logit on states of choice history ({who}). States were "

@@ -22,6 +22,7 @@ _CONTAINERS = {
     "LadderResult",
     "SpiceConfig",
     "SpiceFit",
+    "TaskFit",
     "TrialTable",
 }
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-__all__ = ["ChoiceLikelihood", "HasLikelihood", "HasSkewness"]
+__all__ = ["ChoiceLikelihood", "HasLikelihood", "HasLinks", "HasSkewness", "own_links"]
 
 
 class ChoiceLikelihood(Protocol):
@@ -66,6 +67,23 @@ class HasSkewness(Protocol):
 
     def skewness(self, coefficients: np.ndarray, covariance: np.ndarray) -> np.ndarray:
         r"""Return :math:`\mathrm{tr}(V_i\, \partial J_i / \partial b_k)`, (P, K), from V (P, K, K), at (P, K)."""
+
+
+@runtime_checkable
+class HasLinks(Protocol):
+    """A likelihood whose coefficients are shares or positive numbers."""
+
+    @property
+    def links(self) -> Mapping[str, str]:
+        """Names of links by "module:term"; the others have the identity."""
+
+    def unconstrained(self) -> ChoiceLikelihood:
+        """Return the same as a function of coefficients on the scale of these links."""
+
+
+def own_links(likelihood: ChoiceLikelihood) -> Mapping[str, str]:
+    """Return the links that belong to coefficients, by "module:term"."""
+    return likelihood.links if isinstance(likelihood, HasLinks) else {}
 
 
 @runtime_checkable

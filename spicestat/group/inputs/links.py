@@ -9,8 +9,9 @@ import numpy as np
 from scipy.special import expit, logit
 
 from spicestat.errors import ConfigError
+from spicestat.group.inputs.likelihood import ChoiceLikelihood, HasLinks, own_links
 
-__all__ = ["LINKS", "Link", "choose_links", "find_link", "in_unit"]
+__all__ = ["LINKS", "Link", "choose_links", "find_link", "in_unit", "on_links"]
 
 _EDGE = 1e-12
 
@@ -84,7 +85,9 @@ def in_unit(link: Link, size: float) -> Link:
     )
 
 
-def choose_links(terms: Sequence[tuple[str, str]], links: Mapping[str, str] | None) -> tuple[Link, ...]:
+def choose_links(
+    terms: Sequence[tuple[str, str]], links: Mapping[str, str] | None, own: Mapping[str, str] | None = None
+) -> tuple[Link, ...]:
     """Return the link of each (module, term).
 
     Parameters
@@ -92,7 +95,9 @@ def choose_links(terms: Sequence[tuple[str, str]], links: Mapping[str, str] | No
     terms : sequence of (module, term)
     links : mapping of str to str, optional
         Link names by module ("beta") or by module and term ("beta:x_value_reward"), of which the latter counts.
-        Whatever is not named has the identity.
+        Whatever is not named has its own link, or the identity.
+    own : mapping of str to str, optional
+        Links that belong to coefficients by module and term.
 
     Raises
     ------
@@ -113,4 +118,21 @@ def choose_links(terms: Sequence[tuple[str, str]], links: Mapping[str, str] | No
             got=", ".join(map(repr, unknown)),
             allowed=", ".join(repr(f"{module}:{term}") for module, term in terms) + ", or a module alone",
         )
-    return tuple(find_link(given.get(f"{module}:{term}", given.get(module, "identity"))) for module, term in terms)
+    default = own or {}
+    names = [
+        given.get(f"{module}:{term}", given.get(module, default.get(f"{module}:{term}", "identity")))
+        for module, term in terms
+    ]
+    return tuple(map(find_link, names))
+
+
+def on_links(likelihood: ChoiceLikelihood, links: Sequence[Link]) -> tuple[ChoiceLikelihood, tuple[Link, ...]]:
+    """Return a likelihood and the links that lead to its coefficients: identities where it knows better derivatives.
+
+    A likelihood with links of its own differentiates on their scale, on which its coefficients have no bounds.
+    """
+    own = own_links(likelihood)
+    names = [own.get(f"{module}:{term}", "identity") for module, term in likelihood.terms]
+    if isinstance(likelihood, HasLinks) and names == [link.name for link in links]:
+        return likelihood.unconstrained(), (find_link("identity"),) * len(links)
+    return likelihood, tuple(links)

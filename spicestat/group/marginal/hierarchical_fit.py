@@ -134,6 +134,7 @@ def fit_hierarchical(
     per_dimension: int | None = None,
     tolerance: float = _STEADY,
     max_rounds: int = 40,
+    with_errors: bool = True,
     report: Callable[[int, int, str], object] | None = None,
 ) -> HierarchicalFit:
     r"""Fit :math:`u_r = Z_r\gamma + \sum_p b_{pr} + e_r`, choices of row r :math:`\sim p(y \mid u_r)`.
@@ -172,6 +173,9 @@ def fit_hierarchical(
     tolerance : float, default .02
         See `HierarchicalFit.change`.
     max_rounds : int, default 40
+    with_errors : bool, default True
+        Whether what is not known of the covariances counts in the covariance of the fixed effects, and is reported;
+        that takes most of the time where likelihoods are slow.
     report : callable, optional
         Called with (round, max_rounds, message) at the end of each round.
 
@@ -199,7 +203,8 @@ def fit_hierarchical(
         finer = None if per_dimension is not None else finer_rule(Z.shape[1])
         if finer is not None and not (state.converged and climber.agrees(state, finer)):
             state = climber.moments(state, sampling_rule(Z.shape[1]), max_rounds)
-    return climber.report_on(state, ends, back * sizes[(Z != 0).any(axis=0).argmax(axis=0)][:, None], units, sizes)
+    turned = back * sizes[(Z != 0).any(axis=0).argmax(axis=0)][:, None]
+    return climber.report_on(state, ends, turned, units, sizes, with_errors)
 
 
 class _State(NamedTuple):
@@ -286,12 +291,22 @@ class _Climber:
     def laplace(self, state: _State, max_rounds: int) -> _State:
         """Expand about modes until nothing changes, with posterior means for modes."""
         for used in range(1, max_rounds + 1):
-            state = self._climbed(self._renewed(state), self.tolerance)
+            state = self._climbed(self._towards(state, self._renewed(state), used), self.tolerance)
             state = state._replace(rounds=used, converged=state.change < self.tolerance)
             self._tell(state, max_rounds)
             if state.converged:
                 break
         return state
+
+    def _towards(self, old: _State, new: _State, used: int) -> _State:
+        """Go to new sites, after a few rounds only a share of the way: corrected means can go back and forth."""
+        if used <= _BOLD + 1:
+            return new
+        share = 1.0 / (used - _BOLD)
+        linear = (1.0 - share) * old.sites.linear + share * new.sites.linear
+        precision = (1.0 - share) * old.sites.precision + share * new.sites.precision
+        sites = new.sites._replace(linear=linear, precision=precision)
+        return new._replace(sites=sites, point=self.model.at(new.roots, sites, self.given))
 
     def moments(self, state: _State, rule: Rule, max_rounds: int) -> _State:
         """Match moments at nodes until nothing changes."""
@@ -420,11 +435,22 @@ class _Climber:
         return state, own._evidence(state)
 
     def report_on(
-        self, state: _State, ends: tuple[float, ...], back: np.ndarray, units: list[np.ndarray], sizes: np.ndarray
+        self,
+        state: _State,
+        ends: tuple[float, ...],
+        back: np.ndarray,
+        units: list[np.ndarray],
+        sizes: np.ndarray,
+        with_errors: bool,
     ) -> HierarchicalFit:
         """Say what was found, with gamma turned by ``back`` and roots in ``units``."""
         sharp, log_likelihood = self._at_estimates(state)
-        covariance, df, spread_errors = self._errors(state, back)
+        given = back @ state.point.covariance @ back.T
+        if with_errors:
+            covariance, df, spread_errors = self._errors(state, back)
+        else:
+            covariance, df = given, np.full(len(back), np.inf)
+            spread_errors = [np.full(len(root), np.nan) for root in state.roots]
         both = np.outer(sizes, sizes)
         G = [np.outer(unit, unit) * (root @ root.T) for unit, root in zip(units, state.roots, strict=False)]
         return HierarchicalFit(
@@ -432,7 +458,7 @@ class _Climber:
             sigma=G.pop() if self.model.with_rest else np.zeros_like(both),
             random=tuple(G),
             covariance=covariance,
-            given_sigma=back @ state.point.covariance @ back.T,
+            given_sigma=given,
             df=df,
             spread_errors=[unit * error for unit, error in zip(units, spread_errors, strict=False)],
             mean=sizes * state.point.mean,

@@ -12,8 +12,8 @@ from spicestat._checks import whole_number
 from spicestat.errors import ConfigError, ConvergenceWarning, warn_user
 from spicestat.group.formula.design import name_some
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
-from spicestat.group.inputs.likelihood import ChoiceLikelihood
-from spicestat.group.inputs.links import Link, choose_links
+from spicestat.group.inputs.likelihood import ChoiceLikelihood, own_links
+from spicestat.group.inputs.links import Link, choose_links, on_links
 from spicestat.group.marginal.hierarchical_fit import fit_hierarchical, stacked_design
 from spicestat.group.marginal.quadrature import Place
 from spicestat.group.methods.bayes_meta import prior_data
@@ -41,7 +41,7 @@ class Settings(SamplerSettings):
     ----------
     links : mapping of str to str, optional
         Scale of the normal distribution of coefficients by module ("beta") or module and term
-        ("beta:x_value_reward"): "identity" (default), "logit" or "log"; see `choose_links`.
+        ("beta:x_value_reward"): "identity", "logit" or "log"; see `choose_links`. Default: as of "hierarchical".
     n_nodes : int, default 2048
         Points per participant at which the likelihood of the choices is evaluated, a power of 2, 64 or more.
     n_components : int, default 6
@@ -83,7 +83,7 @@ def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEsti
     load_arviz()
     load_jax()
     likelihood = inputs.needed_likelihood()
-    links = choose_links(likelihood.terms, chosen.links)
+    links = choose_links(likelihood.terms, chosen.links, own_links(likelihood))
     X = inputs.design.matrix
     place = _first_place(inputs, likelihood, links)
     scaling = make_scaling(X, place.mean.mean(axis=0), _total_spread(place))
@@ -175,7 +175,7 @@ def sample_on_mixture(
 def _first_place(inputs: GroupInputs, likelihood: ChoiceLikelihood, links: Sequence[Link]) -> Place:
     """Return the participants' posteriors under the group distribution that fits best."""
     Z = stacked_design([inputs.design.matrix] * len(links))
-    fit = fit_hierarchical(likelihood, links, Z, *starting_prior(inputs, links))
+    fit = fit_hierarchical(*on_links(likelihood, links), Z, *starting_prior(inputs, links))
     return Place(fit.mean, fit.spread, Z @ fit.gamma, fit.sigma)
 
 

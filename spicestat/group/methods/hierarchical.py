@@ -12,8 +12,8 @@ import pandas as pd
 from spicestat.errors import ConfigError, ContradictionWarning, warn_user
 from spicestat.group.formula.random_columns import RandomColumns
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
-from spicestat.group.inputs.likelihood import ChoiceLikelihood
-from spicestat.group.inputs.links import Link, choose_links
+from spicestat.group.inputs.likelihood import ChoiceLikelihood, own_links
+from spicestat.group.inputs.links import Link, choose_links, on_links
 from spicestat.group.marginal.hierarchical_fit import HierarchicalFit, Integration, fit_hierarchical, stacked_design
 from spicestat.group.marginal.linear_model import Part
 from spicestat.group.marginal.tables import Layout, hierarchical_estimates
@@ -46,15 +46,16 @@ class Settings:
     Attributes
     ----------
     links : mapping of str to str, optional
-        "identity", "logit" or "log" by module ("beta") or by "module:term"; default: identity. Effects of a
-        coefficient with a link are on the link's scale.
+        "identity", "logit" or "log" by module ("beta") or by "module:term"; default: a parameter's own link where the
+        fit is a `TaskFit`, else identity. Effects of a coefficient with a link are on the link's scale.
     covariates_on : sequence of str, optional
         Modules or "module:term" that the covariates may change; the others have an intercept only. Default: all,
         as a covariate that is left out of one coefficient leaks into others.
     estimator : {"REML", "ML"}, default "REML"
     integration : {"moments", "laplace"}, optional
         How coefficients are integrated over: by nodes, or by ``lme4::glmer``'s approximation, which is faster with many
-        coefficients. Default: "laplace" for more than four weights of `HistoryFit`, else "moments".
+        coefficients. Default: "laplace" for more than four weights of `HistoryFit` or parameters of `TaskFit`,
+        else "moments".
     nodes_per_dimension : int, optional
         See `fit_hierarchical`.
     guessing : bool, default True
@@ -96,15 +97,14 @@ class Settings:
 def estimate(inputs: GroupInputs, settings: Settings) -> GroupEstimates:
     """Fit the one-stage hierarchical model to the choices behind a group model."""
     likelihood = inputs.needed_likelihood()
-    links = choose_links(likelihood.terms, settings.links)
+    links = choose_links(likelihood.terms, settings.links, own_links(likelihood))
     design = inputs.design.matrix
     covaried = _covaried(likelihood.terms, settings.covariates_on)
     designs = [design if with_covariates else _intercept(inputs) for with_covariates in covaried]
     center, scale = starting_prior(inputs, links)
     random = inputs.design.random
     fit = fit_hierarchical(
-        likelihood,
-        links,
+        *on_links(likelihood, links),
         stacked_design(designs),
         center,
         scale,

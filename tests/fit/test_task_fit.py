@@ -1,0 +1,197 @@
+"""TaskFit: published models of tasks from the trials to group effects, files and predictions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spicestat import (
+    TaskFit,
+    load_fit,
+    predict_choices,
+    simulate_fit,
+    spice_fit,
+    spice_group,
+    spice_ladder,
+    spice_reliability,
+    spice_report,
+    spice_task,
+    spice_update,
+)
+from spicestat.coefficients import read_coefficients
+from spicestat.errors import ConfigError, ContradictionWarning, ConvergenceWarning, DataError, StorageError
+
+N = 20
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    """Delay discounting of people whose rate falls with age."""
+    age = np.linspace(-1.5, 1.5, N)
+    rate = np.exp(-4.0 - 0.8 * age + 0.6 * np.random.default_rng(0).standard_normal(N))
+    return spice_task("discounting").simulate(N, 60, seed=1, parameters={"k": rate}), age
+
+
+@pytest.fixture(scope="module")
+def fit(cohort) -> TaskFit:
+    simulated, age = cohort
+    people = pd.DataFrame({"participant": simulated.truth["participant"], "age": age})
+    return spice_fit(simulated.trials, model="discounting", people=people, **spice_task("discounting").columns)
+
+
+def test_parameters_are_found(cohort, fit):
+    truth = cohort[0].truth
+    pooled = fit.coefficients.wide("pooled")
+    assert np.corrcoef(np.log(pooled["discounting", "k"]), np.log(truth["k"]))[0, 1] > 0.95
+    sd = fit.coefficients.wide("pooled_sd")["discounting", "k"]
+    # of 20 intervals of two standard deviations one misses on average; 5 or more would be a chance of .003
+    assert (np.abs(pooled["discounting", "k"] - truth["k"].to_numpy()) > 2 * sd).sum() <= 4
+
+
+def test_tables_say_what_others_say(fit):
+    table = fit.tidy()
+    assert table["module"].unique().tolist() == ["discounting"]
+    assert table["term"].unique().tolist() == ["k", "beta"]
+    assert not table["shared"].any()
+    glance = fit.glance().iloc[0]
+    assert glance["nobs"] == N * 60
+    assert glance["nll_model"] < glance["nll_shares"] < glance["nll_guessing"] + 0.01
+    assert glance["log_marginal"] < glance["log_lik"]
+    assert fit.population()["link"].tolist() == ["log", "log"]
+    assert "k = " in fit.equations_frame()["equation"].iloc[0]
+    assert "Mazur" in repr(fit)
+    assert "<table" in fit._repr_html_()
+
+
+def test_own_estimates_are_maxima(fit):
+    likelihood = fit.choice_likelihood()
+    own = fit.coefficients.wide("estimate").to_numpy()
+    known = np.isfinite(own).all(axis=1)
+    assert known.sum() > N / 2
+    some, value = likelihood.select(np.flatnonzero(known)), own[known]
+    top = some.log_likelihood(value[None])[0]
+    assert np.allclose(top, fit.estimates.own_log_likelihood[known])
+    rng = np.random.default_rng(1)
+    around = value * np.exp(0.1 * rng.standard_normal((50, *value.shape)))
+    assert (some.log_likelihood(around) <= top + 1e-6).all()
+
+
+def test_a_group_effect_is_found_on_the_scale_of_the_link(fit):
+    group = spice_group(fit, "~ age")
+    row = group.tidy().query("sparse_term == 'k' and term == 'age'").iloc[0]
+    assert group.links["discounting", "k"] == "log"
+    assert abs(row["estimate"] + 0.8) < 3 * row["std_error"]
+    assert row["p_adjusted"] < 0.01
+    assert group.marginal_means("age").tidy()["estimate"].notna().all()
+
+
+def test_a_population_alone_is_that_of_the_group_model(fit):
+    own = fit.population().set_index("term")["mean"]
+    group = spice_group(fit, "~ 1", guessing=False).tidy().set_index("sparse_term")["estimate"]
+    # two searches for the same maximum
+    assert np.allclose(own, group[own.index], atol=0.03)
+
+
+def test_files_hold_the_fit_and_damage_is_told(fit, tmp_path):
+    fit.save(tmp_path / "fit")
+    again = load_fit(tmp_path / "fit")
+    assert isinstance(again, TaskFit)
+    pd.testing.assert_frame_equal(again.tidy(), fit.tidy())
+    pd.testing.assert_frame_equal(again.glance(), fit.glance())
+    pd.testing.assert_frame_equal(predict_choices(again), predict_choices(fit))
+    assert read_coefficients(tmp_path / "fit").terms == fit.coefficients.terms
+    (tmp_path / "fit" / "task.safetensors").write_bytes(b"not weights")
+    with pytest.raises(StorageError):
+        load_fit(tmp_path / "fit")
+
+
+def test_predictions_are_of_people_or_of_the_population(cohort, fit):
+    own = predict_choices(fit)
+    assert np.allclose(own["p_later"] + own["p_sooner"], 1.0)
+    strangers = cohort[0].trials.assign(participant=cohort[0].trials["participant"] + "x")
+    new = predict_choices(fit, strangers, unseen="population")
+    assert -np.log(own["probability"]).mean() < -np.log(new["probability"]).mean() < np.log(2)
+    with pytest.raises(DataError, match="not in the fit"):
+        predict_choices(fit, strangers)
+    with pytest.raises(ConfigError, match="no network"):
+        predict_choices(fit, by="rnn")
+
+
+def test_people_play_their_task_again(fit):
+    played = simulate_fit(fit, seed=4, n_trials=20)
+    assert len(played) == N * 20
+    again = spice_fit(played.drop(columns="sim"), model="discounting", **spice_task("discounting").columns)
+    both = [np.log(each.coefficients.wide("pooled")["discounting", "k"]) for each in (fit, again)]
+    assert np.corrcoef(*both)[0, 1] > 0.7
+    with pytest.raises(ConfigError, match="environment"):
+        simulate_fit(fit, environment=object())
+
+
+def test_the_ladder_has_the_model(fit):
+    ladder = spice_ladder(fit, ["shares", "equations"], over="people", folds=2)
+    assert ladder.table["nll"].tolist()[1] < ladder.table["nll"].tolist()[0]
+    with pytest.raises(ConfigError, match="no such rung"):
+        fit.ladder(["network"])
+
+
+def test_a_report_names_the_source(fit, tmp_path):
+    page = spice_report(fit, path=tmp_path / "fit.html").read_text(encoding="utf-8")
+    assert "Mazur 1987" in page
+    assert "discount rate" in page
+
+
+def test_further_trials_are_estimated_under_the_same_population(cohort, fit):
+    later = spice_task("discounting").simulate(N, 40, seed=9, parameters={"k": cohort[0].truth["k"].to_numpy()})
+    updated = spice_update(fit, later.trials)
+    assert np.array_equal(updated.estimates.mean, fit.estimates.mean)
+    both = [np.log(each.coefficients.wide("pooled")["discounting", "k"]) for each in (fit, updated)]
+    assert np.corrcoef(*both)[0, 1] > 0.9
+    assert updated.coefficients.info["updated"] == {"n_new": 0, "n_known": N}
+
+
+def test_what_needs_modules_is_refused(fit):
+    with pytest.raises(ConfigError, match="network with modules"):
+        spice_reliability(fit)
+
+
+def test_settings_of_networks_are_refused(cohort):
+    with pytest.raises(ConfigError, match="epochs"):
+        spice_fit(cohort[0].trials, model="discounting", epochs=3, **spice_task("discounting").columns)
+
+
+def test_too_few_people_are_refused(cohort):
+    few = cohort[0].trials.query("participant in ('p01', 'p02')")
+    with pytest.raises(DataError, match="too few people"):
+        spice_fit(few, model="discounting", **spice_task("discounting").columns)
+
+
+def test_a_model_of_something_else_is_told(cohort):
+    rng = np.random.default_rng(3)
+    shuffled = cohort[0].trials.copy()
+    # offers that have nothing to do with the choices
+    for name in ("amount_later", "amount_sooner", "delay_later", "delay_sooner"):
+        shuffled[name] = rng.permutation(shuffled[name])
+    shuffled["chosen"] = np.where(rng.random(len(shuffled)) < 0.9, "later", "sooner")
+    with pytest.warns(ContradictionWarning, match="do not interpret"), pytest.warns(ConvergenceWarning):
+        spice_fit(shuffled, model="discounting", **spice_task("discounting").columns)
+
+
+@pytest.mark.parametrize("name", ["bandit", "effort", "reversal", "contextual"])
+def test_cheap_models_recover_their_parameters(name):
+    """Ten people; a correlation of .5 or less where .8 or more is usual has a chance of below .02 each."""
+    task = spice_task(name)
+    cohort = task.simulate(10, seed=5)
+    fit = spice_fit(cohort.trials, model=name, **task.columns)
+    for one in task.parameters:
+        found = np.corrcoef(
+            one.found_link.to_unconstrained(fit.coefficients.wide("pooled")[name, one.name]),
+            one.found_link.to_unconstrained(cohort.truth[one.name]),
+        )
+        assert found[0, 1] > 0.5, one.name
+
+
+def test_more_than_four_parameters_are_estimated(cohort):
+    task = spice_task("igt")
+    simulated = task.simulate(10, 60, seed=2)
+    fit = spice_fit(simulated.trials, model="igt", **task.columns)
+    assert fit.estimates.converged
+    assert np.isfinite(fit.tidy()["pooled"]).all()
