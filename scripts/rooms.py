@@ -25,7 +25,6 @@ ORDER = (
     "models.precoded",
     "training",
     "equations.structure",
-    "equations.propose",
     "equations.estimate",
     "equations.select",
     "equations",

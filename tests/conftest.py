@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from spicestat.equations.propose.sparse import polynomial_library
+from spicestat.equations.sparse import polynomial_library
 from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.fit.api import spice_fit
 from spicestat.models.precoded import PRECODED

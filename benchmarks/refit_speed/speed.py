@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from spicestat.equations.estimate.refit import CoefficientLikelihood, refit
-from spicestat.equations.propose.sparse import polynomial_library
+from spicestat.equations.sparse import polynomial_library
 from spicestat.equations.structure.equation_set import EXCLUDED, FREE, EquationSet
 from spicestat.models.precoded import PRECODED
 from spicestat.simulate import simulate_cohort

@@ -207,7 +207,7 @@ class AgentSpice(AgentNetwork):
 
     Examples
     --------
-    >>> from spicestat.equations.propose.sparse import polynomial_library
+    >>> from spicestat.equations.sparse import polynomial_library
     >>> from spicestat.models.precoded import RescorlaWagnerRNN
     >>> library = polynomial_library("x_value_reward_chosen", ["c_reward"])
     >>> numbers = np.array([[0.0, 0.8, 0.6]])  # of 1, the own state and c_reward

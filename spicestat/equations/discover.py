@@ -15,18 +15,18 @@ from spicestat._checks import real_number, whole_number
 from spicestat._runtime.progress import Progress
 from spicestat._runtime.threads import one_thread
 from spicestat.equations.estimate.refit import RefitResult
-from spicestat.equations.propose.sparse import (
+from spicestat.equations.select.criteria import Criterion, check_criterion
+from spicestat.equations.select.search import select_structure
+from spicestat.equations.sparse import (
     SparseFit,
     check_optimizer,
     independent_terms,
     polynomial_library,
     sparse_regression,
 )
-from spicestat.equations.propose.trajectories import Trajectory, record_member_trajectories, record_trajectories
-from spicestat.equations.select.criteria import Criterion, check_criterion
-from spicestat.equations.select.search import select_structure
 from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.equations.structure.library import ModuleLibrary
+from spicestat.equations.trajectories import Trajectory, record_member_trajectories, record_trajectories
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig

@@ -19,9 +19,9 @@ from spicestat._runtime.threads import one_thread
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.estimate.forward import equation_nll
 from spicestat.equations.optuna_studies import Study, open_storage, quiet_optuna
-from spicestat.equations.propose.sparse import OPTIMIZERS
-from spicestat.equations.propose.trajectories import Trajectory, record_trajectories
+from spicestat.equations.sparse import OPTIMIZERS
 from spicestat.equations.structure.equation_set import FREE, EquationSet
+from spicestat.equations.trajectories import Trajectory, record_trajectories
 from spicestat.errors import ConfigError, NumericalError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig

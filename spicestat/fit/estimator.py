@@ -16,10 +16,10 @@ from spicestat._files.atomic import check_file_target
 from spicestat._runtime.progress import Progress
 from spicestat.equations.discover import SparseSettings, Structure, discover
 from spicestat.equations.estimate.stand_ins import use_typical_embedding, with_typical_equations
-from spicestat.equations.propose.sparse import OPTIMIZERS
-from spicestat.equations.propose.trajectories import record_trajectories
 from spicestat.equations.select.criteria import Criterion
+from spicestat.equations.sparse import OPTIMIZERS
 from spicestat.equations.sparse_tuning import tune_sparse
+from spicestat.equations.trajectories import record_trajectories
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning, warn_user
 from spicestat.fit.fitted_estimator import ArrayLike, FittedSpice, sequences
 from spicestat.fit.fitted_model import Architecture, FittedModel

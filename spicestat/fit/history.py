@@ -17,7 +17,7 @@ from spicestat._display import html_block, screen, shortlist
 from spicestat._files.sealed import write_sealed
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
-from spicestat.equations.propose.state_products import propose_states
+from spicestat.equations.state_products import propose_states
 from spicestat.equations.structure.equation_set import BETA
 from spicestat.errors import ConfigError, ContradictionWarning, ConvergenceWarning, DataError, warn_user
 from spicestat.fit.discoveries import Discoveries, terms_frame

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,9 @@ if TYPE_CHECKING:  # the ladder fits fits
     from spicestat.fit.held_out import Over
     from spicestat.fit.ladder import LadderResult
 
-__all__ = ["TaskFit", "fit_task", "task_on"]
+Fit = TypeVar("Fit")
+
+__all__ = ["TaskFit", "fit_task", "refuse_task", "task_on"]
 
 _LEAST_PEOPLE = 3
 _DRAWS_KNOWN, _DRAWS_NEW = 32, 256
@@ -323,6 +325,23 @@ def fit_task(table: TrialTable, task: Task, seed: int = 0, progress: Progress | 
         warn_user("the estimation of the population did not converge.", ConvergenceWarning)
     for text in fit.contradictions:
         warn_user(text + ".", ContradictionWarning)
+    return fit
+
+
+def refuse_task(fit: Fit | TaskFit, what: str) -> Fit:
+    """Return a fit of another kind, or say that a question is not asked of this one.
+
+    Raises
+    ------
+    ConfigError
+        The fit is a `TaskFit`.
+    """
+    if isinstance(fit, TaskFit):
+        raise ConfigError(
+            f"{what} needs states or modules, and a TaskFit has none",
+            got=fit.task.name,
+            do=f"ask a fit with model='history', or simulate_fit() and fit again with model='{fit.task.name}'",
+        )
     return fit
 
 

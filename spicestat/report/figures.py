@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.task_fit import TaskFit
 from spicestat.pooled.kernels import Event
 
 __all__ = ["FitPlot", "events_of", "fit_figure", "own_coefficients", "people_figure", "training_figure"]
@@ -20,7 +21,7 @@ _BLUE, _ORANGE = "#0072B2", "#D55E00"
 _COLUMNS = 4
 
 
-def fit_figure(fit: SpiceFit | HistoryFit, kind: FitPlot | str = "people") -> Figure:
+def fit_figure(fit: SpiceFit | HistoryFit | TaskFit, kind: FitPlot | str = "people") -> Figure:
     """Draw people's coefficients, the training of the network, or the kernels of a fit without one.
 
     Raises
@@ -34,7 +35,8 @@ def fit_figure(fit: SpiceFit | HistoryFit, kind: FitPlot | str = "people") -> Fi
         return training_figure(fit)
     if kind == "kernels" and isinstance(fit, HistoryFit):
         return fit.kernels(events=events_of(fit)).plot()
-    kinds = [name for name in get_args(FitPlot) if name != ("kernels" if isinstance(fit, SpiceFit) else "training")]
+    absent = {TaskFit: {"kernels", "training"}, SpiceFit: {"kernels"}}.get(type(fit), {"training"})
+    kinds = [name for name in get_args(FitPlot) if name not in absent]
     raise ConfigError("this plot is not one of the fit", got=kind, allowed=", ".join(kinds))
 
 
@@ -44,7 +46,7 @@ def events_of(fit: HistoryFit) -> list[Event]:
     return ["reward", "choice"] if high > low else ["choice"]
 
 
-def own_coefficients(fit: SpiceFit | HistoryFit) -> list[tuple[str, np.ndarray]]:
+def own_coefficients(fit: SpiceFit | HistoryFit | TaskFit) -> list[tuple[str, np.ndarray]]:
     """Return the name and everybody's values of each coefficient that people have of their own; pooled, if it can be.
 
     Examples
@@ -62,7 +64,7 @@ def own_coefficients(fit: SpiceFit | HistoryFit) -> list[tuple[str, np.ndarray]]
     return [(name, part) for name, part in values if len(part)]
 
 
-def people_figure(fit: SpiceFit | HistoryFit) -> Figure:
+def people_figure(fit: SpiceFit | HistoryFit | TaskFit) -> Figure:
     """Draw points of all people, one panel per coefficient, four in a row; outermost hundredths are cut off.
 
     Raises

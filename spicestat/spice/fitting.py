@@ -15,7 +15,7 @@ from spicestat.agents.simulation import simulate_model
 from spicestat.agents.stepper import n_embedded
 from spicestat.equations.discover import SparseSettings, Structure, sparse_equations
 from spicestat.equations.estimate.forward import copied, equation_nll
-from spicestat.equations.propose.trajectories import Trajectory, record_trajectories
+from spicestat.equations.trajectories import Trajectory, record_trajectories
 from spicestat.errors import ConfigError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig

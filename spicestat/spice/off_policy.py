@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from spicestat._checks import seed_number, whole_number
-from spicestat.equations.propose.trajectories import Trajectory
+from spicestat.equations.trajectories import Trajectory
 from spicestat.errors import DataError
 from spicestat.trials.sequences import SequenceDataset
 

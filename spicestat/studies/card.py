@@ -15,6 +15,7 @@ from spicestat._display import html_block, screen
 from spicestat._runtime.progress import Progress
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.task_fit import TaskFit, refuse_task
 from spicestat.studies.card_checks import (
     Check,
     choice_curves,
@@ -77,7 +78,7 @@ class CardResult:
 
 
 def spice_card(
-    fit: SpiceFit | HistoryFit, *, n_simulations: int = 5, seed: int = 0, progress: Progress | None = None
+    fit: SpiceFit | HistoryFit | TaskFit, *, n_simulations: int = 5, seed: int = 0, progress: Progress | None = None
 ) -> CardResult:
     """Check what a fit's coefficients can be relied on for, at the study's own numbers of people and trials.
 
@@ -141,9 +142,10 @@ def spice_card(
     ['check', 'subject', 'value', 'threshold', 'flag', 'meaning']
     """
     n_simulations, seed = whole_number("n_simulations", n_simulations, 1), seed_number(seed)
+    stated = refuse_task(fit, "spice_card()")
     report = progress or _silent
     started, checks = time.perf_counter(), list[Check]()
-    parts = list(_parts(fit, n_simulations, seed))
+    parts = list(_parts(stated, n_simulations, seed))
     for done, (name, part) in enumerate(parts):
         report(_STAGE, done, len(parts), name)
         checks += part()

@@ -14,6 +14,7 @@ from spicestat.coefficients import refuse_occasions
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.task_fit import TaskFit, refuse_task
 from spicestat.studies.icc import icc, spearman_brown, split_half
 from spicestat.studies.partial_estimates import PartialEstimates, PartialEstimator, Targets, partial_estimator
 from spicestat.trials.labels import label_key
@@ -32,7 +33,7 @@ Unit = Literal["block", "trial"]
 
 
 def spice_reliability(
-    fit: SpiceFit | HistoryFit,
+    fit: SpiceFit | HistoryFit | TaskFit,
     methods: str | Sequence[str] = METHODS,
     *,
     unit: Unit = "block",
@@ -110,7 +111,7 @@ def spice_reliability(
     >>> list(table)[:4], set(table["method"])
     (['module', 'term', 'method', 'reliability'], {'odd_even'})
     """
-    level = check_level(conf_level)
+    level, known = check_level(conf_level), refuse_task(fit, "spice_reliability()")
     refuse_occasions(fit.coefficients, "a reliability over participants")
     chosen = _checked_methods(methods)
     if not chosen and sessions is None:
@@ -119,7 +120,7 @@ def spice_reliability(
         raise ConfigError("unknown unit", got=unit, allowed="'block' or 'trial'")
     n_splits = whole_number("n_splits", n_splits, 1)
     rng = np.random.default_rng(seed_number(seed))
-    parts = partial_estimator(fit)
+    parts = partial_estimator(known)
     targets = parts.targets
     rank, size = _ranks(targets, unit)
     if bool((size[targets.mask] < 2).all()) and chosen:
@@ -133,7 +134,7 @@ def spice_reliability(
         splits = [_halves(parts, 2 * _shuffled(rank, targets, rng) >= size) for _ in range(n_splits)]
         rows += _random_rows(parts, splits, level)
     if sessions is not None:
-        rows += _session_rows(parts, *_session_codes(fit, targets, sessions), level)
+        rows += _session_rows(parts, *_session_codes(known, targets, sessions), level)
     table = pd.DataFrame(rows).assign(conf_level=level)
     return table[list(_COLUMNS)]
 

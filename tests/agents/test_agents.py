@@ -13,9 +13,9 @@ from spicestat.agents.agents import AgentNetwork, AgentSpice, simulate_model
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.estimate.forward import equation_logits, equation_nll
 from spicestat.equations.estimate.refit import refit
-from spicestat.equations.propose.sparse import polynomial_library
-from spicestat.equations.propose.trajectories import record_trajectories
+from spicestat.equations.sparse import polynomial_library
 from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT, EquationSet
+from spicestat.equations.trajectories import record_trajectories
 from spicestat.errors import ConfigError, DataError
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig

@@ -37,7 +37,7 @@ from benchmarks.structure.simulate import (  # noqa: E402
 from benchmarks.structure.summary import gather, methods, summary  # noqa: E402
 from benchmarks.structure.table import markdown  # noqa: E402
 from spicestat.equations.estimate.forward import equation_logits  # noqa: E402
-from spicestat.equations.propose.sparse import polynomial_library  # noqa: E402
+from spicestat.equations.sparse import polynomial_library  # noqa: E402
 from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE, KEPT, EquationSet  # noqa: E402
 from spicestat.models.precoded import CHOICE_RNN_CONFIG, ChoiceRNN  # noqa: E402
 from spicestat.simulate import replay_learners  # noqa: E402

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from spicestat.equations.discover import SparseSettings, discover, member_stability, sparse_equations
-from spicestat.equations.propose.sparse import group_threshold, independent_terms, polynomial_library, stlsq
-from spicestat.equations.propose.trajectories import record_trajectories
+from spicestat.equations.sparse import group_threshold, independent_terms, polynomial_library, stlsq
 from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT
+from spicestat.equations.trajectories import record_trajectories
 from spicestat.errors import ConfigError
 from spicestat.models.base import BuildSettings, building
 from spicestat.models.config import SpiceConfig

@@ -10,9 +10,9 @@ import torch
 
 import spicestat.fit.estimator as estimator_module
 from spicestat.equations.discover import SparseSettings, sparse_equations
-from spicestat.equations.propose.trajectories import record_trajectories
 from spicestat.equations.sparse_tuning import tune_sparse
 from spicestat.equations.structure.equation_set import EXCLUDED, FREE
+from spicestat.equations.trajectories import record_trajectories
 from spicestat.errors import ConfigError, DataError, ShapeError, SpicestatError, StorageError
 from spicestat.fit.estimator import SpiceEstimator
 from spicestat.models.config import SpiceConfig

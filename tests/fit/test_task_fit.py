@@ -9,6 +9,7 @@ from spicestat import (
     load_fit,
     predict_choices,
     simulate_fit,
+    spice_card,
     spice_fit,
     spice_group,
     spice_ladder,
@@ -148,9 +149,12 @@ def test_further_trials_are_estimated_under_the_same_population(cohort, fit):
     assert updated.coefficients.info["updated"] == {"n_new": 0, "n_known": N}
 
 
-def test_what_needs_modules_is_refused(fit):
+def test_what_needs_states_or_modules_is_refused(fit):
+    for ask in (lambda: spice_reliability(fit, "odd_even"), lambda: spice_card(fit)):
+        with pytest.raises(ConfigError, match="states or modules"):
+            ask()
     with pytest.raises(ConfigError, match="network with modules"):
-        spice_reliability(fit)
+        _ = fit.model
 
 
 def test_settings_of_networks_are_refused(cohort):

@@ -10,8 +10,8 @@ import torch
 from spicestat.agents.agents import AgentNetwork, AgentSpice
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.estimate.forward import equation_nll
-from spicestat.equations.propose.trajectories import record_trajectories
 from spicestat.equations.structure.equation_set import EXCLUDED
+from spicestat.equations.trajectories import record_trajectories
 from spicestat.errors import ConfigError, DataError
 from spicestat.models.base import BaseRNN, BuildSettings, building
 from spicestat.models.config import SpiceConfig

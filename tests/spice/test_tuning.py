@@ -14,10 +14,10 @@ from spicestat.agents.agents import AgentNetwork, simulate_model
 from spicestat.equations import sparse_tuning as tuned_module
 from spicestat.equations.discover import SparseSettings, sparse_equations
 from spicestat.equations.estimate.forward import equation_nll
-from spicestat.equations.propose.sparse import polynomial_library
-from spicestat.equations.propose.trajectories import record_trajectories
+from spicestat.equations.sparse import polynomial_library
 from spicestat.equations.sparse_tuning import description_length, tune_sparse
 from spicestat.equations.structure.equation_set import EXCLUDED, FREE, EquationSet
+from spicestat.equations.trajectories import record_trajectories
 from spicestat.errors import ConfigError, NumericalError, StorageError
 from spicestat.models.base import BaseRNN
 from spicestat.models.config import SpiceConfig

@@ -12,7 +12,7 @@ from spicestat.equations.estimate import affine
 from spicestat.equations.estimate.affine_form import find_affine
 from spicestat.equations.estimate.forward import EquationModel
 from spicestat.equations.estimate.refit import CoefficientLikelihood, refit
-from spicestat.equations.propose.sparse import polynomial_library
+from spicestat.equations.sparse import polynomial_library
 from spicestat.equations.structure.equation_set import EXCLUDED, FREE, KEPT, EquationSet
 from spicestat.models.base import BaseRNN
 from spicestat.models.precoded import PRECODED

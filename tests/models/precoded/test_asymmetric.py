@@ -6,7 +6,7 @@ from model_contract import BETA, FORGET, NOT_CHOSEN, RATE, ModelContract
 from numpy_learners import each, polynomial
 
 from spicestat.equations.estimate.forward import equation_logits
-from spicestat.equations.propose.trajectories import record_trajectories
+from spicestat.equations.trajectories import record_trajectories
 from spicestat.models.precoded import (
     ASYMMETRIC_RNN_CONFIG,
     INTERACTION_RNN_CONFIG,

@@ -10,7 +10,7 @@ from numpy_learners import each, polynomial
 
 from spicestat.equations.estimate.forward import equation_logits
 from spicestat.equations.estimate.refit import refit
-from spicestat.equations.propose.trajectories import record_trajectories
+from spicestat.equations.trajectories import record_trajectories
 from spicestat.models.precoded import COUNTERFACTUAL_RNN_CONFIG, PRECODED, CounterfactualRNN
 
 OWN, OTHER = "x_learning_rate_reward", "x_learning_rate_counterfactual"

@@ -7,8 +7,8 @@ from numpy_learners import each, learning_rate, polynomial
 
 from spicestat.equations.estimate.forward import equation_logits
 from spicestat.equations.estimate.refit import local_curvature
-from spicestat.equations.propose.sparse import independent_terms, polynomial_library
-from spicestat.equations.propose.trajectories import record_trajectories
+from spicestat.equations.sparse import independent_terms, polynomial_library
+from spicestat.equations.trajectories import record_trajectories
 from spicestat.models.precoded import WORKING_MEMORY_RNN_CONFIG, WorkingMemoryRNN
 from spicestat.trials.sequences import SequenceDataset
 

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicestat.equations.propose.sparse import (
+from spicestat.equations.sparse import (
     fit_with_pysindy,
     group_threshold,
     independent_terms,
     polynomial_library,
     stlsq,
 )
-from spicestat.equations.propose.trajectories import Trajectory
 from spicestat.equations.structure.library import ModuleLibrary
+from spicestat.equations.trajectories import Trajectory
 from spicestat.errors import ConfigError
 
 MODULE = "x_value"

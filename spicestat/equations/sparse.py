@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 
-from spicestat.equations.propose.trajectories import Trajectory
 from spicestat.equations.structure.library import ModuleLibrary
+from spicestat.equations.trajectories import Trajectory
 from spicestat.errors import ConfigError
 
 if TYPE_CHECKING:  # imported where it is used: it takes seconds, and a fit that is loaded does not need it

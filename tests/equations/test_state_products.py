@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spicestat.equations.propose.state_products import propose_states
+from spicestat.equations.state_products import propose_states
 from spicestat.pooled.fit import fit_pooled
 from spicestat.pooled.packed import pack_sessions
 from spicestat.pooled.play import play_states

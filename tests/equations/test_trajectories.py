@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spicestat.equations.discover import SparseSettings, sparse_equations
-from spicestat.equations.propose.trajectories import record_member_trajectories, record_trajectories
+from spicestat.equations.trajectories import record_member_trajectories, record_trajectories
 from spicestat.errors import ConfigError
 from spicestat.models.base import BuildSettings, building
 from spicestat.models.config import SpiceConfig

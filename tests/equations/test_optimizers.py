@@ -7,7 +7,7 @@ import pysindy
 import pytest
 
 from spicestat.equations.discover import SparseSettings
-from spicestat.equations.propose.sparse import (
+from spicestat.equations.sparse import (
     OPTIMIZERS,
     check_optimizer,
     fit_with_pysindy,
@@ -17,7 +17,7 @@ from spicestat.equations.propose.sparse import (
     sr3,
     stlsq,
 )
-from spicestat.equations.propose.trajectories import Trajectory
+from spicestat.equations.trajectories import Trajectory
 from spicestat.errors import ConfigError
 from spicestat.fit.estimator import SpiceEstimator
 from spicestat.models.precoded import RESCORLA_WAGNER_CONFIG, RescorlaWagnerRNN

@@ -1,1 +1,0 @@
-"""Candidate terms: the network's trajectories, and sparse regression on them."""
