@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from spicestat.errors import (
     NumericalError,
     warn_user,
 )
-from spicestat.fit.history import HistoryPrediction
+from spicestat.fit.history import HistoryFit, HistoryPrediction
 from spicestat.fit.packing import frame_rows, in_actions, pack_task
 from spicestat.fit.plausibility import choice_shares_nll, no_better
 from spicestat.fit.storage import pack_tables
@@ -39,11 +39,10 @@ from spicestat.tasks.task_likelihood import TaskLikelihood, natural
 from spicestat.tasks.task_trials import TaskTrials
 from spicestat.trials.table import TrialTable
 
-if TYPE_CHECKING:  # the ladder fits fits
+if TYPE_CHECKING:  # these make fits of this kind
+    from spicestat.fit.api import SpiceFit
     from spicestat.fit.held_out import Over
     from spicestat.fit.ladder import LadderResult
-
-Fit = TypeVar("Fit")
 
 __all__ = ["TaskFit", "fit_task", "refuse_task", "task_on"]
 
@@ -328,7 +327,7 @@ def fit_task(table: TrialTable, task: Task, seed: int = 0, progress: Progress | 
     return fit
 
 
-def refuse_task(fit: Fit | TaskFit, what: str) -> Fit:
+def refuse_task(fit: SpiceFit | HistoryFit | TaskFit, what: str) -> SpiceFit | HistoryFit:
     """Return a fit of another kind, or say that a question is not asked of this one.
 
     Raises
