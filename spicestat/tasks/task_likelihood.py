@@ -65,7 +65,7 @@ class TaskLikelihood:
         return tuple((self.task.name, one.name) for one in self.task.parameters)
 
     @property
-    def links(self) -> dict[str, str]:
+    def own_links(self) -> dict[str, str]:
         """Link of each parameter that has one, by "module:term"."""
         return {f"{self.task.name}:{one.name}": one.link for one in self.task.parameters if one.link != "identity"}
 

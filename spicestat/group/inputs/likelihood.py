@@ -74,7 +74,7 @@ class HasLinks(Protocol):
     """A likelihood whose coefficients are shares or positive numbers."""
 
     @property
-    def links(self) -> Mapping[str, str]:
+    def own_links(self) -> Mapping[str, str]:
         """Names of links by "module:term"; the others have the identity."""
 
     def unconstrained(self) -> ChoiceLikelihood:
@@ -83,7 +83,7 @@ class HasLinks(Protocol):
 
 def own_links(likelihood: ChoiceLikelihood) -> Mapping[str, str]:
     """Return the links that belong to coefficients, by "module:term"."""
-    return likelihood.links if isinstance(likelihood, HasLinks) else {}
+    return likelihood.own_links if isinstance(likelihood, HasLinks) else {}
 
 
 @runtime_checkable
