@@ -70,15 +70,15 @@ forest_plot <- function(object, conf.level, level, intercept) { # nolint: object
     ggplot2::scale_colour_manual(NULL, values = verdict_colours, limits = verdicts_shown) +
     ggplot2::labs(
       x = paste0("Effect on the coefficient with ", 100 * level, "% interval"), y = NULL,
-      caption = forest_caption(columns$caption, table$verdict)
+      caption = forest_caption(columns$caption, table$verdict, object)
     ) +
     plot_theme() +
     # titles may stand beyond a narrow panel
     ggplot2::theme(panel.grid.major.y = ggplot2::element_blank(), strip.clip = "off")
 }
 
-forest_caption <- function(about, verdicts) {
-  withheld <- if (any(verdicts == "withheld")) "Withheld: too few participants have an identified estimate."
+forest_caption <- function(about, verdicts, group) {
+  withheld <- if (any(verdicts == "withheld")) strwrap(paste("Withheld:", withheld_because(group)), 80)
   if (length(c(about, withheld)) > 0) paste(c(about, withheld), collapse = "\n")
 }
 

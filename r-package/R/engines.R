@@ -101,7 +101,7 @@ group_inputs <- function(estimates, covariance, people, modules, terms, needs_st
 assemble_group <- function(found, inputs, method, options, call) {
   formula <- deparse1(inputs$formula)
   glance <- glance_rows(found$glance, options$max_unidentified, method, formula)
-  warn_about(glance, options$max_unidentified)
+  withheld <- warn_about(glance, options$max_unidentified)
   group <- list(
     coefficients = coefficient_rows(found, glance, inputs$design, options$adjust, options$conf_level, call),
     covariance = long_covariance(found$covariance, inputs$equations),
@@ -110,7 +110,7 @@ assemble_group <- function(found, inputs, method, options, call) {
     ran_vals = tibble::as_tibble(found$ran_vals),
     joint_covariance = found$joint_covariance,
     participants = participant_rows(found, inputs),
-    messages = as.character(found$messages),
+    messages = c(withheld, as.character(found$messages)),
     formula = formula, method = method, fit = found$fit
   )
   structure(c(group, kept_design(inputs$design, inputs$formula)), class = "spice_group")

@@ -105,7 +105,9 @@ largest_of <- function(statistics, correlation, df) {
 #' @noRd
 glance_rows <- function(glance, max_unidentified, method, formula) {
   extra <- setdiff(names(glance), glance_columns)
-  glance$withheld <- glance$share_unidentified > max_unidentified
+  # draws say themselves how far they are from convergence
+  stuck <- if (is.null(glance$rhat)) !glance$converged else FALSE
+  glance$withheld <- glance$share_unidentified > max_unidentified | stuck
   # only the engine looks for some
   glance$contradictions <- rep("", nrow(glance))
   glance$method <- method
@@ -115,25 +117,43 @@ glance_rows <- function(glance, max_unidentified, method, formula) {
   tibble::as_tibble(rows)
 }
 
-#' What the reader must know at once
+withheld_start <- "p-values and intervals are withheld: "
+
+#' Why the inference of a group model is withheld
+#' @noRd
+withheld_because <- function(group) {
+  reasons <- substring(group$messages[startsWith(group$messages, withheld_start)], nchar(withheld_start) + 1)
+  if (length(reasons) == 0) reasons <- "too few participants have an identified estimate"
+  paste0(paste(reasons, collapse = "; "), ".")
+}
+
+#' Warn of what the reader must know at once, and return why inference is withheld
 #' @noRd
 warn_about <- function(glance, max_unidentified) {
-  hidden <- glance$withheld
-  if (any(hidden)) {
-    warn_spicestat("identifiability", sprintf(
+  share <- max(glance$share_unidentified)
+  reasons <- c()
+  if (share > max_unidentified) {
+    reasons <- c(identifiability = sprintf(
       paste(
-        "p-values and intervals are withheld: %.0f %% of the participants have an estimate at a bound, without",
+        "%.0f %% of the participants have an estimate at a bound, without",
         "convergence or without a standard error (limit %g %%), and inference would not be calibrated. More trials",
-        "per participant, a simpler equation or a hierarchical model would help."
+        "per participant, a simpler equation or a hierarchical model would help"
       ),
-      100 * max(glance$share_unidentified[hidden]), 100 * max_unidentified
+      100 * share, 100 * max_unidentified
     ))
   }
   stuck <- glance[!glance$converged, ]
   if (nrow(stuck) > 0) {
     names <- if (anyNA(stuck$module)) "all terms" else paste(stuck$module, stuck$sparse_term, sep = " / ")
-    warn_spicestat("convergence", paste0("the group model did not converge for ", paste(names, collapse = ", "), "."))
+    reasons <- c(reasons, convergence = paste0(
+      "the group model did not converge for ", paste(names, collapse = ", "),
+      ". A simpler formula or fewer terms would help"
+    ))
   }
+  withheld <- if (any(glance$withheld)) paste0(withheld_start, reasons) else character()
+  said <- if (any(glance$withheld)) withheld else reasons
+  for (k in seq_along(said)) warn_spicestat(names(reasons)[k], paste0(said[k], "."))
+  withheld
 }
 
 #' Covariance of each equation's effects as a long table

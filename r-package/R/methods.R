@@ -268,7 +268,7 @@ df.residual.spice_group <- function(object, ...) {
     abort_spicestat("config", c(
       "the group model gives no tests, so that there are no degrees of freedom for any.",
       i = if (any(object$glance$withheld)) {
-        "They are withheld, as too few participants have an identified estimate."
+        paste("They are withheld:", withheld_because(object))
       } else {
         paste0("method = \"", object$method, "\" has intervals: tidy(group, conf.int = TRUE).")
       }

@@ -94,20 +94,18 @@ format.spice_group <- function(x, digits = 3, ...) {
   check_dots(...)
   digits <- check_digits(digits)
   table <- tidy(x, conf.int = TRUE)
+  notes <- x$messages[!startsWith(x$messages, withheld_start)]
   c(
     paste0("<spice_group> coefficient ", sub("^~ *", "~ ", x$formula), ", method \"", x$method, "\""),
     if (any(x$glance$withheld)) {
-      c(
-        "p-values and intervals are withheld where they are NA: too few participants have an",
-        "identified estimate. More trials per participant or fewer terms would help."
-      )
+      strwrap(paste0("p-values and intervals are withheld where they are NA: ", withheld_because(x)))
     },
     if (!all(x$glance$converged)) "Not converged: see the column `converged` of glance().",
     contradiction_lines(x$glance),
     skipped_line(x$skipped),
     effect_lines(table, x, digits),
-    if (length(x$messages) > 0) {
-      c("", strwrap(paste0("Note: ", x$messages), width = getOption("width"), exdent = 2))
+    if (length(notes) > 0) {
+      c("", strwrap(paste0("Note: ", notes), width = getOption("width"), exdent = 2))
     },
     if (!is.null(x$fit)) c("", fit_line(x$fit))
   )

@@ -21,6 +21,7 @@ from spicestat.errors import (
     FormulaError,
     IdentifiabilityWarning,
     NumericalError,
+    SpicestatWarning,
     warn_user,
 )
 from spicestat.group.after.kernel_effects import HasKernelMoves
@@ -33,7 +34,7 @@ from spicestat.group.inputs.contract import RESCALE, GroupEstimates, GroupInputs
 from spicestat.group.inputs.likelihood import HasLikelihood
 from spicestat.group.inputs.usable import select_equations, wanted_columns
 from spicestat.group.methods.registry import METHODS, Method, find_method
-from spicestat.group.result import GroupResult
+from spicestat.group.result import WITHHELD, GroupResult
 from spicestat.trials.covariates import PERSON
 from spicestat.trials.joining import Tables
 from spicestat.trials.labels import label_key
@@ -222,7 +223,8 @@ def group_of_design(
         raise DataError("no coefficient can be analysed", got=describe_skipped(skipped))
     glance = glance_table(estimates, max_unidentified=limit, method=chosen.label, formula=design.formula)
     withheld = _withheld(inputs, glance)
-    _warn(glance, limit)
+    reasons = _reasons(glance, limit, estimates.doubt)
+    _warn(glance, reasons)
     return GroupResult(
         coefficients=coefficient_table(estimates, withheld, inputs.design.term_of, adjust=adjust, conf_level=level),
         glance_frame=glance,
@@ -232,7 +234,7 @@ def group_of_design(
         adjust=adjust,
         conf_level=level,
         covariance=_labelled(estimates),
-        messages=estimates.messages,
+        messages=(*(f"{WITHHELD}{text}" for _, text in reasons), *estimates.messages),
         design=inputs.design,
         table=table,
         ran_vals=estimates.ran_vals,
@@ -332,21 +334,34 @@ def _withheld(inputs: GroupInputs, glance: pd.DataFrame) -> dict[tuple[str, str]
     return dict(zip(zip(glance["module"], glance["sparse_term"], strict=True), glance["withheld"], strict=True))
 
 
-def _warn(glance: pd.DataFrame, max_unidentified: float) -> None:
-    hidden = glance[glance["withheld"]]
-    if len(hidden):
-        warn_user(
-            f"p-values and intervals are withheld: {100 * hidden['share_unidentified'].max():.0f} % of the "
-            "participants have an estimate at a bound, without convergence or without a standard error "
-            f"(limit {100 * max_unidentified:g} %), and inference would not be calibrated. More trials per "
-            "participant, a simpler equation or a hierarchical model would help.",
-            IdentifiabilityWarning,
+def _reasons(glance: pd.DataFrame, max_unidentified: float, doubt: str) -> list[tuple[type[SpicestatWarning], str]]:
+    """Return why inference is withheld, and what would help."""
+    share, reasons = glance["share_unidentified"].max(), list[tuple[type[SpicestatWarning], str]]()
+    if share > max_unidentified:
+        text = (
+            f"{100 * share:.0f} % of the participants have an estimate at a bound, without convergence or without a "
+            f"standard error (limit {100 * max_unidentified:g} %), and inference would not be calibrated. More trials "
+            "per participant, a simpler equation or a hierarchical model would help"
         )
-    stuck = glance[~glance["converged"]]
+        reasons.append((IdentifiabilityWarning, text))
+    stuck = glance[~glance["converged"] & glance["withheld"]]
     if len(stuck):
-        pairs = [(module, term) for module, term in zip(stuck["module"], stuck["sparse_term"], strict=True) if module]
-        names = ", ".join(" / ".join(map(str, pair)) for pair in pairs) or "all terms"
-        warn_user(f"the group model did not converge for {names}.", ConvergenceWarning)
+        text = f"the group model did not converge for {_named(stuck)}. A simpler formula or fewer terms would help"
+        reasons.append((ConvergenceWarning, text))
+    return [*reasons, (IdentifiabilityWarning, doubt)] if doubt else reasons
+
+
+def _warn(glance: pd.DataFrame, reasons: Sequence[tuple[type[SpicestatWarning], str]]) -> None:
+    for category, text in reasons:
+        warn_user(f"{WITHHELD}{text}.", category)
+    shown = glance[~glance["converged"] & ~glance["withheld"]]
+    if len(shown):
+        warn_user(f"the group model did not converge for {_named(shown)}.", ConvergenceWarning)
+
+
+def _named(glance: pd.DataFrame) -> str:
+    pairs = [(module, term) for module, term in zip(glance["module"], glance["sparse_term"], strict=True) if module]
+    return ", ".join(" / ".join(map(str, pair)) for pair in pairs) or "all terms"
 
 
 def _labelled(estimates: GroupEstimates) -> dict[tuple[str, str], pd.DataFrame]:

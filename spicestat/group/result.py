@@ -35,10 +35,13 @@ from spicestat.pooled.kernels import EVENTS, Event
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["GroupResult", "load_group"]
+__all__ = ["WITHHELD", "GroupResult", "load_group"]
 
 Plot = Literal["forest", "caterpillar", "covariate", "kernels"]
 """The plots of a group result."""
+
+WITHHELD = "p-values and intervals are withheld: "
+"""How a message begins that says why, and what would help."""
 
 _KIND = "group"
 _EFFECTS = ("fixed", "ran_pars")
@@ -592,16 +595,12 @@ class GroupResult:
             "",
             self._spread_text(),
         ]
-        if glance["withheld"].any():
-            lines.append(
-                f"Withheld p-values and intervals: up to {100 * glance['share_unidentified'].max():.0f} % of the "
-                "participants have no identified estimate."
-            )
+        lines += [f"Withheld p-values and intervals: {reason}." for reason in self._withheld()]
         if not glance["converged"].all():
             lines.append("Not converged: see the column `converged` of glance().")
         lines += [f"Contradiction: {text}" for text in self._contradictions()]
         lines += [f"Left out: {row.module} / {row.sparse_term}: {row.reason}" for row in self.skipped.itertuples()]
-        lines += [f"Note: {message}" for message in self.messages]
+        lines += [f"Note: {message}" for message in self.messages if not message.startswith(WITHHELD)]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -638,18 +637,17 @@ class GroupResult:
     def _warnings(self) -> list[str]:
         """Return what stands above the table: what is withheld, not converged or left out."""
         glance, found = self.glance_frame, []
-        if glance["withheld"].any():
-            share = 100 * glance["share_unidentified"].max()
-            found.append(
-                f"p-values and intervals are withheld (-): up to {share:.0f} % of the participants have no identified "
-                "estimate"
-            )
+        found += [f"p-values and intervals are withheld (-): {reason}" for reason in self._withheld()]
         if not glance["converged"].all():
             found.append("Not converged: see the column `converged` of glance()")
         found += self._contradictions()
         if len(self.skipped):
             found.append(f"Left out: {len(self.skipped)} equation terms, see .skipped")
         return found
+
+    def _withheld(self) -> list[str]:
+        """Return why inference is withheld, and what would help."""
+        return [message.removeprefix(WITHHELD) for message in self.messages if message.startswith(WITHHELD)]
 
     def _contradictions(self) -> list[str]:
         return [text for text in self.glance_frame["contradictions"].unique() if text]

@@ -163,7 +163,9 @@ def glance_table(estimates: GroupEstimates, *, max_unidentified: float, method: 
     """Return the one-row-per-equation summary: the columns `GLANCE`, and `SAMPLING` where there are some."""
     sampled = [name for name in SAMPLING if name in estimates.glance]
     glance = estimates.glance.reindex(columns=[*GLANCE, *sampled])
-    glance["withheld"] = estimates.glance["share_unidentified"] > max_unidentified
+    # draws say themselves how far they are from convergence
+    stuck = np.zeros(len(glance), dtype=bool) if sampled else ~estimates.glance["converged"].astype(bool)
+    glance["withheld"] = (estimates.glance["share_unidentified"] > max_unidentified) | stuck | bool(estimates.doubt)
     glance.loc[glance["withheld"], ["p_value_cochran_qe", "p_value_cochran_qm"]] = np.nan
     glance["method"], glance["formula"] = method, formula
     # what only some methods can notice; "" where nothing is wrong

@@ -213,6 +213,8 @@ class GroupEstimates:
         Of methods that permute: p-values adjusted by the largest statistic of a family, one per row of ``fixed``.
     exact : bool or None
         Of methods that permute: whether every permutation was used, not a sample of them.
+    doubt : str
+        Why inference has to be withheld, and what would help; "" where nothing is wrong.
     """
 
     fixed: pd.DataFrame
@@ -229,6 +231,7 @@ class GroupEstimates:
     presence: Presence | None = None
     max_t: np.ndarray | None = None
     exact: bool | None = None
+    doubt: str = ""
 
 
 @dataclass(frozen=True)

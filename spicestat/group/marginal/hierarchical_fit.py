@@ -26,7 +26,7 @@ from spicestat.group.marginal.quadrature import (
 from spicestat.group.marginal.sites import Cavities, expanded, log_normaliser, tilted
 from spicestat.group.numerics.variance_components import column_sizes
 
-__all__ = ["HierarchicalFit", "Integration", "fit_hierarchical", "stacked_design"]
+__all__ = ["APART", "DIFFERENT", "HierarchicalFit", "Integration", "fit_hierarchical", "stacked_design"]
 
 Integration = Literal["moments", "laplace"]
 
@@ -39,6 +39,8 @@ _STARTS = (1.0, 0.2)
 _ALIKE = 0.05
 """Two rules agree if no row's log likelihood, averaged over its cavity, differs by more. Where posteriors are near
 normal they agree to .01; one participant with a bent posterior, for whom they do not, can double standard errors."""
+APART, DIFFERENT = 2.0, 0.5
+"""Ends of searches within so many nats have nothing to choose between them, if effects differ by so many errors."""
 _MANY = 4
 """Coefficients above which nodes are a sample."""
 _FIRST_SHARE = 0.05
@@ -81,6 +83,9 @@ class HierarchicalFit:
         Fixed effects, entries of covariances, and the share of guesses.
     ends : tuple of float
         How high the searches from each start came, in nats; the fit is of the highest.
+    apart : float
+        Largest difference of a fixed effect, in standard errors, between the fit's search and others that came within
+        two nats of it.
     rounds : int
         How often nodes were placed.
     change : float
@@ -104,6 +109,7 @@ class HierarchicalFit:
     share: float
     n_parameters: int
     ends: tuple[float, ...]
+    apart: float
     rounds: int
     change: float
     converged: bool
@@ -195,7 +201,7 @@ def fit_hierarchical(
     units = [np.outer(1.0 / width, sizes).ravel() for width in widths] + [sizes]
     model = LinearModel(basis, scaled, with_rest, reml)
     climber = _Climber(likelihood, links, model, avoid_boundary, guessed, tolerance, report)
-    state, ends = climber.expansions(center / sizes)
+    state, ends, apart = climber.expansions(center / sizes)
     if integration == "laplace" or (integration is None and climber.knows_skewness and Z.shape[1] > _MANY):
         state = climber.laplace(state, max_rounds)
     else:
@@ -204,7 +210,7 @@ def fit_hierarchical(
         if finer is not None and not (state.converged and climber.agrees(state, finer)):
             state = climber.moments(state, sampling_rule(Z.shape[1]), max_rounds)
     turned = back * sizes[(Z != 0).any(axis=0).argmax(axis=0)][:, None]
-    return climber.report_on(state, ends, turned, units, sizes, with_errors)
+    return climber.report_on(state, ends, apart, turned, units, sizes, with_errors)
 
 
 class _State(NamedTuple):
@@ -270,8 +276,18 @@ class _Climber:
         sizes = to_natural(self.links, np.ones((1, mode.shape[1])))[0]
         return np.asarray(sizes * self.likelihood.skewness(sizes * mode, np.outer(sizes, sizes) * spread))
 
-    def expansions(self, center: np.ndarray) -> tuple[_State, tuple[float, ...]]:
-        """Search roughly, by expansions about modes, from each start; return the highest end, and all heights."""
+    def expansions(self, center: np.ndarray) -> tuple[_State, tuple[float, ...], float]:
+        """Search roughly, by expansions about modes, from each start.
+
+        Returns
+        -------
+        state : _State
+            The highest end, with
+        heights : tuple of float
+            of all, and
+        apart : float
+            as in `HierarchicalFit`.
+        """
         n, d = self.model.n, len(center)
         eye = np.tile(np.eye(d), (n, 1, 1))
         wide = Cavities(np.tile(center, (n, 1)), eye, eye)
@@ -280,13 +296,31 @@ class _Climber:
         for size in _STARTS:
             roots = self._beginning(modes.mode, size)
             state = _State(roots, sites, sites, self.model.at(roots, sites), np.zeros(n), np.zeros(n), modes.mode)
-            for _ in range(_ROUGH_ROUNDS):
-                state = self._climbed(self._renewed(state, False), _ROUGH)
-                if state.change < _ROUGH:
-                    break
-            ends.append(state)
-        heights = tuple(self._evidence(state) + self._log_prior(state) for state in ends)
-        return ends[int(np.argmax(heights))], heights
+            ends.append(self._roughly(state, _ROUGH))
+        if self._apart(ends) > DIFFERENT:
+            # a search that is slow looks like another optimum
+            ends = [self._roughly(state, 0.1 * _ROUGH) for state in ends]
+        heights = self._heights(ends)
+        return ends[int(np.argmax(heights))], heights, self._apart(ends)
+
+    def _roughly(self, state: _State, tolerance: float) -> _State:
+        """Search by expansions about modes without third derivatives."""
+        for _ in range(_ROUGH_ROUNDS):
+            state = self._climbed(self._renewed(state, False), tolerance)
+            if state.change < tolerance:
+                break
+        return state
+
+    def _heights(self, ends: Sequence[_State]) -> tuple[float, ...]:
+        return tuple(self._evidence(state) + self._log_prior(state) for state in ends)
+
+    def _apart(self, ends: Sequence[_State]) -> float:
+        """How far effects are from those of the highest end, in standard errors, at ends that are nearly as high."""
+        heights = self._heights(ends)
+        best = ends[int(np.argmax(heights))].point
+        errors = np.sqrt(np.diag(best.covariance))
+        near = [end.point for end, height in zip(ends, heights, strict=True) if height > max(heights) - APART]
+        return float(max(np.abs((point.gamma - best.gamma) / errors).max() for point in near))
 
     def laplace(self, state: _State, max_rounds: int) -> _State:
         """Expand about modes until nothing changes, with posterior means for modes."""
@@ -438,6 +472,7 @@ class _Climber:
         self,
         state: _State,
         ends: tuple[float, ...],
+        apart: float,
         back: np.ndarray,
         units: list[np.ndarray],
         sizes: np.ndarray,
@@ -469,6 +504,7 @@ class _Climber:
             share=0.0 if self.guessed is None else state.share,
             n_parameters=len(back) + sum(int(free.sum()) for free in self.model.free) + (self.guessed is not None),
             ends=ends,
+            apart=apart,
             rounds=state.rounds,
             change=state.change,
             converged=state.converged,

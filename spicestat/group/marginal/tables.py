@@ -13,13 +13,11 @@ from spicestat.errors import DataError
 from spicestat.group.formula.random_columns import RandomColumns
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.inputs.links import Link
-from spicestat.group.marginal.hierarchical_fit import HierarchicalFit
+from spicestat.group.marginal.hierarchical_fit import APART, DIFFERENT, HierarchicalFit
 from spicestat.group.marginal.modes import to_natural
 
 __all__ = ["Layout", "hierarchical_estimates"]
 
-_APART = 2.0
-"""Nats between the ends of searches that are worth a word."""
 _FEW, _CARRIED = 5, 0.5
 
 
@@ -78,6 +76,18 @@ def hierarchical_estimates(inputs: GroupInputs, layout: Layout, fit: Hierarchica
         },
         shrunken=_shrunken(layout, fit),
         messages=tuple(_messages(inputs, layout, fit)),
+        doubt=_doubt(fit),
+    )
+
+
+def _doubt(fit: HierarchicalFit) -> str:
+    """Say that the choices do not decide between several answers; usually nothing."""
+    if fit.apart <= DIFFERENT:
+        return ""
+    return (
+        f"searches from different starts ended within {APART:g} nats of each other with effects that differ by up to "
+        f"{fit.apart:.1f} standard errors, so that the choices do not decide between them. A simpler formula, fewer "
+        'random parts, more trials or method="bayes", which weighs all of them, would help'
     )
 
 
@@ -180,7 +190,7 @@ def _carriers(inputs: GroupInputs) -> Iterator[tuple[str, int, float]]:
 
 
 def _messages(inputs: GroupInputs, layout: Layout, fit: HierarchicalFit) -> Iterator[str]:
-    if max(fit.ends) - min(fit.ends) > _APART:
+    if max(fit.ends) - min(fit.ends) > APART:
         heights = ", ".join(f"{height:.1f}" for height in fit.ends)
         yield f"searches from several starts came to different heights, {heights} nats: the result is of the highest"
     X, unit = inputs.design.matrix, inputs.table.unit

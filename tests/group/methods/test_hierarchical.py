@@ -299,7 +299,27 @@ def test_a_fit_that_has_not_converged_says_so():
     fit, _ = toy(links=("log", "log"))  # not normal on the natural scale
     with pytest.warns(ConvergenceWarning, match="did not converge for all terms"):
         result = spice_group(fit, "~ z", max_rounds=1)
-    assert not result.glance()["converged"].any()
+    assert not result.glance()["converged"].any() and result.glance()["withheld"].all()
+    assert result.tidy()[["p_value", "conf_low"]].isna().all(axis=None)
+    assert result.messages[0].startswith("p-values and intervals are withheld: the group model did not converge")
+    assert "A simpler formula" in result.summary() and "withheld" in repr(result)
+
+
+def test_two_answers_that_the_choices_do_not_decide_between_are_withheld(monkeypatch):
+    fit, _ = toy()
+    plain = spice_group(fit, "~ z")
+    assert not plain.glance()["withheld"].any()
+
+    def undecided(*arguments, **options):
+        found = fit_hierarchical(*arguments, **options)
+        assert found.apart < 0.1
+        return replace(found, apart=1.3)
+
+    monkeypatch.setattr(hierarchical, "fit_hierarchical", undecided)
+    with pytest.warns(IdentifiabilityWarning, match=r"differ by up to 1.3 standard errors.*simpler formula"):
+        hidden = spice_group(fit, "~ z")
+    assert hidden.glance()["withheld"].all() and hidden.tidy()["p_value"].isna().all()
+    np.testing.assert_array_equal(hidden.coef(), plain.coef())
 
 
 def test_max_t_adjusts_between_the_p_value_and_bonferroni():
