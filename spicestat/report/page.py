@@ -19,24 +19,27 @@ from spicestat._files.atomic import write_file
 __all__ = ["Picture", "Section", "Sheet", "picture", "sheet", "write_page"]
 
 _MOST_ROWS = 400
+_LEAST_PIXELS = 65  # per inch: the labels, of 8 points, are then 7 pixels high
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table whose cells are text: shown at once, or when its caption is clicked."""
+    """A table whose cells are text, some columns numbers: shown at once, or when its caption is clicked."""
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
     folded: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as base64 of a PNG, and what it shows in words."""
+    """A figure as base64 of a PNG, what it shows in words, and the width in pixels below which it scrolls."""
 
     png: str
     alt: str
+    least_width: int
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def sheet(frame: pd.DataFrame, caption: str, folded: bool = False) -> Sheet:
     if len(shown) < len(frame):
         caption = f"{caption} (the first {len(shown)} of {len(frame)} rows)"
     rows = tuple(tuple(_cell(value) for value in row) for row in shown.itertuples(index=False, name=None))
-    return Sheet(caption, tuple(map(str, frame.columns)), rows, folded)
+    numeric = tuple(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes)
+    return Sheet(caption, tuple(map(str, frame.columns)), rows, numeric, folded)
 
 
 def _cell(value: object) -> str:
@@ -75,7 +79,8 @@ def picture(figure: Figure, alt: str) -> Picture:
     """Draw a figure; ``alt`` says in words what it shows."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
-    return Picture(base64.b64encode(buffer.getvalue()).decode("ascii"), alt)
+    width = round(_LEAST_PIXELS * figure.get_figwidth())
+    return Picture(base64.b64encode(buffer.getvalue()).decode("ascii"), alt, width)
 
 
 def write_page(

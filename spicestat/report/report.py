@@ -14,8 +14,10 @@ from spicestat.fit.history import HistoryFit, unit_factors
 from spicestat.fit.ladder import LadderResult
 from spicestat.fit.task_fit import TaskFit
 from spicestat.group.result import GroupResult
-from spicestat.report.figures import events_of, own_coefficients, people_figure
+from spicestat.report.effects import effect_sections
+from spicestat.report.figures import events_of, own_coefficients, people_figure, training_figure
 from spicestat.report.page import Section, picture, sheet, write_page
+from spicestat.report.predictions import check_sections, prediction_sections
 from spicestat.report.wording import methods, state_in_words
 from spicestat.studies.card import CardResult
 from spicestat.trials.table import TrialTable
@@ -39,8 +41,9 @@ def spice_report(
 
     The page is one file, loads nothing, runs no script, and shows whatever the data hold as text. It has what was read
     and left out, predictions beside simpler ones, the equations with what their states are, what one reward and one
-    choice does (of a `HistoryFit`, whose kernels are computed), people, effects of covariates, and paragraphs for a
-    paper's methods. What contradicts itself comes first.
+    choice does (of a `HistoryFit`, whose kernels are computed) or how the network was trained, people, choices that the
+    fit draws beside the observed ones, effects of covariates by the group model and by other methods, and paragraphs
+    for a paper's methods. What contradicts itself comes first.
 
     Parameters
     ----------
@@ -84,16 +87,17 @@ def spice_report(
     warnings = [text[:1].upper() + text[1:] + "." for text in fit.contradictions]
     sections = [
         _data(fit.trials),
-        _predictions(fit.scores if scores is None else scores, ladder),
+        *prediction_sections(fit.scores if scores is None else scores, ladder),
         *_model(fit),
         _people(fit),
+        *check_sections(fit),
     ]
     if group is not None:
         warnings += [*_unidentified(fit, group), *group.messages]
-        sections += _effects(group)
+        sections += effect_sections(fit, group)
     if card is not None:
         sections.append(_card(card))
-    sections.append(Section("Methods, to paste", methods(fit, group)))
+    sections.append(Section("Methods, to paste", methods(fit, group, card)))
     return write_page(path, title, summary, warnings, sections)
 
 
@@ -153,22 +157,6 @@ def _named(column: object) -> str:
     if isinstance(column, dict):
         return "; ".join(f"{name}: {_named(value)}" for name, value in column.items())
     return ", ".join(map(str, column)) if isinstance(column, list | tuple) else str(column)
-
-
-def _predictions(scores: pd.DataFrame, ladder: LadderResult | None) -> Section:
-    tables = [sheet(scores, "Mean negative log-likelihood per choice, in nats: smaller is better")]
-    texts, figures = [], []
-    if ladder is None:
-        texts.append(
-            "How well choices are predicted that the fit has not seen, beside simpler models: spice_ladder(fit)."
-        )
-    else:
-        texts.append(ladder.verdict)
-        tables.append(sheet(ladder.table, "Choices that were left out"))
-        figures.append(
-            picture(ladder.plot().figure, "Negative log-likelihood of left-out choices by each rung of the ladder")
-        )
-    return Section("How well choices are predicted", [text for text in texts if text], figures=figures, tables=tables)
 
 
 def _model(fit: SpiceFit | HistoryFit | TaskFit) -> list[Section]:
@@ -235,6 +223,9 @@ def _equations(fit: SpiceFit) -> list[Section]:
     ]
     training = fit.glance()[["epochs", "stopped", "nll_rnn", "share_unidentified"]]
     text = f"The first {len(shown)} of {fit.trials.n_participants} participants."
+    figure = picture(
+        training_figure(fit), "Negative log-likelihood per choice of the network, by epoch of its training"
+    )
     return [
         Section(
             "Equations",
@@ -242,9 +233,14 @@ def _equations(fit: SpiceFit) -> list[Section]:
             lines,
             tables=[
                 sheet(equations, "Everybody's equations", folded=True),
-                sheet(training, "The network", folded=True),
             ],
-        )
+        ),
+        Section(
+            "Training",
+            ["The network that the equations were read off; the line is the epoch whose weights were taken."],
+            figures=[figure],
+            tables=[sheet(training, "The network", folded=True)],
+        ),
     ]
 
 
@@ -266,37 +262,14 @@ def _people(fit: SpiceFit | HistoryFit | TaskFit) -> Section:
 
 def _card(card: CardResult) -> Section:
     """Say what is flagged, and list all checks."""
-    flagged = card.flagged.drop(columns="flag")
-    n = len(flagged)
+    flagged, n_studies = card.flagged.drop(columns="flag"), card.settings["n_simulations"]
     text = (
-        f"{n} of {len(card.table)} checks are flagged, with {card.settings['n_simulations']} simulated studies of the "
-        "same people and trials, in which everybody chooses anew after what was observed."
+        f"{len(flagged)} of {len(card.table)} checks are flagged. Simulated studies ({n_studies}) have the same people "
+        "and trials, and in them everybody chooses anew after what was observed."
     )
-    tables = [sheet(flagged, "What is flagged")] if n else []
+    tables = [sheet(flagged, "What is flagged")] if len(flagged) else []
     return Section(
         "What the coefficients can be relied on for",
         [text],
         tables=[*tables, sheet(card.table, "All checks", folded=True)],
     )
-
-
-def _effects(group: GroupResult) -> list[Section]:
-    table = group.tidy()
-    shown = table.drop(columns=[name for name in ("effect", "group", "level", "conf_level") if name in table])
-    covariates = [term for term in dict.fromkeys(shown["term"]) if term != "(Intercept)"]
-    figures = []
-    if covariates:
-        words = f"Standardised effects of {', '.join(covariates)} on each coefficient, with intervals"
-        figures.append(picture(group.plot("forest"), words))
-    return [
-        Section(
-            "Effects of covariates" if covariates else "The group",
-            [f"{group.formula}, method {group.method}; p-values adjusted by {group.adjust} within each covariate."],
-            figures=figures,
-            tables=[
-                sheet(shown, "Coefficients of the group model"),
-                sheet(group.tidy("ran_pars").dropna(axis=1, how="all"), "Differences between people", folded=True),
-                sheet(group.glance().dropna(axis=1, how="all"), "How the group model was fitted", folded=True),
-            ],
-        )
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib.metadata import version
 
 import spicestat
 from spicestat.fit.api import SpiceFit
@@ -11,6 +12,7 @@ from spicestat.fit.task_fit import TaskFit
 from spicestat.group.result import GroupResult
 from spicestat.pooled.state_signals import KINDS
 from spicestat.pooled.states import Signal, State
+from spicestat.studies.card import CardResult
 
 __all__ = ["methods", "state_in_words"]
 
@@ -40,8 +42,10 @@ def _signal_in_words(signal: Signal) -> str:
     return KINDS[signal.kind].about + (f" ({', '.join(notes)})" if notes else "")
 
 
-def methods(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult | None) -> list[str]:
-    """Write paragraphs that can be pasted into a paper's methods."""
+def methods(
+    fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult | None, card: CardResult | None = None
+) -> list[str]:
+    """Write paragraphs that can be pasted into a paper's methods, with versions and references."""
     texts = [_model(fit)]
     if group is not None:
         who = f"{int(group.glance()['nobs'].max())} {'rows' if fit.coefficients.occasions else 'participants'}"
@@ -49,11 +53,37 @@ def methods(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult | None) -> 
             f"Coefficients were related to covariates by the model {group.formula} (method {group.method}, "
             f"{who}); p-values are adjusted by {group.adjust}."
         )
+    if card is not None:
+        texts.append(
+            "Recovery of parameters and structure, trade-offs between coefficients and choice curves were checked in "
+            f"simulated studies ({card.settings['n_simulations']}) of the same people and trials (Wilson & Collins, "
+            "2019); "
+            f"{len(card.flagged)} of {len(card.table)} checks were flagged."
+        )
     texts.append(
-        f"Analyses used spicestat {spicestat.__version__} (Python {platform.python_version()}). "
+        f"Analyses used spicestat {spicestat.__version__} (Python {platform.python_version()}, {_versions(fit)}). "
         "Its method follows SPICE (Weinhardt, Eckstein & Musslick, PsyArXiv v86q5)."
     )
+    texts.append("References: " + " ".join(_references(fit, card is not None)))
     return texts
+
+
+def _versions(fit: SpiceFit | HistoryFit | TaskFit) -> str:
+    packages = ["numpy", "scipy", "pandas", *(["torch", "pysindy"] if isinstance(fit, SpiceFit) else [])]
+    return ", ".join(f"{name} {version(name)}" for name in packages)
+
+
+def _references(fit: SpiceFit | HistoryFit | TaskFit, checked: bool) -> list[str]:
+    spice = "Weinhardt, D., Eckstein, M., & Musslick, S. SPICE. PsyArXiv, https://doi.org/10.31234/osf.io/v86q5."
+    brunton = (
+        "Brunton, S. L., Proctor, J. L., & Kutz, J. N. (2016). Discovering governing equations from data. PNAS, 113, "
+        "3932-3937. https://doi.org/10.1073/pnas.1517384113."
+    )
+    wilson = (
+        "Wilson, R. C., & Collins, A. G. E. (2019). Ten simple rules for the computational modeling of behavioral "
+        "data. eLife, 8, e49547. https://doi.org/10.7554/eLife.49547."
+    )
+    return [*([brunton] if isinstance(fit, SpiceFit) else []), spice, *([wilson] if checked else [])]
 
 
 def _model(fit: SpiceFit | HistoryFit | TaskFit) -> str:

@@ -1,13 +1,14 @@
 """spice_report: what is on the page, for every kind of fit; nothing of it is executed."""
 
 import re
+from html import unescape
 
 import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from spicestat import simulate_cohort, spice_fit, spice_group, spice_report
+from spicestat import simulate_cohort, spice_card, spice_fit, spice_group, spice_report
 from spicestat.cli import app
 from spicestat.errors import ConfigError
 from spicestat.pooled.state_library import further_states, history_states
@@ -16,7 +17,7 @@ from spicestat.report.wording import state_in_words
 
 
 def sections(path):
-    return re.findall("<h2>(.*?)</h2>", path.read_text(encoding="utf-8"))
+    return re.findall("<h2 .*?>(.*?)</h2>", path.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,7 @@ def test_the_page_has_what_a_reader_asks_for(fit, page):
         "The equation",
         "What one event does to the next choices",
         "People",
+        "Does the fit choose as people do?",
         "Effects of covariates",
         "Methods, to paste",
     ]
@@ -54,10 +56,12 @@ def test_the_page_has_what_a_reader_asks_for(fit, page):
 def test_the_page_is_accessible_and_loads_nothing(page):
     html = page.read_text(encoding="utf-8")
     images = re.findall("<img[^>]*>", html)
-    assert len(images) == 4
+    assert len(images) == 5
     assert all(re.search('alt="[^"]{20,}"', image) for image in images)
-    assert html.count("<th ") == html.count('<th scope="col">') > 0
-    assert not re.search(r'(src|href)="(?!data:)', html)
+    assert html.count("<th ") == html.count('<th scope="col"') > 0
+    assert not re.search(r'(src|href)="(?!data:|#)', html)
+    places = re.findall(r'href="#(\w+)"', html)
+    assert len(places) == len(sections(page)) and all(f'id="{place}"' in html for place in places)
     assert "<script" not in html
 
 
@@ -106,3 +110,22 @@ def test_every_state_of_the_libraries_has_words():
         assert len(state_in_words(declared)) > 5
     ago = State((Signal(kind="ago", back=3),))
     assert state_in_words(ago) == "choice some choices ago (3 choices ago)"
+
+
+@pytest.mark.filterwarnings("ignore::spicestat.errors.ExclusionWarning")
+def test_other_methods_stand_beside_the_chosen_one(fit, tmp_path):
+    group = spice_group(fit, "~ anxiety", method="meta")
+    html = spice_report(fit, group, tmp_path / "fit.html").read_text(encoding="utf-8")
+    rows = re.findall(r"<tr><td>beta</td><td>[^<]+</td><td>anxiety</td>(.*?)</tr>", html)
+    ols = spice_group(fit, "~ anxiety", method="ols").tidy().query("term == 'anxiety'")
+    told = [f"{row.estimate:.3g} [{row.conf_low:.3g}, {row.conf_high:.3g}]" for row in ols.itertuples()]
+    assert all(any(text in row for row in rows) for text in told)
+    assert "by other methods, with 95 % intervals" in html
+
+
+def test_a_card_and_its_references_are_on_the_page(fit, tmp_path):
+    card = spice_card(fit, n_simulations=1)
+    html = unescape(spice_report(fit, path=tmp_path / "fit.html", card=card).read_text(encoding="utf-8"))
+    assert f"{len(card.flagged)} of {len(card.table)} checks are flagged" in html
+    assert all(meaning in html for meaning in card.table["meaning"])
+    assert "10.7554/eLife.49547" in html and f"numpy {np.__version__}" in html
