@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
-from spicestat.fit.task_fit import TaskFit
 from spicestat.fit.ladder import LadderResult
+from spicestat.fit.task_fit import TaskFit
 from spicestat.report.page import Section, picture, sheet
 from spicestat.studies.redrawn import redrawn
 from spicestat.studies.redrawn_curves import redrawn_curves
