@@ -68,6 +68,12 @@ def models_in_roxygen() -> str:
     return "\n".join(wrapped(line, 80, "#' * ", "#'   ") for line in lines) + "\n"
 
 
+def tasks_in_roxygen() -> str:
+    """Write the tasks as a list in a roxygen comment."""
+    lines = [f'`"{task.name}"`: {task.title}.' for task in TASKS.values()]
+    return "\n".join(wrapped(line, 80, "#' * ", "#'   ") for line in lines) + "\n"
+
+
 def tasks_text() -> str:
     """Write the tasks with equations, sources, roles and parameters, a section each."""
     texts = []
@@ -87,6 +93,7 @@ LISTS: dict[str, tuple[str, Callable[[], str]]] = {
     "docs/group-models.md": (r"(?<=<!-- methods -->\n\n).*?(?=\n<!-- end of methods -->)", methods_table),
     "docs/models/README.md": (r"(?<=<!-- models -->\n\n).*?(?=\n<!-- end of models -->)", models_table),
     "docs/task-library.md": (r"(?<=<!-- tasks -->\n\n).*?(?=\n<!-- end of tasks -->)", tasks_text),
+    "r-package/R/tasks.R": (r"(?<=#' @section Tasks:\n).*?(?=#'\n#' @)", tasks_in_roxygen),
     "r-package/R/group.R": (r"(?<=#' @section Methods of the engine:\n).*?(?=#'\n#' @section)", methods_in_roxygen),
     "r-package/R/fit.R": (r"(?<=#' @section Models:\n).*?(?=#'\n#' @)", models_in_roxygen),
 }

@@ -31,6 +31,7 @@ FUNCTIONS = {
     "spice_reliability": "spice_reliability",
     "spice_report": "spice_report",
     "simulate_cohort": "spice_simulate",
+    "spice_task": "spice_task",
     "simulate_fit": "simulate.spice_fit",
     "predict_choices": "predict.spice_fit",
     "load_fit": "spice_load",
@@ -73,7 +74,6 @@ ELSEWHERE = {
     "read_trials": "a data frame or the path of one as `trials`",
     "register_model": "spice_python_model()",
     "SpiceEstimator": "no counterpart: a class of scikit-learn",
-    "spice_task": "no counterpart yet",
 }
 
 

@@ -73,8 +73,9 @@
 #'   continues from it.
 #' @param model `"history"` (states of the past, without a network; see
 #'   [spice_kernels()]), a model of your own, from [spice_model()] or
-#'   [spice_python_model()], or the name of one to start from (see below), whose
-#'   terms are dropped where the choices do not need them.
+#'   [spice_python_model()], the name of one to start from (see below), whose
+#'   terms are dropped where the choices do not need them, or the name of a
+#'   [spice_task()], whose published model is estimated as it is.
 #' @param epochs Number of training epochs of the network, for models that have
 #'   one; `NULL` for the engine's default.
 #' @param seed Whole number from 0. The same seed gives the same fit, in Python,

@@ -19,6 +19,7 @@ from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped,
 from spicestat.r.receive_model import as_model
 from spicestat.r.send_fit import encoded, engine, fit_tables, received_table, received_tables
 from spicestat.r.send_group import group_tables
+from spicestat.r.task_verbs import simulate_task, task
 from spicestat.r.verbs import (
     card,
     compare,
@@ -55,6 +56,8 @@ __all__ = [
     "report",
     "simulate",
     "simulate_fit",
+    "simulate_task",
+    "task",
     "update",
     "version",
 ]
