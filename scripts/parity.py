@@ -72,6 +72,7 @@ ELSEWHERE = {
     "spice_fit_split": "no counterpart: subset() and spice_update()",
     "read_coefficients": "a data frame as `fit` of spice_group()",
     "read_trials": "a data frame or the path of one as `trials`",
+    "progress_bars": "progress = TRUE, of each verb that takes long",
     "register_model": "spice_python_model()",
     "SpiceEstimator": "no counterpart: a class of scikit-learn",
 }

@@ -28,6 +28,7 @@ _HOMES = {
     "load_fit": "spicestat.fit.api",
     "load_group": "spicestat.group",
     "predict_choices": "spicestat.fit.predict",
+    "progress_bars": "spicestat._runtime.bars",
     "read_coefficients": "spicestat.coefficients",
     "read_trials": "spicestat.trials.reading",
     "register_model": "spicestat.fit.storage",
@@ -49,6 +50,7 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getattr__
+    from spicestat._runtime.bars import progress_bars as progress_bars
     from spicestat.coefficients import CoefficientTable as CoefficientTable
     from spicestat.coefficients import read_coefficients as read_coefficients
     from spicestat.fit.api import SpiceFit as SpiceFit

@@ -9,8 +9,10 @@ import pytest
 
 from spicestat import CoefficientTable, read_trials, simulate_cohort, spice_group
 from spicestat._display import html_block, screen
+from spicestat._drawing import Drawing
 from spicestat.agents import simulate_model
 from spicestat.models.precoded import LearningRateRNN
+from spicestat.report.figures import fit_figure
 from spicestat.simulate import BanditsDrift, simulate_learners
 from spicestat.studies import PipelinePermutation, PowerResult, compare_models
 from spicestat.trials import SequenceDataset
@@ -78,6 +80,7 @@ def test_a_group_result(small):
 def test_a_cohort():
     cohort = simulate_cohort(4, 40)
     check_screen(repr(cohort), "4 participants, 160 trials", "anxiety, age, diagnosis", "alpha, forget, beta")
+    check_html(cohort._repr_html_(), "4 participants, 160 trials", "150 more rows")
 
 
 def test_a_fit(tiny_fit):
@@ -122,9 +125,12 @@ def test_results_of_simulations_and_studies():
     check_screen(
         repr(power), "4000 simulated studies", "20 participants, 100 trials, effect 0.5: power 0.80 [0.70, 0.90]"
     )
+    check_html(power._repr_html_(), "4000 simulated studies", "30 more rows")
     check_screen(repr(compare_models(np.eye(40))), "40 participants; frequencies", "32 more")
     table = pd.DataFrame({"module": "x", "sparse_term": "1", "term": [f"t{row}" for row in range(60)], "p_value": 0.5})
     check_screen(repr(PipelinePermutation(table, np.zeros((9, 60)), 8, 0, False)), "8 permutations", "see tidy()")
+    permuted = PipelinePermutation(table.assign(term=BAD), np.zeros((9, 60)), 8, 0, False)
+    check_html(permuted._repr_html_(), "8 permutations", "&lt;script&gt;")
     run = simulate_learners({"alpha": np.full(90, 0.5), "beta": 3.0}, BanditsDrift(0.2), 50)
     check_screen(repr(run), "90 sequences of 50 trials, 2 actions")
     trials = read_trials(simulate_cohort(40, 40).trials, block="block")
@@ -149,3 +155,18 @@ def test_lines_are_wrapped_and_cut():
     check_screen(text, "short", "x" * 98)
     assert "(8 more lines: see there)" in screen("a\n" * 32, "there")
     assert html_block(BAD, [BAD], pd.DataFrame({BAD: [BAD, 1.23456]})).count("&lt;script") == 4
+
+
+def test_figures_are_shown_without_pyplot(tiny_fit):
+    """What a notebook asks for where no backend is active."""
+    group = spice_group(coefficients(8, 2), "~ age")
+    power = PowerResult(
+        pd.DataFrame({"n_participants": [20], "n_trials": 100, "effect": 0.5, "power": 0.8}).assign(
+            conf_low=0.7, conf_high=0.9
+        ),
+        pd.DataFrame(),
+        {"alpha": 0.05},
+    )
+    for drawing in (group.plot(), power.plot(), fit_figure(tiny_fit, "people"), fit_figure(tiny_fit, "training")):
+        assert isinstance(drawing, Drawing)
+        assert drawing._repr_png_().startswith(b"\x89PNG")

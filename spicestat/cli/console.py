@@ -5,36 +5,27 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from spicestat._runtime.bars import progress_bars
 from spicestat._runtime.interrupts import kept_interrupts
-from spicestat._runtime.progress import heartbeat
+from spicestat._runtime.progress import Progress
 from spicestat.cli.given import as_spoken
 from spicestat.errors import InputError, SpicestatError, SpicestatWarning
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FAILED", "INTERRUPTED", "progress_bars", "reporting", "show"]
+__all__ = ["FAILED", "INTERRUPTED", "reporting", "show", "shown_progress"]
 
 _BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 _NO_MEMORY = ("allocate memory", "failed to map segment", "start new thread", "out of memory")
-_STAGES = {
-    "rnn": "Training the RNN",
-    "equations": "Finding equations",
-    "refit": "Estimating coefficients",
-    "group": "Fitting the group model",
-    "ladder": "Predicting left-out choices",
-    "card": "Checking the study",
-}
-
 _errors = Console(stderr=True, highlight=False)
 
 
@@ -81,30 +72,12 @@ def _drop_output() -> None:
 
 
 @contextmanager
-def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int, str], None] | None]:
-    """Show progress on stderr: bars in a terminal, elsewhere a line a minute."""
+def shown_progress(quiet: bool) -> Iterator[Progress | None]:
+    """Show progress on stderr, unless quiet."""
     if quiet:
         yield None
         return
-    if not _errors.is_terminal:
-        with heartbeat(_errors.print, "Reading") as tell:
-            yield lambda stage, *news: tell(_STAGES.get(stage, stage), *news)
-        return
-    columns = (
-        TextColumn("{task.description:<24}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=_errors) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(stage: str, done: int, total: int, message: str) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), total=total, note="")
-            bars.update(tasks[stage], completed=done, total=total, note=message)
-
+    with progress_bars(_errors) as report:
         yield report
 
 

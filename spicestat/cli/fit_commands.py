@@ -9,7 +9,7 @@ import typer
 
 from spicestat._files.atomic import save_or_rescue
 from spicestat._files.sealed import check_target
-from spicestat.cli.console import progress_bars, reporting
+from spicestat.cli.console import reporting, shown_progress
 from spicestat.cli.given import as_attributes, as_missing_values, as_model, as_options, as_settings
 from spicestat.cli.options import Fit, Missing, Quiet, Seed, TableFile
 from spicestat.cli.program import app
@@ -112,7 +112,7 @@ def fit(
         if no_reward and reward:
             raise ConfigError("--no-reward and --reward exclude each other", got=reward, do="leave one of them out")
         rewards = None if no_reward else reward or ["reward"]
-        with progress_bars(quiet) as progress:
+        with shown_progress(quiet) as progress:
             fitted = spice_fit(  # type: ignore[call-overload, misc]  # options are text
                 trials[0] if len(trials) == 1 else trials,
                 participant=participant,

@@ -9,7 +9,7 @@ import typer
 
 from spicestat._files.atomic import save_or_rescue
 from spicestat._files.sealed import check_target, kind_of
-from spicestat.cli.console import progress_bars, reporting, show
+from spicestat.cli.console import reporting, show, shown_progress
 from spicestat.cli.given import as_missing_values, as_settings
 from spicestat.cli.options import Covariates, Level, Missing, Quiet, Settings
 from spicestat.cli.program import app
@@ -51,7 +51,7 @@ def group(
             check_table_target(out)
         elif out is not None:
             check_target(out, "group")
-        with progress_bars(quiet) as progress:
+        with shown_progress(quiet) as progress:
             result = spice_group(
                 _group_source(coefficients, method),
                 formula,

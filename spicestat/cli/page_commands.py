@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spicestat._files.sealed import kind_of
-from spicestat.cli.console import progress_bars, reporting, show
+from spicestat.cli.console import reporting, show, shown_progress
 from spicestat.cli.options import Covariates, Fit, Quiet, Seed
 from spicestat.cli.program import app
 from spicestat.cli.results import check_figure, write_figure
@@ -47,7 +47,7 @@ def report(
 
         check_page(out)
         fitted, group, rungs, checks = load_fit(source), None, None, None
-        with progress_bars(quiet) as progress:
+        with shown_progress(quiet) as progress:
             if formula is not None:
                 group = spice_group(fitted, formula, data=covariates or None, method=method, progress=progress)
             if ladder:
@@ -98,7 +98,7 @@ def demo(
     with reporting():
         from spicestat.report.demo import run_demo
 
-        with progress_bars(quiet) as progress:
+        with shown_progress(quiet) as progress:
             done = run_demo(out, n_participants=participants, n_trials=trials, seed=seed, progress=progress)
         typer.echo(str(done.fit))
         show(done.scores, "Negative log-likelihood per choice (oracle: the true parameters)")

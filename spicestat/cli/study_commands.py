@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spicestat.cli.console import progress_bars, reporting, show
+from spicestat.cli.console import reporting, show, shown_progress
 from spicestat.cli.given import as_fits, as_settings
 from spicestat.cli.options import Fit, Level, Quiet, Seed, Settings, TableFile, TableOrFigure
 from spicestat.cli.program import app
@@ -36,7 +36,7 @@ def ladder(
         from spicestat.fit.ladder import spice_ladder
 
         check_result(out)
-        with progress_bars(quiet) as progress:
+        with shown_progress(quiet) as progress:
             found = spice_ladder(
                 load_fit(source),
                 rung,
@@ -66,7 +66,7 @@ def card(
         from spicestat.studies.card import spice_card
 
         check_result(out)
-        with progress_bars(quiet) as progress:
+        with shown_progress(quiet) as progress:
             found = spice_card(load_fit(source), n_simulations=n_simulations, seed=seed, progress=progress)
         print_or_write(found.table, out)
 

@@ -73,12 +73,12 @@ class Kernels:
 
     def plot(self) -> Figure:
         """Draw the population's kernels with their intervals, one panel per event."""
-        from matplotlib.figure import Figure
+        from spicestat._drawing import panels
 
         ours = self.lags[self.lags["scope"] == "population"]
         events = list(dict.fromkeys(ours["event"]))
-        figure = Figure(figsize=(3.4 * len(events) + 0.6, 3.0), layout="constrained")
-        for axis, event in zip(np.ravel(figure.subplots(1, len(events))), events, strict=True):
+        figure, axes = panels(len(events), 3.7, 3.0)
+        for axis, event in zip(axes, events, strict=True):
             rows = ours[ours["event"] == event]
             axis.axhline(0.0, color="#BDBDBD", linewidth=0.8)
             axis.fill_between(

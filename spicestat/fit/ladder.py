@@ -85,10 +85,10 @@ class LadderResult:
         return pd.DataFrame([row])
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the rungs' nll with 95 % intervals of its difference from the equations'; return the Axes."""
-        from matplotlib.figure import Figure
+        """Draw the rungs' nll with 95 % intervals of its difference from the equations'; return the Figure."""
+        from spicestat._drawing import panels
 
-        axes = Figure(figsize=(5, 3), layout="constrained").subplots() if ax is None else ax
+        axes = panels(1, 5.0, 3.0)[1][0] if ax is None else ax
         shown = self.table[np.isfinite(self.table["nll"])]
         place = -np.arange(len(shown))
         axes.errorbar(shown["nll"], place, xerr=1.96 * shown["std_error"].fillna(0.0), fmt="o", capsize=2)
@@ -96,7 +96,7 @@ class LadderResult:
             axes.axvline(nll, color="#9aa5ad", linewidth=0.8, zorder=0)
         axes.set(xlabel="NLL per left-out choice, nats")
         axes.set_yticks(place, [_TITLES[rung] for rung in shown["rung"]])
-        return axes
+        return axes.figure
 
     @property
     def title(self) -> str:

@@ -286,9 +286,9 @@ def _wilson(share: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _panels(n: int, height: float, share_y: bool = False, width: float | None = None) -> tuple[Figure, np.ndarray]:
-    from matplotlib.figure import Figure as NewFigure
+    from spicestat._drawing import Drawing
 
-    figure = NewFigure(figsize=(max(5.0, 2.7 * n + 2.0) if width is None else width, height), layout="constrained")
+    figure = Drawing(figsize=(max(5.0, 2.7 * n + 2.0) if width is None else width, height), layout="constrained")
     axes = figure.subplots(1, n, squeeze=False, sharey=share_y)[0]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)

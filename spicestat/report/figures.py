@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from matplotlib.figure import Figure
 
+from spicestat._drawing import panels
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
@@ -18,7 +19,6 @@ __all__ = ["FitPlot", "events_of", "fit_figure", "own_coefficients", "people_fig
 FitPlot = Literal["people", "training", "kernels"]
 
 _BLUE, _ORANGE = "#0072B2", "#D55E00"
-_COLUMNS = 4
 
 
 def fit_figure(fit: SpiceFit | HistoryFit | TaskFit, kind: FitPlot | str = "people") -> Figure:
@@ -75,7 +75,7 @@ def people_figure(fit: SpiceFit | HistoryFit | TaskFit) -> Figure:
     coefficients = own_coefficients(fit)
     if not coefficients:
         raise ConfigError("nothing is people's own, so that there is nothing to draw", got="people")
-    figure, axes = _panels(len(coefficients))
+    figure, axes = panels(len(coefficients), 2.75, 1.95)
     rng = np.random.default_rng(0)
     for axis, (name, values) in zip(axes, coefficients, strict=False):
         axis.plot(values, rng.uniform(-0.3, 0.3, len(values)), ".", color=_BLUE, alpha=0.5, markersize=4)
@@ -91,8 +91,7 @@ def people_figure(fit: SpiceFit | HistoryFit | TaskFit) -> Figure:
 def training_figure(fit: SpiceFit) -> Figure:
     """Draw the loss of the network by epoch, in training and, where some choices were kept apart, in validation."""
     training = fit.model.training
-    figure = Figure(figsize=(5.5, 3.0), layout="constrained")
-    axis = figure.subplots()
+    figure, (axis,) = panels(1, 5.5, 3.0)
     axis.plot(np.arange(1, len(training.train_nll) + 1), training.train_nll, color=_BLUE, label="training")
     if training.validation_nll:
         epochs, nll = zip(*training.validation_nll, strict=True)
@@ -101,14 +100,3 @@ def training_figure(fit: SpiceFit) -> Figure:
     axis.axvline(training.best_epoch, color="#9aa5ad", linewidth=0.8, zorder=0)
     axis.set(xlabel="epoch", ylabel="NLL per choice, nats")
     return figure
-
-
-def _panels(n: int) -> tuple[Figure, np.ndarray]:
-    """Make n panels, four in a row."""
-    columns = min(n, _COLUMNS)
-    rows = -(-n // columns)
-    figure = Figure(figsize=(2.75 * columns, 1.9 * rows + 0.2), layout="constrained")
-    axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
-    for axis in axes[n:]:
-        axis.set_axis_off()
-    return figure, axes[:n]

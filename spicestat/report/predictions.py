@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from spicestat._drawing import panels
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
 from spicestat.fit.ladder import LadderResult
@@ -31,9 +32,7 @@ def prediction_sections(scores: pd.DataFrame, ladder: LadderResult | None) -> li
     else:
         texts.append(ladder.verdict[:1].upper() + ladder.verdict[1:])
         tables.append(sheet(ladder.table, "Choices that were left out"))
-        figures.append(
-            picture(ladder.plot().figure, "Negative log-likelihood of left-out choices by each rung of the ladder")
-        )
+        figures.append(picture(ladder.plot(), "Negative log-likelihood of left-out choices by each rung of the ladder"))
     return [Section("How well choices are predicted", [text for text in texts if text], figures=figures, tables=tables)]
 
 
@@ -64,8 +63,7 @@ def check_sections(fit: SpiceFit | HistoryFit | TaskFit) -> list[Section]:
 def curve_figure(table: pd.DataFrame) -> Figure:
     """Draw the curves of `redrawn_curves`, a panel each."""
     names = list(dict.fromkeys(table["curve"]))
-    figure = Figure(figsize=(3.1 * len(names) + 0.4, 2.8), layout="constrained")
-    axes = np.ravel(figure.subplots(1, len(names), sharey=True, squeeze=False))
+    figure, axes = panels(len(names), 3.2, 2.8, sharey=True)
     for axis, name in zip(axes, names, strict=True):
         rows = table[table["curve"] == name]
         middle = (rows["trial_low"] + rows["trial_high"]) / 2.0

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
-from spicestat._display import screen, shortlist
+from spicestat._display import html_block, screen, shortlist
 from spicestat.errors import ConfigError
 from spicestat.simulate.base_environment import TaskSequences
 from spicestat.simulate.drift import drifting_probabilities
@@ -78,6 +78,10 @@ class Cohort:
             f"covariates: {shortlist(covariates)}; parameters: {shortlist(list(self.parameters))}>"
         )
         return screen(text, ".trials, .people and .truth")
+
+    def _repr_html_(self) -> str:
+        title = f"Cohort: {len(self.people)} participants, {len(self.trials)} trials"
+        return html_block(title, [f"true parameters: {shortlist(list(self.parameters))}"], self.trials)
 
     @property
     def oracle_nll(self) -> float:

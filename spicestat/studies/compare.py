@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from spicestat._display import html_block
 from spicestat.coefficients import refuse_occasions
 from spicestat.equations.estimate.prior import weak_prior
 from spicestat.equations.estimate.refit import refit
@@ -76,6 +77,10 @@ class CompareResult:
             "converged": self.selection.converged,
         }
         return pd.DataFrame([row])
+
+    def _repr_html_(self) -> str:
+        title = f"CompareResult by {self.criterion}, {len(self.evidence)} participants"
+        return html_block(title, [], self.table)
 
     def __repr__(self) -> str:
         shares = ", ".join(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
-from spicestat._display import screen
+from spicestat._display import html_block, screen
 from spicestat._files.tables import require_columns
 from spicestat.errors import ConfigError, ConvergenceWarning, CovariateError, DataError, SpicestatError, warn_user
 from spicestat.group.inference.max_t import max_t_p_values, permutation_p_values
@@ -61,6 +61,9 @@ class PipelinePermutation:
 
     def __repr__(self) -> str:
         return screen(f"<PipelinePermutation: {self.n_permutations} permutations>\n{self.table.to_string()}", "tidy()")
+
+    def _repr_html_(self) -> str:
+        return html_block(f"PipelinePermutation: {self.n_permutations} permutations", [], self.table)
 
     def tidy(self) -> pd.DataFrame:
         """Return the table."""

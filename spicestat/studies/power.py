@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 from scipy.stats import norm
 
 from spicestat._checks import check_options, real_number, seed_number, whole_number
-from spicestat._display import screen
+from spicestat._display import html_block, screen
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.play import drifting_task
@@ -59,6 +59,9 @@ class PowerResult:
         ]
         return screen("\n".join([f"<PowerResult: {len(self.studies)} simulated studies", *designs]) + ">", "tidy()")
 
+    def _repr_html_(self) -> str:
+        return html_block(f"PowerResult: {len(self.studies)} simulated studies", [], self.table)
+
     def tidy(self) -> pd.DataFrame:
         """Return a copy of the table, one row per design."""
         return self.table.copy()
@@ -68,10 +71,10 @@ class PowerResult:
         return pd.DataFrame([self.settings])
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw power by the number of participants, one line per number of trials and effect; return the Axes."""
-        from matplotlib.figure import Figure
+        """Draw power by the number of participants, one line per number of trials and effect; return the Figure."""
+        from spicestat._drawing import panels
 
-        axes = Figure(figsize=(5, 3.5), layout="constrained").subplots() if ax is None else ax
+        axes = panels(1, 5.0, 3.5)[1][0] if ax is None else ax
         for (n_trials, effect), rows in self.table.groupby(["n_trials", "effect"], sort=True):
             error = np.abs(rows[["conf_low", "conf_high"]].to_numpy().T - rows["power"].to_numpy())
             axes.errorbar(
@@ -80,7 +83,7 @@ class PowerResult:
         axes.axhline(self.settings["alpha"], color="#9aa5ad", linewidth=0.8, zorder=0)
         axes.set(xlabel="participants", ylabel="power", ylim=(-0.02, 1.02))
         axes.legend(frameon=False, fontsize=8)
-        return axes
+        return axes.figure
 
 
 def spice_power(

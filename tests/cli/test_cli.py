@@ -160,7 +160,7 @@ def test_ctrl_c_in_a_fit_leaves_the_older_fit_and_exits_with_130(folder, tmp_pat
 
     target = shutil.copytree(folder / "fit", tmp_path / "fit")
     before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
-    monkeypatch.setattr("spicestat.cli.fit_commands.progress_bars", interrupting)
+    monkeypatch.setattr("spicestat.cli.fit_commands.shown_progress", interrupting)
     done = RUN.invoke(
         app,
         ["fit", str(folder / "trials.csv.gz"), "--participant", "subject", "--block", "block", "--model", "choice",

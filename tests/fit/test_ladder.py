@@ -260,7 +260,7 @@ def test_a_rung_that_rules_out_what_happened_is_infinitely_bad_and_says_so(fit, 
     assert found.table["difference"].tolist() == [-np.inf, 0]
     assert found.share_predicted == -np.inf or np.isnan(found.share_predicted)
     assert "inf" in repr(found)
-    assert len(found.plot().get_yticks()) == 1
+    assert len(found.plot().axes[0].get_yticks()) == 1
 
 
 def test_progress_is_told(fit):
@@ -277,7 +277,7 @@ def test_how_it_shows_itself(ladder):
     html = ladder._repr_html_()
     assert html.startswith("<div><strong>LadderResult")
     assert "mixed_logit" in html
-    axes = ladder.plot()
+    (axes,) = ladder.plot().axes
     assert [label.get_text() for label in axes.get_yticklabels()][:2] == [
         "choice shares",
         "last five choices and rewards",

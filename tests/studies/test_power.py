@@ -93,7 +93,7 @@ def test_every_design_is_simulated_and_drawn(fit):
         (8, 40),
         (8, 60),
     ]
-    assert len(found.plot().get_lines()) >= 2
+    assert len(found.plot().axes[0].get_lines()) >= 2
 
 
 def test_any_group_method_and_its_settings(fit):

@@ -90,12 +90,12 @@ class GroupKernels:
 
     def plot(self) -> Figure:
         """Draw the kernels of the levels with their intervals, one panel per event."""
-        from matplotlib.figure import Figure
+        from spicestat._drawing import panels
 
         rows = self.frame[(self.frame["quantity"] == "kernel") & self.frame["level"].notna()]
         events, levels = (list(dict.fromkeys(rows[name])) for name in ("event", "level"))
-        figure = Figure(figsize=(3.4 * len(events) + 0.6, 3.2), layout="constrained")
-        for axis, event in zip(np.ravel(figure.subplots(1, len(events))), events, strict=True):
+        figure, axes = panels(len(events), 3.7, 3.2)
+        for axis, event in zip(axes, events, strict=True):
             axis.axhline(0.0, color="#BDBDBD", linewidth=0.8)
             for place, level in enumerate(levels):
                 curve = rows[(rows["event"] == event) & (rows["level"] == level)]
