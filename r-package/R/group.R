@@ -36,6 +36,12 @@
 #'   estimate above which p-values and intervals are withheld. `NULL`: 0.4 for
 #'   `"hierarchical"` and `"bayes"`, for which everybody's choices count, else
 #'   0.2.
+#' @param imputations `NULL` leaves out participants who lack a covariate of the
+#'   formula. A number such as 20: covariates of people are filled in so many times by
+#'   chained equations, with people's own estimates among the predictors, and Rubin's
+#'   rules make one result of the models of all. For the engine's methods with standard
+#'   errors alone (`"hierarchical"`, `"meta"`, `"multivariate_meta"`, `"mixed"`, `"ols"`). The
+#'   imputations are always the same.
 #' @param progress Show a progress bar for the methods of the engine that take long?
 #' @param ... Further settings of the method, by name, such as
 #'   `links = list(beta = "log")`.
@@ -148,7 +154,7 @@
 spice_group <- function(fit, formula, data = NULL, method = NULL,
                         modules = NULL, terms = NULL, adjust = "BH", conf_level = 0.95,
                         participant = "participant", missing = NULL, max_unidentified = NULL,
-                        progress = interactive(), ...) {
+                        imputations = NULL, progress = interactive(), ...) {
   call <- rlang::current_env()
   written <- match.call()
   formula <- as_formula(formula, call)
@@ -160,6 +166,7 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
   if (is.null(id)) id <- column_name(rlang::enquo(participant), names(data), "participant", call)
   estimates <- coefficients_of(fit, call)
   native <- method %in% names(native_engines)
+  imputations <- checked_imputations(imputations, method, native, call)
   if (native) refuse_parts_natively(fit, formula, method, call)
   people <- group_people(fit, estimates, formula, data, id, missing_values(missing, call), call)
   options <- list(
@@ -170,7 +177,7 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
     group <- fit_natively(method, estimates, covariance, people, options, list(...), call)
   } else {
     settings <- c(list(method = method), options, check_settings(list(...), call))
-    group <- fit_by_engine(fit, estimates, covariance, people, settings, new_progress(progress), call)
+    group <- fit_by_engine(fit, estimates, covariance, people, settings, imputations, new_progress(progress), call)
   }
   group$call <- written
   group$estimator <- list(...)$estimator
@@ -202,13 +209,19 @@ called_participant <- function(fit) {
 
 #' Fit a group model in Python
 #' @noRd
-fit_by_engine <- function(fit, estimates, covariance, people, settings, show, call) {
+fit_by_engine <- function(fit, estimates, covariance, people, settings, imputations, show, call) {
   check_known(settings$modules, estimates$module, "modules", call)
   check_known(settings$terms, estimates$term, "terms", call)
   reads_choices <- call_bridge("reads_choices", settings$method, as.list(names(native_engines)), call = call)
   if (reads_choices) people <- with_choices(people, estimates)
+  imputed <- if (!is.null(imputations)) imputed_people(fit, estimates, people, imputations, call)
+  if (!is.null(imputed)) people <- imputed$typical
   design <- design_of_people(people, call)
   options <- engine_options(settings, call)
+  if (!is.null(imputed)) {
+    options$imputed <- lapply(imputed$each, function(one) sent_design(design_of_people(one, call), one$formula, call))
+    options$imputed_text <- imputed$missing
+  }
   if (!is.null(covariance)) covariance <- encode_table(covariance)
   ask <- function(folder = NULL) {
     options$folder <- folder

@@ -37,6 +37,9 @@ def group(
     settings: Settings = None,
     adjust: Annotated[str, typer.Option(help="BH, BY, holm, bonferroni, maxT or none.")] = "BH",
     conf_level: Level = 0.95,
+    imputations: Annotated[
+        int | None, typer.Option(help="Fill in missing covariates of people so many times, such as 20, and pool.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Also write all coefficients to this .csv or .parquet file, or all to a folder.")
     ] = None,
@@ -61,6 +64,7 @@ def group(
                 method=method,
                 adjust=adjust,
                 conf_level=conf_level,
+                imputations=imputations,
                 progress=progress,
                 **as_settings(settings or []),
             )

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from spicestat._checks import check_level, real_number
+from spicestat._checks import check_level, real_number, whole_number
 from spicestat._files.tables import TableSource
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable, read_coefficients
@@ -25,9 +25,11 @@ from spicestat.errors import (
     warn_user,
 )
 from spicestat.group.after.kernel_effects import HasKernelMoves
-from spicestat.group.formula.design import Design, build_design
+from spicestat.group.formula.design import Design, build_design, covariate_names
+from spicestat.group.inference.imputed_covariates import imputed_covariates
 from spicestat.group.inference.multiplicity import ADJUSTMENTS, MAX_T
 from spicestat.group.inference.rows import coefficient_table, glance_table
+from spicestat.group.inference.rubin import pooled_estimates
 from spicestat.group.inputs.alignment import covariates_of
 from spicestat.group.inputs.choices import with_choices
 from spicestat.group.inputs.contract import RESCALE, GroupEstimates, GroupInputs, Skipped, describe_skipped
@@ -64,6 +66,7 @@ def spice_group(
     adjust: str = "BH",
     conf_level: float = 0.95,
     max_unidentified: float | None = None,
+    imputations: int | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> GroupResult:
@@ -116,6 +119,13 @@ def spice_group(
         Above this share of participants without an identified estimate, in [0, 1], p-values and
         intervals are withheld (NaN), as they are not calibrated. Default: 0.4 for "hierarchical" and "bayes",
         for which everybody's choices count, else 0.2.
+    imputations : int, optional
+        At least 2, such as 20: covariates of people that are missing are filled in so many times by chained equations,
+        with people's own estimates among the predictors; the model is fitted to each, and Rubin's rules make one result
+        of them, with Barnard and Rubin's degrees of freedom. They are always the same. Default: people who lack a
+        covariate of the formula are left out. For methods with standard errors alone ("hierarchical", "meta",
+        "multivariate_meta", "mixed", "ols"). Right where what is missing hangs together with what is known, and
+        rather flat for interactions, which the equations do not have.
     progress : callable, optional
         Called with ("group", done, total, message) by "permutation", "hierarchical", "bayes" and "bayes_meta", which
         may take minutes. A hierarchical model seldom needs all its rounds.
@@ -155,15 +165,18 @@ def spice_group(
     chosen = find_method(default if method is None else method)
     chosen.settings(settings)
     table = _as_table(coefficients)
+    design, imputed, imputed_text = _designs(table, formula, data, participant, missing, imputations)
     return group_of_design(
         coefficients if isinstance(coefficients, HasLikelihood) else table,
-        _design(table, formula, data, participant, missing),
+        design,
         method=chosen.name,
         modules=modules,
         terms=terms,
         adjust=adjust,
         conf_level=conf_level,
         max_unidentified=max_unidentified,
+        imputed=imputed,
+        imputed_text=imputed_text,
         progress=progress,
         **settings,
     )
@@ -179,12 +192,15 @@ def group_of_design(
     adjust: str = "BH",
     conf_level: float = 0.95,
     max_unidentified: float | None = None,
+    imputed: Sequence[Design] = (),
+    imputed_text: str = "",
     progress: Progress | None = None,
     **settings: Any,
 ) -> GroupResult:
     """Do what `spice_group` does, with a design that is made already; its rows are positions in the coefficient table.
 
-    All else is as in `spice_group`.
+    With ``imputed``, the designs of several imputations, ``design`` is that of a typical one, which is not fitted;
+    ``imputed_text`` says what was missing. All else is as in `spice_group`.
 
     Examples
     --------
@@ -205,19 +221,13 @@ def group_of_design(
     own_settings = chosen.settings(settings)
     table = _as_table(coefficients)
     _check_parts(chosen, design, table)
-    skipped: tuple[Skipped, ...] = ()
-    if chosen.reads_choices:
-        inputs = with_choices(table, design, coefficients, modules=modules, terms=terms)
-    elif chosen.reads_estimates:
-        equations, skipped = select_equations(
-            table, design, modules=modules, terms=terms, needs_std_error=chosen.needs_std_error
-        )
-        inputs = GroupInputs(table, design, equations)
-    else:
-        inputs = GroupInputs(table, design, ())
-    wanted = tuple(table.terms[column] for column in wanted_columns(table, modules, terms))
-    inputs = replace(inputs, conf_level=level, wanted=wanted, progress=progress)
-    estimates = _estimate(chosen, inputs, own_settings)
+    each = [
+        _inputs(chosen, coefficients, table, one, modules=modules, terms=terms, conf_level=level, progress=progress)
+        for one in (imputed or [design])
+    ]
+    inputs, skipped = each[0]
+    found = [_estimate(chosen, one, own_settings) for one, _ in each]
+    estimates = pooled_estimates(found, imputed_text) if imputed else found[0]
     skipped = tuple(dict.fromkeys((*skipped, *estimates.skipped)))
     if estimates.fixed.empty:
         raise DataError("no coefficient can be analysed", got=describe_skipped(skipped))
@@ -235,7 +245,7 @@ def group_of_design(
         conf_level=level,
         covariance=_labelled(estimates),
         messages=(*(f"{WITHHELD}{text}" for _, text in reasons), *estimates.messages),
-        design=inputs.design,
+        design=design if imputed else inputs.design,
         table=table,
         ran_vals=estimates.ran_vals,
         joint_covariance=estimates.joint_covariance,
@@ -246,6 +256,32 @@ def group_of_design(
         exact=estimates.exact,
         source=coefficients if isinstance(coefficients, HasKernelMoves) else None,
     )
+
+
+def _inputs(
+    chosen: Method,
+    coefficients: Any,
+    table: CoefficientTable,
+    design: Design,
+    *,
+    modules: str | Sequence[str] | None,
+    terms: str | Sequence[str] | None,
+    conf_level: float,
+    progress: Progress | None,
+) -> tuple[GroupInputs, tuple[Skipped, ...]]:
+    """Return what a method reads, and the coefficients that it cannot."""
+    skipped: tuple[Skipped, ...] = ()
+    if chosen.reads_choices:
+        inputs = with_choices(table, design, coefficients, modules=modules, terms=terms)
+    elif chosen.reads_estimates:
+        equations, skipped = select_equations(
+            table, design, modules=modules, terms=terms, needs_std_error=chosen.needs_std_error
+        )
+        inputs = GroupInputs(table, design, equations)
+    else:
+        inputs = GroupInputs(table, design, ())
+    wanted = tuple(table.terms[column] for column in wanted_columns(table, modules, terms))
+    return replace(inputs, conf_level=conf_level, wanted=wanted, progress=progress), skipped
 
 
 def _check_adjustment(adjust: object) -> None:
@@ -267,22 +303,34 @@ def _as_table(coefficients: Any) -> CoefficientTable:
     )
 
 
-def _design(
+def _designs(
     table: CoefficientTable,
     formula: str,
     data: Tables | None,
     participant: str | None,
-    missing: Any = None,
-) -> Design:
-    """Return the design matrix of the formula; its rows are positions in ``table.participants``."""
+    missing: Any,
+    imputations: int | None,
+) -> tuple[Design, list[Design], str]:
+    """Return the design of the formula, or of a typical imputation and of all, and what was missing."""
     given = table.people if data is None else data
     theirs = given.attrs.get("varying", ()) if isinstance(given, pd.DataFrame) else ()
     varying = {*table.info.get("varying", ()), *theirs}
     column = participant or table.info.get("occasion", {}).get("participant", "participant")
     aligned, positions = covariates_of(table, data, column, missing=missing, formula=formula)
     key = PERSON if table.occasions else "participant"
-    design = build_design(formula, aligned, varying=varying, aliases={"participant": key, column: key})
-    return replace(design, rows=positions[design.rows])
+
+    def made(people: pd.DataFrame) -> Design:
+        design = build_design(formula, people, varying=varying, aliases={"participant": key, column: key})
+        return replace(design, rows=positions[design.rows])
+
+    if imputations is None:
+        return made(aligned), [], ""
+    imputed = imputed_covariates(
+        aligned, covariate_names(formula), table, positions, whole_number("imputations", imputations, 2)
+    )
+    if imputed is None:
+        return made(aligned), [], ""
+    return made(imputed.typical), [made(people) for people in imputed.tables], imputed.text
 
 
 def _check_parts(method: Method, design: Design, table: CoefficientTable) -> None:

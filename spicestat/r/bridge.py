@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+import numpy as np
+
 from spicestat._files.atomic import save_or_rescue
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.r.columns import Table, decode_table
@@ -45,6 +47,7 @@ __all__ = [
     "fit",
     "group",
     "group_kernels",
+    "impute",
     "kernels",
     "ladder",
     "load",
@@ -134,7 +137,8 @@ def group(
     design : mapping
         As `received_design` reads it.
     options : mapping
-        ``method`` and the other arguments of `spice_group`; ``folder``, a fit folder, where the method reads
+        ``method`` and the other arguments of `spice_group`; ``imputed``, the designs of imputations, and
+        ``imputed_text``; ``folder``, a fit folder, where the method reads
         the choices, or where people were fitted on occasions.
     progress : callable, optional
         As in `fit`.
@@ -159,6 +163,7 @@ def group(
             if covariance is not None:
                 source = source.with_covariance_frame(decode_table(covariance))
         table = getattr(source, "coefficients", source)
+        settings["imputed"] = [received_design(one, table) for one in settings.pop("imputed", [])]
         run = importlib.import_module("spicestat.group.api").group_of_design
         return group_tables(run(source, received_design(design, table), progress=throttled(progress), **settings))
 
@@ -177,6 +182,45 @@ def people(folder: str, data: Sequence[Table] | None, options: Mapping[str, Any]
         table = _saved_source(folder, False)
         found = people_on_occasions(table, data, options["participant"], options.get("missing"))
         return encoded({"people": found})
+
+    return enveloped(work)
+
+
+def impute(coefficients: Table, people: Table, positions: Sequence[int], options: Mapping[str, Any]) -> Envelope:
+    """Fill in covariates as `spice_group` with ``imputations`` does.
+
+    Parameters
+    ----------
+    coefficients : mapping
+        As in `group`.
+    people : mapping
+        ``participant``, and ``person`` where there are occasions, with covariates.
+    positions : sequence of int
+        Of the rows of ``people`` among the participants of the coefficients.
+    options : mapping
+        ``variables``, ``imputations`` and, where people were fitted on occasions, the fit's ``folder``.
+
+    Returns
+    -------
+    dict
+        An envelope whose value has the table ``typical``, one for each imputation (``"1"``, ``"2"``, ...) and the
+        text ``missing``; nothing where nothing is missing.
+    """
+
+    def work() -> dict[str, Any]:
+        from spicestat.coefficients import CoefficientTable
+
+        if "folder" in options:
+            table = _saved_source(options["folder"], False)
+        else:
+            table = CoefficientTable.from_frame(decode_table(coefficients))
+        run = importlib.import_module("spicestat.group.inference.imputed_covariates").imputed_covariates
+        rows = np.asarray(positions, dtype="int64")
+        found = run(decode_table(people), options["variables"], table, rows, options["imputations"])
+        if found is None:
+            return {}
+        tables = {str(number): one for number, one in enumerate(found.tables, start=1)}
+        return {**encoded({"typical": found.typical, **tables}), "missing": found.text}
 
     return enveloped(work)
 

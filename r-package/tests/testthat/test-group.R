@@ -192,3 +192,33 @@ test_that("the two parts of a hurdle model keep their own covariances", {
   expect_equal(unname(sqrt(diag(covariance))), table$std.error, tolerance = 1e-8)
   expect_equal(rownames(confint(group)), rownames(covariance))
 })
+
+test_that("missing covariates are imputed as by the engine, and pooled", {
+  skip_if_no_engine()
+  data <- cohort()
+  data$people$age[c(3, 8, 21, 30)] <- NA
+  data$people$ill[c(5, 12)] <- NA
+  group <- group_cohort(data, ~ ill * age, "meta", imputations = 4)
+  expect_identical(nobs(group), 40L)
+  expect_match(group$messages[1], "'age' of 4, |'ill' of 2")
+  module <- reticulate::import("spicestat", convert = FALSE)
+  files <- tempfile(c("table", "people"), fileext = ".csv")
+  utils::write.csv(data$table, files[1], row.names = FALSE)
+  utils::write.csv(data$people, files[2], row.names = FALSE)
+  theirs <- module$spice_group(
+    files[1], "~ ill * age", data = files[2], participant = "id", method = "meta", imputations = 4L
+  )$tidy()
+  numbers <- function(name) unlist(reticulate::py_to_r(reticulate::py_get_item(theirs, name)$tolist()))
+  ours <- tidy(group, conf.int = TRUE)
+  for (name in c("estimate", "std_error", "df", "conf_low", "p_adjusted")) {
+    expect_equal(ours[[sub("_", ".", name)]], numbers(name), tolerance = 1e-8)
+  }
+  data$people$ill <- factor(data$people$ill, c("yes", "no"))
+  expect_identical(levels(group_cohort(data, ~ ill + age, "meta", imputations = 2)$design$frame$ill), c("yes", "no"))
+  complete <- cohort()
+  expect_identical(
+    tidy(group_cohort(complete, method = "meta", imputations = 4)), tidy(group_cohort(complete, method = "meta"))
+  )
+  expect_error(group_cohort(data, method = "meta", imputations = 1), "whole number", class = "spicestat_error_config")
+  expect_error(group_cohort(data, method = "metafor", imputations = 5), "engine", class = "spicestat_error_config")
+})

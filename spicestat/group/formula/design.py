@@ -20,7 +20,16 @@ from spicestat.group.formula.terms import RandomTerms, Term, read_formula, read_
 if TYPE_CHECKING:
     from spicestat.group.formula.given import GivenColumns
 
-__all__ = ["Design", "build_design", "check_matrix", "design_rank", "name_some", "rebuild_design", "too_few"]
+__all__ = [
+    "Design",
+    "build_design",
+    "check_matrix",
+    "covariate_names",
+    "design_rank",
+    "name_some",
+    "rebuild_design",
+    "too_few",
+]
 
 # names of coefficients and their estimates, and columns that `augment` puts beside the covariates
 # fmt: off
@@ -286,6 +295,18 @@ def build_design(
     used = used.iloc[rows].reset_index(drop=True)
     random = tuple(_random(part, prepared, used[names]) for part, names in groups.items())
     return Design(formula, spec.names, matrix, rows, prepared[own], spec, random)
+
+
+def covariate_names(formula: str) -> list[str]:
+    """Return the columns that a formula's fixed and random effects are made of, groupings apart.
+
+    Examples
+    --------
+    >>> covariate_names("~ drug * log(anxiety) + (drug | participant)")
+    ['drug', 'anxiety']
+    """
+    parts = read_random(formula)
+    return _columns_of([*read_formula(formula), *(term for part in parts for term in part.terms)])
 
 
 def _columns_of(terms: Sequence[Term]) -> list[str]:
