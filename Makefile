@@ -115,9 +115,12 @@ vignettes: install-r ## Run and render vignettes/*.Rmd into build/vignettes
 prebuild-vignettes: install-r ## Knit the vignettes that the R package ships into r-package/vignettes
 	@Rscript --vanilla scripts/prebuild-vignettes.R
 
-site: install-r ## Build the R package's pages into build/site, offline
+site: install-r ## Build the documentation of both languages into build/site, offline, and check its links
 	@Rscript --vanilla scripts/check-site-index.R
+	@$(BIN)/python -m pip install -qq -c constraints.txt --config-settings editable_mode=compat -e '.[site]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python scripts/site.py
 	@Rscript --vanilla scripts/build-site.R
+	@$(BIN)/python scripts/site.py --finish
 
 format: setup-python ## Format the Python code and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .

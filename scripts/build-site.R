@@ -1,4 +1,4 @@
-# Build the R package's pages into build/site; nothing is fetched. Run by `make site` in the repository root.
+# Build the R package's pages into build/site/r; nothing is fetched. Run by `make site` in the repository root.
 # Articles are the prebuilt vignettes, and examples run with the engine.
 
 # without this, pkgdown asks CRAN whether the package is there
