@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("tasks", nargs="*", default=[])
     parser.add_argument("--cohorts", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=600.0)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     unknown = set(arguments.tasks) - set(CHEAP_FIRST)
     if unknown:
         parser.error(f"unknown tasks: {', '.join(sorted(unknown))}")

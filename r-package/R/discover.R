@@ -1,4 +1,4 @@
-#' Search for states that a fit's library lacks
+#' Search for states that a fit's library or published model lacks
 #'
 #' For fits with `model = "history"`: what was done some choices ago, streaks of
 #' losses and wins, and products of all these. A state is taken where it raises
@@ -6,7 +6,10 @@
 #' choice among C candidates, and by more than its parameters; states that it
 #' makes superfluous are dropped. This takes about as long as the fit.
 #'
-#' @param fit A [spice_fit()] with `model = "history"`.
+#' For fits of a [spice_task()]: states of the library of `model = "history"` that
+#' predict choices beside the published model, which stays as it is.
+#'
+#' @param fit A [spice_fit()] with `model = "history"`, or of a [spice_task()].
 #' @return An object of class `spice_discoveries`: a list of `terms`, a tibble
 #'   that is also its `tidy()`, and `fit`, a [spice_fit()] with what was found (the
 #'   same fit where nothing was). Columns of `terms`: `term`, `shared` (one weight
@@ -49,7 +52,7 @@ tidy.spice_discoveries <- function(x, ...) {
 format.spice_discoveries <- function(x, ...) {
   check_dots(...)
   if (!nrow(x$terms)) {
-    return("<spice_discoveries> nothing beyond the library")
+    return("<spice_discoveries> nothing beyond the library or model")
   }
   c("<spice_discoveries>", "", text_table(tidy(x)))
 }

@@ -12,13 +12,14 @@ from spicestat.pooled.discovery import Discovery
 
 if TYPE_CHECKING:
     from spicestat.fit.history import HistoryFit
+    from spicestat.fit.task_fit import TaskFit
 
 __all__ = ["Discoveries", "terms_frame"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Discoveries:
-    """States beyond the library that predict left-out blocks better.
+    """States beyond the library, or beside a task's model, that predict left-out blocks better.
 
     Attributes
     ----------
@@ -26,15 +27,19 @@ class Discoveries:
         One row per state that was found, in the order in which they were found: ``term``, ``shared`` (one weight for
         everybody), ``instead_of`` (states that it made superfluous), ``gain`` and ``gain_per_choice`` (rise of the
         log-likelihood of left-out blocks, nats). No row where the library says it all.
-    fit : HistoryFit
-        With these states; the fit itself where nothing was found.
+    fit : HistoryFit or TaskFit
+        With these states; the fit itself where nothing was found, and always of a `TaskFit`.
     n_candidates : int
         How many states were candidates.
     """
 
     terms: pd.DataFrame
-    fit: HistoryFit
+    fit: HistoryFit | TaskFit
     n_candidates: int
+
+    @property
+    def _known(self) -> str:
+        return "model" if hasattr(self.fit, "task") else "library"
 
     def tidy(self) -> pd.DataFrame:
         """Return ``terms`` (a copy)."""
@@ -42,7 +47,7 @@ class Discoveries:
 
     def __repr__(self) -> str:
         if self.terms.empty:
-            return f"Discoveries: nothing beyond the library among {self.n_candidates} candidates"
+            return f"Discoveries: nothing beyond the {self._known} among {self.n_candidates} candidates"
         table = self.terms.to_string(index=False, float_format="{:.4f}".format)
         return f"Discoveries: {len(self.terms)} of {self.n_candidates} candidates\n{table}"
 

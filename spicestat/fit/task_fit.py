@@ -25,12 +25,14 @@ from spicestat.errors import (
     NumericalError,
     warn_user,
 )
+from spicestat.fit.discoveries import Discoveries, terms_frame
 from spicestat.fit.history import HistoryFit, HistoryPrediction
-from spicestat.fit.packing import frame_rows, in_actions, pack_task
+from spicestat.fit.packing import frame_rows, in_actions, pack_table, pack_task
 from spicestat.fit.plausibility import choice_shares_nll, no_better
 from spicestat.fit.storage import pack_tables
 from spicestat.fit.table import fit_info, lay_out
 from spicestat.fit.task_files import pack_estimates
+from spicestat.pooled.discovery import discover_beside
 from spicestat.pooled.packed import Sessions
 from spicestat.pooled.prediction import covariance_root
 from spicestat.tasks.task import Task
@@ -48,6 +50,7 @@ __all__ = ["TaskFit", "fit_task", "refuse_task", "task_on"]
 
 _LEAST_PEOPLE = 3
 _DRAWS_KNOWN, _DRAWS_NEW = 32, 256
+_LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +168,42 @@ class TaskFit:
     def choice_likelihood(self) -> TaskLikelihood:
         """Return the likelihood of the choices in everybody's parameters."""
         return TaskLikelihood(self.task, pack_task(self.trials, self.task)[1], self.trials.participants)
+
+    def discover(self) -> Discoveries:
+        r"""Search for what the published model lacks: states of the past that predict choices beside it.
+
+        The model's logits, at everybody's pooled parameters, are one state; the library of ``model="history"`` for the
+        same roles has the candidates. One is taken where it raises the log-likelihood of left-out blocks (of people
+        with one block, left-out fifths) by more than :math:`1 + \log C` nats for the choice among C candidates, and by
+        more than its parameters. `Discoveries.fit` is this fit: the model is not changed.
+
+        Returns
+        -------
+        Discoveries
+
+        Raises
+        ------
+        ConfigError
+            The model is one of choices and response times.
+
+        Examples
+        --------
+        >>> from spicestat import spice_fit, spice_task
+        >>> task = spice_task("bandit")
+        >>> fit = spice_fit(task.simulate(12, seed=1).trials, model="bandit", **task.columns)
+        >>> fit.discover().tidy()["term"].tolist()
+        []
+        """
+        likelihood = self.choice_likelihood()
+        if likelihood.trials.rt is not None:
+            raise ConfigError(
+                "a model of choices and response times has no logits of choices alone", do="pass model='history'"
+            )
+        pooled = self.coefficients.wide("pooled").to_numpy()
+        shares = likelihood.probabilities(pooled[None])[:, 0]
+        data = pack_table(self.trials)
+        found = discover_beside(data, np.log(np.maximum(shares, _LEAST_SHARE)))
+        return Discoveries(terms_frame(found), self, found.n_candidates)
 
     def predict(
         self, table: TrialTable, codes: np.ndarray, by: Literal["equations", "rnn"] = "equations"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from spicestat.pooled.fit import Chosen
 from spicestat.pooled.packed import Floats, Ints, Sessions
+from spicestat.pooled.role_library import library_for
 from spicestat.pooled.screen import Screen, screen_states
 from spicestat.pooled.state_library import further_states
 from spicestat.pooled.state_search import SearchSettings, Step, Structure, Trials, fit_structure
-from spicestat.pooled.states import State, state_rows
+from spicestat.pooled.states import State, row_places, state_rows
 
-__all__ = ["Discovery", "Proposal", "discover_states"]
+__all__ = ["Discovery", "Proposal", "discover_beside", "discover_states"]
 
 _TRIES = 8
 _MOST_STEPS = 6
@@ -104,6 +105,50 @@ def discover_states(
     finder = _Finder(Trials.of(rows, single=True), len(chosen.states), settings)
     begin = Structure(tuple(range(chosen.n_own)), tuple(range(chosen.n_own, len(chosen.states))))
     path = [finder.trimmed(finder.fit(begin, None, None))]
+    proposals = _grown(finder, path, states)
+    structure = path[-1].structure
+    after = Chosen(tuple(states[k] for k in structure.columns), len(structure.own), tuple(path))
+    return Discovery(after, proposals, len(further), len(rows.choice))
+
+
+def discover_beside(
+    data: Sessions,
+    model: Floats,
+    settings: SearchSettings = SearchSettings(max_own=16, max_shared=16),  # noqa: B008 (frozen)
+) -> Discovery:
+    """Search the library for states that a model lacks, whose own logits are always in.
+
+    Everybody has a weight of the model's logits, about 1 where it is right. A state is taken as by `discover_states`.
+
+    Parameters
+    ----------
+    data : Sessions
+    model : ndarray of shape (T, S, A)
+        The model's log-probabilities at everybody's parameters.
+    settings : SearchSettings
+
+    Returns
+    -------
+    Discovery
+        Its chosen states are those that were found, without the model.
+    """
+    candidates = library_for(data).states
+    rows = state_rows(data, candidates)
+    time, session = row_places(data)
+    values = np.concatenate([model[time, session][..., None], rows.values], axis=2)
+    rows = replace(rows, values=values, names=("model", *rows.names))
+    finder = _Finder(Trials.of(rows, single=True), 1, settings, always=(0,))
+    path = [finder.fit(Structure((0,)), None, None)]
+    # positions are those of the states, with the model before them
+    proposals = _grown(finder, path, (candidates[0], *candidates))
+    own, shared = (
+        [candidates[k - 1] for k in part if k] for part in (path[-1].structure.own, path[-1].structure.shared)
+    )
+    return Discovery(Chosen((*own, *shared), len(own), tuple(path)), proposals, len(candidates), len(rows.choice))
+
+
+def _grown(finder: _Finder, path: list[Step], states: Sequence[State]) -> tuple[Proposal, ...]:
+    """Go on from the end of a path as long as a candidate pays, and say what was found."""
     proposals: list[Proposal] = []
     while len(proposals) < _MOST_STEPS:
         found = finder.best(path[-1])
@@ -114,16 +159,14 @@ def discover_states(
         gain = step.left_out - path[-1].left_out
         proposals.append(Proposal(states[candidate], candidate in step.structure.own, gone, gain))
         path.append(step)
-    structure = path[-1].structure
-    after = Chosen(tuple(states[k] for k in structure.columns), len(structure.own), tuple(path))
-    return Discovery(after, tuple(proposals), len(further), len(rows.choice))
+    return tuple(proposals)
 
 
 class _Finder:
     """The search for the next candidate."""
 
-    def __init__(self, trials: Trials, n_known: int, settings: SearchSettings):
-        self.trials, self.n_known, self.settings = trials, n_known, settings
+    def __init__(self, trials: Trials, n_known: int, settings: SearchSettings, always: tuple[int, ...] = ()):
+        self.trials, self.n_known, self.settings, self.always = trials, n_known, settings, always
         n_states = trials.design.n_states
         self.prices = np.full(n_states, settings.price)
         self.prices[n_known:] += np.log(max(n_states - n_known, 1))
@@ -158,7 +201,7 @@ class _Finder:
             screen = self._screen(here)
             own = here.structure.own
             gains = {c: float((screen.gain_own if c in own else screen.gain_shared)[c]) for c in here.structure.columns}
-            saved = {c: self._cost(here.structure, c) for c in gains if c != kept}
+            saved = {c: self._cost(here.structure, c) for c in gains if c not in (kept, *self.always)}
             weakest = sorted(saved, key=lambda c: gains[c] - saved[c])[:2]
             steps = [self.fit(here.structure.drop(c), here, None) for c in weakest]
             better = max(steps, key=self.criterion, default=here)

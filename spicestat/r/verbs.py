@@ -263,14 +263,16 @@ def group_kernels(
 
 
 def discover(folder: str, options: Mapping[str, Any]) -> Envelope:
-    """Run `HistoryFit.discover` on a fit folder.
+    """Run `HistoryFit.discover` or `TaskFit.discover` on a fit folder.
 
     ``options`` has ``folder``, where the fit with what was found is written. The value is that of a fit, with the
     table ``terms``.
     """
 
     def work() -> dict[str, Any]:
-        found = _history(folder, "discoveries").discover()
+        fit = engine().load_fit(folder)
+        of_task = isinstance(fit, engine().TaskFit)
+        found = (fit if of_task else _history(folder, "discoveries")).discover()
         save_or_rescue(found.fit.save, options["folder"])
         return fit_tables(found.fit) | encoded({"terms": found.terms})
 

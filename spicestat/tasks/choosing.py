@@ -1,4 +1,4 @@
-"""From what a model yields to probabilities: the softmax, and the diffusion to choices and response times."""
+"""From what a model yields to probabilities: the softmax, probabilities as they are, and what else may decide."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spicestat.pooled.packed import Floats, Ints
 if TYPE_CHECKING:
     from spicestat.tasks.task_trials import TaskTrials
 
-__all__ = ["SOFTMAX", "Rule", "Softmax", "log_shares"]
+__all__ = ["GIVEN", "SOFTMAX", "Given", "Rule", "Softmax", "log_shares"]
 
 
 class Rule(Protocol):
@@ -40,7 +40,7 @@ def log_shares(utilities: Floats) -> Floats:
 
 
 class Softmax:
-    """Utilities (Q, S, A) are log-odds; log-probabilities are left as they are. Actions not on offer have none."""
+    """Utilities (Q, S, A) are log-odds. Actions not on offer have none."""
 
     def log_probability(self, yielded: Floats, trials: TaskTrials, t: int, choice: Ints) -> Floats:
         """Log-probability (Q, S) of choices (S,)."""
@@ -66,4 +66,16 @@ class Softmax:
         return np.where(trials.offered[t], yielded, -np.inf)
 
 
-SOFTMAX = Softmax()
+class Given(Softmax):
+    """What is yielded are log-probabilities (Q, S, A) already."""
+
+    def log_probability(self, yielded: Floats, trials: TaskTrials, t: int, choice: Ints) -> Floats:
+        """Log-probability (Q, S) of choices (S,)."""
+        return np.asarray(yielded[:, np.arange(len(choice)), choice])
+
+    def probabilities(self, yielded: Floats, trials: TaskTrials, t: int) -> Floats:
+        """Probabilities (Q, S, A) of all actions."""
+        return np.asarray(np.exp(yielded))
+
+
+SOFTMAX, GIVEN = Softmax(), Given()

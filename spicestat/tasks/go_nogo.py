@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from spicestat.pooled.packed import Floats, Shown
+from spicestat.tasks.choosing import GIVEN
 from spicestat.tasks.task import Size, Task, TaskParameter, World, find_action
 from spicestat.tasks.task_trials import TaskTrials
 
@@ -67,6 +68,7 @@ TASKS = (
         ),
         utilities=utilities,
         world=world,
+        rule=GIVEN,
         columns={"trial": "trial", "choice": "action", "reward": "outcome", "stimulus": "cue"},
         actions=("go", "nogo"),
         labels={"stimulus": _CUES},

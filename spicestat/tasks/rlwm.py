@@ -8,7 +8,7 @@ import numpy as np
 
 from spicestat.errors import ConfigError
 from spicestat.pooled.packed import Floats, Shown
-from spicestat.tasks.choosing import log_shares
+from spicestat.tasks.choosing import GIVEN, log_shares
 from spicestat.tasks.task import Size, Task, TaskParameter, World
 from spicestat.tasks.task_trials import TaskTrials
 
@@ -80,6 +80,7 @@ TASKS = (
         ),
         utilities=utilities,
         world=world,
+        rule=GIVEN,
         columns={
             "block": "block",
             "trial": "trial",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ __all__ = ["TaskLikelihood", "UnconstrainedLikelihood", "by_name", "natural", "w
 
 _STEP = 1e-3
 _END = 30.0
+_MANY = 0.7
 _PART, _WIDE = 1.0, 0.02
 """Steps of third derivatives: a part of standard deviations, and one along each parameter."""
 _AT_ONCE = 200_000
@@ -199,6 +200,7 @@ class UnconstrainedLikelihood:
     """
 
     natural: TaskLikelihood
+    _last: list[tuple[Floats, ...]] = field(default_factory=list, repr=False)
 
     @property
     def participants(self) -> tuple[Hashable, ...]:
@@ -235,7 +237,27 @@ class UnconstrainedLikelihood:
         return self.natural.log_likelihood(natural(self.natural.task, coefficients))
 
     def derivatives(self, coefficients: np.ndarray) -> tuple[Floats, Floats, Floats]:
-        """Log-likelihood (P,), its gradient (P, K) and minus its Hessian (P, K, K), at coefficients (P, K)."""
+        """Log-likelihood (P,), its gradient (P, K) and minus its Hessian (P, K, K), at coefficients (P, K).
+
+        Searches ask again for people who have arrived: what was last found of them is kept.
+        """
+        if not self._last or self._last[0][0].shape != coefficients.shape:
+            self._last[:] = [(coefficients.copy(), *self._differences(coefficients))]
+        last = self._last[0]
+        moved = np.flatnonzero((coefficients != last[0]).any(axis=1))
+        if len(moved):
+            some = self.natural.select(moved).unconstrained() if self._worth(moved) else None
+            found = self._differences(coefficients) if some is None else some._differences(coefficients[moved])
+            for kept, new in zip(last, (coefficients[moved], *(f if some else f[moved] for f in found)), strict=True):
+                kept[moved] = new
+        value, slope, information = (kept.copy() for kept in last[1:])
+        return value, slope, information
+
+    def _worth(self, moved: Ints) -> bool:
+        """Whether it is worth while to look at some people alone, who made choices."""
+        return len(moved) < _MANY * len(self.participants) and bool(self.n_trials[moved].any())
+
+    def _differences(self, coefficients: Floats) -> tuple[Floats, Floats, Floats]:
         n = coefficients.shape[1]
         one = _STEP * np.eye(n)
         pairs = [(i, j) for i in range(n) for j in range(i)]

@@ -1,5 +1,7 @@
 """TaskFit: published models of tasks from the trials to group effects, files and predictions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -199,3 +201,43 @@ def test_more_than_four_parameters_are_estimated(cohort):
     fit = spice_fit(simulated.trials, model="igt", **task.columns)
     assert fit.estimates.converged
     assert np.isfinite(fit.tidy()["pooled"]).all()
+
+
+def without_unchosen(keep):
+    """The model of probabilistic selection, but that values of all items fade to 0."""
+
+    def utilities(trials, p):
+        q, rows = trials.zeros(p["beta"], trials.n_slots), trials.rows
+        for t in trials.times:
+            yield p["beta"][..., None] * trials.of_actions(q, t)
+            taken = trials.taken(t)
+            error = trials.error(t, q[:, rows, taken])
+            new = q[:, rows, taken] + np.where(error > 0, p["alpha_gain"], p["alpha_loss"]) * error
+            q *= keep
+            q[:, rows, taken] = new
+
+    return utilities
+
+
+def test_discovery_finds_forgetting_and_nothing_where_nothing_is_missing():
+    """A false find is to have a chance of about .05 a search, by the price of candidates."""
+    task = spice_task("pst")
+    right = spice_fit(task.simulate(20, 120, seed=1).trials, model="pst", **task.columns).discover()
+    assert right.terms.empty
+    forgetful = replace(task, utilities=without_unchosen(0.85))
+    fit = spice_fit(forgetful.simulate(20, 120, seed=1).trials, model="pst", **task.columns)
+    found = fit.discover()
+    assert found.fit is fit
+    assert "@item" in found.terms["term"].iloc[0]
+    assert found.terms["gain_per_choice"].iloc[0] > 0.01
+
+
+def test_response_times_have_no_discovery():
+    task = spice_task("ddm")
+    fit = spice_fit(task.simulate(4, 40, seed=1).trials, model="ddm", **task.columns)
+    with pytest.raises(ConfigError, match="no logits"):
+        fit.discover()
+    assert np.isfinite(fit.glance()["nll_model"].item())
+    assert predict_choices(fit)["probability"].between(0, 1).all()
+    with pytest.raises(ConfigError, match="response times"):
+        fit.ladder(["shares"])

@@ -30,6 +30,7 @@ test_that("a task is simulated, fitted as its columns say, and its people are co
   expect_lt(effect$p.value, 0.01)
   expect_identical(nrow(predict(fit)), 720L)
   expect_true(any(grepl("discounting", format(fit), fixed = TRUE)))
+  expect_identical(nrow(tidy(spice_discover(fit))), 0L)
   again <- simulate(fit, seed = 2)
   expect_true(all(c("amount_later", "chosen") %in% names(again)))
 })
