@@ -30,7 +30,7 @@ def first_passage(scaled: Floats) -> Floats:
     Examples
     --------
     >>> first_passage(np.array([0.29999, 0.30001])).round(3).tolist()
-    [0.716, 0.716]
+    [0.715, 0.715]
     """
     u = np.maximum(scaled, 1e-6)[..., None]
     places = 0.5 + 2.0 * _SERIES
