@@ -34,8 +34,8 @@
 #'   [spice_fit()]. Blank text is missing, too.
 #' @param max_unidentified Share of participants without an identified
 #'   estimate above which p-values and intervals are withheld. `NULL`: 0.4 for
-#'   `"hierarchical"` and `"bayes"`, for which everybody's choices count, else
-#'   0.2.
+#'   `"hierarchical"` and `"bayes"`, for which everybody's choices count, and no limit for
+#'   these with `model = "history"`, whose likelihood is concave; else 0.2.
 #' @param imputations `NULL` leaves out participants who lack a covariate of the
 #'   formula. A number such as 20: covariates of people are filled in so many times by
 #'   chained equations, with people's own estimates among the predictors, and Rubin's

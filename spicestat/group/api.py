@@ -33,7 +33,7 @@ from spicestat.group.inference.rubin import pooled_estimates
 from spicestat.group.inputs.alignment import covariates_of
 from spicestat.group.inputs.choices import with_choices
 from spicestat.group.inputs.contract import RESCALE, GroupEstimates, GroupInputs, Skipped, describe_skipped
-from spicestat.group.inputs.likelihood import HasLikelihood
+from spicestat.group.inputs.likelihood import HasLikelihood, HasSkewness
 from spicestat.group.inputs.usable import select_equations, wanted_columns
 from spicestat.group.methods.registry import METHODS, Method, find_method
 from spicestat.group.result import WITHHELD, GroupResult
@@ -118,7 +118,8 @@ def spice_group(
     max_unidentified : float, optional
         Above this share of participants without an identified estimate, in [0, 1], p-values and
         intervals are withheld (NaN), as they are not calibrated. Default: 0.4 for "hierarchical" and "bayes",
-        for which everybody's choices count, else 0.2.
+        for which everybody's choices count, or none for these with ``model="history"``, whose likelihood is
+        concave; else 0.2.
     imputations : int, optional
         At least 2, such as 20: covariates of people that are missing are filled in so many times by chained equations,
         with people's own estimates among the predictors; the model is fitted to each, and Rubin's rules make one result
@@ -214,9 +215,8 @@ def group_of_design(
     """
     chosen = find_method(method)
     _check_adjustment(adjust)
-    limit = chosen.max_unidentified
     if max_unidentified is not None:
-        limit = real_number("`max_unidentified`", max_unidentified, 0.0, 1.0, high_included=True)
+        max_unidentified = real_number("`max_unidentified`", max_unidentified, 0.0, 1.0, high_included=True)
     level = check_level(conf_level)
     own_settings = chosen.settings(settings)
     table = _as_table(coefficients)
@@ -226,6 +226,10 @@ def group_of_design(
         for one in (imputed or [design])
     ]
     inputs, skipped = each[0]
+    limit = max_unidentified
+    if limit is None:
+        # a likelihood that is concave says as much of people whose own estimates it does not bound as of the others
+        limit = 1.0 if isinstance(inputs.likelihood, HasSkewness) else chosen.max_unidentified
     found = [_estimate(chosen, one, own_settings) for one, _ in each]
     estimates = pooled_estimates(found, imputed_text) if imputed else found[0]
     skipped = tuple(dict.fromkeys((*skipped, *estimates.skipped)))

@@ -151,7 +151,7 @@ def kernel_effects(
 
     Kernels and totals are linear in :math:`\gamma`, and their errors are those of the joint covariance of all effects,
     of the shared weights (as the fit has them) and of the histories; half-lives and effective learning rates have
-    quantiles of 400 draws. Degrees of freedom are the smallest of the effects involved.
+    quantiles of 400 draws. Degrees of freedom are combined from those of the effects as Welch and Satterthwaite do.
 
     The states of the fit are taken as known, unlike in `HistoryFit.kernels`: a state that the search missed, or whose
     weight it shared, cannot show a difference. After a search, intervals of differences between totals hold the truth
@@ -263,12 +263,15 @@ def effects_at(
 
 
 class _Curves(NamedTuple):
-    """Kernels of m levels, (m, L), NaN where nobody reaches a lag; covariance (m L, m L); degrees of freedom."""
+    """Kernels of m levels, (m, L), NaN where nobody reaches a lag, and their covariance (m L, m L).
+
+    They are linear in the effects, by ``slope`` (m, L, E).
+    """
 
     mean: Floats
     covariance: Floats
-    df: float
-    withheld: bool
+    slope: Floats
+    effects: _Effects
 
 
 def _curves(model: FittedGroup, fitted: FittedMoves, levels: KernelLevels) -> _Curves:
@@ -290,16 +293,27 @@ def _curves(model: FittedGroup, fitted: FittedMoves, levels: KernelLevels) -> _C
     covariance = slope @ effects.covariance @ slope.T + shared @ fitted.shared_covariance @ shared.T
     covariance += history_spread(values.reshape(flat), same.reshape(flat), reaches.reshape(flat))
     curves[:, ~reached.any(axis=0)] = np.nan
-    return _Curves(curves, covariance, effects.df, effects.withheld)
+    return _Curves(curves, covariance, slope.reshape(m, L, -1), effects)
 
 
 class _Effects(NamedTuple):
-    """Effects of p columns on K coefficients, (p, K), their covariance (K p, K p), and what tests need."""
+    """Effects of p columns on K coefficients, (p, K), their covariance (K p, K p), degrees of freedom (K p,)."""
 
     gamma: Floats
     covariance: Floats
-    df: float
+    df: Floats
     withheld: bool
+
+    def df_of(self, slope: Floats) -> Floats:
+        """Degrees of freedom of linear functions (..., K p), by Welch and Satterthwaite, between those involved."""
+        parts = slope * (slope @ self.covariance)
+        total, spread = parts.sum(axis=-1), (parts**2 / self.df).sum(axis=-1)
+        involved = np.abs(slope) > 1e-12 * np.abs(slope).max(axis=-1, keepdims=True, initial=1e-300)
+        low = np.where(involved, self.df, np.inf).min(axis=-1)
+        high = np.where(involved, self.df, 0.0).max(axis=-1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.where(spread > 0, total**2 / spread, high)
+        return np.asarray(np.clip(found, low, np.maximum(low, high)))
 
 
 def _effects(model: FittedGroup, terms: Sequence[tuple[str, str]], names: Sequence[str]) -> _Effects:
@@ -328,7 +342,8 @@ def _effects(model: FittedGroup, terms: Sequence[tuple[str, str]], names: Sequen
     gamma = by_effect["estimate"].reindex(wanted).fillna(0.0).to_numpy().reshape(len(terms), -1).T
     covariance = joint.reindex(index=wanted, columns=wanted).fillna(0.0).to_numpy()
     withheld = bool(fixed["conf_low"].isna().all())
-    return _Effects(gamma, covariance, float(fixed["df"].min()), withheld)
+    df = by_effect["df"].reindex(wanted).fillna(np.inf).to_numpy(dtype="float64")
+    return _Effects(gamma, covariance, df, withheld)
 
 
 def _deviations(model: FittedGroup, fitted: FittedMoves) -> tuple[np.ndarray, Floats]:
@@ -354,8 +369,12 @@ def _table(event: Event, curves: _Curves, levels: KernelLevels, conf_level: floa
     kept = np.tile(there, len(curves.mean))
     square = curves.covariance[np.ix_(kept, kept)].reshape(len(curves.mean), there.sum(), len(curves.mean), there.sum())
     known = curves.mean[:, there]
-    shapes, draws = _shapes(known, square, curves.df)
     combine = np.vstack([np.eye(len(known)), levels.weights])
+    slope = np.einsum("qm,mle->qle", combine, curves.slope)
+    dfs = curves.effects.df_of(np.concatenate([slope, slope[:, there].sum(axis=1, keepdims=True)], axis=1))
+    # half-lives are ratios, for which what levels share counts little
+    shape_df = float(dfs[len(known) :, -1].min())
+    shapes, draws = _shapes(known, square, shape_df)
     who = [(label, None) for label in levels.labels] + [(None, label) for label in levels.contrasts]
     kernels = combine @ curves.mean
     spread = np.einsum("qa,albm,qb->qlm", combine, square, combine)
@@ -365,17 +384,19 @@ def _table(event: Event, curves: _Curves, levels: KernelLevels, conf_level: floa
         errors = np.full(L, np.nan)
         errors[there] = np.sqrt(np.maximum(np.diag(spread[q]), 0.0))
         rows += [
-            where | {"quantity": "kernel", "lag": lag + 1} | _by_t(kernels[q, lag], errors[lag], curves.df, conf_level)
+            where
+            | {"quantity": "kernel", "lag": lag + 1}
+            | _by_t(kernels[q, lag], errors[lag], dfs[q, lag], conf_level)
             for lag in range(L)
         ]
         total = np.sqrt(max(float(spread[q].sum()), 0.0))
-        rows.append(where | {"quantity": "total"} | _by_t(np.nansum(kernels[q]), total, curves.df, conf_level))
+        rows.append(where | {"quantity": "total"} | _by_t(np.nansum(kernels[q]), total, dfs[q, -1], conf_level))
         for k, name in enumerate(("half_life", "learning_rate")):
             numbers = from_draws(combine[q] @ shapes[:, k], draws[:, :, k] @ combine[q], conf_level)
             found = dict(zip(("estimate", "std_error", "conf_low", "conf_high"), numbers, strict=True))
-            rows.append(where | {"quantity": name, "df": curves.df} | found)
+            rows.append(where | {"quantity": name, "df": shape_df} | found)
     table = pd.DataFrame(rows).reindex(columns=[*_COLUMNS, "conf_low", "conf_high"]).assign(conf_level=conf_level)
-    if curves.withheld:
+    if curves.effects.withheld:
         table[["conf_low", "conf_high"]] = np.nan
     return table
 
@@ -383,7 +404,7 @@ def _table(event: Event, curves: _Curves, levels: KernelLevels, conf_level: floa
 def _by_t(estimate: float, error: float, df: float, conf_level: float) -> dict[str, float]:
     half = float(student.ppf(0.5 + conf_level / 2.0, df)) * error
     numbers = {"estimate": estimate, "std_error": error, "conf_low": estimate - half, "conf_high": estimate + half}
-    return {name: float(value) for name, value in numbers.items()} | {"df": df}
+    return {name: float(value) for name, value in numbers.items()} | {"df": float(df)}
 
 
 def _shapes(curves: Floats, square: Floats, df: float) -> tuple[Floats, Floats]:

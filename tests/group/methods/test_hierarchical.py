@@ -225,6 +225,19 @@ def test_p_values_are_withheld_beyond_the_limit():
     assert not shown.glance()["withheld"].any()
 
 
+def test_a_concave_likelihood_has_no_limit_of_unidentified_people():
+    """What people's own estimates are worth is nothing that a model of choices needs to know, but two stages do."""
+    fit, _ = cohort(HistoryCell(24, 60, "~ anxiety"), 1)
+    frame = fit.coefficients.frame.assign(at_bound=fit.coefficients.frame["participant"].isin(range(12)))
+    half = replace(fit, coefficients=replace(fit.coefficients, frame=frame))
+    result = spice_group(half, "~ anxiety")
+    assert result.glance()["share_unidentified"].item() >= 0.5
+    assert result.tidy()["p_value"].notna().all()
+    np.testing.assert_allclose(result.coef(), spice_group(fit, "~ anxiety").coef(), rtol=1e-5)
+    with pytest.warns(IdentifiabilityWarning, match="limit 30 %"):
+        assert spice_group(half, "~ anxiety", max_unidentified=0.3).tidy()["p_value"].isna().all()
+
+
 def test_unidentified_participants_count_like_all_others():
     plain, bounded = toy()[0], toy(at_bound=5)[0]
     one, other = (spice_group(fit, "~ z", max_unidentified=1.0) for fit in (plain, bounded))
