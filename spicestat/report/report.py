@@ -25,6 +25,7 @@ from spicestat.trials.table import TrialTable
 __all__ = ["check_page", "spice_report"]
 
 _SHOWN_EQUATIONS = 3
+_SHOWN_FLAGS = 15
 
 
 def spice_report(
@@ -93,7 +94,7 @@ def spice_report(
         *check_sections(fit),
     ]
     if group is not None:
-        warnings += [*_unidentified(fit, group), *group.messages]
+        warnings += [text[:1].upper() + text[1:] for text in (*_unidentified(fit, group), *group.messages)]
         sections += effect_sections(fit, group)
     if card is not None:
         sections.append(_card(card))
@@ -261,15 +262,17 @@ def _people(fit: SpiceFit | HistoryFit | TaskFit) -> Section:
 
 
 def _card(card: CardResult) -> Section:
-    """Say what is flagged, and list all checks."""
-    flagged, n_studies = card.flagged.drop(columns="flag"), card.settings["n_simulations"]
+    """Say what is flagged, a paragraph each, and list all checks."""
+    flagged, n_studies = card.flagged, card.settings["n_simulations"]
     text = (
         f"{len(flagged)} of {len(card.table)} checks are flagged. Simulated studies ({n_studies}) have the same people "
         "and trials, and in them everybody chooses anew after what was observed."
     )
-    tables = [sheet(flagged, "What is flagged")] if len(flagged) else []
+    told = [f"{row.check.capitalize()}, {row.subject}: {row.meaning}." for row in flagged.itertuples()]
+    if len(told) > _SHOWN_FLAGS:
+        told[_SHOWN_FLAGS:] = [f"{len(flagged) - _SHOWN_FLAGS} more are in the table."]
     return Section(
         "What the coefficients can be relied on for",
-        [text],
-        tables=[*tables, sheet(card.table, "All checks", folded=True)],
+        [text, *told],
+        tables=[sheet(card.table, "All checks", folded=True)],
     )
