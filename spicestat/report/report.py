@@ -268,7 +268,8 @@ def _card(card: CardResult) -> Section:
         f"{len(flagged)} of {len(card.table)} checks are flagged. Simulated studies ({n_studies}) have the same people "
         "and trials, and in them everybody chooses anew after what was observed."
     )
-    told = [f"{row.check.capitalize()}, {row.subject}: {row.meaning}." for row in flagged.itertuples()]
+    rows = flagged[["check", "subject", "meaning"]].astype(str).to_numpy().tolist()
+    told = [f"{check.capitalize()}, {subject}: {meaning}." for check, subject, meaning in rows]
     if len(told) > _SHOWN_FLAGS:
         told[_SHOWN_FLAGS:] = [f"{len(flagged) - _SHOWN_FLAGS} more are in the table."]
     return Section(
