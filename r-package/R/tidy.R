@@ -20,10 +20,10 @@
 #'     1) is not estimated: .15 beside one is the probability that it should be.
 #'   * `n.trials`, `converged`, `at.bound`: is the estimate at the edge of
 #'     what is possible, and hence without a standard error?
-#'   * Of `spice_fit(model = "history")` also `pooled`, `pooled.sd`: posterior mean
-#'     and standard deviation under the population, for prediction and
-#'     description, not for regressions; `shared`: is this the population's weight,
-#'     the same for everybody?
+#'   * `pooled`, `pooled.sd`: posterior mean and standard deviation under the
+#'     population of all participants, for prediction and description, not for
+#'     regressions; `shared`: is this the population's weight, the same for
+#'     everybody?
 #' @export
 #' @examples
 #' tidy(example_fit, conf.int = TRUE)

@@ -21,6 +21,8 @@ from spicestat.coefficients import CoefficientTable
 from spicestat.equations.discover import Structure
 from spicestat.equations.estimate.forward import equation_nll
 from spicestat.equations.estimate.group_likelihood import EquationLikelihood
+from spicestat.equations.estimate.population import pool_people
+from spicestat.equations.estimate.prior import NormalPrior
 from spicestat.equations.select.criteria import Criterion
 from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE
 from spicestat.equations.structure.units import in_unit_of_data
@@ -32,7 +34,7 @@ from spicestat.fit.history_files import MANIFEST as HISTORY_MANIFEST
 from spicestat.fit.history_files import unpack_network, unpack_pooled
 from spicestat.fit.plausibility import baseline_nll, contradictions
 from spicestat.fit.storage import is_programmed, pack_model, pack_tables, unpack_model, unpack_tables
-from spicestat.fit.table import fit_info, lay_out_refit
+from spicestat.fit.table import By, column_by, fit_info, lay_out_refit
 from spicestat.fit.task_files import MANIFEST as TASK_MANIFEST
 from spicestat.fit.task_files import unpack_estimates
 from spicestat.fit.task_fit import TaskFit, fit_task
@@ -90,7 +92,9 @@ class SpiceFit:
     model : FittedModel
         Network, equations and their estimates.
     coefficients : CoefficientTable
-        One row per participant, module and term.
+        One row per participant, module and term. ``estimate`` and ``std_error`` are maximum likelihood of each
+        participant alone; ``pooled`` and ``pooled_sd`` are most probable values and standard deviations under the
+        population of all participants, see `pool_people`. Predictions and simulations use the latter.
     scores : DataFrame
         ``model`` (rnn, equations, refit), ``nll`` (mean negative log-likelihood per choice, nats; with
         response times that of choice and time) and ``n_trials``: the RNN, the sparse equations read off
@@ -152,9 +156,39 @@ class SpiceFit:
         """What in the scores cannot be true, or is no better than guessing, in words; usually nothing."""
         return contradictions(dict(zip(self.scores["model"], self.scores["nll"], strict=True)))
 
-    def equations_frame(self) -> pd.DataFrame:
-        """Return the equations as text, with rewards in the unit of the data: ``participant, module, equation``."""
-        equations = in_unit_of_data(self.model.equations, self.model.unit_factors)
+    def model_by(self, by: By) -> FittedModel:
+        """Return the model with everybody's pooled coefficients, or with their own estimates.
+
+        Raises
+        ------
+        ConfigError
+            ``by`` is neither "pooled" nor "ml".
+        """
+        values = self.coefficients.wide(column_by(by)).to_numpy() / self.model.unit_factors
+        equations = self.model.equations.with_coefficients(values)
+        return self.model.with_refit(replace(self.model.refit, equations=equations))
+
+    @property
+    def population(self) -> NormalPrior:
+        """Mean and covariance of everybody's coefficients, in the model's own unit of reward."""
+        kept = self.coefficients.info["population"]
+        return NormalPrior(np.array(kept["mean"]), np.array(kept["covariance"]))
+
+    def equations_frame(self, by: By = "pooled") -> pd.DataFrame:
+        """Return the equations as text, with rewards in the unit of the data: ``participant, module, equation``.
+
+        Parameters
+        ----------
+        by : {"pooled", "ml"}, default "pooled"
+            Whether coefficients are pooled, or each participant's own estimates.
+
+        Raises
+        ------
+        ConfigError
+            ``by`` is neither.
+        """
+        model = self.model_by(by)
+        equations = in_unit_of_data(model.equations, model.unit_factors)
         rows = [
             {"participant": label, "module": module, "equation": text}
             for code, label in enumerate(self.trials.participants)
@@ -700,8 +734,13 @@ def _check_inputs(model: ModelDeclaration, table: TrialTable) -> None:
         )
 
 
-def assemble_fit(table: TrialTable, data: SequenceDataset, model: FittedModel, name: str) -> SpiceFit:
-    """Put a fit together from its trials and a fitted model; ``name`` is the model's, to show."""
+def assemble_fit(
+    table: TrialTable, data: SequenceDataset, model: FittedModel, name: str, population: NormalPrior | None = None
+) -> SpiceFit:
+    """Put a fit together from its trials and a fitted model; ``name`` is the model's, to show.
+
+    With a ``population`` people are pooled under that one, else under their own.
+    """
     nll = {
         "rnn": rnn_nll(model.network, data),
         "equations": equation_nll(model.network, data, model.sparse),
@@ -711,8 +750,13 @@ def assemble_fit(table: TrialTable, data: SequenceDataset, model: FittedModel, n
         # a density of response times cannot be compared with probabilities of choices
         nll |= baseline_nll(data)
     scores = pd.DataFrame({"model": list(nll), "nll": list(nll.values()), "n_trials": int(data.mask.sum())})
+    pooled = pool_people(model.network, data, model.refit, population)
     info = fit_info(table, name, model.architecture.random_state, model.settings["spice_structure"])
-    coefficients = lay_out_refit(table, model.refit, model.inclusion, info, model.unit_factors)
+    info["population"] = {
+        "mean": pooled.population.mean.tolist(),
+        "covariance": pooled.population.covariance.tolist(),
+    }
+    coefficients = lay_out_refit(table, model.refit, model.inclusion, info, model.unit_factors, pooled)
     fit = SpiceFit(table, model, coefficients, scores)
     for text in fit.contradictions:
         warn_user(text + ".", ContradictionWarning)

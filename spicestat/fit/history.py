@@ -27,7 +27,7 @@ from spicestat.fit.kernels import Kernels, fitted_moves, make_kernels, pooled_ke
 from spicestat.fit.packing import frame_rows, in_actions, pack_table
 from spicestat.fit.plausibility import choice_shares_nll, without_history
 from spicestat.fit.storage import pack_tables
-from spicestat.fit.table import fit_info, lay_out
+from spicestat.fit.table import By, column_by, fit_info, lay_out
 from spicestat.pooled.discovery import discover_states
 from spicestat.pooled.fit import Chosen, PooledFit, choose_states, fit_pooled, for_people
 from spicestat.pooled.kernels import EVENTS, Event, FittedMoves
@@ -193,13 +193,23 @@ class HistoryFit:
         places = len(self.trials.record["columns"].get("options") or self.trials.actions)
         return without_history(nll, int(self.pooled.n_choices.sum()), (places - 1) * self.trials.n_participants)
 
-    def equations_frame(self) -> pd.DataFrame:
-        """Return everybody's equation as text, with pooled weights in the unit of the data.
+    def equations_frame(self, by: By = "pooled") -> pd.DataFrame:
+        """Return everybody's equation as text, in the unit of the data.
 
         Columns ``participant, module, equation``; the logit is that of each action, up to a constant.
+
+        Parameters
+        ----------
+        by : {"pooled", "ml"}, default "pooled"
+            Whether weights are pooled, or each participant's own estimates.
+
+        Raises
+        ------
+        ConfigError
+            ``by`` is neither.
         """
         names = self.pooled.names
-        wide = self.coefficients.wide("pooled").to_numpy()
+        wide = self.coefficients.wide(column_by(by)).to_numpy()
         texts = [
             "logit = " + " + ".join(f"{weight:.3f} {name}" for weight, name in zip(row, names, strict=True))
             for row in wide

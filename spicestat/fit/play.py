@@ -13,6 +13,7 @@ from spicestat.agents.simulation import Simulation, simulate_model
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, play_history
+from spicestat.fit.table import By
 from spicestat.fit.task_fit import TaskFit
 from spicestat.simulate.environments import BanditsDrift
 from spicestat.simulate.user_environment import as_environment
@@ -29,6 +30,7 @@ def simulate_fit(
     seed: int = 0,
     n_trials: int | None = None,
     n_blocks: int | None = None,
+    by: By = "pooled",
 ) -> pd.DataFrame:
     """Let a fit's participants play a task by their equations; response times are not simulated.
 
@@ -46,6 +48,9 @@ def simulate_fit(
         The same seed gives the same trials; one simulation of a seed is the first of many.
     n_trials, n_blocks : int, optional
         Trials per block, and blocks. Default: the most common numbers among the fit's participants.
+    by : {"pooled", "ml"}, default "pooled"
+        Whether equations have pooled coefficients, or each participant's own maximum-likelihood estimates (of a
+        `SpiceFit`).
 
     Returns
     -------
@@ -62,6 +67,8 @@ def simulate_fit(
     >>> sorted(simulate_fit(fit)["reward"].unique().tolist())
     [0.0, 10.0]
     """
+    if by != "pooled" and not isinstance(fit, SpiceFit):
+        raise ConfigError("people of this fit play by pooled values", got=f"by={by!r}", allowed="'pooled'")
     blocks = fit.trials.blocks
     n_blocks = n_blocks or _most_common(blocks.groupby("participant").size())
     n_trials = n_trials or _most_common(blocks["n_trials"])
@@ -72,17 +79,17 @@ def simulate_fit(
             played = _play_task(fit, environment, n_trials, n_blocks, own_seed)
         else:
             task = drifting_task(fit) if environment is None else environment
-            played = _in_own_terms(fit, _play(fit, task, n_trials, n_blocks, own_seed).trials)
+            played = _in_own_terms(fit, _play(fit, task, n_trials, n_blocks, own_seed, by).trials)
         parts.append(played.assign(sim=number + 1))
     together = pd.concat(parts, ignore_index=True)
     together.insert(0, "sim", together.pop("sim"))
     return together
 
 
-def _play(fit: SpiceFit | HistoryFit, task: Any, n_trials: int, n_blocks: int, seed: int) -> Simulation:
+def _play(fit: SpiceFit | HistoryFit, task: Any, n_trials: int, n_blocks: int, seed: int, by: By) -> Simulation:
     people = fit.trials.participants
     if isinstance(fit, SpiceFit):
-        model = fit.model
+        model = fit.model_by(by)
         return simulate_model(model.network, model.equations, task, n_trials, n_blocks, seed=seed, labels=people)
     _refuse_screen(fit)
     n_trials, n_blocks = whole_number("n_trials", n_trials, 1), whole_number("n_blocks", n_blocks, 1)

@@ -20,14 +20,17 @@ from spicestat.trials.labels import labels_to_series
 from spicestat.trials.reading import ReadSettings, TrialTable
 from spicestat.trials.sequences import SequenceDataset
 
-__all__ = ["predict_choices"]
+__all__ = ["Predictor", "predict_choices"]
+
+Predictor = Literal["equations", "ml", "rnn"]
+"""What predictions are made by."""
 
 
 def predict_choices(
     fit: SpiceFit | HistoryFit | TaskFit,
     trials: TableSource | TrialTable | None = None,
     *,
-    by: Literal["equations", "rnn"] = "equations",
+    by: Predictor = "equations",
     unseen: Unseen = "error",
     **columns: Unpack[ReadSettings],
 ) -> pd.DataFrame:
@@ -39,10 +42,11 @@ def predict_choices(
         Any fit of choices.
     trials : DataFrame, path or TrialTable, optional
         Other trials, with the columns of the fit's own; default: the fit's.
-    by : {"equations", "rnn"}, default "equations"
-        What the predictions are made by. The equation of a `HistoryFit` predicts by the average over everybody's
-        posterior, and its network adds to that; it is trained when it is first asked for. A `TaskFit` averages over
-        posteriors, too, and has no network.
+    by : {"equations", "ml", "rnn"}, default "equations"
+        What the predictions are made by: equations with pooled coefficients, those with each participant's own
+        maximum-likelihood estimates (a `SpiceFit`), or the network. The equation of a `HistoryFit` predicts by the
+        average over everybody's posterior, and its network adds to that; it is trained when it is first asked for. A
+        `TaskFit` averages over posteriors, too, and has no network.
     unseen : {"error", "typical", "population"}, default "error"
         Participants whom the fit does not know are an error, or predicted by typical equations (the most frequent
         structure with its median coefficients; a `SpiceFit`), or by the whole population, averaged over the weights
@@ -74,8 +78,8 @@ def predict_choices(
     >>> list(table), int(table["probability"].notna().sum())
     (['row', 'participant', 'choice', 'probability', 'p_1', 'p_2'], 168)
     """
-    if by not in ("equations", "rnn"):
-        raise ConfigError("unknown `by`", got=by, allowed="'equations' or 'rnn'")
+    if by not in ("equations", "ml", "rnn"):
+        raise ConfigError("unknown `by`", got=by, allowed="'equations', 'ml' or 'rnn'")
     if not isinstance(fit, SpiceFit):
         return _by_population(fit, trials, by, unseen, columns)
     if fit.model.network.needs_times:
@@ -83,7 +87,7 @@ def predict_choices(
     table = _table_of(fit, trials, columns)
     codes = known_codes(fit, table.participants, unseen)
     data = SequenceDataset.from_trials(table)
-    model = fit.model.with_participants(codes)
+    model = fit.model_by("ml" if by == "ml" else "pooled").with_participants(codes)
     by_network = by == "rnn"
     logits = rnn_logits(model.network, data) if by_network else equation_logits(model.network, data, model.equations)
     return _laid_out(table, _per_trial(table, data, torch.softmax(logits.double(), dim=-1).numpy()))
@@ -100,10 +104,12 @@ def _table_of(
 def _by_population(
     fit: HistoryFit | TaskFit,
     trials: TableSource | TrialTable | None,
-    by: Literal["equations", "rnn"],
+    by: Predictor,
     unseen: Unseen,
     columns: ReadSettings,
 ) -> pd.DataFrame:
+    if by == "ml":
+        raise ConfigError("this fit predicts by pooled values", got="by='ml'", allowed="'equations' or 'rnn'")
     table = _table_of(fit, trials, columns)
     found = fit.predict(table, known_codes(fit, table.participants, unseen), by)
     probabilities = np.full((len(table.frame), table.n_actions), np.nan)

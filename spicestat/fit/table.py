@@ -4,21 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
 from spicestat.coefficients import CoefficientTable
+from spicestat.equations.estimate.population import PooledEquations
 from spicestat.equations.estimate.refit import RefitResult
 from spicestat.equations.structure.equation_set import EXCLUDED
 from spicestat.equations.structure.units import in_unit_of_data
+from spicestat.errors import ConfigError
 from spicestat.trials.table import TrialTable
 
-__all__ = ["fit_info", "lay_out", "lay_out_refit"]
+__all__ = ["By", "column_by", "fit_info", "lay_out", "lay_out_refit"]
+
+By = Literal["pooled", "ml"]
+"""Which coefficients equations have: pooled over people, or each participant's own maximum-likelihood estimates."""
 
 _CONF_LEVEL = 0.95
+_COLUMNS: dict[str, str] = {"pooled": "pooled", "ml": "estimate"}
+
+
+def column_by(by: By) -> str:
+    """Return the column of a coefficient table that holds pooled values, or own estimates.
+
+    Raises
+    ------
+    ConfigError
+        ``by`` is neither "pooled" nor "ml".
+    """
+    if by not in _COLUMNS:
+        raise ConfigError("unknown `by`", got=by, allowed="'pooled' or 'ml'")
+    return _COLUMNS[by]
 
 
 def fit_info(table: TrialTable, model: str, seed: int, structure: str) -> dict[str, Any]:
@@ -86,16 +105,15 @@ def lay_out_refit(
     refit: RefitResult,
     inclusion: np.ndarray | None,
     info: Mapping[str, Any],
-    factors: np.ndarray | None = None,
+    factors: np.ndarray,
+    pooled: PooledEquations | None = None,
 ) -> CoefficientTable:
-    """Lay a refit out, in the unit of the data.
+    """Lay a refit, and pooled equations where there are some, out in the unit of the data.
 
-    ``factors`` (K,) are those of `unit_factors`; None leaves coefficients as they are. Without inclusion
-    probabilities (P, K) their column is missing (NaN).
+    ``factors`` (K,) are those of `unit_factors`. Without inclusion probabilities (P, K) their column is missing (NaN).
     """
-    found = refit.equations
-    equations = found if factors is None else in_unit_of_data(found, factors)
-    covariance = refit.covariance if factors is None else refit.covariance * np.outer(factors, factors)
+    equations = in_unit_of_data(refit.equations, factors)
+    covariance = refit.covariance * np.outer(factors, factors)
     shape = equations.status.shape
     columns = {
         "selected": equations.status != EXCLUDED,
@@ -103,5 +121,8 @@ def lay_out_refit(
         "converged": np.broadcast_to(refit.converged[:, None], shape),
         "at_bound": refit.at_bound,
     }
+    if pooled is not None:
+        columns["pooled"] = in_unit_of_data(pooled.equations, factors).coefficients
+        columns |= {"pooled_sd": pooled.sd * factors, "shared": np.zeros(shape, dtype=bool)}
     std_error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     return lay_out(table, equations.terms, equations.coefficients, std_error, covariance, refit.n_trials, info, columns)

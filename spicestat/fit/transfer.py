@@ -12,6 +12,7 @@ import pandas as pd
 
 from spicestat._checks import check_options
 from spicestat._files.tables import TableSource
+from spicestat.equations.estimate.prior import NormalPrior
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.estimate.stand_ins import with_typical_equations
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning, warn_user
@@ -182,6 +183,7 @@ def estimated_on(
     *,
     name: str,
     where: str,
+    population: NormalPrior | None = None,
     **info: Any,
 ) -> SpiceFit:
     """Estimate the coefficients of equations on further trials, in a fit of their own.
@@ -196,6 +198,8 @@ def estimated_on(
         The model's, to show.
     where : str
         What a warning calls the trials.
+    population : NormalPrior, optional
+        Under which people are pooled. Default: that of these trials.
     **info
         What the coefficients' ``info`` has to say besides.
 
@@ -212,5 +216,5 @@ def estimated_on(
             "(see the columns 'converged' and 'at_bound'); their standard errors are missing.",
             ConvergenceWarning,
         )
-    fit = assemble_fit(table, data, model.with_refit(with_typical_equations(found)), name)
+    fit = assemble_fit(table, data, model.with_refit(with_typical_equations(found)), name, population)
     return replace(fit, coefficients=replace(fit.coefficients, info={**fit.coefficients.info, **info}))

@@ -81,5 +81,6 @@ def spice_update(
         fit.model.with_participants(codes),
         name=fit.coefficients.info["model"],
         where="these trials",
+        population=fit.population,
         updated={"n_new": int((codes < 0).sum()), "n_known": int((codes >= 0).sum())},
     )

@@ -30,7 +30,7 @@ def test_rewards_come_back_in_the_unit_of_the_data(fit: SpiceFit) -> None:
     played = simulate_fit(fit, n_trials=400)
     assert set(played["reward"]) == {2.0, 12.0}
     updated = spice_update(fit, played)
-    true, found = fit.model.equations, updated.model.equations
+    true, found = fit.model_by("pooled").equations, updated.model.equations
     assert updated.trials.frame["reward_0"].max() == 1
     error = (found.coefficients - true.coefficients) / updated.coefficients.frame["std_error"].to_numpy().reshape(
         true.coefficients.shape

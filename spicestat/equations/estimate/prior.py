@@ -1,20 +1,39 @@
-"""Weakly informative prior on the coefficients, for comparing structures by their evidence."""
+"""Priors of the coefficients: a weak one, for comparing structures by their evidence, and people's population."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from spicestat.equations.structure.equation_set import BETA, EquationSet
 
-__all__ = ["CoefficientPrior", "weak_prior"]
+__all__ = ["CoefficientPrior", "NormalPrior", "Prior", "PriorParts", "weak_prior"]
 
 _DF = 4.0
 _TERM_SCALE = 0.5
 _BETA_SCALE = 5.0
+
+
+class PriorParts(NamedTuple):
+    """Log density (P,) of everybody's free coefficients, its gradient (P, K) and precision (P, K, K)."""
+
+    log_density: np.ndarray
+    gradient: np.ndarray
+    precision: np.ndarray
+
+
+class Prior(Protocol):
+    """What estimates can be drawn towards."""
+
+    def select(self, positions: np.ndarray) -> Prior:
+        """Return the prior of some of the coefficients."""
+
+    def parts(self, coefficients: np.ndarray, free: np.ndarray) -> PriorParts:
+        """Return the density at coefficients (P, K), of which those are estimated that are free (P, K)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +80,48 @@ class CoefficientPrior:
         """Gradient of the log density, (P, K) to (P, K)."""
         slope: np.ndarray = -self.precision(coefficients) * (coefficients - self.center)
         return slope
+
+    def parts(self, coefficients: np.ndarray, free: np.ndarray) -> PriorParts:
+        """Return the density at coefficients (P, K), of which those are estimated that are free (P, K)."""
+        density = np.where(free, self.log_density(coefficients), 0.0).sum(axis=1)
+        precision = self.precision(coefficients)[:, :, None] * np.eye(coefficients.shape[1])
+        return PriorParts(density, self.gradient(coefficients), precision)
+
+
+@dataclass(frozen=True, eq=False)
+class NormalPrior:
+    r"""People's population: :math:`\theta_i \sim N(m, \Sigma)`.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (K,)
+    covariance : ndarray of shape (K, K)
+        Positive definite.
+
+    Examples
+    --------
+    >>> prior = NormalPrior(np.zeros(2), np.eye(2))
+    >>> prior.parts(np.array([[1.0, 2.0]]), np.ones((1, 2), dtype=bool)).gradient.tolist()
+    [[-1.0, -2.0]]
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    def select(self, positions: np.ndarray) -> NormalPrior:
+        """Return the distribution of some of the coefficients."""
+        return NormalPrior(self.mean[positions], self.covariance[np.ix_(positions, positions)])
+
+    def parts(self, coefficients: np.ndarray, free: np.ndarray) -> PriorParts:
+        """Return the density at coefficients (P, K), of which those are estimated that are free (P, K)."""
+        away = np.where(free, coefficients - self.mean, 0.0)
+        kinds, kind = np.unique(free, axis=0, return_inverse=True)
+        covariance = np.stack([np.where(np.outer(own, own), self.covariance, np.diag(~own)) for own in kinds])
+        inverse = np.linalg.inv(covariance)
+        precision = ((inverse + inverse.transpose(0, 2, 1)) / 2.0)[kind.ravel()]
+        pull = np.matmul(precision, away[:, :, None])[:, :, 0]
+        size = np.linalg.slogdet(2.0 * np.pi * covariance)[1] - (~kinds).sum(axis=1) * math.log(2.0 * np.pi)
+        return PriorParts(-0.5 * (np.sum(away * pull, axis=1) + size[kind.ravel()]), -pull, precision)
 
 
 def weak_prior(

@@ -14,7 +14,7 @@ from spicestat._runtime.threads import one_thread
 from spicestat.equations.estimate.affine import AffineLikelihood
 from spicestat.equations.estimate.affine_form import find_affine
 from spicestat.equations.estimate.forward import EquationModel
-from spicestat.equations.estimate.prior import CoefficientPrior
+from spicestat.equations.estimate.prior import Prior
 from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE, EquationSet
 from spicestat.models.base import BaseRNN
 from spicestat.training.loss import check_times
@@ -116,7 +116,7 @@ def refit(
     equations: EquationSet,
     starts: list[np.ndarray] | None = None,
     *,
-    prior: CoefficientPrior | None = None,
+    prior: Prior | None = None,
     tolerance: float = 1e-8,
     max_iter: int = 60,
     progress: Progress | None = None,
@@ -141,7 +141,7 @@ def refit(
         Further starts. Default: the median over participants, and the first start with the model's own
         values of its constants (`BaseRNN.starts`) where it has some. Unless there are none, everybody also starts
         where others ended whose estimates predict their choices best: single people have several maxima.
-    prior : CoefficientPrior, optional
+    prior : Prior, optional
         With it, the posterior's mode and covariance instead of the likelihood's.
     tolerance : float
         Log-likelihood that the last Newton step may still promise.
@@ -247,6 +247,8 @@ class CoefficientLikelihood:
         As in `refit`.
     known_as : int Tensor of shape (S,), optional
         Participant codes by which the model itself knows the sequences. Default: those of the data.
+    own_limit : float, default 10
+        Bound of the coefficients of own states, by size.
     """
 
     def __init__(
@@ -254,8 +256,9 @@ class CoefficientLikelihood:
         model: BaseRNN,
         data: SequenceDataset,
         equations: EquationSet,
-        prior: CoefficientPrior | None = None,
+        prior: Prior | None = None,
         known_as: Tensor | None = None,
+        own_limit: float = _TERM_LIMIT,
     ) -> None:
         check_times(model, data)
         self.run = EquationModel(model, data, equations)
@@ -266,17 +269,18 @@ class CoefficientLikelihood:
         self.free = torch.from_numpy((equations.status == FREE)[:, self.free_anywhere])
         self.prior = None if prior is None else prior.select(self.free_anywhere)
         self.length = self.data.lengths
-        self.low, self.high = self._bounds()
+        self.low, self.high = self._bounds(own_limit)
         self.edge = _EDGE * (self.high - self.low)
 
-    def _bounds(self) -> tuple[Tensor, Tensor]:
+    def _bounds(self, own_limit: float) -> tuple[Tensor, Tensor]:
         """Bounds of the free coefficients, each of shape (F,)."""
         scale, span = (self.data.largest_reward, self.data.reward_span) if self.data.n_sequences else (0.0, 0.0)
         limits = {BETA: _BETA_LIMIT / (span or 1.0), "1": _TERM_LIMIT * max(1.0, scale)}
         ranges = torch.empty(len(self.free_anywhere), 2, dtype=torch.float64)
         for row, position in enumerate(self.free_anywhere):
             module, term = self.equations.terms[position]
-            limit = limits.get(module, limits.get(term, _TERM_LIMIT))
+            own_state = bool(self.equations.own_state[position])
+            limit = own_limit if own_state else limits.get(module, limits.get(term, _TERM_LIMIT))
             own = self.run.model.bounds.get(term) if module == BETA else None
             ranges[row] = torch.tensor((-limit, limit) if own is None else own)
         return ranges[:, 0], ranges[:, 1]
@@ -347,7 +351,7 @@ class CoefficientLikelihood:
         if self.prior is not None:
             log_prior, slope, precision = self._log_prior(coefficients)
             log_likelihood, gradient = log_likelihood + log_prior, gradient + slope
-            information = information + torch.diag_embed(precision)
+            information = information + precision
         both = self.free[:, :, None] & self.free[:, None, :]
         symmetric = (information + information.transpose(1, 2)) / 2
         return _Point(
@@ -357,15 +361,11 @@ class CoefficientLikelihood:
             torch.where(both, symmetric, 0.0),
         )
 
-    def _log_prior(self, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log prior density (P,) of the free coefficients, its gradient (P, F) and its precision (P, F)."""
+    def _log_prior(self, coefficients: Tensor) -> tuple[Tensor, ...]:
+        """Log prior density (P,) of the free coefficients, its gradient (P, F) and its precision (P, F, F)."""
         assert self.prior is not None
         values = coefficients[:, self.free_anywhere].detach().numpy()
-        density, slope, precision = (
-            torch.from_numpy(part)
-            for part in (self.prior.log_density(values), self.prior.gradient(values), self.prior.precision(values))
-        )
-        return torch.where(self.free, density, 0.0).sum(dim=1), slope, precision
+        return tuple(torch.from_numpy(part) for part in self.prior.parts(values, self.free.numpy()))
 
     def _derivatives(self, coefficients: Tensor, rows: Tensor, n_steps: int) -> tuple[Tensor, Tensor, Tensor]:
         """Log-likelihood (R,) of some sequences, with its gradient (P, F) and Hessian (P, F, F)."""

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import multivariate_normal
 from scipy.stats import t as student
 
-from spicestat.equations.estimate.prior import CoefficientPrior, weak_prior
+from spicestat.equations.estimate.prior import CoefficientPrior, NormalPrior, weak_prior
 
 RATE, NOT_CHOSEN, BETA = "x_learning_rate_reward", "x_value_reward_not_chosen", ("beta", "x_value_reward")
 POINTS = np.linspace(-6, 6, 41)
@@ -86,3 +87,26 @@ def test_a_constant_of_the_model_may_have_a_scale_of_its_own(equations):
     usual, own = weak_prior(equations, 10.0), weak_prior(equations, 10.0, {"x_value_reward": 0.7, "elsewhere": 3.0})
     assert own.scale[-1] == 0.7
     np.testing.assert_array_equal(own.scale[:-1], usual.scale[:-1])
+
+
+def test_a_population_is_normal_in_what_is_free():
+    rng = np.random.default_rng(1)
+    root = rng.normal(size=(3, 3))
+    prior = NormalPrior(rng.normal(size=3), root @ root.T + 0.1 * np.eye(3))
+    values, free = rng.normal(size=(4, 3)), np.array([[1, 1, 1], [1, 0, 1], [0, 0, 1], [0, 0, 0]], dtype=bool)
+    density, gradient, precision = prior.parts(values, free)
+    for row, own in enumerate(free):
+        part = prior.select(np.flatnonzero(own))
+        here = values[row, own]
+        expected = multivariate_normal(part.mean, part.covariance).logpdf(here) if own.any() else 0.0
+        assert density[row] == pytest.approx(expected)
+        inverse = np.linalg.inv(part.covariance)
+        np.testing.assert_allclose(precision[row][np.ix_(own, own)], inverse, rtol=1e-8)
+        np.testing.assert_allclose(gradient[row, own], -inverse @ (here - part.mean), rtol=1e-8)
+
+
+def test_both_priors_leave_out_what_is_not_free():
+    free = np.array([[True, False]])
+    weak = CoefficientPrior(np.zeros(2), np.ones(2)).parts(np.array([[1.0, 9.0]]), free)
+    assert weak.log_density[0] == pytest.approx(student(4).logpdf(1.0))
+    np.testing.assert_allclose(np.diag(weak.precision[0])[0], 5 / 5)

@@ -1,0 +1,217 @@
+"""Pooling: the population that people's coefficients come from, and everybody's posterior under it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import logsumexp
+from scipy.stats import median_abs_deviation, norm, qmc
+from torch import Tensor
+
+from spicestat._runtime.threads import one_thread
+from spicestat.equations.estimate.prior import NormalPrior, weak_prior
+from spicestat.equations.estimate.refit import CoefficientLikelihood, RefitResult
+from spicestat.equations.structure.equation_set import EquationSet
+from spicestat.models.base import BaseRNN
+from spicestat.trials.sequences import SequenceDataset
+
+__all__ = ["PooledEquations", "pool_people"]
+
+_ROUNDS, _STEPS, _LAST_STEPS = 100, 2, 60
+_STILL = 0.01
+_DRAWS, _WIDER = 128, 1.3
+_PRIOR_PEOPLE, _PRIOR_SD = 2.0, 0.1
+_OWN_LIMIT = 1.0
+"""A state that grew by itself would run away on a longer block."""
+
+
+@dataclass(frozen=True, eq=False)
+class PooledEquations:
+    """Everybody's equations under a population.
+
+    Attributes
+    ----------
+    equations : EquationSet
+        With the posterior means of P participants' coefficients.
+    sd : ndarray of shape (P, K)
+        Posterior standard deviations; 0 where a coefficient is not free.
+    population : NormalPrior
+        Mean (K,) and covariance (K, K); 0 and unit variance where nobody has a term.
+    converged : bool
+        Population and people stood still.
+    """
+
+    equations: EquationSet
+    sd: np.ndarray
+    population: NormalPrior
+    converged: bool
+
+
+def pool_people(
+    model: BaseRNN, data: SequenceDataset, own: RefitResult, population: NormalPrior | None = None
+) -> PooledEquations:
+    r"""Estimate :math:`\theta_i \sim N(m, \Sigma)` and everybody's :math:`\theta_i` under it, from the choices.
+
+    By EM: first with Laplace's approximation, from the participants' own estimates, which is where normal and widened
+    posteriors and the population propose draws that are then weighted by their densities (importance sampling; with few
+    choices modes are far from means, as a small rate with a large weight does what their opposites do). The covariance
+    has a weak prior, worth two people with a tenth of `weak_prior`'s scales, which keeps it positive definite. The
+    coefficient of an own state is kept within -1 and 1; the other bounds are those of `refit`. Participants without
+    choices have the population's mean and standard deviations.
+
+    Parameters
+    ----------
+    model : BaseRNN
+        Gives the forward pass.
+    data : SequenceDataset
+        Choices of P participants.
+    own : RefitResult
+        Their structure, and their own estimates.
+    population : NormalPrior, optional
+        Of all K coefficients: it is then given, and only people are estimated.
+    """
+    problem = CoefficientLikelihood(model, data, own.equations, own_limit=_OWN_LIMIT)
+    ranges = {name: high - low for name, (low, high) in model.bounds.items()}
+    weak = weak_prior(own.equations, data.largest_reward, ranges, reward_span=data.reward_span)
+    return _Pool(problem, own, weak.scale).run(population)
+
+
+class _Pool:
+    """EM over the F coefficients that are free for somebody."""
+
+    def __init__(self, problem: CoefficientLikelihood, own: RefitResult, scale: np.ndarray) -> None:
+        self.problem, self.own = problem, own
+        self.where, self.free = problem.free_anywhere, problem.free.numpy()
+        self.present = own.n_trials > 0
+        self.safe = _PRIOR_PEOPLE * np.diag((_PRIOR_SD * scale[self.where]) ** 2)
+        self.standard = norm.ppf(qmc.Sobol(max(len(self.where), 1), seed=1).random(_DRAWS))[:, : len(self.where)]
+
+    def run(self, given: NormalPrior | None) -> PooledEquations:
+        """Estimate the population, unless it is given, and everybody under it."""
+        found, still = (self._beginning(), False) if given is None else (given.select(self.where), True)
+        coefficients = torch.from_numpy(self.own.equations.coefficients)
+        with one_thread():
+            for _ in range(0 if still else _ROUNDS):
+                coefficients, spread = self._modes(found, coefficients, _STEPS)
+                before, found = found, self._population(coefficients.numpy()[:, self.where], spread)
+                if _moved(before, found) < _STILL:
+                    break
+            coefficients, spread = self._modes(found, coefficients, _LAST_STEPS)
+            people = coefficients.numpy()[:, self.where], spread
+            for _ in range(_ROUNDS):
+                people = self._moments(found, *people)
+                if given is not None:
+                    break
+                before, found = found, self._population(*people)
+                still = _moved(before, found) < _STILL
+                if still:
+                    break
+        return self._laid_out(*people, found, still)
+
+    def _beginning(self) -> NormalPrior:
+        """Medians and absolute deviations of those participants whose own estimates say something."""
+        known = self.present & ~self.own.unidentified
+        values = np.where(self.free, self.own.equations.coefficients[:, self.where], np.nan)
+        values = values[known if known.sum() > 1 else self.present]
+        values = np.clip(values, self.problem.low.numpy(), self.problem.high.numpy())
+        middle = np.nan_to_num(np.nanmedian(values, axis=0))
+        spread = 1.4826 * np.nan_to_num(np.asarray(median_abs_deviation(values, axis=0, nan_policy="omit")))
+        return NormalPrior(middle, np.diag(spread**2) + self.safe)
+
+    def _modes(self, population: NormalPrior, coefficients: Tensor, steps: int) -> tuple[Tensor, np.ndarray]:
+        """Most probable coefficients (P, K), from some steps of Newton, and Laplace's covariances (P, F, F)."""
+        self.problem.prior = population
+        point = self.problem.maximise(self.problem.start(coefficients.numpy()), 1e-8, steps)
+        precision = population.parts(point.coefficients[:, self.where].numpy(), self.free).precision
+        # a likelihood that is not concave here makes nobody less certain than the population is
+        values, vectors = np.linalg.eigh(
+            np.nan_to_num(point.information.numpy() - np.where(self._both, precision, 0.0))
+        )
+        information = (vectors * values.clip(0.0)[:, None, :]) @ vectors.transpose(0, 2, 1)
+        return point.coefficients, np.linalg.inv(information + precision)
+
+    def _moments(self, population: NormalPrior, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Means (P, F) and covariances (P, F, F) by draws from last round's, widened, and from the population."""
+        known = _Normals.of(np.where(self.free, population.mean, 0.0), population.covariance, self.free)
+        near = _Normals.of(np.where(self.free, mean, 0.0), _WIDER**2 * spread, self.free)
+        draws = np.concatenate([near.at(self.standard), known.at(self.standard)])
+        inside = ((draws >= self.problem.low.numpy()) & (draws <= self.problem.high.numpy()) | ~self.free).all(axis=2)
+        log_prior = known.log_density(draws)
+        proposed = np.logaddexp(near.log_density(draws), log_prior)
+        weight = np.where(inside, self._log_likelihood(draws) + log_prior - proposed, -np.inf)
+        weight = np.exp(weight - logsumexp(weight, axis=0))
+        centre = np.einsum("sp,spf->pf", weight, draws)
+        away = draws - centre
+        return centre, np.einsum("sp,spf,spg->pfg", weight, away, away) + 1e-8 * self.safe
+
+    def _log_likelihood(self, draws: np.ndarray) -> np.ndarray:
+        """Log-likelihoods (S, P) at free coefficients (S, P, F)."""
+        full = np.repeat(self.own.equations.coefficients[None], len(draws), axis=0)
+        clipped = np.clip(draws, self.problem.low.numpy(), self.problem.high.numpy())
+        full[:, :, self.where] = np.where(self.free, clipped, full[:, :, self.where])
+        found = self.problem.values(torch.from_numpy(full)).numpy()
+        return np.asarray(np.nan_to_num(found, nan=-np.inf))
+
+    @property
+    def _both(self) -> np.ndarray:
+        return np.asarray(self.free[:, :, None] & self.free[:, None, :])
+
+    def _population(self, centre: np.ndarray, spread: np.ndarray) -> NormalPrior:
+        """Mean and covariance at which the marginal likelihood stands still, each of the people who have the terms."""
+        who = self.free & self.present[:, None]
+        values = np.where(who, centre, 0.0)
+        mean = values.sum(axis=0) / np.maximum(who.sum(axis=0), 1)
+        away = np.where(who, values - mean, 0.0)
+        pairs = who[:, :, None] & who[:, None, :]
+        total = np.where(pairs, spread + away[:, :, None] * away[:, None, :], 0.0).sum(axis=0)
+        return NormalPrior(mean, (total + self.safe) / (pairs.sum(axis=0) + _PRIOR_PEOPLE))
+
+    def _laid_out(self, centre: np.ndarray, spread: np.ndarray, found: NormalPrior, converged: bool) -> PooledEquations:
+        """Over all K coefficients; those without choices are the population's."""
+        n_terms, shape = len(self.own.equations.terms), self.own.equations.status.shape
+        mean, covariance, sd = np.zeros(n_terms), np.eye(n_terms), np.zeros(shape)
+        mean[self.where], covariance[np.ix_(self.where, self.where)] = found.mean, found.covariance
+        own_sd = np.sqrt(np.diagonal(spread, axis1=1, axis2=2))
+        own_sd = np.where(self.present[:, None], own_sd, np.sqrt(np.diagonal(found.covariance)))
+        sd[:, self.where] = np.where(self.free, own_sd, 0.0)
+        values = self.own.equations.coefficients.copy()
+        values[:, self.where] = np.where(self.present[:, None], centre, found.mean)
+        equations = self.own.equations.with_coefficients(values)
+        return PooledEquations(equations, sd, NormalPrior(mean, covariance), converged)
+
+
+class _Normals(NamedTuple):
+    """A normal distribution for each person: mean (P, F), root of the covariance and its inverse (P, F, F)."""
+
+    mean: np.ndarray
+    root: np.ndarray
+    inverse: np.ndarray
+
+    @classmethod
+    def of(cls, mean: np.ndarray, covariance: np.ndarray, free: np.ndarray) -> _Normals:
+        """Return them from covariances, (P, F, F) or everybody's; what is not free is standard normal, in all alike."""
+        both = free[:, :, None] & free[:, None, :]
+        root = np.linalg.cholesky(np.where(both, covariance, np.eye(free.shape[1])))
+        return cls(mean, root, np.linalg.inv(root))
+
+    def at(self, standard: np.ndarray) -> np.ndarray:
+        """Map standard normal values (S, F) to everybody's, (S, P, F)."""
+        return np.asarray(self.mean + np.einsum("pfg,sg->spf", self.root, standard))
+
+    def log_density(self, values: np.ndarray) -> np.ndarray:
+        """Log density (S, P) of values (S, P, F), up to a constant."""
+        standard = np.einsum("pfg,spg->spf", self.inverse, values - self.mean)
+        return np.asarray(
+            -0.5 * np.sum(standard**2, axis=2) - np.log(np.diagonal(self.root, axis1=1, axis2=2)).sum(axis=1)
+        )
+
+
+def _moved(before: NormalPrior, after: NormalPrior) -> float:
+    """Largest change of means, in standard deviations of the population, and of covariances, relative to these."""
+    size = np.sqrt(np.diagonal(after.covariance))
+    means = np.abs(after.mean - before.mean) / size
+    covariances = np.abs(after.covariance - before.covariance) / np.outer(size, size)
+    return float(max(means.max(initial=0.0), covariances.max(initial=0.0)))
