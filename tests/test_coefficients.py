@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spicestat.coefficients import COLUMNS, CoefficientTable, read_coefficients
+from spicestat.coefficients import COLUMNS, OPTIONAL, CoefficientTable, read_coefficients
 from spicestat.errors import ColumnError, DataError, ShapeError, StorageError, SuspiciousDataWarning
 
 
@@ -34,7 +34,8 @@ def same(left, right):
 
 def test_columns_are_those_of_the_contract(tiny_fit):
     table = tiny_fit.coefficients
-    assert tuple(table.frame.columns) == COLUMNS
+    assert tuple(name for name in table.frame.columns if name not in OPTIONAL) == COLUMNS
+    assert set(OPTIONAL) < set(table.frame.columns)
     assert len(table.frame) == len(table.participants) * len(table.terms)
     assert table.frame["participant"].tolist() == [who for who in table.participants for _ in range(len(table.terms))]
 

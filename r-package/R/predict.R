@@ -11,8 +11,9 @@
 #' @param type For `predict()`: `"prob"`, the probability of every action, or
 #'   `"choice"`, the most probable one. For `residuals()`: `"deviance"`,
 #'   `"pearson"` or `"response"` (chosen, as 0 or 1, less its probability).
-#' @param by What predicts: the participants' `"equations"`, or the `"network"`
-#'   that they were found with. That of `model = "history"` lies on top of the
+#' @param by What predicts: the participants' `"equations"` with pooled
+#'   coefficients, or with their own maximum-likelihood estimates (`"ml"`; of
+#'   models with a network), or the `"network"` that they were found with. That of `model = "history"` lies on top of the
 #'   equations, and is trained in each call, which takes two to five times as
 #'   long as the fit.
 #' @param unseen What to do about participants whom the fit does not know:
@@ -40,7 +41,7 @@
 #' }
 #' }
 predict.spice_fit <- function(object, newdata = NULL, type = c("prob", "choice"),
-                              by = c("equations", "network"), unseen = c("error", "population", "typical"),
+                              by = c("equations", "ml", "network"), unseen = c("error", "population", "typical"),
                               ...) {
   check_dots(...)
   call <- rlang::current_env()
@@ -57,7 +58,7 @@ predict.spice_fit <- function(object, newdata = NULL, type = c("prob", "choice")
 #' The engine's predictions: `table`, and the labels of the `actions`
 #' @noRd
 predicted <- function(fit, newdata, by, unseen, call) {
-  by <- one_of(by, c("equations", "network"), "by", call)
+  by <- one_of(by, c("equations", "ml", "network"), "by", call)
   options <- list(
     by = if (by == "network") "rnn" else by,
     unseen = one_of(unseen, c("error", "population", "typical"), "unseen", call)

@@ -214,6 +214,9 @@ as_tibble.spice_simulation <- function(x, ...) {
 #'   for none (in a fit with `reward_scaling = "minmax"`, 0 for the smallest).
 #' @param n_trials,n_blocks Trials per block, and blocks; `NULL` takes those of
 #'   most participants in the fit.
+#' @param by Whether equations have `"pooled"` coefficients, or each
+#'   participant's own maximum-likelihood estimates (`"ml"`; of models with a
+#'   network).
 #' @param ... Not used; anything here is an error.
 #' @return A tibble of trials that [spice_fit()] can read: `sim`,
 #'   `participant`, `block`, `trial`, `choice` and `reward`, and `reward_1`,
@@ -226,14 +229,17 @@ as_tibble.spice_simulation <- function(x, ...) {
 #' if (spicestat_available()) simulate(example_fit, seed = 1, n_trials = 20, n_blocks = 1)
 #' }
 simulate.spice_fit <- function(object, nsim = 1, seed = NULL, environment = NULL, n_trials = NULL, n_blocks = NULL,
-                               ...) {
+                               by = c("pooled", "ml"), ...) {
   check_dots(...)
   call <- rlang::current_env()
   check_whole(nsim, "nsim", call)
   if (!is.null(n_trials)) check_whole(n_trials, "n_trials", call)
   if (!is.null(n_blocks)) check_whole(n_blocks, "n_blocks", call)
   seed <- whole_seed(seed, call)
-  sizes <- list(n_simulations = nsim, seed = seed, n_trials = n_trials, n_blocks = n_blocks)
+  sizes <- list(
+    n_simulations = nsim, seed = seed, n_trials = n_trials, n_blocks = n_blocks,
+    by = one_of(by, c("pooled", "ml"), "by", call)
+  )
   options <- c(engine_options(sizes, call), list(environment = sent_bandit(environment, call)))
   tables <- with_fit_folder(object, function(folder) call_bridge("simulate_fit", folder, options, call = call))
   trials <- decode_table(tables$trials)

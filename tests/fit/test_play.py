@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit, spice_fit
 from spicestat.fit.play import simulate_fit
+from spicestat.fit.predict import predict_choices
 from spicestat.fit.update import spice_update
 from spicestat.simulate import BanditsDrift, simulate_cohort
 from spicestat.studies.power import spice_power
@@ -62,3 +64,34 @@ def test_the_task_has_the_actions_of_the_fit() -> None:
     assert len(found.studies) == 1
     with pytest.raises(ConfigError, match="n_actions=3"):
         simulate_fit(fit, BanditsDrift(0.2))
+
+
+def test_people_play_by_pooled_values_or_their_own(fit: SpiceFit) -> None:
+    pooled, own = (simulate_fit(fit, n_trials=50, by=by) for by in ("pooled", "ml"))
+    assert (pooled["choice"] != own["choice"]).any()
+    with pytest.raises(ConfigError, match="unknown `by`"):
+        simulate_fit(fit, by="mean")  # type: ignore[arg-type]
+
+
+def test_predictions_and_equations_are_of_the_values_asked_for(fit: SpiceFit) -> None:
+    """Own estimates have the score of the refit, pooled ones a lower likelihood on the same choices."""
+    nll = {by: -np.log(predict_choices(fit, by=by)["probability"]).mean() for by in ("equations", "ml")}
+    assert nll["ml"] == pytest.approx(fit.model.refit.nll)
+    assert nll["ml"] < nll["equations"] < nll["ml"] + 0.02
+    first = fit.coefficients.frame.query("module == 'beta'").iloc[0]
+    for by, column in (("pooled", "pooled"), ("ml", "estimate")):
+        frame = fit.equations_frame(by)
+        text = frame[frame["module"].str.startswith("beta(")]["equation"].iloc[0]
+        assert text.endswith(f"= {first[column]:.3f}")
+
+
+@pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning")  # of own estimates
+def test_an_update_pools_under_the_population_of_the_fit(fit: SpiceFit) -> None:
+    """Ten choices say little, so that coefficients stay near the population's."""
+    few = fit.trials.frame["trial"].to_numpy() < 3
+    updated = spice_update(fit, fit.trials.select(few))
+    np.testing.assert_array_equal(updated.population.mean, fit.population.mean)
+    sd = np.sqrt(np.diag(fit.population.covariance))
+    selected = fit.model.equations.status[0] == FREE
+    away = updated.model_by("pooled").equations.coefficients - fit.population.mean
+    assert (np.abs(away) / sd)[:, selected].max() < 2.5
