@@ -32,7 +32,8 @@ def test_predictions_have_the_likelihood_of_the_fit(fit: SpiceFit) -> None:
     nll = fit.scores.set_index("model")["nll"]
     assert len(table) == len(COHORT.trials)
     assert table["choice"].tolist() == COHORT.trials["choice"].tolist()
-    assert -np.log(table["probability"]).mean() == pytest.approx(nll["refit"], abs=1e-9)
+    own = predict_choices(fit, by="ml")
+    assert -np.log(own["probability"]).mean() == pytest.approx(nll["refit"], abs=1e-9)
     assert -np.log(predict_choices(fit, by="rnn")["probability"]).mean() == pytest.approx(nll["rnn"], abs=1e-6)
     assert (table[["p_1", "p_2"]].sum(axis=1)[table["p_1"].notna()] - 1).abs().max() < 1e-12
     assert table["probability"].isna().equals(COHORT.trials["trial"] == 1)

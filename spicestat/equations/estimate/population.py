@@ -21,7 +21,7 @@ from spicestat.trials.sequences import SequenceDataset
 __all__ = ["PooledEquations", "pool_people"]
 
 _ROUNDS, _STEPS, _LAST_STEPS = 100, 2, 60
-_STILL = 0.01
+_STILL, _SETTLED = 0.01, 1e-5
 _DRAWS, _WIDER = 128, 1.3
 _PRIOR_PEOPLE, _PRIOR_SD = 2.0, 0.1
 _OWN_LIMIT = 1.0
@@ -101,13 +101,16 @@ class _Pool:
                     break
             coefficients, spread = self._modes(found, coefficients, _LAST_STEPS)
             people = coefficients.numpy()[:, self.where], spread
-            for _ in range(_ROUNDS):
+            for _ in range(0 if still else _ROUNDS):
                 people = self._moments(found, *people)
-                if given is not None:
-                    break
                 before, found = found, self._population(*people)
                 still = _moved(before, found) < _STILL
                 if still:
+                    break
+            for _ in range(_ROUNDS):
+                before_mean, people = people[0], self._moments(found, *people)
+                sd = np.sqrt(np.diagonal(people[1], axis1=1, axis2=2))
+                if (np.abs(people[0] - before_mean) / sd).max(initial=0.0) < _SETTLED:
                     break
         return self._laid_out(*people, found, still)
 

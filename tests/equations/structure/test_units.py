@@ -87,7 +87,7 @@ def test_group_tests_are_the_same(method, plain, scaled):
 def test_what_is_shown_is_in_the_unit_of_the_data(scaled):
     scale, fit = scaled
     assert f"divided by {scale:g} inside" in repr(fit)
-    beta = fit.tidy().query("module == 'beta'")["estimate"].iloc[0]
+    beta = fit.tidy().query("module == 'beta'")["pooled"].iloc[0]
     text = fit.equations_frame().query("module == 'beta(x_value_reward)'")["equation"].iloc[0]
     assert text == f"beta(x_value_reward) = {beta:.3f}"
     assert set(simulate_fit(fit, n_trials=20, n_blocks=1)["reward"]) == {0.0, scale}
