@@ -45,7 +45,7 @@
 #'   column are meant.
 #' @param stimulus Columns of what was shown, such as a cue or a pair: what is
 #'   learned is learned of each. This and all up to `choice2` is for
-#'   `model = "history"`.
+#'   `model = "history"` and the models of tasks.
 #' @param options Columns of the items on offer, to which values belong wherever
 #'   they appear: `c(card_left, card_right)` where `choice` holds the item taken,
 #'   `c(left = stim_left, right = stim_right)` where it holds the position. A missing

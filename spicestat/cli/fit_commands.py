@@ -81,8 +81,8 @@ def fit(
     model: Annotated[
         str,
         typer.Option(
-            help="'history': states of the past, without a network; a precoded model, as 'choice'; or a .json file "
-            "that declares one."
+            help="'history': states of the past, without a network; a precoded model, as 'choice'; a task's, as "
+            "'pst'; or a .json file that declares one."
         ),
     ] = "history",
     structure: Annotated[str, typer.Option(help="One structure per 'population' or per 'participant'.")] = "population",

@@ -48,7 +48,7 @@ def spice_report(
 
     Parameters
     ----------
-    fit : SpiceFit or HistoryFit
+    fit : SpiceFit, HistoryFit or TaskFit
     group : GroupResult, optional
         A group model of its coefficients.
     path : path, default "report.html"

@@ -140,8 +140,8 @@ def read_trials(
         block. May be the same column as ``block``. Where blocks are numbered anew on each occasion, so must trials be.
     stimulus : str or sequence of str, optional
         Columns of what was shown, such as a cue or a pair: what is learned is learned of each (of each combination of
-        values), within its block. This and all that follows up to ``choice2`` is for ``model="history"``; see
-        docs/tasks.md for which of them a task needs.
+        values), within its block. This and all that follows up to ``choice2`` is for ``model="history"``
+        and models of tasks; see docs/tasks.md for which of them a task needs.
     options : sequence or mapping, optional
         Columns of the items on offer, to which values belong wherever they appear: ``["card_left", "card_right"]``
         where ``choice`` holds the item taken, which is the action then; ``{"left": "stim_left", "right":
