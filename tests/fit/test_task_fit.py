@@ -1,6 +1,7 @@
 """TaskFit: published models of tasks from the trials to group effects, files and predictions."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -241,3 +242,29 @@ def test_response_times_have_no_discovery():
     assert predict_choices(fit)["probability"].between(0, 1).all()
     with pytest.raises(ConfigError, match="response times"):
         fit.ladder(["shares"])
+
+
+CASES = Path(__file__).parents[3] / "shared" / "cases" / "tasks"
+OFFERS = {"amount": ["amount_later", "amount_sooner"], "delay": ["delay_later", "delay_sooner"]}
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="needs the shared cases")
+@pytest.mark.parametrize(
+    ("name", "columns", "term"),
+    [
+        (
+            "pst",
+            {"choice": "resp", "reward": "feedback", "options": {"left": "stim_left", "right": "stim_right"}},
+            "alpha_gain",
+        ),
+        ("igt", {"choice": "deck", "gain": "gain", "loss": "loss"}, "a_rew"),
+        ("discounting", {"choice": "chose", "reward": None, "attributes": OFFERS}, "k"),
+    ],
+)
+def test_files_of_others_take_one_call(name, columns, term):
+    """24 people whom other equations made; without a relation, a correlation above .5 has a chance of .006."""
+    fit = spice_fit(CASES / f"{name}.csv.gz", participant="subject", trial="trial", model=name, **columns)
+    assert fit.contradictions == ()
+    truth = pd.read_csv(CASES / "truth.csv").set_index("subject")["alpha"]
+    pooled = fit.coefficients.wide("pooled")[name, term]
+    assert np.corrcoef(np.log(pooled), truth[pooled.index])[0, 1] > 0.5
