@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, unit_factors
@@ -18,7 +19,7 @@ from spicestat.report.effects import effect_sections
 from spicestat.report.figures import events_of, own_coefficients, people_figure, training_figure
 from spicestat.report.page import Section, picture, sheet, write_page
 from spicestat.report.predictions import check_sections, prediction_sections
-from spicestat.report.wording import methods, state_in_words
+from spicestat.report.wording import methods, state_in_words, term_in_words
 from spicestat.studies.card import CardResult
 from spicestat.trials.table import TrialTable
 
@@ -233,6 +234,7 @@ def _equations(fit: SpiceFit) -> list[Section]:
             [text],
             lines,
             tables=[
+                sheet(_terms(fit), "What the terms mean, and how they vary between people"),
                 sheet(equations, "Everybody's equations", folded=True),
             ],
         ),
@@ -243,6 +245,21 @@ def _equations(fit: SpiceFit) -> list[Section]:
             tables=[sheet(training, "The network", folded=True)],
         ),
     ]
+
+
+def _terms(fit: SpiceFit) -> pd.DataFrame:
+    """Say what each estimated term does, with the quartiles of people's coefficients."""
+    equations = fit.model.equations
+    values = fit.coefficients.wide().to_numpy()
+    rows = []
+    for k, (module, term) in enumerate(equations.terms):
+        free = equations.status[:, k] == FREE
+        if free.any():
+            low, middle, high = np.quantile(values[free, k], [0.25, 0.5, 0.75])
+            meaning = term_in_words(module, term, bool(equations.own_state[k]), term in fit.model.network.bounds)
+            rows.append((module, term, meaning, int(free.sum()), middle, low, high))
+    columns = ["module", "term", "meaning", "people", "median", "lower quartile", "upper quartile"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _people(fit: SpiceFit | HistoryFit | TaskFit) -> Section:

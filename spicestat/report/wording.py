@@ -6,6 +6,7 @@ import platform
 from importlib.metadata import version
 
 import spicestat
+from spicestat.equations.structure.equation_set import BETA
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
 from spicestat.fit.task_fit import TaskFit
@@ -14,7 +15,7 @@ from spicestat.pooled.state_signals import KINDS
 from spicestat.pooled.states import Signal, State
 from spicestat.studies.card import CardResult
 
-__all__ = ["methods", "state_in_words"]
+__all__ = ["methods", "state_in_words", "term_in_words"]
 
 
 def state_in_words(declared: State) -> str:
@@ -27,6 +28,31 @@ def state_in_words(declared: State) -> str:
     'last choice, times trace of rewards (keeps 0.8)'
     """
     return ", times ".join(_signal_in_words(signal) for signal in declared.signals)
+
+
+def term_in_words(module: str, term: str, own_state: bool = False, constant: bool = False) -> str:
+    """Say what a term of a module's equation does.
+
+    Parameters
+    ----------
+    module, term : str
+    own_state : bool, default False
+        Whether the term is the module's own previous value.
+    constant : bool, default False
+        Whether the term is a constant of the model, such as a boundary, and not a state with an inverse temperature.
+
+    Examples
+    --------
+    >>> term_in_words("x_value", "x_value", own_state=True)
+    'share of the value that is kept from one trial to the next'
+    >>> term_in_words("x_value", "c_reward"), term_in_words("beta", "x_value")
+    ('added per unit of c_reward', 'how strongly choices follow x_value')
+    """
+    if module == BETA:
+        return "constant of the choice rule" if constant else f"how strongly choices follow {term}"
+    if own_state:
+        return "share of the value that is kept from one trial to the next"
+    return "value that is added on every trial" if term == "1" else f"added per unit of {term}"
 
 
 def _signal_in_words(signal: Signal) -> str:

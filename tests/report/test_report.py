@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from spicestat import simulate_cohort, spice_card, spice_fit, spice_group, spice_report
 from spicestat.cli import app
+from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError
 from spicestat.pooled.state_library import further_states, history_states
 from spicestat.pooled.states import Signal, State
@@ -129,3 +130,20 @@ def test_a_card_and_its_references_are_on_the_page(fit, tmp_path):
     assert f"{len(card.flagged)} of {len(card.table)} checks are flagged" in html
     assert all(meaning in html for meaning in card.table["meaning"])
     assert "10.7554/eLife.49547" in html and f"numpy {np.__version__}" in html
+
+
+def test_terms_of_equations_are_said_in_words(tiny_fit, tmp_path):
+    html = spice_report(tiny_fit, path=tmp_path / "fit.html").read_text(encoding="utf-8")
+    equations = tiny_fit.model.equations
+    free = [
+        term for term, any_free in zip(equations.terms, (equations.status == FREE).any(axis=0), strict=True) if any_free
+    ]
+    for module, term in free:
+        median = np.median(tiny_fit.tidy().query("module == @module and term == @term and selected")["estimate"])
+        row = re.search(rf"<td>{module}</td><td>{re.escape(term)}</td><td[^>]*>[^<]+</td>(.*?)</tr>", html)
+        assert f">{median:.4g}<" in row.group(1)
+    assert "how strongly choices follow x_value" in html
+    assert [name for name in sections(tmp_path / "fit.html") if name in ("Equations", "Training")] == [
+        "Equations",
+        "Training",
+    ]
