@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from spicestat.errors import DataError
 from spicestat.pooled.packed import Floats, Shown
 from spicestat.tasks.task import Size, Task, TaskParameter, World
 from spicestat.tasks.task_trials import TaskTrials
 
 __all__ = ["TASKS"]
 
-_NOISE = 4.0
+_NOISE, _LEAST_REWARD = 4.0, 20.0
 _DECAY, _CENTRE, _DRIFT = 0.9836, 50.0, 2.8
 
 
@@ -30,6 +31,17 @@ def utilities(trials: TaskTrials, p: Mapping[str, Floats]) -> Iterator[Floats]:
         variance[:, rows, taken] = np.where(np.isnan(trials.reward[t]), before, (1.0 - gain) * before)
         mean = keep * mean + (1.0 - keep) * centre
         variance = keep**2 * variance + p["sigma"][..., None] ** 2
+
+
+def check(trials: TaskTrials) -> None:
+    """Raise where rewards are far smaller than the noise that they are taken to have."""
+    size = trials.sizes["reward"]
+    if size < _LEAST_REWARD:
+        raise DataError(
+            "the restless bandit has rewards of 1 to 100, with noise of 4",
+            got=f"rewards of {size:g} at most",
+            do="multiply the rewards, as points, or pass model='bandit'",
+        )
 
 
 def world(size: Size, rng: np.random.Generator) -> World:
@@ -64,5 +76,6 @@ TASKS = (
         actions=("a", "b", "c", "d"),
         n_trials=300,
         reward_size=100.0,
+        check=check,
     ),
 )

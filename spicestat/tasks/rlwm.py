@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from spicestat.errors import ConfigError
+from spicestat.errors import ConfigError, DataError
 from spicestat.pooled.packed import Floats, Shown
 from spicestat.tasks.choosing import GIVEN, log_shares
 from spicestat.tasks.task import Size, Task, TaskParameter, World
@@ -43,6 +43,14 @@ def check(trials: TaskTrials) -> None:
             got=f"{len(trials.context)} contexts",
             allowed="one column of numbers, 1 and above",
             do="pass context='set_size'",
+        )
+    low, high = np.nanmin(trials.reward), np.nanmax(trials.reward)
+    if low < 0 or high > 1:
+        raise DataError(
+            "RLWM takes outcomes for right and wrong answers",
+            got=f"outcomes from {low:g} to {high:g}",
+            allowed="0 (wrong) to 1 (right)",
+            do="recode the outcomes",
         )
 
 

@@ -13,7 +13,7 @@ from spicestat.tasks.task_trials import TaskTrials
 
 __all__ = ["TASKS"]
 
-_COMMON = 0.7
+_COMMON, _LEAST_COMMON = 0.7, 0.6
 
 
 def utilities(trials: TaskTrials, p: Mapping[str, Floats]) -> Iterator[Floats]:
@@ -47,7 +47,16 @@ def check(trials: TaskTrials) -> None:
         raise DataError(
             "each of the two first choices must mostly lead to a state of its own, of two",
             got=f"{trials.n_actions} actions, {int(trials.state.max(initial=0)) + 1} states",
-            do="name the right columns in choice and state2, and leave out people with other transitions",
+            do="name the right columns in choice and state2",
+        )
+    there = trials.state >= 0
+    share = float((trials.state == trials.common[trials.choice])[there].mean())
+    if share < _LEAST_COMMON:
+        raise DataError(
+            "it is not clear which state each first choice mostly leads to",
+            got=f"{100 * share:.0f} % of the transitions are the more frequent ones",
+            allowed="about 70 %, the same state for everybody",
+            do="recode the choices of people for whom the states are exchanged",
         )
 
 

@@ -179,6 +179,18 @@ def test_trials_that_a_model_is_not_for_are_refused():
     trials = short(reversal).trials
     with pytest.raises(DataError, match="recode 0 and 1"):
         likelihood_of(reversal, trials.assign(outcome=(trials["outcome"] > 0).astype(float)))
+    restless, rlwm, two_step = (spice_task(name) for name in ("restless", "rlwm", "two_step"))
+    trials = short(restless).trials
+    with pytest.raises(DataError, match="1 to 100"):
+        likelihood_of(restless, trials.assign(points=trials["points"] / 100))
+    trials = short(rlwm).trials
+    with pytest.raises(DataError, match="right and wrong"):
+        likelihood_of(rlwm, trials.assign(correct=2 * trials["correct"] - 1))
+    trials = short(two_step).trials
+    mirrored = trials["trial"] % 2 == 1
+    exchanged = trials["choice1"].map({"left": "right", "right": "left"})
+    with pytest.raises(DataError, match="state"):
+        likelihood_of(two_step, trials.assign(choice1=trials["choice1"].where(~mirrored, exchanged)))
     trials = short(go_nogo).trials
     with pytest.raises(DataError, match="which of two choices is to go"):
         likelihood_of(go_nogo, trials.assign(action=trials["action"].map({"go": "x", "nogo": "y"})))
