@@ -39,6 +39,7 @@ QUESTIONS = {
     "Get started": ["index.md", "command-line.md", "tasks.md"],
     "Which model?": ["models/README.md", "models/history.md", "task-library.md"],
     "How well does it predict?": ["ladder.md"],
+    "What can I rely on?": ["audit-card.md"],
     "How do people and groups differ?": ["group-models.md", "bayesian.md"],
     "How do I plan a study?": ["simulation.md"],
 }
