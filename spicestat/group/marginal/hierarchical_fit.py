@@ -92,6 +92,8 @@ class HierarchicalFit:
         Largest change in the last round: gamma in standard errors, covariances relative to their diagonal.
     converged : bool
         ``change`` is below the tolerance.
+    fell_back : bool
+        Whether nodes came to no end, and expansions about modes took their place.
     """
 
     gamma: np.ndarray
@@ -113,6 +115,7 @@ class HierarchicalFit:
     rounds: int
     change: float
     converged: bool
+    fell_back: bool = False
 
 
 def stacked_design(designs: list[np.ndarray]) -> np.ndarray:
@@ -175,7 +178,8 @@ def fit_hierarchical(
         to means. Default: so where it knows them and there are more than four coefficients, too many for nodes.
     per_dimension : int, optional
         Nodes along each dimension; see `quadrature_rule`. By default a few, and if the fit does not converge or two
-        more give a row another likelihood, the fit goes on by importance sampling.
+        more give a row another likelihood, the fit goes on by importance sampling; if that ends nowhere either, by
+        expansions, as "laplace" does.
     tolerance : float, default .02
         See `HierarchicalFit.change`.
     max_rounds : int, default 40
@@ -202,15 +206,11 @@ def fit_hierarchical(
     model = LinearModel(basis, scaled, with_rest, reml)
     climber = _Climber(likelihood, links, model, avoid_boundary, guessed, tolerance, report)
     state, ends, apart = climber.expansions(center / sizes)
-    if integration == "laplace" or (integration is None and climber.knows_skewness and Z.shape[1] > _MANY):
-        state = climber.laplace(state, max_rounds)
-    else:
-        state = climber.moments(state, quadrature_rule(Z.shape[1], per_dimension), max_rounds)
-        finer = None if per_dimension is not None else finer_rule(Z.shape[1])
-        if finer is not None and not (state.converged and climber.agrees(state, finer)):
-            state = climber.moments(state, sampling_rule(Z.shape[1]), max_rounds)
+    wanted = integration == "laplace" or (integration is None and climber.knows_skewness and Z.shape[1] > _MANY)
+    state = climber.laplace(state, max_rounds) if wanted else climber.integrated(state, per_dimension, max_rounds)
     turned = back * sizes[(Z != 0).any(axis=0).argmax(axis=0)][:, None]
-    return climber.report_on(state, ends, apart, turned, units, sizes, with_errors)
+    found = climber.report_on(state, ends, apart, turned, units, sizes, with_errors)
+    return replace(found, fell_back=state.nodes is None and not wanted)
 
 
 class _State(NamedTuple):
@@ -341,6 +341,19 @@ class _Climber:
         precision = (1.0 - share) * old.sites.precision + share * new.sites.precision
         sites = new.sites._replace(linear=linear, precision=precision)
         return new._replace(sites=sites, point=self.model.at(new.roots, sites, self.given))
+
+    def integrated(self, state: _State, per_dimension: int | None, max_rounds: int) -> _State:
+        """Match moments at a grid of nodes, if these do not suffice at a sample, and if these do not, expand."""
+        d = len(self.links)
+        found = self.moments(state, quadrature_rule(d, per_dimension), max_rounds)
+        finer = None if per_dimension is not None else finer_rule(d)
+        if finer is not None and not (found.converged and self.agrees(found, finer)):
+            sampled = self.moments(found, sampling_rule(d), max_rounds)
+            found = sampled if sampled.converged or not found.converged else found
+        if found.converged:
+            return found
+        about_modes = self.laplace(state, max_rounds)
+        return about_modes if about_modes.converged else found
 
     def moments(self, state: _State, rule: Rule, max_rounds: int) -> _State:
         """Match moments at nodes until nothing changes."""

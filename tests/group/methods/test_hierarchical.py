@@ -17,6 +17,7 @@ from spicestat.errors import (
     ExclusionWarning,
     IdentifiabilityWarning,
 )
+from spicestat.fit.api import spice_fit
 from spicestat.group import spice_group
 from spicestat.group.inference.rows import COLUMNS, GLANCE
 from spicestat.group.inputs.links import find_link
@@ -25,6 +26,7 @@ from spicestat.group.methods import hierarchical
 from spicestat.group.methods.hierarchical import Settings, starting_prior
 from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
 from spicestat.pooled.state_library import ten_states
+from spicestat.simulate import simulate_cohort
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[3]))
@@ -308,14 +310,29 @@ def test_too_few_participants_are_refused(n, formula):
         spice_group(fit, formula)
 
 
-def test_a_fit_that_has_not_converged_says_so():
-    fit, _ = toy(links=("log", "log"))  # not normal on the natural scale
+def test_a_fit_that_has_not_converged_says_so(monkeypatch):
+    def stopped(*arguments, **options):
+        return replace(fit_hierarchical(*arguments, **options), converged=False)
+
+    monkeypatch.setattr(hierarchical, "fit_hierarchical", stopped)
     with pytest.warns(ConvergenceWarning, match="did not converge for all terms"):
-        result = spice_group(fit, "~ z", max_rounds=1)
+        result = spice_group(toy()[0], "~ z")
     assert not result.glance()["converged"].any() and result.glance()["withheld"].all()
     assert result.tidy()[["p_value", "conf_low"]].isna().all(axis=None)
     assert result.messages[0].startswith("p-values and intervals are withheld: the group model did not converge")
     assert "A simpler formula" in result.summary() and "withheld" in repr(result)
+
+
+@pytest.mark.filterwarnings("ignore:.*no identified estimate:spicestat.errors.ConvergenceWarning")
+def test_where_nodes_end_nowhere_expansions_take_their_place():
+    """Four coefficients of learning from 100 trials, of a cohort in which moments at nodes run away."""
+    trials = simulate_cohort(40, 100, seed=0)
+    fit = spice_fit(trials.trials, block="block", people=trials.people, model="learning_rate", epochs=20)
+    result = spice_group(fit, "~ anxiety")
+    assert result.glance()["converged"].all() and result.tidy()["p_value"].notna().all()
+    assert any("came to no end" in message for message in result.messages)
+    expanded = spice_group(fit, "~ anxiety", integration="laplace")
+    np.testing.assert_allclose(result.coef(), expanded.coef(), rtol=1e-10)
 
 
 def test_two_answers_that_the_choices_do_not_decide_between_are_withheld(monkeypatch):
