@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import entr, expit
 
+from spicestat.errors import NumericalError
 from spicestat.group.inputs.likelihood import ChoiceLikelihood, HasSkewness
 from spicestat.group.inputs.links import Link, in_unit
 from spicestat.group.marginal.covariances import Coordinates, climb
@@ -205,7 +206,13 @@ def fit_hierarchical(
     units = [np.outer(1.0 / width, sizes).ravel() for width in widths] + [sizes]
     model = LinearModel(basis, scaled, with_rest, reml)
     climber = _Climber(likelihood, links, model, avoid_boundary, guessed, tolerance, report)
-    state, ends, apart = climber.expansions(center / sizes)
+    try:
+        state, ends, apart = climber.expansions(center / sizes)
+    except np.linalg.LinAlgError as error:
+        raise NumericalError(
+            "the choices say nothing of some coefficient, whatever the others are, as where nobody learns",
+            do="see in the ladder of the fit whether it predicts at all, or collect more choices",
+        ) from error
     wanted = integration == "laplace" or (integration is None and climber.knows_skewness and Z.shape[1] > _MANY)
     state = climber.laplace(state, max_rounds) if wanted else climber.integrated(state, per_dimension, max_rounds)
     turned = back * sizes[(Z != 0).any(axis=0).argmax(axis=0)][:, None]

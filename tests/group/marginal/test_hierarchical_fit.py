@@ -1,12 +1,14 @@
 """The one-stage model in numbers: a normal toy must give the multivariate meta-regression, whatever the units."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from spicestat.errors import NumericalError
 from spicestat.group.inputs.links import find_link
 from spicestat.group.marginal.hierarchical_fit import fit_hierarchical, stacked_design
 from spicestat.group.methods.multivariate_meta import multivariate_meta_regression
@@ -282,3 +284,11 @@ def test_errors_do_not_explode_where_a_variance_is_small(seed):
     likelihood, X = gaussian_study(40, np.diag([0.5, 0.05]), seed, error=0.8)
     fit = fitted(likelihood, X, avoid_boundary=True)
     assert np.sqrt(np.diag(fit.covariance) / np.diag(fit.given_sigma)).max() < 1.3
+
+
+def test_a_coefficient_that_choices_say_nothing_of_is_an_error_in_words():
+    likelihood, X = gaussian_study(40, SIGMA[2], seed=2)
+    flat = likelihood.precision.copy()
+    flat[:, 1] = flat[:, :, 1] = 0.0
+    with pytest.raises(NumericalError, match="say nothing of some coefficient"):
+        fitted(replace(likelihood, precision=flat), X)
