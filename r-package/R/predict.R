@@ -13,9 +13,9 @@
 #'   `"pearson"` or `"response"` (chosen, as 0 or 1, less its probability).
 #' @param by What predicts: the participants' `"equations"` with pooled
 #'   coefficients, or with their own maximum-likelihood estimates (`"ml"`; of
-#'   models with a network), or the `"network"` that they were found with. That of `model = "history"` lies on top of the
-#'   equations, and is trained in each call, which takes two to five times as
-#'   long as the fit.
+#'   models with a network), or the `"network"` that they were found with. That
+#'   of `model = "history"` lies on top of the equations, and is trained in each
+#'   call, which takes two to five times as long as the fit.
 #' @param unseen What to do about participants whom the fit does not know:
 #'   `"error"`; `"population"`, which averages over the weights that people of
 #'   the fit's population may have (`model = "history"`); or `"typical"`, which
