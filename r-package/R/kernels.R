@@ -17,7 +17,8 @@
 #' differ: with the weights that the model predicts, everybody's own deviations and the
 #' histories that everybody had, which are the same for all levels. Standard errors
 #' are those of all effects together. The fit's states are taken as known there: a
-#' state that the search missed, or gave everybody the same weight of, shows no difference.
+#' state that the search missed, or gave everybody the same weight of, shows no difference;
+#' where that is so of all states that the event changes, contrasts are `NA`, with a warning.
 #'
 #' @param x A [spice_fit()] with `model = "history"`, or a [spice_group()] of
 #'   one, by a method that estimates all coefficients together, such as

@@ -89,7 +89,7 @@ def power(
         Path | None, typer.Option(help="Folder of a group model that says how people differ; default: a meta-analysis.")
     ] = None,
     n_simulations: Annotated[int, typer.Option(help="Studies per design.")] = 200,
-    method: Annotated[str, typer.Option(help="Group method.")] = "meta",
+    method: Annotated[str, typer.Option(help="Group method; meta is faster.")] = "hierarchical",
     settings: Settings = None,
     alpha: Annotated[float, typer.Option(help="Level of the test.")] = 0.05,
     seed: Seed = 0,

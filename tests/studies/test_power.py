@@ -51,7 +51,14 @@ def with_structure(made, equations):
 
 
 def power(fit, **settings):
-    given = {"effect": 0.3, "n_participants": 10, "n_trials": 60, "environment": TASK, "n_simulations": 6}
+    given = {
+        "effect": 0.3,
+        "n_participants": 10,
+        "n_trials": 60,
+        "environment": TASK,
+        "n_simulations": 6,
+        "method": "meta",
+    }
     return spice_power(fit, RATE, **given | settings)
 
 
@@ -94,6 +101,12 @@ def test_every_design_is_simulated_and_drawn(fit):
         (8, 60),
     ]
     assert len(found.plot().axes[0].get_lines()) >= 2
+
+
+def test_the_default_method_is_that_of_the_default_analysis(fit):
+    found = spice_power(fit, RATE, effect=0.3, n_participants=8, n_trials=60, environment=TASK, n_simulations=2)
+    assert found.glance()["method"].item() == "hierarchical"
+    assert found.studies["estimate"].notna().all()
 
 
 def test_any_group_method_and_its_settings(fit):

@@ -284,7 +284,7 @@ test_that("a report is one page", {
 test_that("power has a row per design and a plot", {
   skip_if_no_engine()
   power <- spice_power(example_fit, "x_learning_rate_reward:1",
-    effect = c(0.3, 0), n_participants = c(8, 12), n_trials = 60, n_simulations = 3, seed = 2
+    effect = c(0.3, 0), n_participants = c(8, 12), n_trials = 60, n_simulations = 3, seed = 2, method = "meta"
   )
   table <- tidy(power)
   expect_equal(nrow(table), 4)
@@ -350,7 +350,7 @@ test_that("the default effects of a simulation are those of its help page", {
 test_that("power for two groups and for a number can be asked", {
   skip_if_no_engine()
   power <- spice_power(example_fit, "x_learning_rate_reward:1",
-    effect = 0.5, n_participants = 8, n_trials = 60, covariate = "binary", n_simulations = 3, seed = 2
+    effect = 0.5, n_participants = 8, n_trials = 60, covariate = "binary", n_simulations = 3, seed = 2, method = "meta"
   )
   expect_equal(glance(power)$covariate, "binary")
   expect_equal(tidy(power)$n.simulations, 3)

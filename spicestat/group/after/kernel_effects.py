@@ -12,7 +12,7 @@ from scipy.stats import t as student
 
 from spicestat._checks import check_level
 from spicestat._display import html_block, screen
-from spicestat.errors import ConfigError, DataError
+from spicestat.errors import ConfigError, DataError, IdentifiabilityWarning, warn_user
 from spicestat.group.after.fitted import FittedGroup, design_of
 from spicestat.group.formula.functions import level_word
 from spicestat.pooled.kernel_shape import derive, from_draws, history_spread
@@ -28,6 +28,7 @@ __all__ = ["GroupKernels", "HasKernelMoves", "KernelLevels", "effects_at", "kern
 
 _COLUMNS = ("event", "quantity", "variable", "level", "contrast", "lag", "estimate", "std_error", "df")
 _DRAWS, _SEED = 400, 20261128
+_NOTHING = 1e-9
 # Okabe & Ito (2008), told apart with every common kind of colour vision
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#333333")
 
@@ -154,7 +155,8 @@ def kernel_effects(
     quantiles of 400 draws. Degrees of freedom are combined from those of the effects as Welch and Satterthwaite do.
 
     The states of the fit are taken as known, unlike in `HistoryFit.kernels`: a state that the search missed, or whose
-    weight it shared, cannot show a difference. After a search, intervals of differences between totals hold the truth
+    weight it shared, cannot show a difference. Contrasts are missing, with a warning, where all that an event changes
+    is shared. After a search, intervals of differences between totals hold the truth
     as often as they should; those of half-lives and learning rates, which depend on the states most, are too short
     (benchmarks/results/group_kernels.md).
 
@@ -252,13 +254,10 @@ def effects_at(
         )
     if isinstance(events, str) or not events or not set(events) <= set(EVENTS):
         raise ConfigError("unknown event of a kernel", got=repr(events), allowed=", ".join(map(repr, EVENTS)))
-    tables = [
-        _table(event, curves, levels, level)
-        for event in dict.fromkeys(events)
-        for curves in [
-            _curves(model, source.kernel_moves(event, lags=lags, events_per_person=events_per_person), levels)
-        ]
-    ]
+    tables = []
+    for event in dict.fromkeys(events):
+        fitted = source.kernel_moves(event, lags=lags, events_per_person=events_per_person)
+        tables.append(_table(event, _curves(model, event, fitted, levels), levels, level))
     return GroupKernels(pd.concat(tables, ignore_index=True), levels.variable)
 
 
@@ -274,7 +273,7 @@ class _Curves(NamedTuple):
     effects: _Effects
 
 
-def _curves(model: FittedGroup, fitted: FittedMoves, levels: KernelLevels) -> _Curves:
+def _curves(model: FittedGroup, event: Event, fitted: FittedMoves, levels: KernelLevels) -> _Curves:
     effects = _effects(model, fitted.terms, levels.names)
     places, deviation = _deviations(model, fitted)
     mean, reached = fitted.moves.mean[places], fitted.moves.n_events[places] > 0
@@ -293,6 +292,13 @@ def _curves(model: FittedGroup, fitted: FittedMoves, levels: KernelLevels) -> _C
     covariance = slope @ effects.covariance @ slope.T + shared @ fitted.shared_covariance @ shared.T
     covariance += history_spread(values.reshape(flat), same.reshape(flat), reaches.reshape(flat))
     curves[:, ~reached.any(axis=0)] = np.nan
+    if np.abs(average[:, :n_own]).max(initial=0.0) <= _NOTHING * np.abs(average).max(initial=0.0):
+        warn_user(
+            f"the weights of all states that one {event} changes are the population's, so that nothing is known of "
+            f"differences between people: contrasts of {event} kernels are missing.",
+            IdentifiabilityWarning,
+        )
+        effects = effects._replace(silent=True)
     return _Curves(curves, covariance, slope.reshape(m, L, -1), effects)
 
 
@@ -303,6 +309,7 @@ class _Effects(NamedTuple):
     covariance: Floats
     df: Floats
     withheld: bool
+    silent: bool = False
 
     def df_of(self, slope: Floats) -> Floats:
         """Degrees of freedom of linear functions (..., K p), by Welch and Satterthwaite, between those involved."""
@@ -396,6 +403,8 @@ def _table(event: Event, curves: _Curves, levels: KernelLevels, conf_level: floa
             found = dict(zip(("estimate", "std_error", "conf_low", "conf_high"), numbers, strict=True))
             rows.append(where | {"quantity": name, "df": shape_df} | found)
     table = pd.DataFrame(rows).reindex(columns=[*_COLUMNS, "conf_low", "conf_high"]).assign(conf_level=conf_level)
+    if curves.effects.silent:
+        table.loc[table["contrast"].notna(), ["estimate", "std_error", "conf_low", "conf_high"]] = np.nan
     if curves.effects.withheld:
         table[["conf_low", "conf_high"]] = np.nan
     return table

@@ -1,6 +1,7 @@
 """Kernels of group models: by hand from everybody's moves, and against simulated people."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,12 @@ import pytest
 from scipy.stats import chi2
 
 from spicestat import load_group, simulate_cohort, spice_fit, spice_group
-from spicestat.errors import ConfigError, DataError
+from spicestat.errors import ConfigError, DataError, IdentifiabilityWarning
+from spicestat.fit.history import lay_out_weights
+from spicestat.fit.packing import pack_table
+from spicestat.pooled.fit import fit_pooled
 from spicestat.pooled.kernel_shape import derive
+from spicestat.pooled.states import state
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
@@ -127,6 +132,22 @@ def test_what_has_no_kernels_is_refused(group, fit, trials):
     others = trials.assign(participant="x" + trials["participant"].astype(str))
     with pytest.raises(ConfigError, match="not the one"):
         group.kernels(fit=spice_fit(others, block="block", trial="trial"))
+
+
+def test_contrasts_of_what_everybody_shares_are_missing(group, fit):
+    """With the weight of the last choice alone as people's own, nothing is known of differences in rewards."""
+    data = fit.trials
+    states = (state("last"), state(("rewarded", 0.5)))
+    pooled = fit_pooled(pack_table(data), states, 1)
+    table = lay_out_weights(data, pooled, fit.coefficients.info)
+    shared = spice_group(replace(fit, pooled=pooled, coefficients=table), "~ anxiety")
+    with pytest.warns(IdentifiabilityWarning, match="one reward changes are the population's"):
+        rewards = shared.kernels("anxiety", events=["reward"], lags=3).frame
+    own = rewards["contrast"].notna()
+    assert rewards.loc[own, ["estimate", "std_error", "conf_low"]].isna().all(axis=None)
+    assert rewards.loc[~own & (rewards["quantity"] != "learning_rate"), "estimate"].notna().all()
+    choices = shared.kernels("anxiety", events=["choice"], lags=3).frame
+    assert choices.loc[choices["quantity"] == "total", "std_error"].gt(0).all()
 
 
 @pytest.mark.slow
