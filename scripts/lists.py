@@ -14,7 +14,7 @@ from pathlib import Path
 
 from spicestat.group.methods.registry import METHODS, Method, find_method
 from spicestat.models.precoded import DESCRIBED
-from spicestat.tasks import TASKS
+from spicestat.tasks import TASKS, Task
 
 ROOT = Path(__file__).parents[1]
 
@@ -74,13 +74,18 @@ def tasks_in_roxygen() -> str:
     return "\n".join(wrapped(line, 80, "#' * ", "#'   ") for line in lines) + "\n"
 
 
+def _read_by(task: Task) -> str:
+    """Say which roles a task reads."""
+    return f"Reads {', '.join(task.roles)}" + (f"; takes {', '.join(task.takes)}." if task.takes else ".")
+
+
 def tasks_text() -> str:
     """Write the tasks with equations, sources, roles and parameters, a section each."""
     texts = []
     for task in TASKS.values():
         parameters = [f"- `{one.name}`: {one.meaning} ({one.link})" for one in task.parameters]
         lines = [f"### `{task.name}`", "", f"{task.title[:1].upper()}{task.title[1:]}. {task.source}.", ""]
-        lines += [wrapped(task.equations, 120, "    ", "    "), "", f"Reads {', '.join(task.roles)}.", "", *parameters]
+        lines += [wrapped(task.equations, 120, "    ", "    "), "", _read_by(task), "", *parameters]
         texts.append("\n".join(lines))
     return "\n\n".join(texts) + "\n"
 

@@ -129,7 +129,7 @@ def page(results: Mapping[str, list[dict[str, Any]]]) -> str:
             some = [record for record in records if record["terms"]]
             named = [record for record in some if any(s in term for term in record["terms"] for s in case.signs)]
             firsts = [record["terms"][0] for record in some]
-            usual = f"`{max(set(firsts), key=firsts.count)}`" if firsts else "-"
+            usual = f"`{max(sorted(set(firsts)), key=firsts.count)}`" if firsts else "-"
             gain = f"{np.mean([sum(record['gain']) for record in some]):.4f}" if some else "-"
             lines.append(
                 f"| {task} | {case.mechanism} | {len(records)} | {len(some)} | {len(named) if case.signs else '-'} | "
