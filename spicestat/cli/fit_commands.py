@@ -179,7 +179,9 @@ def predict(
         list[Path] | None,
         typer.Argument(help="Other trials, with the columns of the fit's own. Default: those of the fit."),
     ] = None,
-    by: Annotated[str, typer.Option(help="What predicts: 'equations' or 'rnn'.")] = "equations",
+    by: Annotated[
+        str, typer.Option(help="What predicts: 'equations', with people's own estimates 'ml', or 'rnn'.")
+    ] = "equations",
     unseen: Annotated[
         str, typer.Option(help="Participants whom the fit does not know: 'error', 'typical' or 'population'.")
     ] = "error",
