@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Calibration of the group methods: type-I error, coverage, bias, power (protocol: README.md, "Calibration").
-# Run after `make setup`: benchmarks/calibration/run.sh [fit|table ...] (default: both). Hours; takes up where it stopped.
+# Run after `make setup`: benchmarks/calibration/run.sh [fit|table|product ...] (default: fit table). Hours; takes up where it stopped.
 #   PARTS="0:200 200:1000"  replicates of the main cells   EXTRA="0:200"  of the other ones
 #   COMPARED=200            replicates in which all methods run, not only the default one
 #   JOBS=2                  processes, one thread each
@@ -33,6 +33,7 @@ for step in "${@:-fit table}"; do
           cells DISCOVERED | sed "s/\$/|${FOUND:-0:60}/"
         } | xargs -P "${JOBS:-2}" -d '\n' -I{} bash -c 'IFS="|" read -r name part <<< "{}"; run_part "$name" "$part"'
         ;;
+      product) .venv/bin/python -m benchmarks.calibration.product "${SECONDS_OF_PROCESSOR:-3600}" ;;
       table) .venv/bin/python -m benchmarks.calibration.table "$build" benchmarks/results ;;
       *) echo "no such part: $word" && exit 2 ;;
     esac
