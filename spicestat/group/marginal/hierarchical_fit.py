@@ -45,6 +45,7 @@ APART, DIFFERENT = 2.0, 0.5
 _MANY = 4
 """Coefficients above which nodes are a sample."""
 _FIRST_SHARE = 0.05
+_SHARES = (1.0, 0.5, 0.1)
 _MOVE, _PASSES, _FOLLOWED = 0.02, 8, 40
 _FLAT, _NOTHING = 1e-6, 1e-6
 
@@ -94,7 +95,7 @@ class HierarchicalFit:
     converged : bool
         ``change`` is below the tolerance.
     fell_back : bool
-        Whether nodes came to no end, and expansions about modes took their place.
+        Whether nodes, or third derivatives, came to no end, and plain expansions about modes took their place.
     """
 
     gamma: np.ndarray
@@ -217,7 +218,8 @@ def fit_hierarchical(
     state = climber.laplace(state, max_rounds) if wanted else climber.integrated(state, per_dimension, max_rounds)
     turned = back * sizes[(Z != 0).any(axis=0).argmax(axis=0)][:, None]
     found = climber.report_on(state, ends, apart, turned, units, sizes, with_errors)
-    return replace(found, fell_back=state.nodes is None and not wanted)
+    rough = state.nodes is None and climber.knows_skewness and not state.skewed
+    return replace(found, fell_back=rough or (state.nodes is None and not wanted))
 
 
 class _State(NamedTuple):
@@ -238,6 +240,8 @@ class _State(NamedTuple):
         Probabilities that rows are guesses, and
     share : float
         their share.
+    skewed : bool
+        Whether expansions count third derivatives.
     """
 
     roots: list[np.ndarray]
@@ -248,6 +252,7 @@ class _State(NamedTuple):
     guesses: np.ndarray
     mode: np.ndarray
     nodes: Nodes | None = None
+    skewed: bool = False
     share: float = _FIRST_SHARE
     rounds: int = 0
     change: float = np.inf
@@ -313,7 +318,7 @@ class _Climber:
     def _roughly(self, state: _State, tolerance: float) -> _State:
         """Search by expansions about modes without third derivatives."""
         for _ in range(_ROUGH_ROUNDS):
-            state = self._climbed(self._renewed(state, False), tolerance)
+            state = self._climbed(self._renewed(state), tolerance)
             if state.change < tolerance:
                 break
         return state
@@ -330,9 +335,20 @@ class _Climber:
         return float(max(np.abs((point.gamma - best.gamma) / errors).max() for point in near))
 
     def laplace(self, state: _State, max_rounds: int) -> _State:
-        """Expand about modes until nothing changes, with posterior means for modes."""
+        """Expand about modes until nothing changes, with posterior means for modes unless these run away."""
+        found = self._expanding(state._replace(skewed=self.knows_skewness), max_rounds)
+        if found.converged or not found.skewed:
+            return found
+        plain = self._expanding(state, max_rounds)
+        return plain if plain.converged else found
+
+    def _expanding(self, state: _State, max_rounds: int) -> _State:
         for used in range(1, max_rounds + 1):
-            state = self._climbed(self._towards(state, self._renewed(state), used), self.tolerance)
+            before = state
+            try:
+                state = self._climbed(self._towards(state, self._renewed(state), used), self.tolerance)
+            except np.linalg.LinAlgError:  # where choices say nothing of a coefficient
+                return before._replace(converged=False)
             state = state._replace(rounds=used, converged=state.change < self.tolerance)
             self._tell(state, max_rounds)
             if state.converged:
@@ -344,9 +360,7 @@ class _Climber:
         if used <= _BOLD + 1:
             return new
         share = 1.0 / (used - _BOLD)
-        linear = (1.0 - share) * old.sites.linear + share * new.sites.linear
-        precision = (1.0 - share) * old.sites.precision + share * new.sites.precision
-        sites = new.sites._replace(linear=linear, precision=precision)
+        sites = _blended(old.sites, new.sites, share)
         return new._replace(sites=sites, point=self.model.at(new.roots, sites, self.given))
 
     def integrated(self, state: _State, per_dimension: int | None, max_rounds: int) -> _State:
@@ -421,7 +435,7 @@ class _Climber:
         mean, covariance = cavity.posterior(state.plain)
         return Place(mean, covariance, cavity.mean, cavity.covariance)
 
-    def _renewed(self, state: _State, skewed: bool = True) -> _State:
+    def _renewed(self, state: _State) -> _State:
         """Make the sites anew, at given covariances."""
         cavity = self._cavity(state)
         if state.nodes is not None:
@@ -431,13 +445,33 @@ class _Climber:
             modes, plain = expanded(self.likelihood, self.links, cavity, state.mode)
             at_mode = modes.likelihood.value - np.einsum("nk,nk->n", plain.linear, modes.mode)
             at_mode = at_mode + 0.5 * np.einsum("nk,nkl,nl->n", modes.mode, plain.precision, modes.mode)
-            state = self._weighed(state._replace(mode=modes.mode), plain, log_normaliser(cavity, plain) + at_mode)
+            evidence = log_normaliser(cavity, plain) + at_mode
+            before, state = state.plain, self._weighed(state._replace(mode=modes.mode), plain, evidence)
+            state, about = self._held(before, state)
             sites = state.plain
-            if skewed and self.knows_skewness:
-                spread = self._about_modes(state).spread
-                sites = sites._replace(linear=sites.linear - 0.5 * self._skewness(modes.mode, spread))
+            if state.skewed:
+                sites = sites._replace(linear=sites.linear - 0.5 * self._skewness(modes.mode, about.spread))
         sites = sites._replace(weight=state.plain.weight)
         return state._replace(sites=sites, point=self.model.at(state.roots, sites, self.given))
+
+    def _held(self, before: Sites, state: _State) -> tuple[_State, Point]:
+        """Go less far from the sites before where the new ones say nothing of a coefficient; return the model of them.
+
+        So it is where everybody's mode went to where the likelihood is flat.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            What was before says nothing either.
+        """
+        for share in _SHARES:
+            held = state._replace(plain=_blended(before, state.plain, share))
+            try:
+                return held, self._about_modes(held)
+            except np.linalg.LinAlgError:
+                if share == _SHARES[-1]:
+                    raise
+        raise NotImplementedError
 
     def _weighed(self, state: _State, plain: Sites, evidence: np.ndarray) -> _State:
         """Say how probably rows are guesses, which count as little as that."""
@@ -578,6 +612,12 @@ class _Climber:
         spread = np.concatenate([np.sqrt(np.sum(root**2, axis=1)) for root in roots])
         variance = np.einsum("ia,ab,ib->i", back, state.point.covariance, back)
         return state.point.gamma, at.slope(state.point, roots), variance, spread
+
+
+def _blended(old: Sites, new: Sites, share: float) -> Sites:
+    """Go a share of the way from old sites to new ones; weights are the new ones."""
+    linear = (1.0 - share) * old.linear + share * new.linear
+    return new._replace(linear=linear, precision=(1.0 - share) * old.precision + share * new.precision)
 
 
 def _between(old: Place, new: Place, share: float) -> Place:

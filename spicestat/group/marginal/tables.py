@@ -195,8 +195,8 @@ def _messages(inputs: GroupInputs, layout: Layout, fit: HierarchicalFit) -> Iter
         yield f"searches from several starts came to different heights, {heights} nats: the result is of the highest"
     if fit.fell_back:
         yield (
-            "integration over nodes came to no end: coefficients are integrated over by expansion about modes, "
-            'integration="laplace", which has some bias where trials are few'
+            "finer integration came to no end: coefficients are integrated over by plain expansion about modes, which "
+            "has some bias where trials are few"
         )
     X, unit = inputs.design.matrix, inputs.table.unit
     people = "participants" if unit == "participant" else f"participants on occasions ({unit})"

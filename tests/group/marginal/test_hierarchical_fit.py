@@ -292,3 +292,18 @@ def test_a_coefficient_that_choices_say_nothing_of_is_an_error_in_words():
     flat[:, 1] = flat[:, :, 1] = 0.0
     with pytest.raises(NumericalError, match="say nothing of some coefficient"):
         fitted(replace(likelihood, precision=flat), X)
+
+
+class LostSkewness(GaussianChoices):
+    """Third derivatives that lead to where the integral does not exist."""
+
+    def skewness(self, coefficients, covariance):
+        raise np.linalg.LinAlgError
+
+
+def test_third_derivatives_that_lead_nowhere_are_left_out_and_it_is_said():
+    likelihood, X = gaussian_study(40, SIGMA[2], seed=2)
+    lost = LostSkewness(**{name: getattr(likelihood, name) for name in likelihood.__dataclass_fields__})
+    found, plain = (fitted(one, X, integration="laplace") for one in (lost, likelihood))
+    assert found.fell_back and not plain.fell_back
+    np.testing.assert_allclose(found.gamma, plain.gamma, rtol=1e-6)
