@@ -7,14 +7,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 
 from spicestat._checks import seed_number
 from spicestat._display import html_block, screen, shortlist
-from spicestat._files.sealed import read_sealed, write_sealed
+from spicestat._files.sealed import read_sealed
 from spicestat._files.tables import TableSource
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
@@ -27,13 +27,14 @@ from spicestat.equations.select.criteria import Criterion
 from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE
 from spicestat.equations.structure.units import in_unit_of_data
 from spicestat.errors import ConfigError, ContradictionWarning, ScaleWarning, StorageError, warn_user
+from spicestat.fit.any_fit import AnyFit
 from spicestat.fit.estimator import SpiceEstimator
 from spicestat.fit.fitted_model import FittedModel
 from spicestat.fit.history import HistoryFit, check_plain, fit_history
 from spicestat.fit.history_files import MANIFEST as HISTORY_MANIFEST
 from spicestat.fit.history_files import unpack_network, unpack_pooled
 from spicestat.fit.plausibility import baseline_nll, contradictions
-from spicestat.fit.storage import is_programmed, pack_model, pack_tables, unpack_model, unpack_tables
+from spicestat.fit.storage import is_programmed, pack_model, unpack_model, unpack_tables
 from spicestat.fit.table import By, column_by, fit_info, lay_out_refit
 from spicestat.fit.task_files import MANIFEST as TASK_MANIFEST
 from spicestat.fit.task_files import unpack_estimates
@@ -47,10 +48,6 @@ from spicestat.trials.joining import Tables
 from spicestat.trials.reading import TrialColumns, TrialTable, read_trials
 from spicestat.trials.roles import Attributes, Columns, Options
 from spicestat.trials.sequences import SequenceDataset
-
-if TYPE_CHECKING:  # the ladder fits fits
-    from spicestat.fit.held_out import Over
-    from spicestat.fit.ladder import LadderResult
 
 __all__ = ["FitSettings", "HistoryFit", "SpiceFit", "TaskFit", "assemble_fit", "load_fit", "spice_fit"]
 
@@ -82,7 +79,7 @@ class FitSettings(TrialColumns, total=False):
 
 
 @dataclass(frozen=True, eq=False)
-class SpiceFit:
+class SpiceFit(AnyFit):
     """A fitted model: equations, coefficients with uncertainty, and what they came from.
 
     Attributes
@@ -110,15 +107,6 @@ class SpiceFit:
     def estimator(self) -> SpiceEstimator:
         """The same model with the methods of SPICE: `predict` on arrays, agents, files, and fitting anew."""
         return SpiceEstimator.from_model(self.model)
-
-    @property
-    def people(self) -> pd.DataFrame:
-        """Covariates, one row per participant."""
-        return self.trials.people
-
-    def tidy(self) -> pd.DataFrame:
-        """Return the coefficient table (a copy), with people's own labels and their occasions where there are some."""
-        return self.coefficients.tidy()
 
     def glance(self) -> pd.DataFrame:
         """Return one row about the whole fit.
@@ -203,36 +191,8 @@ class SpiceFit:
             model.network, data, model.equations, self.trials.participants, factors=model.unit_factors
         )
 
-    def ladder(
-        self,
-        rungs: str | Sequence[str] | None = None,
-        *,
-        over: Over = "blocks",
-        folds: int = 3,
-        members: int = 1,
-        seed: int = 0,
-        progress: Progress | None = None,
-    ) -> LadderResult:
-        """Compare what the equations predict of choices that were left out with what simpler models do.
-
-        The arguments are those of `spice_ladder`.
-        """
-        from spicestat.fit.ladder import spice_ladder
-
-        return spice_ladder(self, rungs, over=over, folds=folds, members=members, seed=seed, progress=progress)
-
-    def save(self, folder: str | Path) -> Path:
-        """Write the fit into a folder, replacing an older fit there; `load_fit` reads it.
-
-        Other files in the folder stay as they are. A full disk, an interrupt or a kill leaves the older fit intact.
-
-        Raises
-        ------
-        StorageError
-            The folder holds something else or cannot be written.
-        """
-        model = pack_model(self.model, {"scores": self.scores.to_dict("list")})
-        return write_sealed(folder, "fit", pack_tables(self.trials, self.coefficients) | model)
+    def _own_files(self) -> dict[str, bytes]:
+        return pack_model(self.model, {"scores": self.scores.to_dict("list")})
 
     def __repr__(self) -> str:
         return screen("\n".join(self._described()), "glance(), equations_frame() and tidy()")

@@ -6,27 +6,25 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pandas as pd
 
 from spicestat._checks import whole_number
 from spicestat._display import html_block, screen, shortlist
-from spicestat._files.sealed import write_sealed
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
 from spicestat.equations.state_products import propose_states
 from spicestat.equations.structure.equation_set import BETA
 from spicestat.errors import ConfigError, ContradictionWarning, ConvergenceWarning, DataError, warn_user
+from spicestat.fit.any_fit import AnyFit
 from spicestat.fit.discoveries import Discoveries, terms_frame
 from spicestat.fit.history_files import pack_network, pack_pooled
 from spicestat.fit.history_likelihood import HistoryLikelihood
 from spicestat.fit.kernels import Kernels, fitted_moves, make_kernels, pooled_kernels
 from spicestat.fit.packing import frame_rows, in_actions, pack_table
 from spicestat.fit.plausibility import choice_shares_nll, without_history
-from spicestat.fit.storage import pack_tables
 from spicestat.fit.table import By, column_by, fit_info, lay_out
 from spicestat.pooled.discovery import discover_states
 from spicestat.pooled.fit import Chosen, PooledFit, choose_states, fit_pooled, for_people
@@ -41,10 +39,6 @@ from spicestat.pooled.state_signals import KINDS
 from spicestat.pooled.states import State
 from spicestat.training.state_network import StateNetwork, train_state_network
 from spicestat.trials.table import TrialTable
-
-if TYPE_CHECKING:  # the ladder fits fits
-    from spicestat.fit.held_out import Over
-    from spicestat.fit.ladder import LadderResult
 
 __all__ = [
     "HistoryFit",
@@ -78,7 +72,7 @@ class HistoryPrediction:
 
 
 @dataclass(frozen=True, eq=False)
-class HistoryFit:
+class HistoryFit(AnyFit):
     """A fitted model of choice history: which states of the past matter for the choices, and how much for whom.
 
     Attributes
@@ -105,11 +99,6 @@ class HistoryFit:
     pooled: PooledFit
     coefficients: CoefficientTable
     scores: pd.DataFrame
-
-    @property
-    def people(self) -> pd.DataFrame:
-        """Covariates, one row per participant."""
-        return self.trials.people
 
     @property
     def model(self) -> NoReturn:
@@ -148,10 +137,6 @@ class HistoryFit:
     def states(self) -> tuple[State, ...]:
         """The states, those whose weights are people's own first."""
         return self.pooled.states
-
-    def tidy(self) -> pd.DataFrame:
-        """Return the coefficient table (a copy), with ``pooled``, ``pooled_sd`` and ``shared``."""
-        return self.coefficients.tidy()
 
     def glance(self) -> pd.DataFrame:
         """Return one row about the whole fit.
@@ -361,37 +346,10 @@ class HistoryFit:
         row = frame_rows(table, rows.session, rows.trial)
         return HistoryPrediction(in_actions(table, row, probabilities), row)
 
-    def ladder(
-        self,
-        rungs: str | Sequence[str] | None = None,
-        *,
-        over: Over = "blocks",
-        folds: int = 3,
-        members: int = 1,
-        seed: int = 0,
-        progress: Progress | None = None,
-    ) -> LadderResult:
-        """Compare what the equations predict of choices that were left out with what simpler models do.
-
-        The arguments are those of `spice_ladder`.
-        """
-        from spicestat.fit.ladder import spice_ladder
-
-        return spice_ladder(self, rungs, over=over, folds=folds, members=members, seed=seed, progress=progress)
-
-    def save(self, folder: str | Path) -> Path:
-        """Write the fit into a folder, replacing an older fit there; `load_fit` reads it.
-
-        Other files in the folder stay as they are. A full disk, an interrupt or a kill leaves the older fit intact.
-
-        Raises
-        ------
-        StorageError
-            The folder holds something else or cannot be written.
-        """
+    def _own_files(self) -> dict[str, bytes]:
         own = pack_pooled(self.pooled, {str(name): values.tolist() for name, values in self.scores.items()})
         network = pack_network(self.network) if self._is_trained else {}
-        return write_sealed(folder, "fit", pack_tables(self.trials, self.coefficients) | own | network)
+        return own | network
 
     def with_network(self, network: StateNetwork) -> HistoryFit:
         """Return the same fit with a network that was trained already."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 import numpy as np
@@ -14,7 +13,6 @@ from scipy.special import ndtri
 from scipy.stats.qmc import Sobol
 
 from spicestat._display import html_block, screen, shortlist
-from spicestat._files.sealed import write_sealed
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import (
@@ -25,11 +23,11 @@ from spicestat.errors import (
     NumericalError,
     warn_user,
 )
+from spicestat.fit.any_fit import AnyFit
 from spicestat.fit.discoveries import Discoveries, terms_frame
 from spicestat.fit.history import HistoryFit, HistoryPrediction
 from spicestat.fit.packing import frame_rows, in_actions, pack_table, pack_task
 from spicestat.fit.plausibility import choice_shares_nll, no_better
-from spicestat.fit.storage import pack_tables
 from spicestat.fit.table import fit_info, lay_out
 from spicestat.fit.task_files import pack_estimates
 from spicestat.pooled.discovery import discover_beside
@@ -43,8 +41,6 @@ from spicestat.trials.table import TrialTable
 
 if TYPE_CHECKING:  # these make fits of this kind
     from spicestat.fit.api import SpiceFit
-    from spicestat.fit.held_out import Over
-    from spicestat.fit.ladder import LadderResult
 
 __all__ = ["TaskFit", "fit_task", "refuse_task", "task_on"]
 
@@ -54,7 +50,7 @@ _LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class TaskFit:
+class TaskFit(AnyFit):
     """A fitted model of the task library: the parameters of everybody, and of the population that they are from.
 
     Attributes
@@ -82,11 +78,6 @@ class TaskFit:
     scores: pd.DataFrame
 
     @property
-    def people(self) -> pd.DataFrame:
-        """Covariates, one row per participant."""
-        return self.trials.people
-
-    @property
     def model(self) -> NoReturn:
         """There is none: what needs the modules of a `SpiceFit`'s network ends here.
 
@@ -97,10 +88,6 @@ class TaskFit:
         raise ConfigError(
             "this needs a network with modules, and a TaskFit has none", do='fit with model="choice" or another'
         )
-
-    def tidy(self) -> pd.DataFrame:
-        """Return the coefficient table (a copy), with ``pooled`` and ``pooled_sd``."""
-        return self.coefficients.tidy()
 
     def population(self) -> pd.DataFrame:
         """Return the population on the scale of the links.
@@ -251,37 +238,9 @@ class TaskFit:
         likelihood = TaskLikelihood(self.task, trials, tuple(range(len(codes))))
         return np.asarray(likelihood.probabilities(natural(self.task, place)).mean(axis=1))
 
-    def ladder(
-        self,
-        rungs: str | Sequence[str] | None = None,
-        *,
-        over: Over = "blocks",
-        folds: int = 3,
-        members: int = 1,
-        seed: int = 0,
-        progress: Progress | None = None,
-    ) -> LadderResult:
-        """Compare what the model predicts of choices that were left out with what simpler models do.
-
-        The arguments are those of `spice_ladder`.
-        """
-        from spicestat.fit.ladder import spice_ladder
-
-        return spice_ladder(self, rungs, over=over, folds=folds, members=members, seed=seed, progress=progress)
-
-    def save(self, folder: str | Path) -> Path:
-        """Write the fit into a folder, replacing an older fit there; `load_fit` reads it.
-
-        Other files in the folder stay as they are. A full disk, an interrupt or a kill leaves the older fit intact.
-
-        Raises
-        ------
-        StorageError
-            The folder holds something else or cannot be written.
-        """
+    def _own_files(self) -> dict[str, bytes]:
         scores = {str(name): values.tolist() for name, values in self.scores.items()}
-        own = pack_estimates(self.task.name, self.estimates, scores)
-        return write_sealed(folder, "fit", pack_tables(self.trials, self.coefficients) | own)
+        return pack_estimates(self.task.name, self.estimates, scores)
 
     def __repr__(self) -> str:
         return screen("\n".join(self._described()), "glance(), population() and tidy()")
