@@ -208,16 +208,26 @@ def fit_hierarchical(
     model = LinearModel(basis, scaled, with_rest, reml)
     climber = _Climber(likelihood, links, model, avoid_boundary, guessed, tolerance, report)
     try:
-        state, ends, apart = climber.expansions(center / sizes)
+        ends = climber.expansions(center / sizes)
     except np.linalg.LinAlgError as error:
         raise NumericalError(
             "the choices say nothing of some coefficient, whatever the others are, as where nobody learns",
             do="see in the ladder of the fit whether it predicts at all, or collect more choices",
         ) from error
     wanted = integration == "laplace" or (integration is None and climber.knows_skewness and Z.shape[1] > _MANY)
-    state = climber.laplace(state, max_rounds) if wanted else climber.integrated(state, per_dimension, max_rounds)
+
+    def finished(end: _State) -> _State:
+        return climber.laplace(end, max_rounds) if wanted else climber.integrated(end, per_dimension, max_rounds)
+
+    heights, apart = climber.heights(ends), climber.apart(ends)
+    state = finished(ends[int(np.argmax(heights))])
+    if apart > DIFFERENT:
+        # modes may differ where what is integrated does not
+        last = [state if k == int(np.argmax(heights)) else finished(end) for k, end in enumerate(ends)]
+        apart = climber.apart(last)
+        state = last[int(np.argmax(climber.heights(last)))] if apart > DIFFERENT else state
     turned = back * sizes[(Z != 0).any(axis=0).argmax(axis=0)][:, None]
-    found = climber.report_on(state, ends, apart, turned, units, sizes, with_errors)
+    found = climber.report_on(state, heights, apart, turned, units, sizes, with_errors)
     rough = state.nodes is None and climber.knows_skewness and not state.skewed
     return replace(found, fell_back=rough or (state.nodes is None and not wanted))
 
@@ -288,18 +298,8 @@ class _Climber:
         sizes = to_natural(self.links, np.ones((1, mode.shape[1])))[0]
         return np.asarray(sizes * self.likelihood.skewness(sizes * mode, np.outer(sizes, sizes) * spread))
 
-    def expansions(self, center: np.ndarray) -> tuple[_State, tuple[float, ...], float]:
-        """Search roughly, by expansions about modes, from each start.
-
-        Returns
-        -------
-        state : _State
-            The highest end, with
-        heights : tuple of float
-            of all, and
-        apart : float
-            as in `HierarchicalFit`.
-        """
+    def expansions(self, center: np.ndarray) -> list[_State]:
+        """Search roughly, by expansions about modes, from each start, and return where these ended."""
         n, d = self.model.n, len(center)
         eye = np.tile(np.eye(d), (n, 1, 1))
         wide = Cavities(np.tile(center, (n, 1)), eye, eye)
@@ -309,11 +309,10 @@ class _Climber:
             roots = self._beginning(modes.mode, size)
             state = _State(roots, sites, sites, self.model.at(roots, sites), np.zeros(n), np.zeros(n), modes.mode)
             ends.append(self._roughly(state, _ROUGH))
-        if self._apart(ends) > DIFFERENT:
+        if self.apart(ends) > DIFFERENT:
             # a search that is slow looks like another optimum
             ends = [self._roughly(state, 0.1 * _ROUGH) for state in ends]
-        heights = self._heights(ends)
-        return ends[int(np.argmax(heights))], heights, self._apart(ends)
+        return ends
 
     def _roughly(self, state: _State, tolerance: float) -> _State:
         """Search by expansions about modes without third derivatives."""
@@ -323,12 +322,13 @@ class _Climber:
                 break
         return state
 
-    def _heights(self, ends: Sequence[_State]) -> tuple[float, ...]:
+    def heights(self, ends: Sequence[_State]) -> tuple[float, ...]:
+        """Log-likelihood and log prior of the covariances."""
         return tuple(self._evidence(state) + self._log_prior(state) for state in ends)
 
-    def _apart(self, ends: Sequence[_State]) -> float:
+    def apart(self, ends: Sequence[_State]) -> float:
         """How far effects are from those of the highest end, in standard errors, at ends that are nearly as high."""
-        heights = self._heights(ends)
+        heights = self.heights(ends)
         best = ends[int(np.argmax(heights))].point
         errors = np.sqrt(np.diag(best.covariance))
         near = [end.point for end, height in zip(ends, heights, strict=True) if height > max(heights) - APART]
