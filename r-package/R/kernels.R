@@ -68,6 +68,7 @@ spice_kernels <- function(x, ...) {
 
 #' @export
 spice_kernels.default <- function(x, ...) {
+  check_dots(...)
   check_fit(x, rlang::current_env())
 }
 

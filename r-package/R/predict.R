@@ -35,9 +35,9 @@
 #' \donttest{
 #' if (spicestat_available()) {
 #'   predict(example_fit)
-#'   # the deviance of a model is that of its residuals
-#'   sum(residuals(example_fit)^2, na.rm = TRUE)
-#'   -2 * logLik(example_fit)
+#'   # these are of pooled coefficients, logLik() of everybody's own estimates
+#'   -sum(residuals(example_fit)^2, na.rm = TRUE) / 2
+#'   logLik(example_fit)
 #' }
 #' }
 predict.spice_fit <- function(object, newdata = NULL, type = c("prob", "choice"),

@@ -581,7 +581,11 @@ def load_fit(
             do="save the fit again",
         )
     inclusion = coefficients.frame["inclusion_prob"].to_numpy(dtype="float64").reshape(equations.status.shape)
-    return SpiceFit(table, replace(model, inclusion=inclusion), coefficients, pd.DataFrame(scores))
+    model = replace(model, inclusion=inclusion)
+    if "pooled" not in coefficients.frame:  # fits of earlier versions were not pooled
+        data = SequenceDataset.from_trials(table)
+        coefficients = _pooled_coefficients(table, data, model, coefficients.info)
+    return SpiceFit(table, model, coefficients, pd.DataFrame(scores))
 
 
 def _load_history(files: Mapping[str, bytes], folder: str | Path) -> HistoryFit:
@@ -710,14 +714,23 @@ def assemble_fit(
         # a density of response times cannot be compared with probabilities of choices
         nll |= baseline_nll(data)
     scores = pd.DataFrame({"model": list(nll), "nll": list(nll.values()), "n_trials": int(data.mask.sum())})
-    pooled = pool_people(model.network, data, model.refit, population)
     info = fit_info(table, name, model.architecture.random_state, model.settings["spice_structure"])
-    info["population"] = {
-        "mean": pooled.population.mean.tolist(),
-        "covariance": pooled.population.covariance.tolist(),
-    }
-    coefficients = lay_out_refit(table, model.refit, model.inclusion, info, model.unit_factors, pooled)
+    coefficients = _pooled_coefficients(table, data, model, info, population)
     fit = SpiceFit(table, model, coefficients, scores)
     for text in fit.contradictions:
         warn_user(text + ".", ContradictionWarning)
     return fit
+
+
+def _pooled_coefficients(
+    table: TrialTable,
+    data: SequenceDataset,
+    model: FittedModel,
+    info: Mapping[str, Any],
+    population: NormalPrior | None = None,
+) -> CoefficientTable:
+    """Lay a model's estimates out, own and pooled, and keep the population in ``info``."""
+    pooled = pool_people(model.network, data, model.refit, population)
+    found = {name: values.tolist() for name, values in vars(pooled.population).items()}
+    kept = {**info, "population": found}
+    return lay_out_refit(table, model.refit, model.inclusion, kept, model.unit_factors, pooled)

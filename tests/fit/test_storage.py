@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -363,3 +364,13 @@ def test_models_are_packed_on_their_own(small_data):
     assert again.get_params()["epochs"] == 2
     for mine, theirs in zip(estimator.predict(small_data.xs), again.predict(small_data.xs), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_fits_of_earlier_versions_are_pooled_when_they_are_loaded(tiny_fit, tmp_path):
+    """They have no pooled coefficients and no population in their files."""
+    frame, info = tiny_fit.coefficients.frame, dict(tiny_fit.coefficients.info)
+    info.pop("population")
+    earlier = replace(tiny_fit.coefficients, frame=frame.drop(columns=["pooled", "pooled_sd", "shared"]), info=info)
+    loaded = load_fit(replace(tiny_fit, coefficients=earlier).save(tmp_path / "earlier"))
+    pd.testing.assert_frame_equal(loaded.tidy(), tiny_fit.tidy())
+    np.testing.assert_array_equal(loaded.population.mean, tiny_fit.population.mean)

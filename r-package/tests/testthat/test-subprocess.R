@@ -103,7 +103,7 @@ test_that("group models say how far they are, in both kinds of engine", {
       settings <- list(method = "permutation", terms = "1")
       estimates <- example_fit$coefficients
       people <- group_people(example_fit, estimates, ~age, NULL, "participant", NULL, NULL)
-      fit_by_engine(example_fit, estimates, NULL, people, settings, show, NULL)
+      fit_by_engine(example_fit, estimates, NULL, people, settings, NULL, show, NULL)
     })
     last <- seen[[length(seen)]]
     expect_identical(last[[1]], "group")
