@@ -3,7 +3,8 @@ test_that("a fit's table has broom's columns and one row per coefficient", {
   expect_s3_class(table, "tbl_df")
   expect_equal(names(table), c(
     "effect", "component", "group", "level", "term", "estimate", "std.error",
-    "present", "inclusion.prob", "n.trials", "converged", "at.bound"
+    "present", "inclusion.prob", "n.trials", "converged", "at.bound",
+    "pooled", "pooled.sd", "shared"
   ))
   expect_equal(nrow(table), nrow(example_fit$coefficients))
   expect_type(table$level, "character")
