@@ -48,7 +48,7 @@ ORDER = (
     ".",
 )
 """From the bottom to the top; "." has the files that lie in the open, of which `FLOOR` are everybody's."""
-FLOOR = ("errors", "_checks", "_display", "_drawing", "_lazy", "coefficients")
+FLOOR = ("errors", "_checks", "_colours", "_display", "_drawing", "_lazy", "coefficients")
 
 
 def module_name(path: Path) -> str:

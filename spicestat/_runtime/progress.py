@@ -7,10 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Progress", "heartbeat"]
+__all__ = ["Progress", "heartbeat", "silent"]
 
 Progress = Callable[[str, int, int, str], None]
 """Called with (stage, done, total, message)."""
+
+
+def silent(_stage: str, _done: int, _total: int, _message: str) -> None:
+    """Report nothing."""
 
 
 @contextmanager

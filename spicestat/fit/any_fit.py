@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import pandas as pd
 
 from spicestat._files.sealed import write_sealed
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
+from spicestat.errors import ConfigError
 from spicestat.fit.storage import pack_tables
 from spicestat.trials.table import TrialTable
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:  # the ladder fits fits
     from spicestat.fit.ladder import LadderResult
     from spicestat.fit.task_fit import TaskFit
 
-__all__ = ["AnyFit"]
+__all__ = ["AnyFit", "ModuleFreeFit"]
 
 
 class AnyFit(ABC):
@@ -75,3 +76,26 @@ class AnyFit(ABC):
     @abstractmethod
     def _own_files(self) -> dict[str, bytes]:
         """Return the files of the model."""
+
+
+class ModuleFreeFit(AnyFit):
+    """A fit of weights or parameters, without a network whose modules are equations."""
+
+    @property
+    def model(self) -> NoReturn:
+        """There is none: what needs the modules of a `SpiceFit`'s network ends here.
+
+        Raises
+        ------
+        ConfigError
+        """
+        raise ConfigError(
+            f"this needs a network with modules, and a {type(self).__name__} has none",
+            do='fit with model="choice" or another',
+        )
+
+    @property
+    def n_shares(self) -> int:
+        """Number of free choice shares of everybody, which predictions are held against."""
+        places = len(self.trials.record["columns"].get("options") or self.trials.actions)
+        return (places - 1) * self.trials.n_participants

@@ -574,12 +574,7 @@ def load_fit(
     if not isinstance(scores, dict):
         raise StorageError(f"'{folder}' lacks scores in its manifest", do="save the fit again")
     equations = model.equations
-    same_people = equations.n_participants == table.n_participants and coefficients.participants == table.participants
-    if not (same_people and coefficients.terms == equations.terms):
-        raise StorageError(
-            f"trials, equations and coefficients in '{folder}' have different participants or terms",
-            do="save the fit again",
-        )
+    _check_same("equations", table, coefficients, equations.n_participants, equations.terms, folder)
     inclusion = coefficients.frame["inclusion_prob"].to_numpy(dtype="float64").reshape(equations.status.shape)
     model = replace(model, inclusion=inclusion)
     if "pooled" not in coefficients.frame:  # fits of earlier versions were not pooled
@@ -591,12 +586,8 @@ def load_fit(
 def _load_history(files: Mapping[str, bytes], folder: str | Path) -> HistoryFit:
     pooled, scores = unpack_pooled(files)
     table, coefficients = unpack_tables(files)
-    same_people = len(pooled.n_choices) == table.n_participants and coefficients.participants == table.participants
-    if not (same_people and coefficients.terms == tuple((BETA, name) for name in pooled.names)):
-        raise StorageError(
-            f"trials, weights and coefficients in '{folder}' have different participants or terms",
-            do="save the fit again",
-        )
+    terms = tuple((BETA, name) for name in pooled.names)
+    _check_same("weights", table, coefficients, len(pooled.n_choices), terms, folder)
     fit = HistoryFit(table, pooled, coefficients, pd.DataFrame(scores))
     network = unpack_network(files)
     if network is None:
@@ -610,13 +601,25 @@ def _load_task(files: Mapping[str, bytes], folder: str | Path) -> TaskFit:
     task, estimates, scores = unpack_estimates(files)
     table, coefficients = unpack_tables(files)
     terms = tuple((task.name, one.name) for one in task.parameters)
-    same_people = len(estimates.own) == table.n_participants and coefficients.participants == table.participants
+    _check_same("estimates", table, coefficients, len(estimates.own), terms, folder)
+    return TaskFit(table, task, estimates, coefficients, pd.DataFrame(scores))
+
+
+def _check_same(
+    what: str,
+    table: TrialTable,
+    coefficients: CoefficientTable,
+    n_participants: int,
+    terms: tuple[tuple[str, str], ...],
+    folder: str | Path,
+) -> None:
+    """Raise `StorageError` where the files of a fit are of different participants or terms."""
+    same_people = n_participants == table.n_participants and coefficients.participants == table.participants
     if not (same_people and coefficients.terms == terms):
         raise StorageError(
-            f"trials, estimates and coefficients in '{folder}' have different participants or terms",
+            f"trials, {what} and coefficients in '{folder}' have different participants or terms",
             do="save the fit again",
         )
-    return TaskFit(table, task, estimates, coefficients, pd.DataFrame(scores))
 
 
 def _table(trials: TableSource | TrialTable, reading: dict[str, Any]) -> TrialTable:

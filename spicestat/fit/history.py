@@ -6,19 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from spicestat._checks import whole_number
 from spicestat._display import html_block, screen, shortlist
-from spicestat._runtime.progress import Progress
+from spicestat._runtime.progress import Progress, silent
 from spicestat.coefficients import CoefficientTable
 from spicestat.equations.state_products import propose_states
 from spicestat.equations.structure.equation_set import BETA
 from spicestat.errors import ConfigError, ContradictionWarning, ConvergenceWarning, DataError, warn_user
-from spicestat.fit.any_fit import AnyFit
+from spicestat.fit.any_fit import ModuleFreeFit
 from spicestat.fit.discoveries import Discoveries, terms_frame
 from spicestat.fit.history_files import pack_network, pack_pooled
 from spicestat.fit.history_likelihood import HistoryLikelihood
@@ -72,7 +72,7 @@ class HistoryPrediction:
 
 
 @dataclass(frozen=True, eq=False)
-class HistoryFit(AnyFit):
+class HistoryFit(ModuleFreeFit):
     """A fitted model of choice history: which states of the past matter for the choices, and how much for whom.
 
     Attributes
@@ -99,18 +99,6 @@ class HistoryFit(AnyFit):
     pooled: PooledFit
     coefficients: CoefficientTable
     scores: pd.DataFrame
-
-    @property
-    def model(self) -> NoReturn:
-        """There is none: what needs the modules of a `SpiceFit`'s network ends here.
-
-        Raises
-        ------
-        ConfigError
-        """
-        raise ConfigError(
-            "this needs a network with modules, and a HistoryFit has none", do='fit with model="choice" or another'
-        )
 
     @cached_property
     def network(self) -> StateNetwork:
@@ -175,8 +163,7 @@ class HistoryFit(AnyFit):
     def contradictions(self) -> tuple[str, ...]:
         """What in the scores cannot be true, or is no better than guessing, in words; usually nothing."""
         nll = dict(zip(self.scores["model"], self.scores["nll"], strict=True))
-        places = len(self.trials.record["columns"].get("options") or self.trials.actions)
-        return without_history(nll, int(self.pooled.n_choices.sum()), (places - 1) * self.trials.n_participants)
+        return without_history(nll, int(self.pooled.n_choices.sum()), self.n_shares)
 
     def equations_frame(self, by: By = "pooled") -> pd.DataFrame:
         """Return everybody's equation as text, in the unit of the data.
@@ -423,7 +410,7 @@ def fit_history(table: TrialTable, seed: int = 0, progress: Progress | None = No
     ContradictionWarning
         The states predict worse than nothing.
     """
-    report = progress or _silent
+    report = progress or silent
     data = pack_table(table)
     _check_people(data)
     report("equations", 0, 1, "searching states")
@@ -486,10 +473,6 @@ def check_plain(table: TrialTable) -> None:
         given = table.record["columns"].get(role)
         if given:
             raise ConfigError(f"the model 'history' has no use for {name}", got=given, do=f"leave {role} out")
-
-
-def _silent(_stage: str, _done: int, _total: int, _message: str) -> None:
-    """Report nothing."""
 
 
 def _check_people(data: Sessions) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spicestat.equations.estimate.group_likelihood import checked_coefficients, checked_people
 from spicestat.equations.structure.equation_set import BETA
+from spicestat.pooled.asked import checked_coefficients, checked_people
 from spicestat.pooled.contrasts import Design, make_design
 from spicestat.pooled.logit import derivatives, log_likelihood, log_likelihoods, skewness
 from spicestat.pooled.states import StateRows

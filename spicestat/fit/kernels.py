@@ -11,12 +11,13 @@ import pandas as pd
 from scipy.stats import norm
 
 from spicestat._checks import check_level
+from spicestat._colours import BLUE
 from spicestat._display import html_block
 from spicestat.equations.structure.equation_set import BETA
-from spicestat.errors import ConfigError, DataError
+from spicestat.errors import DataError
 from spicestat.pooled.fit import PooledFit
 from spicestat.pooled.kernel_shape import derive, from_draws, history_spread
-from spicestat.pooled.kernels import EVENTS, Event, FittedMoves, Moves, reward_range, state_moves
+from spicestat.pooled.kernels import Event, FittedMoves, Moves, check_events, reward_range, state_moves
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.prediction import covariance_root
 from spicestat.pooled.rivals import Rivals
@@ -81,10 +82,8 @@ class Kernels:
         for axis, event in zip(axes, events, strict=True):
             rows = ours[ours["event"] == event]
             axis.axhline(0.0, color="#BDBDBD", linewidth=0.8)
-            axis.fill_between(
-                rows["lag"], rows["conf_low"], rows["conf_high"], color="#0072B2", alpha=0.25, linewidth=0
-            )
-            axis.plot(rows["lag"], rows["estimate"], color="#0072B2", marker="o", markersize=3)
+            axis.fill_between(rows["lag"], rows["conf_low"], rows["conf_high"], color=BLUE, alpha=0.25, linewidth=0)
+            axis.plot(rows["lag"], rows["estimate"], color=BLUE, marker="o", markersize=3)
             axis.set(xlabel=f"choices after one {event}", ylabel="change in log odds of repeating")
         return figure
 
@@ -208,7 +207,7 @@ def make_kernels(
     DataError
         All rewards are equal, or there is none.
     """
-    rewards = _check_events(events, data)
+    rewards = _rewards_of(events, data)
     conf_level = check_level(conf_level)
     found = [compute(event) for event in dict.fromkeys(events)]
     lags, influence = (
@@ -217,10 +216,9 @@ def make_kernels(
     return Kernels(lags, influence, rewards, conf_level)
 
 
-def _check_events(events: Sequence[Event], data: Sessions) -> tuple[float, float]:
+def _rewards_of(events: Sequence[Event], data: Sessions) -> tuple[float, float]:
     """Return the lowest and the highest reward in the unit of the data, or refuse events that there are none of."""
-    if not events or not set(events) <= set(EVENTS):
-        raise ConfigError("unknown event of a kernel", got=repr(events), allowed=", ".join(map(repr, EVENTS)))
+    check_events(events)
     low, high = (data.reward_size * reward for reward in reward_range(data))
     if "reward" in events and not high > low:
         raise DataError(
@@ -252,7 +250,7 @@ def fitted_moves(
     event, lags, events_per_person
         As in `state_moves`.
     """
-    _check_events([event], data)
+    _rewards_of([event], data)
     moves = state_moves(data, pooled.states, event, len(participants), lags, events_per_person)
     n_own = pooled.n_own
     shared = factors[n_own:]

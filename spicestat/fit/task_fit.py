@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from spicestat.errors import (
     NumericalError,
     warn_user,
 )
-from spicestat.fit.any_fit import AnyFit
+from spicestat.fit.any_fit import ModuleFreeFit
 from spicestat.fit.discoveries import Discoveries, terms_frame
 from spicestat.fit.history import HistoryFit, HistoryPrediction
 from spicestat.fit.packing import frame_rows, in_actions, pack_table, pack_task
@@ -50,7 +50,7 @@ _LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class TaskFit(AnyFit):
+class TaskFit(ModuleFreeFit):
     """A fitted model of the task library: the parameters of everybody, and of the population that they are from.
 
     Attributes
@@ -76,18 +76,6 @@ class TaskFit(AnyFit):
     estimates: TaskEstimates
     coefficients: CoefficientTable
     scores: pd.DataFrame
-
-    @property
-    def model(self) -> NoReturn:
-        """There is none: what needs the modules of a `SpiceFit`'s network ends here.
-
-        Raises
-        ------
-        ConfigError
-        """
-        raise ConfigError(
-            "this needs a network with modules, and a TaskFit has none", do='fit with model="choice" or another'
-        )
 
     def population(self) -> pd.DataFrame:
         """Return the population on the scale of the links.
@@ -136,9 +124,8 @@ class TaskFit(AnyFit):
         nll = dict(zip(self.scores["model"], self.scores["nll"], strict=True))
         if "shares" not in nll:
             return ()
-        places = len(self.trials.record["columns"].get("options") or self.trials.actions)
-        n_shares = (places - 1) * self.trials.n_participants
-        return no_better("the model predicts", nll[self.task.name], nll, int(self.scores["n_trials"].iloc[0]), n_shares)
+        n_choices = int(self.scores["n_trials"].iloc[0])
+        return no_better("the model predicts", nll[self.task.name], nll, n_choices, self.n_shares)
 
     def equations_frame(self) -> pd.DataFrame:
         """Return the model's equations with everybody's pooled parameters: ``participant, module, equation``."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from spicestat._colours import BLACK, BLUE, COLOURS, ORANGE
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError, DataError
 from spicestat.group.after.augment import augment
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["caterpillar_plot", "covariate_plot", "forest_plot", "literal", "presence_plot"]
 
-# Okabe & Ito (2008), told apart with every common kind of colour vision
-_BLUE, _ORANGE, _GREEN, _PURPLE, _BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#333333"
 _GREY, _LIGHT = "#7A7A7A", "#BDBDBD"
-_GROUPS = (_BLUE, _ORANGE, _GREEN, _PURPLE, _BLACK)
 _EFFECT_LABELS = {
     "total": "standardised effect (standard deviations of the coefficient)",
     "residual": "effect / standard deviation that the covariates leave",
@@ -81,7 +79,7 @@ def caterpillar_plot(
         centre, error = ("posterior_mean", "posterior_std_error") if posterior else ("observed", "std_error")
         rows = rows[np.isfinite(rows[centre])].sort_values(centre)
         _caterpillar_panel(axis, rows[centre].to_numpy(), rows[error].to_numpy())
-        axis.axvline(float(rows["fitted"].mean()), color=_ORANGE, linewidth=1.0, linestyle="--", zorder=0)
+        axis.axvline(float(rows["fitted"].mean()), color=ORANGE, linewidth=1.0, linestyle="--", zorder=0)
         axis.set_title(_broken(literal(_label(module, term))), fontsize=9, loc="left")
         axis.set_xlabel(f"{'posterior mean' if posterior else 'estimate'}{_scale_note(model, (module, term))}")
         axis.set_ylabel(f"{len(rows)} participants")
@@ -111,8 +109,8 @@ def covariate_plot(
         rows = _own_estimates(model, key)
         if levels is None:
             _points(axis, own.to_numpy(dtype="float64"), rows)
-            axis.fill_between(values, low, high, color=_BLUE, alpha=0.2, linewidth=0, zorder=3)
-            axis.plot(values, mean, color=_BLUE, linewidth=1.8, zorder=4)
+            axis.fill_between(values, low, high, color=BLUE, alpha=0.2, linewidth=0, zorder=3)
+            axis.plot(values, mean, color=BLUE, linewidth=1.8, zorder=4)
         else:
             place = np.array([values.index(value) for value in own])
             # participants of a level stand side by side, in an even spread that is the same every time
@@ -156,13 +154,13 @@ def presence_plot(table: CoefficientTable, by: str | None = None) -> Figure:
     figure, axes = _panels(1, height=1.2 + 0.24 * len(varying) * max(1.3, len(groups)), width=7.5)
     axis = axes[0]
     thick = 0.8 / len(groups)
-    for index, ((name, members), colour) in enumerate(zip(groups.items(), _GROUPS, strict=False)):
+    for index, ((name, members), colour) in enumerate(zip(groups.items(), COLOURS, strict=False)):
         n = int(members.sum())
         share = selected.loc[members, varying].mean().to_numpy()
         low, high = _wilson(share, n)
         place = np.arange(len(varying)) + (index - (len(groups) - 1) / 2) * thick
         axis.barh(place, share, height=0.92 * thick, color=colour, alpha=0.75, label=literal(f"{name} (n = {n})"))
-        axis.hlines(place, low, high, color=_BLACK, linewidth=1.0)
+        axis.hlines(place, low, high, color=BLACK, linewidth=1.0)
     axis.set_yticks(range(len(varying)), [literal(_label(*pair)) for pair in varying])
     axis.set_ylim(len(varying) - 0.5, -0.5)
     axis.set_xlim(0.0, 1.0)
@@ -178,7 +176,7 @@ def _forest_panel(axis: Axes, rows: pd.DataFrame, position: Sequence[int]) -> No
     known = np.isfinite(low) & np.isfinite(high)
     apart = known & ((low > 0) | (high < 0))
     axis.axvline(0.0, color=_GREY, linewidth=0.8, zorder=0)
-    for who, colour, fill in ((apart, _ORANGE, "full"), (known & ~apart, _BLUE, "none")):
+    for who, colour, fill in ((apart, ORANGE, "full"), (known & ~apart, BLUE, "none")):
         axis.hlines(place[who], low[who], high[who], color=colour, linewidth=1.6)
         axis.plot(
             estimate[who], place[who], "o", color=colour, markersize=5.5, fillstyle=fill, markerfacecoloralt="white"
@@ -207,8 +205,8 @@ def _points(axis: Axes, place: np.ndarray, rows: pd.DataFrame) -> None:
 
 def _level_means(axis: Axes, levels: list[Any], mean: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
     beside = np.arange(len(levels)) + 0.32
-    axis.vlines(beside, low, high, color=_BLUE, linewidth=1.8, zorder=3)
-    axis.plot(beside, mean, "D", color=_BLUE, markersize=5.5, zorder=4)
+    axis.vlines(beside, low, high, color=BLUE, linewidth=1.8, zorder=3)
+    axis.plot(beside, mean, "D", color=BLUE, markersize=5.5, zorder=4)
     axis.set_xticks(range(len(levels)), [literal(level_word(level)) for level in levels])
     axis.set_xlim(-0.5, len(levels) - 0.4)
 
@@ -218,8 +216,8 @@ def _caterpillar_panel(axis: Axes, centre: np.ndarray, error: np.ndarray) -> Non
     known = np.isfinite(error)
     half = norm.ppf(0.975) * error
     axis.hlines(place[known], (centre - half)[known], (centre + half)[known], color=_LIGHT, linewidth=1.2)
-    axis.plot(centre[known], place[known], "o", color=_BLUE, markersize=2.8)
-    axis.plot(centre[~known], place[~known], "o", color=_BLACK, markersize=3.5, fillstyle="none")
+    axis.plot(centre[known], place[known], "o", color=BLUE, markersize=2.8)
+    axis.plot(centre[~known], place[~known], "o", color=BLACK, markersize=3.5, fillstyle="none")
     # a few very long intervals are cut, so that the others can be seen
     usual = np.minimum(half, 3.0 * np.nanmedian(half)) if known.any() else np.zeros(len(centre))
     axis.set_xlim(*_limits(np.concatenate([centre, centre - usual, centre + usual])))
@@ -267,9 +265,9 @@ def _members(table: CoefficientTable, by: str | None) -> dict[str, np.ndarray]:
         raise ConfigError(f"'{by}' is not a covariate", allowed=", ".join(map(str, known)) or "(none)")
     aligned, positions = align_people(table.participants, people)
     levels = sorted(aligned[by].dropna().unique().tolist(), key=str)
-    if not 1 <= len(levels) <= len(_GROUPS):
+    if not 1 <= len(levels) <= len(COLOURS):
         raise ConfigError(
-            f"'{by}' has {len(levels)} levels", allowed=f"1 to {len(_GROUPS)}, for the bars to be told apart"
+            f"'{by}' has {len(levels)} levels", allowed=f"1 to {len(COLOURS)}, for the bars to be told apart"
         )
     groups = {}
     for level in levels:

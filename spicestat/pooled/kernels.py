@@ -8,13 +8,20 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from spicestat.errors import ConfigError
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.states import State, state_products
 
-__all__ = ["EVENTS", "Event", "FittedMoves", "Moves", "reward_range", "state_moves"]
+__all__ = ["EVENTS", "Event", "FittedMoves", "Moves", "check_events", "reward_range", "state_moves"]
 
 Event = Literal["reward", "choice"]
 EVENTS: tuple[Event, ...] = get_args(Event)
+
+
+def check_events(events: Sequence[Event]) -> None:
+    """Raise `ConfigError` where there is no event, or one that is unknown."""
+    if not events or not set(events) <= set(EVENTS):
+        raise ConfigError("unknown event of a kernel", got=repr(events), allowed=", ".join(map(repr, EVENTS)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from matplotlib.figure import Figure
 
+from spicestat._colours import BLUE, ORANGE
 from spicestat._drawing import panels
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
@@ -17,8 +18,6 @@ from spicestat.pooled.kernels import Event
 __all__ = ["FitPlot", "events_of", "fit_figure", "own_coefficients", "people_figure", "training_figure"]
 
 FitPlot = Literal["people", "training", "kernels"]
-
-_BLUE, _ORANGE = "#0072B2", "#D55E00"
 
 
 def fit_figure(fit: SpiceFit | HistoryFit | TaskFit, kind: FitPlot | str = "people") -> Figure:
@@ -78,8 +77,8 @@ def people_figure(fit: SpiceFit | HistoryFit | TaskFit) -> Figure:
     figure, axes = panels(len(coefficients), 2.75, 1.95)
     rng = np.random.default_rng(0)
     for axis, (name, values) in zip(axes, coefficients, strict=False):
-        axis.plot(values, rng.uniform(-0.3, 0.3, len(values)), ".", color=_BLUE, alpha=0.5, markersize=4)
-        axis.axvline(float(np.median(values)), color=_ORANGE, linewidth=1.2)
+        axis.plot(values, rng.uniform(-0.3, 0.3, len(values)), ".", color=BLUE, alpha=0.5, markersize=4)
+        axis.axvline(float(np.median(values)), color=ORANGE, linewidth=1.2)
         low, high = np.quantile(values, [0.01, 0.99]) if len(values) > 20 else (values.min(), values.max())
         pad = 0.06 * (high - low) or 1.0
         axis.set(yticks=[], ylim=(-0.6, 0.6), xlim=(low - pad, high + pad))
@@ -92,10 +91,10 @@ def training_figure(fit: SpiceFit) -> Figure:
     """Draw the loss of the network by epoch, in training and, where some choices were kept apart, in validation."""
     training = fit.model.training
     figure, (axis,) = panels(1, 5.5, 3.0)
-    axis.plot(np.arange(1, len(training.train_nll) + 1), training.train_nll, color=_BLUE, label="training")
+    axis.plot(np.arange(1, len(training.train_nll) + 1), training.train_nll, color=BLUE, label="training")
     if training.validation_nll:
         epochs, nll = zip(*training.validation_nll, strict=True)
-        axis.plot(epochs, nll, color=_ORANGE, marker=".", label="validation")
+        axis.plot(epochs, nll, color=ORANGE, marker=".", label="validation")
         axis.legend(frameon=False, fontsize=8)
     axis.axvline(training.best_epoch, color="#9aa5ad", linewidth=0.8, zorder=0)
     axis.set(xlabel="epoch", ylabel="NLL per choice, nats")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from spicestat._colours import BLUE, ORANGE
 from spicestat._drawing import panels
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
@@ -18,7 +19,6 @@ from spicestat.studies.redrawn_curves import redrawn_curves
 __all__ = ["check_sections", "curve_figure", "prediction_sections"]
 
 _SEED = 20261128
-_BLUE, _ORANGE = "#0072B2", "#D55E00"
 
 
 def prediction_sections(scores: pd.DataFrame, ladder: LadderResult | None) -> list[Section]:
@@ -67,9 +67,9 @@ def curve_figure(table: pd.DataFrame) -> Figure:
     for axis, name in zip(axes, names, strict=True):
         rows = table[table["curve"] == name]
         middle = (rows["trial_low"] + rows["trial_high"]) / 2.0
-        axis.fill_between(middle, rows["conf_low"], rows["conf_high"], color=_BLUE, alpha=0.25, linewidth=0)
-        axis.plot(middle, rows["predicted"], color=_BLUE, linewidth=1.2)
-        axis.plot(middle, rows["observed"], "o", color=_ORANGE, markersize=4)
+        axis.fill_between(middle, rows["conf_low"], rows["conf_high"], color=BLUE, alpha=0.25, linewidth=0)
+        axis.plot(middle, rows["predicted"], color=BLUE, linewidth=1.2)
+        axis.plot(middle, rows["observed"], "o", color=ORANGE, markersize=4)
         axis.set_title(name, fontsize=9)
         axis.set(xlabel="trial of the block")
         axis.tick_params(labelsize=8)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
 from spicestat._display import html_block, screen
-from spicestat._runtime.progress import Progress
+from spicestat._runtime.progress import Progress, silent
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
 from spicestat.fit.task_fit import TaskFit, refuse_task
@@ -143,7 +143,7 @@ def spice_card(
     """
     n_simulations, seed = whole_number("n_simulations", n_simulations, 1), seed_number(seed)
     stated = refuse_task(fit, "spice_card()")
-    report = progress or _silent
+    report = progress or silent
     started, checks = time.perf_counter(), list[Check]()
     parts = list(_parts(stated, n_simulations, seed))
     for done, (name, part) in enumerate(parts):
@@ -160,21 +160,15 @@ def _parts(
 ) -> Iterator[tuple[str, Callable[[], list[Check]]]]:
     """Yield the parts of the card with what they do; each has random numbers of its own."""
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(3)]
-    timed = isinstance(fit, SpiceFit) and fit.model.network.needs_times
-    if not timed:
-        study = redrawn(fit)
+    study = None if isinstance(fit, SpiceFit) and fit.model.network.needs_times else redrawn(fit)
+    if study is not None:
         yield "recovery", lambda: recoveries(study, n_simulations, streams[0])
     yield "trade-offs", lambda: [*pairs_of_coefficients(fit), *pairs_of_means(fit), *flat_directions(fit)]
-    if isinstance(fit, HistoryFit):
-        history = RedrawnHistory(fit)
-        yield "structure", lambda: structure_recoveries(history, n_simulations, streams[1])
-        yield "equivalent states", lambda: equivalent_states(history)
-    else:
+    if isinstance(study, RedrawnHistory):
+        yield "structure", lambda: structure_recoveries(study, n_simulations, streams[1])
+        yield "equivalent states", lambda: equivalent_states(study)
+    elif isinstance(fit, SpiceFit):
         yield "structure", lambda: inclusions(fit)
-    if not timed:
+    if study is not None:
         yield "choice curves", lambda: choice_curves(study, streams[2])
     yield "scope", lambda: scope(fit)
-
-
-def _silent(_stage: str, _done: int, _total: int, _message: str) -> None:
-    """Report nothing."""

@@ -11,7 +11,7 @@ import pandas as pd
 
 from spicestat._display import html_block
 from spicestat.coefficients import refuse_occasions
-from spicestat.equations.estimate.prior import weak_prior
+from spicestat.equations.estimate.prior import weak_prior_of
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.select.criteria import Arbiter
 from spicestat.equations.structure.equation_set import FREE
@@ -226,6 +226,5 @@ def _laplace(fit: SpiceFit) -> np.ndarray:
     """Laplace approximation of each participant's log evidence (P,), -inf where the posterior has no peak."""
     model, equations = fit.model.network, fit.model.equations
     data = SequenceDataset.from_trials(fit.trials)
-    ranges = {name: high - low for name, (low, high) in model.bounds.items()}
-    weak = weak_prior(equations, data.largest_reward, ranges, reward_span=data.reward_span)
+    weak = weak_prior_of(model, data, equations)
     return Arbiter(0.0, prior=weak).score(refit(model, data, equations, prior=weak))

@@ -23,10 +23,10 @@ from spicestat.fit.packing import pack_table
 from spicestat.pooled.fit import fit_choices, search_library, usual_begins
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.prediction import covariance_root, predict_at, probabilities_of
-from spicestat.pooled.role_library import library_for
+from spicestat.pooled.role_library import Library, library_for
 from spicestat.pooled.state_search import Trials
-from spicestat.pooled.states import StateRows, row_places, state_rows
-from spicestat.studies.simulated_study import fitted_population, stable_equations
+from spicestat.pooled.states import State, StateRows, row_places, state_rows
+from spicestat.studies.simulated_study import Population, fitted_population, stable_equations
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Places", "Redrawn", "RedrawnHistory", "redrawn", "sampled"]
@@ -160,11 +160,19 @@ class RedrawnHistory:
         return found.pooled[:, : found.n_own]
 
     @cached_property
-    def library(self) -> StateRows:
+    def _usual(self) -> Library:
+        return library_for(self.data)
+
+    @cached_property
+    def _known(self) -> tuple[State, ...]:
         """All states that a search may take, those of the fit first."""
         own = self.fit.states
-        others = (declared for declared in library_for(self.data).states if declared not in own)
-        return state_rows(self.data, (*own, *others))
+        return (*own, *(declared for declared in self._usual.states if declared not in own))
+
+    @cached_property
+    def library(self) -> StateRows:
+        """Values of all states that a search may take, those of the fit first."""
+        return state_rows(self.data, self._known)
 
     @cached_property
     def likeness(self) -> Floats:
@@ -178,11 +186,8 @@ class RedrawnHistory:
 
     def structure_of(self, choice: Ints) -> tuple[int, ...]:
         """Search the library again with R other choices; return the positions of the states that are found."""
-        usual = library_for(self.data)
-        own = self.fit.states
-        known = (*own, *(declared for declared in usual.states if declared not in own))
         trials = Trials.of(replace(self.library, choice=choice), len(self.fit.pooled.n_choices), single=True)
-        return search_library(trials, known, usual_begins(usual, len(choice)))[-1].structure.columns
+        return search_library(trials, self._known, usual_begins(self._usual, len(choice)))[-1].structure.columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,12 +230,17 @@ class _Equations:
         own = self.fit.model.equations.coefficients[:, self.free]
         return np.broadcast_to(own, (n, *own.shape))
 
-    def people(self, rng: np.random.Generator) -> Floats:
-        own = self.fit.model.equations.coefficients[:, self.free]
+    @cached_property
+    def _population(self) -> Population | None:
+        """How people differ; None without a common structure, or where too few are identified."""
         try:
-            population = fitted_population(self.fit)
+            return fitted_population(self.fit)
         except (ConfigError, DataError):
-            # no common structure, or too few are identified: the people themselves
+            return None
+
+    def people(self, rng: np.random.Generator) -> Floats:
+        own, population = self.fit.model.equations.coefficients[:, self.free], self._population
+        if population is None:
             return own
         drawn = population.draw(rng, np.zeros((len(own), len(population.terms))))
         equations = self._with(drawn / self.fit.model.unit_factors[self.free])

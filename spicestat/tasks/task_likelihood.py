@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from spicestat.errors import ConfigError, DataError, ShapeError
+from spicestat.pooled.asked import checked_coefficients, checked_people
 from spicestat.pooled.packed import Floats, Ints
 from spicestat.tasks.task import Task
 from spicestat.tasks.task_trials import TaskTrials
@@ -66,6 +66,10 @@ class TaskLikelihood:
         return tuple((self.task.name, one.name) for one in self.task.parameters)
 
     @property
+    def _shape(self) -> tuple[int, int]:
+        return len(self.participants), len(self.task.parameters)
+
+    @property
     def own_links(self) -> dict[str, str]:
         """Link of each parameter that has one, by "module:term"."""
         return {f"{self.task.name}:{one.name}": one.link for one in self.task.parameters if one.link != "identity"}
@@ -99,7 +103,7 @@ class TaskLikelihood:
 
     def log_likelihood(self, coefficients: np.ndarray) -> Floats:
         """Log-likelihood of each participant's choices, coefficients (Q, P, K) to (Q, P): nats; -inf out of range."""
-        values = self._checked(coefficients, 3)
+        values = checked_coefficients(coefficients, (None, *self._shape))
         step = max(1, _AT_ONCE // max(self.trials.n_sessions * self.trials.n_slots, 1))
         parts = [self._log_likelihood(values[start : start + step]) for start in range(0, len(values), step)]
         found = np.concatenate(parts) if parts else np.zeros((0, len(self.participants)))
@@ -111,7 +115,7 @@ class TaskLikelihood:
         By central differences on the scale of the links, on which curvature has no end.
         """
         links = self.task.links
-        here = self._checked(coefficients, 2)
+        here = checked_coefficients(coefficients, self._shape)
         moved = np.stack([link.to_unconstrained(here[:, k]) for k, link in enumerate(links)], axis=-1)
         value, slope, information = self.unconstrained().derivatives(moved)
         first = np.stack([link.derivative(moved[:, k]) for k, link in enumerate(links)], axis=-1)
@@ -123,7 +127,7 @@ class TaskLikelihood:
 
     def probabilities(self, coefficients: np.ndarray) -> Floats:
         """Probabilities (T, Q, S, A) of the actions on each trial, first stages alone, at coefficients (Q, P, K)."""
-        parameters = by_name(self.task, self._checked(coefficients, 3)[:, self.trials.person])
+        parameters = by_name(self.task, checked_coefficients(coefficients, (None, *self._shape))[:, self.trials.person])
         with np.errstate(all="ignore"):
             said = walk(self.task, self.trials, parameters)
             found = [self.task.rule.probabilities(each, self.trials, t) for t, second, each in said if not second]
@@ -143,15 +147,7 @@ class TaskLikelihood:
         DataError
             None of these people made a choice.
         """
-        index, n_people = np.asarray(people), len(self.participants)
-        if index.dtype.kind not in "iu" or not index.size or index.min() < 0 or index.max() >= n_people:
-            raise ConfigError(
-                "people must be positions of participants",
-                got=index.tolist()[:8],
-                allowed=f"whole numbers from 0 to {n_people - 1}",
-            )
-        if not self.n_trials[index].any():
-            raise DataError("none of the selected people made a choice", got=index.tolist()[:8], do="select others")
+        index = checked_people(people, self.n_trials)
         own = [np.flatnonzero(self.trials.person == code) for code in index]
         person = np.repeat(np.arange(len(index)), [len(at) for at in own])
         labels = tuple(self.participants[position] for position in index)
@@ -177,17 +173,6 @@ class TaskLikelihood:
         out = np.zeros((len(self.participants), len(values)))
         np.add.at(out, self.trials.person, values.T)
         return out.T
-
-    def _checked(self, coefficients: np.ndarray, n_dimensions: int) -> Floats:
-        values = np.asarray(coefficients, dtype="float64")
-        shape = (len(self.participants), len(self.task.parameters))
-        if values.ndim != n_dimensions or values.shape[-2:] != shape:
-            raise ShapeError(
-                f"coefficients must be of shape {'(Q, P, K)' if n_dimensions == 3 else '(P, K)'}",
-                got=values.shape,
-                allowed=f"P = {shape[0]}, K = {shape[1]}",
-            )
-        return values
 
 
 @dataclass(frozen=True, eq=False)

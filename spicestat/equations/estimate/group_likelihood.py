@@ -12,11 +12,12 @@ import torch
 from spicestat._runtime.threads import one_thread
 from spicestat.equations.estimate.refit import CoefficientLikelihood
 from spicestat.equations.structure.equation_set import FREE, EquationSet
-from spicestat.errors import ConfigError, DataError, ShapeError
+from spicestat.errors import ShapeError
 from spicestat.models.base import BaseRNN
+from spicestat.pooled.asked import checked_coefficients, checked_people
 from spicestat.trials.sequences import SequenceDataset
 
-__all__ = ["EquationLikelihood", "checked_coefficients", "checked_people"]
+__all__ = ["EquationLikelihood"]
 
 
 class EquationLikelihood:
@@ -164,43 +165,3 @@ class EquationLikelihood:
         full = np.broadcast_to(self._equations.coefficients, (*free.shape[:-2], *self._equations.status.shape)).copy()
         full[..., self._problem.free_anywhere] = free / self._scale
         return full
-
-
-def checked_coefficients(coefficients: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
-    """Return coefficients (P, K), or (Q, P, K) where the shape begins with None, as floats.
-
-    Raises
-    ------
-    ShapeError
-        They have another shape.
-    """
-    values = np.asarray(coefficients, dtype="float64")
-    if values.ndim != len(shape) or values.shape[-2:] != shape[-2:]:
-        raise ShapeError(
-            f"coefficients must be of shape {'(Q, P, K)' if len(shape) == 3 else '(P, K)'}",
-            got=values.shape,
-            allowed=f"P = {shape[-2]}, K = {shape[-1]}",
-        )
-    return values
-
-
-def checked_people(people: Sequence[int] | np.ndarray, n_trials: np.ndarray) -> np.ndarray:
-    """Return positions of some of P participants, who made ``n_trials`` (P,) choices.
-
-    Raises
-    ------
-    ConfigError
-        A position is not from 0 to P - 1, or there is none.
-    DataError
-        None of these people made a choice.
-    """
-    index = np.asarray(people)
-    if index.dtype.kind not in "iu" or not index.size or index.min() < 0 or index.max() >= len(n_trials):
-        raise ConfigError(
-            "people must be positions of participants",
-            got=index.tolist()[:8],
-            allowed=f"whole numbers from 0 to {len(n_trials) - 1}",
-        )
-    if not n_trials[index].any():
-        raise DataError("none of the selected people made a choice", got=index.tolist()[:8], do="select others")
-    return index

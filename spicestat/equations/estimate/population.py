@@ -12,7 +12,7 @@ from scipy.stats import median_abs_deviation, norm, qmc
 from torch import Tensor
 
 from spicestat._runtime.threads import one_thread
-from spicestat.equations.estimate.prior import NormalPrior, weak_prior
+from spicestat.equations.estimate.prior import NormalPrior, weak_prior_of
 from spicestat.equations.estimate.refit import CoefficientLikelihood, RefitResult
 from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.models.base import BaseRNN
@@ -74,9 +74,7 @@ def pool_people(
         Of all K coefficients: it is then given, and only people are estimated.
     """
     problem = CoefficientLikelihood(model, data, own.equations, own_limit=_OWN_LIMIT)
-    ranges = {name: high - low for name, (low, high) in model.bounds.items()}
-    weak = weak_prior(own.equations, data.largest_reward, ranges, reward_span=data.reward_span)
-    return _Pool(problem, own, weak.scale).run(population)
+    return _Pool(problem, own, weak_prior_of(model, data, own.equations).scale).run(population)
 
 
 class _Pool:
@@ -85,6 +83,7 @@ class _Pool:
     def __init__(self, problem: CoefficientLikelihood, own: RefitResult, scale: np.ndarray) -> None:
         self.problem, self.own = problem, own
         self.where, self.free = problem.free_anywhere, problem.free.numpy()
+        self.both = self.free[:, :, None] & self.free[:, None, :]
         self.present = own.n_trials > 0
         self.safe = _PRIOR_PEOPLE * np.diag((_PRIOR_SD * scale[self.where]) ** 2)
         self.standard = norm.ppf(qmc.Sobol(max(len(self.where), 1), seed=1).random(_DRAWS))[:, : len(self.where)]
@@ -130,9 +129,8 @@ class _Pool:
         point = self.problem.maximise(self.problem.start(coefficients.numpy()), 1e-8, steps)
         precision = population.parts(point.coefficients[:, self.where].numpy(), self.free).precision
         # a likelihood that is not concave here makes nobody less certain than the population is
-        values, vectors = np.linalg.eigh(
-            np.nan_to_num(point.information.numpy() - np.where(self._both, precision, 0.0))
-        )
+        own = np.where(self.both, precision, 0.0)
+        values, vectors = np.linalg.eigh(np.nan_to_num(point.information.numpy() - own))
         information = (vectors * values.clip(0.0)[:, None, :]) @ vectors.transpose(0, 2, 1)
         return point.coefficients, np.linalg.inv(information + precision)
 
@@ -157,10 +155,6 @@ class _Pool:
         full[:, :, self.where] = np.where(self.free, clipped, full[:, :, self.where])
         found = self.problem.values(torch.from_numpy(full)).numpy()
         return np.asarray(np.nan_to_num(found, nan=-np.inf))
-
-    @property
-    def _both(self) -> np.ndarray:
-        return np.asarray(self.free[:, :, None] & self.free[:, None, :])
 
     def _population(self, centre: np.ndarray, spread: np.ndarray) -> NormalPrior:
         """Mean and covariance at which the marginal likelihood stands still, each of the people who have the terms."""

@@ -10,8 +10,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from spicestat.equations.structure.equation_set import BETA, EquationSet
+from spicestat.models.base import BaseRNN
+from spicestat.trials.sequences import SequenceDataset
 
-__all__ = ["CoefficientPrior", "NormalPrior", "Prior", "PriorParts", "weak_prior"]
+__all__ = ["CoefficientPrior", "NormalPrior", "Prior", "PriorParts", "weak_prior", "weak_prior_of"]
 
 _DF = 4.0
 _TERM_SCALE = 0.5
@@ -157,3 +159,9 @@ def weak_prior(
         for module, term in equations.terms
     ]
     return CoefficientPrior(np.where(equations.own_state, 0.5, 0.0), np.array(scale))
+
+
+def weak_prior_of(model: BaseRNN, data: SequenceDataset, equations: EquationSet) -> CoefficientPrior:
+    """Return `weak_prior` in the scales of a model's constants and of the rewards of some data."""
+    ranges = {name: high - low for name, (low, high) in model.bounds.items()}
+    return weak_prior(equations, data.largest_reward, ranges, reward_span=data.reward_span)

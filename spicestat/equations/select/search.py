@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spicestat._runtime.progress import Progress
-from spicestat.equations.estimate.prior import weak_prior
+from spicestat.equations.estimate.prior import weak_prior_of
 from spicestat.equations.estimate.refit import RefitResult, default_starts, refit
 from spicestat.equations.select.criteria import Arbiter, Criterion, required_gain
 from spicestat.equations.select.individual import individual_structures
@@ -101,9 +101,8 @@ def select_structure(
     n_present = int((data.trials_per_participant > 0).sum())
     some = data.thinned(math.ceil(search_trials / n_present)) if shared else data
     if criterion in ("evidence", "cv"):
-        ranges = {name: high - low for name, (low, high) in model.bounds.items()}
         price = math.log(_PRIOR_ODDS) if criterion == "evidence" else 0.0
-        arbiter = Arbiter(price, prior=weak_prior(start, data.largest_reward, ranges, reward_span=data.reward_span))
+        arbiter = Arbiter(price, prior=weak_prior_of(model, data, start))
     else:
         together = n_present if shared else 1
         n_trials = float(some.trials_per_participant.sum()) / n_present

@@ -11,12 +11,13 @@ import pandas as pd
 from scipy.stats import t as student
 
 from spicestat._checks import check_level
+from spicestat._colours import COLOURS
 from spicestat._display import html_block, screen
 from spicestat.errors import ConfigError, DataError, IdentifiabilityWarning, warn_user
 from spicestat.group.after.fitted import FittedGroup, design_of
 from spicestat.group.formula.functions import level_word
 from spicestat.pooled.kernel_shape import derive, from_draws, history_spread
-from spicestat.pooled.kernels import EVENTS, Event, FittedMoves
+from spicestat.pooled.kernels import EVENTS, Event, FittedMoves, check_events
 from spicestat.pooled.packed import Floats
 from spicestat.pooled.prediction import covariance_root
 from spicestat.trials.labels import label_key
@@ -29,8 +30,6 @@ __all__ = ["GroupKernels", "HasKernelMoves", "KernelLevels", "effects_at", "kern
 _COLUMNS = ("event", "quantity", "variable", "level", "contrast", "lag", "estimate", "std_error", "df")
 _DRAWS, _SEED = 400, 20261128
 _NOTHING = 1e-9
-# Okabe & Ito (2008), told apart with every common kind of colour vision
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#333333")
 
 
 @runtime_checkable
@@ -100,7 +99,7 @@ class GroupKernels:
             axis.axhline(0.0, color="#BDBDBD", linewidth=0.8)
             for place, level in enumerate(levels):
                 curve = rows[(rows["event"] == event) & (rows["level"] == level)]
-                colour = _COLOURS[place % len(_COLOURS)]
+                colour = COLOURS[place % len(COLOURS)]
                 axis.fill_between(
                     curve["lag"], curve["conf_low"], curve["conf_high"], color=colour, alpha=0.2, linewidth=0
                 )
@@ -252,8 +251,7 @@ def effects_at(
             got=type(source).__name__ if source is not None else "no fit",
             do='pass `fit`, from spice_fit(..., model="history")',
         )
-    if isinstance(events, str) or not events or not set(events) <= set(EVENTS):
-        raise ConfigError("unknown event of a kernel", got=repr(events), allowed=", ".join(map(repr, EVENTS)))
+    check_events(events)
     tables = []
     for event in dict.fromkeys(events):
         fitted = source.kernel_moves(event, lags=lags, events_per_person=events_per_person)

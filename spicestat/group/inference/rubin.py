@@ -75,11 +75,11 @@ def pooled_estimates(found: Sequence[GroupEstimates], missing: str) -> GroupEsti
     if any(own != keys[0] for own in keys):
         raise ConfigError("imputations lead to models of different coefficients", do="leave out rare levels of factors")
     m = len(found)
-    values = np.stack([one.fixed["estimate"].to_numpy(dtype="float64") for one in found])
-    errors = np.stack([one.fixed["std_error"].to_numpy(dtype="float64") for one in found])
-    complete = np.mean([one.fixed["df"].to_numpy(dtype="float64") for one in found], axis=0)
-    between = (1.0 + 1.0 / m) * values.var(axis=0, ddof=1)
-    variance = (errors**2).mean(axis=0) + between
+    tables = [one.fixed for one in found]
+    values = _stacked(tables, "estimate")
+    complete = _stacked(tables, "df").mean(axis=0)
+    within, between = _variances(values, _stacked(tables, "std_error"))
+    variance = within + between
     share = between / variance
     fixed = first.fixed.assign(
         estimate=values.mean(axis=0), std_error=np.sqrt(variance), df=barnard_rubin(share, m, complete)
@@ -95,13 +95,22 @@ def pooled_estimates(found: Sequence[GroupEstimates], missing: str) -> GroupEsti
         fixed=fixed,
         ran_pars=_averaged(found, "ran_pars"),
         glance=_glances(found),
-        covariance=_covariances(found, fixed),
-        joint_covariance=_joint(found, fixed),
+        covariance=_covariances(found, fixed, values),
+        joint_covariance=_joint(found, fixed, values),
         ran_vals=None if first.ran_vals is None else _averaged(found, "ran_vals"),
         shrunken=_shrunken(found),
         messages=(said, *dict.fromkeys(text for one in found for text in one.messages)),
         doubt=next((one.doubt for one in found if one.doubt), ""),
     )
+
+
+def _stacked(tables: Sequence[pd.DataFrame], name: str) -> np.ndarray:
+    return np.stack([table[name].to_numpy(dtype="float64") for table in tables])
+
+
+def _variances(values: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variance within imputations, and between them, of estimates (m, ...) with standard errors."""
+    return (errors**2).mean(axis=0), (1.0 + 1.0 / len(values)) * values.var(axis=0, ddof=1)
 
 
 def _shrunken(found: Sequence[GroupEstimates]) -> pd.DataFrame | None:
@@ -119,13 +128,13 @@ def _averaged(found: Sequence[GroupEstimates], table: str) -> pd.DataFrame:
     first = frames[0]
     if first.empty:
         return first
-    values = np.stack([frame["estimate"].to_numpy(dtype="float64") for frame in frames])
+    values = _stacked(frames, "estimate")
     pooled = {"estimate": values.mean(axis=0)}
     if "std_error" in first:
-        errors = np.stack([frame["std_error"].to_numpy(dtype="float64") for frame in frames])
-        pooled["std_error"] = np.sqrt((errors**2).mean(axis=0) + (1 + 1 / len(found)) * values.var(axis=0, ddof=1))
+        within, between = _variances(values, _stacked(frames, "std_error"))
+        pooled["std_error"] = np.sqrt(within + between)
     if "weight" in first:
-        pooled["weight"] = np.mean([frame["weight"].to_numpy() for frame in frames], axis=0)
+        pooled["weight"] = _stacked(frames, "weight").mean(axis=0)
     return first.assign(**pooled)
 
 
@@ -148,16 +157,17 @@ def _total(blocks: Sequence[np.ndarray], values: np.ndarray) -> np.ndarray:
     return np.asarray(np.mean(blocks, axis=0) + (1.0 + 1.0 / m) * (away.T @ away) / (m - 1))
 
 
-def _covariances(found: Sequence[GroupEstimates], fixed: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+def _covariances(
+    found: Sequence[GroupEstimates], fixed: pd.DataFrame, values: np.ndarray
+) -> dict[tuple[str, str], np.ndarray]:
     pooled = {}
     for key in found[0].covariance:
         own = ((fixed["module"] == key[0]) & (fixed["sparse_term"] == key[1])).to_numpy()
-        values = np.stack([one.fixed["estimate"].to_numpy(dtype="float64")[own] for one in found])
-        pooled[key] = _total([np.asarray(one.covariance[key]) for one in found], values)
+        pooled[key] = _total([np.asarray(one.covariance[key]) for one in found], values[:, own])
     return pooled
 
 
-def _joint(found: Sequence[GroupEstimates], fixed: pd.DataFrame) -> pd.DataFrame | None:
+def _joint(found: Sequence[GroupEstimates], fixed: pd.DataFrame, values: np.ndarray) -> pd.DataFrame | None:
     """Pool the covariance of all effects that are in the table."""
     first = found[0].joint_covariance
     if first is None:
@@ -165,6 +175,5 @@ def _joint(found: Sequence[GroupEstimates], fixed: pd.DataFrame) -> pd.DataFrame
     effects = list(fixed[_EFFECT].itertuples(index=False, name=None))
     joints = [one.joint_covariance for one in found if one.joint_covariance is not None]
     blocks = [joint.loc[effects, effects].to_numpy() for joint in joints]
-    values = np.stack([one.fixed["estimate"].to_numpy(dtype="float64") for one in found])
     index = pd.MultiIndex.from_tuples(effects, names=first.index.names)
     return pd.DataFrame(_total(blocks, values), index=index, columns=index)

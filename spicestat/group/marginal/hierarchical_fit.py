@@ -45,7 +45,6 @@ APART, DIFFERENT = 2.0, 0.5
 _MANY = 4
 """Coefficients above which nodes are a sample."""
 _FIRST_SHARE = 0.05
-_SHARES = (1.0, 0.5, 0.1)
 _MOVE, _PASSES, _FOLLOWED = 0.02, 8, 40
 _FLAT, _NOTHING = 1e-6, 1e-6
 
@@ -220,10 +219,11 @@ def fit_hierarchical(
         return climber.laplace(end, max_rounds) if wanted else climber.integrated(end, per_dimension, max_rounds)
 
     heights, apart = climber.heights(ends), climber.apart(ends)
-    state = finished(ends[int(np.argmax(heights))])
+    highest = int(np.argmax(heights))
+    state = finished(ends[highest])
     if apart > DIFFERENT:
         # modes may differ where what is integrated does not
-        last = [state if k == int(np.argmax(heights)) else finished(end) for k, end in enumerate(ends)]
+        last = [state if k == highest else finished(end) for k, end in enumerate(ends)]
         apart = climber.apart(last)
         state = last[int(np.argmax(climber.heights(last)))] if apart > DIFFERENT else state
     turned = back * sizes[(Z != 0).any(axis=0).argmax(axis=0)][:, None]
@@ -446,32 +446,13 @@ class _Climber:
             at_mode = modes.likelihood.value - np.einsum("nk,nk->n", plain.linear, modes.mode)
             at_mode = at_mode + 0.5 * np.einsum("nk,nkl,nl->n", modes.mode, plain.precision, modes.mode)
             evidence = log_normaliser(cavity, plain) + at_mode
-            before, state = state.plain, self._weighed(state._replace(mode=modes.mode), plain, evidence)
-            state, about = self._held(before, state)
+            state = self._weighed(state._replace(mode=modes.mode), plain, evidence)
             sites = state.plain
             if state.skewed:
-                sites = sites._replace(linear=sites.linear - 0.5 * self._skewness(modes.mode, about.spread))
+                spread = self._about_modes(state).spread
+                sites = sites._replace(linear=sites.linear - 0.5 * self._skewness(modes.mode, spread))
         sites = sites._replace(weight=state.plain.weight)
         return state._replace(sites=sites, point=self.model.at(state.roots, sites, self.given))
-
-    def _held(self, before: Sites, state: _State) -> tuple[_State, Point]:
-        """Go less far from the sites before where the new ones say nothing of a coefficient; return the model of them.
-
-        So it is where everybody's mode went to where the likelihood is flat.
-
-        Raises
-        ------
-        numpy.linalg.LinAlgError
-            What was before says nothing either.
-        """
-        for share in _SHARES:
-            held = state._replace(plain=_blended(before, state.plain, share))
-            try:
-                return held, self._about_modes(held)
-            except np.linalg.LinAlgError:
-                if share == _SHARES[-1]:
-                    raise
-        raise NotImplementedError
 
     def _weighed(self, state: _State, plain: Sites, evidence: np.ndarray) -> _State:
         """Say how probably rows are guesses, which count as little as that."""
