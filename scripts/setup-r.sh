@@ -3,14 +3,32 @@
 set -euo pipefail
 
 packages=(reticulate generics tibble rlang cli ggplot2 nlme testthat knitr rmarkdown roxygen2 lintr metafor lme4 lmerTest glmmTMB
-  brms emmeans car lmtest multcomp mvtnorm insight parameters performance ggeffects posterior bayesplot loo broom broom.mixed jsonlite processx covr pkgdown dplyr)
-
-missing_packages() {
-  Rscript --vanilla -e 'wanted <- commandArgs(TRUE)
-    cat(wanted[!nzchar(vapply(wanted, function(p) system.file(package = p), ""))])' "${packages[@]}"
-}
+  brms emmeans mvtnorm posterior broom broom.mixed jsonlite processx covr pkgdown dplyr)
+# what they make of our results is tested where they are to be had: Debian 13, for one, has no performance
+clients=(car lmtest multcomp insight parameters performance ggeffects bayesplot loo)
 
 have() { command -v "$1" >/dev/null; }
+
+# the last word on a client is apt's, where there is one
+to_be_had() {
+  [[ " ${clients[*]} " != *" $1 "* ]] || ! have apt-cache || grep -q 'Candidate: [^(]' <<<"$(apt-cache policy "r-cran-${1,,}")"
+}
+
+missing_packages() {
+  local package
+  for package in $(not_installed "${packages[@]}" "${clients[@]}"); do
+    if to_be_had "$package"; then echo "$package"; fi
+  done
+}
+
+not_installed() {
+  if ! have Rscript; then
+    echo "$@"
+    return
+  fi
+  Rscript --vanilla -e 'wanted <- commandArgs(TRUE)
+    cat(wanted[!nzchar(vapply(wanted, function(p) system.file(package = p), ""))])' "$@"
+}
 
 # R loads Python as a shared library, which Debian ships in a package of its own
 has_shared_library() {
@@ -34,20 +52,19 @@ if ! has_shared_library; then
   }
 fi
 
-missing=${packages[*]}
-if have Rscript; then missing=$(missing_packages); fi
+missing=$(missing_packages)
 # R CMD check warns without qpdf
 if have Rscript && have pandoc && have qpdf && [ -z "$missing" ]; then exit 0; fi
 
 if have apt-get && [ "$(id -u)" = 0 ]; then
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
   debs=()
   have Rscript || debs+=(r-base-core r-base-dev)
   have pandoc || debs+=(pandoc)
   have qpdf || debs+=(qpdf)
-  for package in $missing; do debs+=("r-cran-${package,,}"); done
+  for package in $(missing_packages); do debs+=("r-cran-${package,,}"); done
   echo "setup: apt-get install ${debs[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
   apt-get install -y -qq --no-install-recommends "${debs[@]}" >/dev/null
 elif have Rscript; then
   have pandoc || echo "setup: pandoc is missing; the vignettes cannot be rendered without it" >&2
@@ -62,7 +79,7 @@ else
   cat >&2 <<MESSAGE
 setup: R is missing, and this script can install it only as root on Debian or Ubuntu.
   Install R 4.2 or later (https://cran.r-project.org), pandoc and qpdf, then run 'make setup-r' again:
-  it installs the R packages itself (${packages[*]}).
+  it installs the R packages itself (${packages[*]} ${clients[*]}).
   The Python engine needs no R: 'make demo' and 'make test-python' work as they are.
 MESSAGE
   exit 1
