@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(reticulate generics tibble rlang cli ggplot2 nlme testthat knitr rmarkdown roxygen2 lintr metafor lme4 lmerTest glmmTMB
   brms emmeans mvtnorm posterior broom broom.mixed jsonlite processx covr pkgdown dplyr)
 # what they make of our results is tested where they are to be had: Debian 13, for one, has no performance
-clients=(car lmtest multcomp insight parameters performance ggeffects bayesplot loo)
+clients=(car lmtest multcomp insight parameters performance bayestestR ggeffects bayesplot loo)
 
 have() { command -v "$1" >/dev/null; }
 

@@ -58,7 +58,9 @@ emm_basis.spice_group <- function(object, trms, xlev, grid, ...) { # nolint: obj
   table <- tidy(object)
   keys <- unique(paste(table$component, table$sparse.term, sep = ":"))
   names <- paste(rep(keys, each = ncol(X)), colnames(X), sep = ":")
-  if (length(keys) > 1) warn_averaged(asked_of_emmeans())
+  asked <- asked_of_emmeans()
+  if (isTRUE(attr(asked, "joint"))) check_tested_apart(asked, covariates_of(object), keys)
+  if (length(keys) > 1) warn_averaged(asked)
   # a covariate that is kept off a coefficient has the effect 0 for certain
   given <- names %in% effect_names(table)
   beta <- stats::setNames(rep(0, length(names)), names)
@@ -149,6 +151,36 @@ asked_of_emmeans <- function() {
       specs <- get("specs", frame)
       return(c(unlist(lapply(if (is.list(specs)) specs else list(specs), factors_in)), frame$by))
     }
+  }
+}
+
+#' Covariates that a model's design names
+#' @noRd
+covariates_of <- function(object) {
+  intersect(all.vars(known_design(object)$terms), names(model_data(object)))
+}
+
+#' Refuse what joint_tests() is to test apart, where it would end in an error of its own that says nothing
+#' @noRd
+check_tested_apart <- function(by, covariates, keys) {
+  unknown <- setdiff(by, c(covariates, "coefficient"))
+  if (length(unknown) > 0) {
+    abort_spicestat("column", c(
+      paste0("joint_tests() cannot go by ", name_some(unknown), ", which is not in the model."),
+      i = paste0("Allowed: ", paste(c("coefficient", covariates), collapse = ", "), ".")
+    ))
+  }
+  if ("coefficient" %in% by && length(keys) == 1) {
+    abort_spicestat("config", c(
+      paste0("the model has one coefficient, ", keys, ", and by = \"coefficient\" takes several."),
+      i = "Leave it out: joint_tests(group)."
+    ))
+  }
+  if (all(covariates %in% by)) {
+    abort_spicestat("config", c(
+      "no covariate is left to test, as `by` has all of them.",
+      i = "Leave one out of `by`; emmeans(group, ~ covariate | coefficient) has means."
+    ))
   }
 }
 

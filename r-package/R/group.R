@@ -181,7 +181,8 @@ spice_group <- function(fit, formula, data = NULL, method = NULL,
   }
   group$call <- written
   group$estimator <- list(...)$estimator
-  group
+  # easystats takes a list with a NULL in it for an empty argument, and drops it
+  structure(Filter(Negate(is.null), unclass(group)), class = class(group))
 }
 
 #' The column of ids where none was named: "participant", or what the fit's trials called it

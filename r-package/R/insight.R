@@ -3,8 +3,8 @@
 
 #' Group models for insight and performance
 #'
-#' @param x,model A [spice_group()].
-#' @param verbose,component,type,... As insight passes them.
+#' @param x,model,objects A [spice_group()].
+#' @param verbose,type,... As insight passes them.
 #' @return What insight and performance need.
 #' @name insight-methods
 #' @keywords internal
@@ -138,4 +138,26 @@ r2.spice_group <- function(model, ...) { # nolint: object_name_linter.
     "a group model has an R2 for each coefficient, if any, and none is defined for its method.",
     i = "sigma(group) of models with and without a covariate says how much of the spread it explains."
   ))
+}
+
+#' @rdname insight-methods
+#' @exportS3Method insight::ellipsis_info
+ellipsis_info.spice_group <- function(objects, ...) { # nolint: object_name_linter.
+  # its default leaves out what is not in its own list of classes, and its callers go on with nothing
+  refuse_comparison("easystats compares models of classes that it lists, and drops all others.")
+}
+
+#' @rdname insight-methods
+#' @exportS3Method bayestestR::bayesfactor_models
+bayesfactor_models.spice_group <- function(...) { # nolint: object_name_linter.
+  # its default takes BIC() as it is, which is that of a restricted likelihood
+  refuse_comparison("BIC of restricted likelihoods, as bayesfactor_models() takes it, do not compare.")
+}
+
+refuse_comparison <- function(why, call = rlang::caller_env()) {
+  abort_spicestat("config", c(
+    why,
+    i = "anova(group, other) compares group models by maximum likelihood, with AIC and BIC.",
+    i = "performance::model_performance(group) and parameters::model_parameters(group) take one model."
+  ), call = call)
 }

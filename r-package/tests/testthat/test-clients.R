@@ -60,14 +60,40 @@ test_that("insight, parameters and performance know the response, and never a co
   expect_error(performance::r2(example_group), class = "spicestat_error_config")
 })
 
+test_that("comparisons that easystats would make of nothing, or of restricted likelihoods, are refused", {
+  skip_if_not_installed("metafor")
+  skip_if_not_installed("insight")
+  expect_error(insight::ellipsis_info(one(), one(~age)), "anova(group, other)", fixed = TRUE)
+  skip_if_not_installed("bayestestR")
+  expect_error(bayestestR::bayesfactor_models(one(), one(~age)), "restricted", class = "spicestat_error_config")
+  skip_if_not_installed("performance")
+  expect_error(performance::compare_performance(one(), one(~age)), "anova", class = "spicestat_error_config")
+})
+
+test_that("joint_tests() refuses in words what it cannot go by", {
+  skip_if_not_installed("emmeans")
+  skip_if_not_installed("metafor")
+  refused <- function(group, by, message, class = "spicestat_error_config") {
+    expect_error(emmeans::joint_tests(group, by = by), message, class = class)
+  }
+  refused(one(), "coefficient", "has one coefficient, beta:x_value_reward")
+  refused(one(~age), "age", "no covariate is left")
+  refused(example_group, "height", "coefficient, diagnosis, age", "spicestat_error_column")
+  within <- as.data.frame(emmeans::joint_tests(one(), by = "diagnosis"))
+  slopes <- as.data.frame(emmeans::test(emmeans::emtrends(one(), ~diagnosis, var = "age")))
+  expect_equal(within$p.value, slopes$p.value, tolerance = 1e-6)
+})
+
 test_that("ggeffects gives means of one coefficient, and averages over none", {
   skip_if_not_installed("ggeffects")
   skip_if_not_installed("metafor")
   means <- ggeffects::ggemmeans(one(~diagnosis), "diagnosis")
   new <- data.frame(diagnosis = c("control", "patient"))
   expect_equal(means$predicted, predict(one(~diagnosis), new)$.fitted, tolerance = 1e-6)
+  # easystats drops arguments with a NULL in them
+  expect_false(any(vapply(one(), is.null, NA)))
   # ggeffects tells of the error and returns nothing
-  said <- utils::capture.output(nothing <- ggeffects::ggemmeans(example_group, "diagnosis"))
+  said <- utils::capture.output(nothing <- ggeffects::ggemmeans(separate(), "diagnosis"))
   expect_null(nothing)
 })
 
