@@ -26,7 +26,14 @@ from spicestat.equations.estimate.prior import NormalPrior
 from spicestat.equations.select.criteria import Criterion
 from spicestat.equations.structure.equation_set import BETA, EXCLUDED, FREE
 from spicestat.equations.structure.units import in_unit_of_data
-from spicestat.errors import ConfigError, ContradictionWarning, ScaleWarning, StorageError, warn_user
+from spicestat.errors import (
+    ConfigError,
+    ContradictionWarning,
+    ConvergenceWarning,
+    ScaleWarning,
+    StorageError,
+    warn_user,
+)
 from spicestat.fit.any_fit import AnyFit
 from spicestat.fit.estimator import SpiceEstimator
 from spicestat.fit.fitted_model import FittedModel
@@ -113,9 +120,10 @@ class SpiceFit(AnyFit):
 
         ``nll_shares`` and ``nll_guessing`` score predictions that use no history, by choice shares and by guessing (NaN
         with response times). ``contradictions`` names scores that cannot all be true ("" where nothing is wrong), and
-        ``rewards`` says what rewards were divided by and where values start.
+        ``rewards`` says what rewards were divided by and where values start. ``converged`` is said of the population
+        under which people are pooled, ``share_guessing`` of its people: so many choose as if by chance.
         """
-        refit = self.model.refit
+        refit, population = self.model.refit, self.coefficients.info["population"]
         n_free = (self.model.equations.status == FREE).sum(axis=1)
         log_lik = float(refit.log_likelihood.sum())
         nll = self.scores.set_index("model")["nll"].to_dict()
@@ -134,6 +142,8 @@ class SpiceFit(AnyFit):
             "contradictions": "; ".join(self.contradictions),
             "rewards": self.trials.record["reward_note"],
             "share_unidentified": self.coefficients.share_unidentified,
+            "converged": population["converged"],
+            "share_guessing": population["share_guessing"],
             "epochs": len(self.model.training.train_nll),
             "stopped": self.model.training.stopped,
         }
@@ -225,6 +235,7 @@ class SpiceFit(AnyFit):
             f"equations: {structure}",
             scores,
             *(f"note: {text}" for text in self.contradictions),
+            *([] if glance["converged"] else ["note: the estimation of the population did not converge"]),
         ]
 
 
@@ -577,7 +588,8 @@ def load_fit(
     _check_same("equations", table, coefficients, equations.n_participants, equations.terms, folder)
     inclusion = coefficients.frame["inclusion_prob"].to_numpy(dtype="float64").reshape(equations.status.shape)
     model = replace(model, inclusion=inclusion)
-    if "pooled" not in coefficients.frame:  # fits of earlier versions were not pooled
+    # fits of earlier versions were not pooled, or everybody counted as one who follows the equations
+    if "share_guessing" not in coefficients.info.get("population", {}):
         data = SequenceDataset.from_trials(table)
         coefficients = _pooled_coefficients(table, data, model, coefficients.info)
     return SpiceFit(table, model, coefficients, pd.DataFrame(scores))
@@ -734,6 +746,12 @@ def _pooled_coefficients(
 ) -> CoefficientTable:
     """Lay a model's estimates out, own and pooled, and keep the population in ``info``."""
     pooled = pool_people(model.network, data, model.refit, population)
-    found = {name: values.tolist() for name, values in vars(pooled.population).items()}
+    if not pooled.converged:
+        warn_user("the estimation of the population did not converge.", ConvergenceWarning)
+    found = {
+        **{name: values.tolist() for name, values in vars(pooled.population).items()},
+        "converged": pooled.converged,
+        "share_guessing": float(pooled.guesses.sum() / max((model.refit.n_trials > 0).sum(), 1)),
+    }
     kept = {**info, "population": found}
     return lay_out_refit(table, model.refit, model.inclusion, kept, model.unit_factors, pooled)

@@ -156,6 +156,7 @@ class HistoryFit(ModuleFreeFit):
             "rewards": self.trials.record["reward_note"],
             "share_unidentified": self.coefficients.share_unidentified,
             "converged": pooled.converged,
+            "share_guessing": sum(kind.share for kind in pooled.kinds if kind.guesses),
         }
         return pd.DataFrame([row])
 

@@ -44,6 +44,8 @@ def test_glance_is_consistent(tiny_fit, small_data):
     assert row["nll_refit"] <= row["nll_equations"] + 1e-9
     assert (row["epochs"], row["stopped"]) == (5, "epochs")
     assert row["share_unidentified"] == tiny_fit.coefficients.share_unidentified
+    assert row["converged"]
+    assert 0 <= row["share_guessing"] < 0.5
 
 
 def test_tidy_is_a_copy(tiny_fit):

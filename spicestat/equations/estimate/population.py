@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp
 from scipy.stats import median_abs_deviation, norm, qmc
 from torch import Tensor
 
@@ -24,6 +24,7 @@ _ROUNDS, _STEPS, _LAST_STEPS = 100, 2, 60
 _STILL, _SETTLED = 0.01, 1e-5
 _DRAWS, _WIDER = 128, 1.3
 _PRIOR_PEOPLE, _PRIOR_SD = 2.0, 0.1
+_GUESSING_PEOPLE = 0.5
 _OWN_LIMIT = 1.0
 """A state that grew by itself would run away on a longer block."""
 
@@ -40,6 +41,8 @@ class PooledEquations:
         Posterior standard deviations; 0 where a coefficient is not free.
     population : NormalPrior
         Mean (K,) and covariance (K, K); 0 and unit variance where nobody has a term.
+    guesses : ndarray of shape (P,)
+        Probability that a participant does not follow the equations but guesses; 0 without choices.
     converged : bool
         Population and people stood still.
     """
@@ -47,6 +50,7 @@ class PooledEquations:
     equations: EquationSet
     sd: np.ndarray
     population: NormalPrior
+    guesses: np.ndarray
     converged: bool
 
 
@@ -62,6 +66,10 @@ def pool_people(
     coefficient of an own state is kept within -1 and 1; the other bounds are those of `refit`. Participants without
     choices have the population's mean and standard deviations.
 
+    A share of the participants may guess (all actions are equally likely), which leaves the population to the others:
+    who guesses with probability g counts 1 - g. Everybody's coefficients are those of one who does not guess. Where
+    response times enter the likelihood, nobody is taken to guess.
+
     Parameters
     ----------
     model : BaseRNN
@@ -74,14 +82,25 @@ def pool_people(
         Of all K coefficients: it is then given, and only people are estimated.
     """
     problem = CoefficientLikelihood(model, data, own.equations, own_limit=_OWN_LIMIT)
-    return _Pool(problem, own, weak_prior_of(model, data, own.equations).scale).run(population)
+    by_chance = None if model.needs_times else -own.n_trials * np.log(model.n_actions)
+    return _Pool(problem, own, weak_prior_of(model, data, own.equations).scale, by_chance).run(population)
+
+
+class _People(NamedTuple):
+    """Means (P, F) and covariances (P, F, F) of everybody's free coefficients, and how probably they guess (P,)."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+    guesses: np.ndarray
 
 
 class _Pool:
     """EM over the F coefficients that are free for somebody."""
 
-    def __init__(self, problem: CoefficientLikelihood, own: RefitResult, scale: np.ndarray) -> None:
-        self.problem, self.own = problem, own
+    def __init__(
+        self, problem: CoefficientLikelihood, own: RefitResult, scale: np.ndarray, by_chance: np.ndarray | None
+    ) -> None:
+        self.problem, self.own, self.by_chance = problem, own, by_chance
         self.where, self.free = problem.free_anywhere, problem.free.numpy()
         self.both = self.free[:, :, None] & self.free[:, None, :]
         self.present = own.n_trials > 0
@@ -95,23 +114,25 @@ class _Pool:
         with one_thread():
             for _ in range(0 if still else _ROUNDS):
                 coefficients, spread = self._modes(found, coefficients, _STEPS)
-                before, found = found, self._population(coefficients.numpy()[:, self.where], spread)
+                before, found = found, self._population(self._nobody_guesses(coefficients, spread))
                 if _moved(before, found) < _STILL:
                     break
-            coefficients, spread = self._modes(found, coefficients, _LAST_STEPS)
-            people = coefficients.numpy()[:, self.where], spread
+            people = self._nobody_guesses(*self._modes(found, coefficients, _LAST_STEPS))
             for _ in range(0 if still else _ROUNDS):
-                people = self._moments(found, *people)
-                before, found = found, self._population(*people)
+                people = self._moments(found, people)
+                before, found = found, self._population(people)
                 still = _moved(before, found) < _STILL
                 if still:
                     break
             for _ in range(_ROUNDS):
-                before_mean, people = people[0], self._moments(found, *people)
-                sd = np.sqrt(np.diagonal(people[1], axis1=1, axis2=2))
-                if (np.abs(people[0] - before_mean) / sd).max(initial=0.0) < _SETTLED:
+                before_mean, people = people.mean, self._moments(found, people)
+                sd = np.sqrt(np.diagonal(people.spread, axis1=1, axis2=2))
+                if (np.abs(people.mean - before_mean) / sd).max(initial=0.0) < _SETTLED:
                     break
-        return self._laid_out(*people, found, still)
+        return self._laid_out(people, found, still)
+
+    def _nobody_guesses(self, coefficients: Tensor, spread: np.ndarray) -> _People:
+        return _People(coefficients.numpy()[:, self.where], spread, np.zeros(len(spread)))
 
     def _beginning(self) -> NormalPrior:
         """Medians and absolute deviations of those participants whose own estimates say something."""
@@ -134,19 +155,28 @@ class _Pool:
         information = (vectors * values.clip(0.0)[:, None, :]) @ vectors.transpose(0, 2, 1)
         return point.coefficients, np.linalg.inv(information + precision)
 
-    def _moments(self, population: NormalPrior, mean: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Means (P, F) and covariances (P, F, F) by draws from last round's, widened, and from the population."""
+    def _moments(self, population: NormalPrior, last: _People) -> _People:
+        """Everybody's moments by draws from last round's, widened, and from the population."""
         known = _Normals.of(np.where(self.free, population.mean, 0.0), population.covariance, self.free)
-        near = _Normals.of(np.where(self.free, mean, 0.0), _WIDER**2 * spread, self.free)
+        near = _Normals.of(np.where(self.free, last.mean, 0.0), _WIDER**2 * last.spread, self.free)
         draws = np.concatenate([near.at(self.standard), known.at(self.standard)])
         inside = ((draws >= self.problem.low.numpy()) & (draws <= self.problem.high.numpy()) | ~self.free).all(axis=2)
         log_prior = known.log_density(draws)
         proposed = np.logaddexp(near.log_density(draws), log_prior)
         weight = np.where(inside, self._log_likelihood(draws) + log_prior - proposed, -np.inf)
-        weight = np.exp(weight - logsumexp(weight, axis=0))
+        total = logsumexp(weight, axis=0)
+        weight = np.exp(weight - total)
         centre = np.einsum("sp,spf->pf", weight, draws)
         away = draws - centre
-        return centre, np.einsum("sp,spf,spg->pfg", weight, away, away) + 1e-8 * self.safe
+        spread = np.einsum("sp,spf,spg->pfg", weight, away, away) + 1e-8 * self.safe
+        return _People(centre, spread, self._guesses(total - np.log(_DRAWS), last.guesses))
+
+    def _guesses(self, evidence: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """How probably people guess (P,), from the log-likelihoods (P,) if they do not; the share is last round's."""
+        if self.by_chance is None:
+            return last
+        share = (last[self.present].sum() + _GUESSING_PEOPLE) / (self.present.sum() + 2.0 * _GUESSING_PEOPLE)
+        return np.where(self.present, expit(np.log(share) - np.log1p(-share) + self.by_chance - evidence), 0.0)
 
     def _log_likelihood(self, draws: np.ndarray) -> np.ndarray:
         """Log-likelihoods (S, P) at free coefficients (S, P, F)."""
@@ -156,28 +186,27 @@ class _Pool:
         found = self.problem.values(torch.from_numpy(full)).numpy()
         return np.asarray(np.nan_to_num(found, nan=-np.inf))
 
-    def _population(self, centre: np.ndarray, spread: np.ndarray) -> NormalPrior:
+    def _population(self, people: _People) -> NormalPrior:
         """Mean and covariance at which the marginal likelihood stands still, each of the people who have the terms."""
-        who = self.free & self.present[:, None]
-        values = np.where(who, centre, 0.0)
-        mean = values.sum(axis=0) / np.maximum(who.sum(axis=0), 1)
-        away = np.where(who, values - mean, 0.0)
-        pairs = who[:, :, None] & who[:, None, :]
-        total = np.where(pairs, spread + away[:, :, None] * away[:, None, :], 0.0).sum(axis=0)
+        who = np.where(self.present, 1.0 - people.guesses, 0.0)[:, None] * self.free
+        mean = (who * people.mean).sum(axis=0) / np.maximum(who.sum(axis=0), 1e-8)
+        away = np.where(self.free, people.mean - mean, 0.0)
+        pairs = who[:, :, None] * self.free[:, None, :]
+        total = (pairs * (people.spread + away[:, :, None] * away[:, None, :])).sum(axis=0)
         return NormalPrior(mean, (total + self.safe) / (pairs.sum(axis=0) + _PRIOR_PEOPLE))
 
-    def _laid_out(self, centre: np.ndarray, spread: np.ndarray, found: NormalPrior, converged: bool) -> PooledEquations:
+    def _laid_out(self, people: _People, found: NormalPrior, converged: bool) -> PooledEquations:
         """Over all K coefficients; those without choices are the population's."""
         n_terms, shape = len(self.own.equations.terms), self.own.equations.status.shape
         mean, covariance, sd = np.zeros(n_terms), np.eye(n_terms), np.zeros(shape)
         mean[self.where], covariance[np.ix_(self.where, self.where)] = found.mean, found.covariance
-        own_sd = np.sqrt(np.diagonal(spread, axis1=1, axis2=2))
+        own_sd = np.sqrt(np.diagonal(people.spread, axis1=1, axis2=2))
         own_sd = np.where(self.present[:, None], own_sd, np.sqrt(np.diagonal(found.covariance)))
         sd[:, self.where] = np.where(self.free, own_sd, 0.0)
         values = self.own.equations.coefficients.copy()
-        values[:, self.where] = np.where(self.present[:, None], centre, found.mean)
+        values[:, self.where] = np.where(self.present[:, None], people.mean, found.mean)
         equations = self.own.equations.with_coefficients(values)
-        return PooledEquations(equations, sd, NormalPrior(mean, covariance), converged)
+        return PooledEquations(equations, sd, NormalPrior(mean, covariance), people.guesses, converged)
 
 
 class _Normals(NamedTuple):
