@@ -6,6 +6,9 @@
 #'   compared with how well each is known? `"presence"`: the share of
 #'   participants whose equation has each term, with 95 % Wilson intervals, and
 #'   the mean inclusion probability where an ensemble gives one.
+#'   Weights that everybody shares have no panel. Estimates far beyond all others, as of people whose choices
+#'   say little, are drawn as `<` or `>` at the edge of their panel, which they would stretch; the caption
+#'   says how many these are, and how many are not identified at all.
 #' @param conf.level Level of the intervals of the estimates.
 #' @param ... Not used; for `plot()`, passed on to `autoplot()`.
 #' @return A `ggplot` object; `plot()` draws it and returns `x`, invisibly.
@@ -31,25 +34,33 @@ plot.spice_fit <- function(x, ...) {
 
 caterpillar_plot <- function(object, conf_level) {
   table <- caterpillar_table(tidy(object, conf.int = TRUE, conf.level = conf_level))
-  ggplot2::ggplot(table, ggplot2::aes(.data$estimate, .data$rank, colour = .data$state)) +
+  known <- table[!is.na(table$estimate), ]
+  ends <- caterpillar_ends(known)
+  known$shape <- shapes_of(known$estimate, ends)
+  caption <- joined_caption(beyond_caption(known$estimate, ends), undrawn_caption(table$estimate))
+  for (name in c("estimate", "conf.low", "conf.high")) known[[name]] <- clip(known[[name]], ends)
+  ggplot2::ggplot(known, ggplot2::aes(.data$estimate, .data$rank, colour = .data$state)) +
     ggplot2::geom_vline(
-      ggplot2::aes(xintercept = .data$estimate),
-      data = panel_means(table), colour = "grey55", linewidth = 0.4, linetype = "22"
+      ggplot2::aes(xintercept = .data$middle),
+      data = panel_middles(table), colour = "grey55", linewidth = 0.4, linetype = "22"
     ) +
     ggplot2::geom_linerange(
       ggplot2::aes(xmin = .data$conf.low, xmax = .data$conf.high),
       linewidth = 0.5, alpha = 0.45, na.rm = TRUE, show.legend = FALSE
     ) +
-    ggplot2::geom_point(size = 1.3, na.rm = TRUE) +
+    ggplot2::geom_point(ggplot2::aes(shape = .data$shape, size = sizes_of(.data$shape))) +
+    point_scales() +
     ggplot2::facet_wrap(~panel, scales = "free") +
     state_scale() +
+    narrow_axis() +
     ggplot2::scale_y_continuous(breaks = NULL, expand = ggplot2::expansion(add = 1)) +
     ggplot2::labs(
-      x = paste0("Estimate with ", 100 * conf_level, "% interval; dashed: mean"),
-      y = "Participants, ordered by estimate"
+      x = paste0("Estimate with ", 100 * conf_level, "% interval; dashed: median"),
+      y = "Participants, ordered by estimate", caption = caption,
+      subtitle = module_subtitle(table$component, nlevels(table$panel))
     ) +
     plot_theme() +
-    ggplot2::theme(legend.position = if (length(unique(table$state)) > 1) "bottom" else "none")
+    ggplot2::theme(legend.position = if (length(unique(known$state)) > 1) "bottom" else "none")
 }
 
 state_colours <- c(
@@ -66,13 +77,25 @@ names_shown <- function(found) {
   intersect(names(state_colours), found)
 }
 
+#' Ends of the panels, which hold the 0 of those who lack a term, and values that are fixed
+#' @noRd
+caterpillar_ends <- function(known) {
+  ends <- fences(known$conf.low, known$conf.high, known$panel)
+  certain <- known$state %in% c("fixed", "not in the equation")
+  list(
+    lower = pmin(ends$lower, stats::ave(ifelse(certain, known$estimate, Inf), known$panel, FUN = min)),
+    upper = pmax(ends$upper, stats::ave(ifelse(certain, known$estimate, -Inf), known$panel, FUN = max))
+  )
+}
+
 caterpillar_table <- function(table) {
-  table$panel <- panel_label(table$component, table$term)
   table$state <- coefficient_state(table)
-  # a panel of fixed coefficients would only say that they are
-  shown <- unique(table$panel[table$present & !is.na(table$std.error)])
-  table <- table[table$panel %in% shown, ]
-  table$panel <- factor(table$panel, levels = shown)
+  key <- paste(table$component, table$term)
+  # a panel of fixed coefficients would only say that they are, and so would one of shared weights
+  shown <- table$present & !is.na(table$std.error) & !(table$shared %in% TRUE)
+  if (!any(shown)) shown <- table$present & !is.na(table$std.error)
+  table <- table[key %in% key[shown], ]
+  table$panel <- panel_titles(table$component, table$term)
   table$rank <- stats::ave(table$estimate, table$panel, FUN = function(x) rank(x, ties.method = "first"))
   table
 }
@@ -84,8 +107,11 @@ coefficient_state <- function(table) {
   state
 }
 
-panel_means <- function(table) {
-  stats::aggregate(estimate ~ panel, data = table[table$present, ], FUN = mean)
+# a mean would be that of the estimates far off
+panel_middles <- function(table) {
+  known <- table[table$present & !is.na(table$estimate), ]
+  middle <- vapply(split(known$estimate, known$panel, drop = TRUE), stats::median, 0)
+  data.frame(panel = factor(names(middle), levels(known$panel)), middle = unname(middle))
 }
 
 presence_plot <- function(object) {
@@ -124,7 +150,7 @@ presence_table <- function(table) {
 #' whose coefficient is 1 and not estimated
 #' @noRd
 mean_inclusion <- function(part) {
-  kept <- part$selected & is.na(part$std_error) & part$estimate == 1
+  kept <- part$selected & is.na(part$std_error) & part$estimate %in% 1
   if (any(kept)) NA_real_ else mean(part$inclusion_prob)
 }
 
@@ -135,20 +161,4 @@ wilson <- function(share, n) {
   centre <- (share + z2 / 2) / (1 + z2)
   half <- sqrt(z2 * (share * (1 - share) + z2 / 4)) / (1 + z2)
   data.frame(low = pmax(centre - half, 0), high = pmin(centre + half, 1))
-}
-
-plot_theme <- function() {
-  ggplot2::theme_minimal(base_size = 11) +
-    ggplot2::theme(
-      panel.grid.minor = ggplot2::element_blank(),
-      panel.spacing = ggplot2::unit(1, "lines"),
-      panel.spacing.x = ggplot2::unit(1.5, "lines"),
-      # half a tick's label may stand beyond the last panel
-      plot.margin = ggplot2::margin(6, 16, 6, 6),
-      strip.text = ggplot2::element_text(face = "bold", hjust = 0, lineheight = 1.1),
-      axis.title = ggplot2::element_text(colour = "grey30"),
-      legend.position = "bottom",
-      plot.title.position = "plot",
-      plot.background = ggplot2::element_rect(fill = "white", colour = NA)
-    )
 }

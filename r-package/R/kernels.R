@@ -157,7 +157,7 @@ kernel_levels <- function(group, covariate) {
     contrasts <- "slope"
     weights <- rbind(c(-1, 1)) / (2 * stats::sd(own))
   }
-  rows <- mean_rows(group, covariate, values)
+  rows <- mean_rows(group, stats::setNames(list(values), covariate))
   list(
     variable = enc2utf8(covariate), labels = as_vector(enc2utf8(labels)), rows = sent_matrix(rows),
     names = as_vector(enc2utf8(colnames(rows))), contrasts = as_vector(enc2utf8(contrasts)),
@@ -187,7 +187,18 @@ format.spice_kernels <- function(x, ...) {
   title <- paste0(
     "<spice_kernels> over ", max(x$lags$lag), " choices, ", 100 * x$conf_level, "% intervals, population"
   )
-  c(title, "", text_table(ours))
+  c(title, "", text_table(ours), kernel_notes(ours))
+}
+
+#' Why some quantities of kernels are missing
+#' @noRd
+kernel_notes <- function(table) {
+  lacks <- is.na(table$estimate) & table$quantity %in% c("half_life", "learning_rate")
+  if (any(lacks)) {
+    strwrap("NA: a kernel that is positive at some lags and negative at others has no half-life and no learning rate.",
+      width = getOption("width"), exdent = 2
+    )
+  }
 }
 
 #' @rdname spice_kernels
@@ -245,7 +256,8 @@ format.spice_group_kernels <- function(x, ...) {
   )
   shown <- table[table$quantity != "kernel", ]
   shown[[x$variable]] <- ifelse(is.na(shown$level), shown$contrast, shown$level)
-  c(title, "", text_table(shown[c("event", "quantity", x$variable, "estimate", "std.error", "conf.low", "conf.high")]))
+  columns <- c("event", "quantity", x$variable, "estimate", "std.error", "conf.low", "conf.high")
+  c(title, "", text_table(shown[columns]), kernel_notes(shown))
 }
 
 #' @rdname spice_kernels
@@ -271,7 +283,7 @@ autoplot.spice_group_kernels <- function(object, ...) { # nolint: object_name_li
     ggplot2::geom_line() +
     ggplot2::geom_point(size = 1.3) +
     ggplot2::facet_wrap(~event, labeller = ggplot2::as_labeller(function(event) paste("one", event))) +
-    ggplot2::scale_colour_manual(object$variable, values = level_colours, aesthetics = c("colour", "fill")) +
+    level_scale(object$variable, nlevels(ours$level)) +
     ggplot2::labs(
       x = "Choices after it",
       y = paste0("Change in log odds of repeating, ", 100 * ours$conf.level[[1]], "% interval")
@@ -285,6 +297,3 @@ plot.spice_group_kernels <- function(x, ...) {
   print(autoplot(x, ...))
   invisible(x)
 }
-
-# Okabe & Ito (2008), told apart with every common kind of colour vision
-level_colours <- c("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#333333", "#E69F00", "#56B4E9")

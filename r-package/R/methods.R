@@ -4,7 +4,7 @@
 #' @param ... Not used; anything here is an error.
 #' @return For a fit, a tibble with one row per module and term: `component`,
 #'   `term`, `n.present` (participants whose equation has it), and among these
-#'   `mean` and `sd` of the estimates and `median.std.error`. For a group model
+#'   `mean` and `sd` of the estimates, where there are some, and `median.std.error`. For a group model
 #'   [tidy.spice_group()] with intervals, and with these and the p-values before
 #'   the rest, so that a console of 80 columns shows them.
 #' @export
@@ -16,7 +16,8 @@ summary.spice_fit <- function(object, ...) {
   key <- paste(table$module, table$term, sep = "\r")
   parts <- split_in_order(table, key)
   number <- function(f) vapply(parts, f, 0, USE.NAMES = FALSE)
-  present <- function(part, name) part[[name]][part$selected]
+  # estimates that the choices do not identify are NA
+  present <- function(part, name) part[[name]][part$selected & !is.na(part$estimate)]
   text <- function(name) vapply(parts, function(part) part[[name]][[1]], "", USE.NAMES = FALSE)
   tibble::tibble(
     component = text("module"),

@@ -141,9 +141,10 @@ group_people <- function(fit, estimates, formula, data, id, missing, call) {
 #' Covariates of people on occasions, joined by the engine as it joined them for the fit
 #' @noRd
 joined_people <- function(fit, data, id, missing, call) {
-  options <- list(participant = id, missing = engine_option(missing, "missing", call))
+  # NULL, which says nothing, is not sent: to R 4.4 and later it is no atomic vector
+  options <- engine_options(list(participant = id, missing = missing), call)
   tables <- with_fit_folder(fit, function(folder) {
-    call_bridge("people", folder, list(encode_table(data, call = call)), Filter(Negate(is.null), options), call = call)
+    call_bridge("people", folder, list(encode_table(data, call = call)), options, call = call)
   })
   people <- as.data.frame(decode_table(tables$people))
   list(people = people, positions = seq_len(nrow(people)))

@@ -32,9 +32,7 @@ format.spice_fit <- function(x, digits = 3, ...) {
     ),
     score_line(x$scores, digits),
     fit_notes(x$glance),
-    if (length(bad) > 0) {
-      paste0("No identified estimate for ", count(length(bad), "participant"), ": ", some(bad))
-    },
+    unidentified_lines(bad),
     "",
     "Terms of the equations (mean and sd over the participants that have them):",
     term_lines(summary(x), digits)
@@ -66,6 +64,20 @@ fit_notes <- function(glance) {
 score_line <- function(scores, digits) {
   shown <- paste(scores$model, format(scores$nll, digits = digits, trim = TRUE), collapse = ", ")
   strwrap(paste("Negative log likelihood per choice:", shown), width = getOption("width"), exdent = 2)
+}
+
+#' Who has no estimate of some term, and what that means for what comes next
+#' @noRd
+unidentified_lines <- function(bad) {
+  if (length(bad) == 0) {
+    return(NULL)
+  }
+  text <- paste0(
+    "No identified estimate of some terms for ", count(length(bad), "participant"), " (", some(bad), "). Other ",
+    "values fit their choices as well. They enter the means of other terms, and group models by \"hierarchical\", ",
+    "which read choices; other methods leave these estimates out."
+  )
+  strwrap(text, width = getOption("width"), exdent = 2)
 }
 
 unidentified <- function(table) {
@@ -129,8 +141,12 @@ fit_line <- function(fit) {
 #' What the equations lack by their structure is no loss, and hence not mentioned
 #' @noRd
 skipped_line <- function(skipped) {
-  lost <- sum(!grepl("^(in no participant's equation|fixed at )", skipped$reason))
-  if (lost > 0) paste0("Not analysed: ", count(lost, "coefficient"), "; see $skipped")
+  lost <- skipped$reason[!grepl("^(in no participant's equation|fixed at )", skipped$reason)]
+  if (length(lost) > 0) {
+    why <- if (length(unique(lost)) == 1) paste0(" (", lost[[1]], ")")
+    text <- paste0("Not analysed: ", count(length(lost), "coefficient"), why, "; see $skipped")
+    strwrap(text, width = getOption("width"), exdent = 2)
+  }
 }
 
 #' One paragraph per coefficient of the equations

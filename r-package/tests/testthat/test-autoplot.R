@@ -164,6 +164,119 @@ test_that("the caption of means says what they are averaged over, and on what th
   of <- function(formula) spice_group(example_fit, formula, method = "metafor")
   skip_if_not_installed("metafor")
   caption <- mean_caption(of(~ diagnosis * log(age)), "age", 0.9)
-  expect_match(caption, "90% .*diagnosis,\nalthough it depends on diagnosis \\(interaction\\)")
+  expect_equal(caption, "Colours: mean that the model predicts, with 90% interval.")
+  people <- data.frame(example_fit$people, z = sin(1:24))
+  group <- spice_group(example_fit, ~ diagnosis * age + diagnosis:z, people, method = "metafor")
+  caption <- mean_caption(group, "diagnosis", 0.9)
+  expect_match(caption, "at the mean of age and one SD on either side, with 90% ")
+  expect_match(caption, "although it depends on z \\(interaction\\)")
   expect_match(mean_caption(of(~age), "age", 0.95), "interval\\.$")
+})
+
+test_that("a few estimates far off stretch no panel, and are marked and counted", {
+  fit <- example_fit
+  rows <- which(fit$coefficients$module == "beta" & fit$coefficients$term == "x_value_reward")
+  fit$coefficients$estimate[rows[1:2]] <- c(900, -700)
+  fit$coefficients[rows[3], c("estimate", "std_error")] <- NA_real_
+  plot <- autoplot(fit)
+  expect_silent(expect_true(drawn(plot)))
+  drawn_there <- plot$data[plot$data$component == "beta", ]
+  expect_equal(sort(drawn_there$shape[drawn_there$shape != 16]), c(60, 62))
+  expect_lt(max(abs(drawn_there$estimate)), 30)
+  expect_setequal(drawn_there$level, unique(fit$coefficients$participant)[-3])
+  expect_equal(
+    plot$labels$caption,
+    "< and >: 2 estimates beyond the panel.\nNot drawn: 1 estimate that the choices do not identify."
+  )
+  # where nothing is far off, nothing is moved
+  expect_null(autoplot(example_fit)$labels$caption)
+  estimates <- sort(tidy(example_fit)$estimate[rows])
+  expect_equal(sort(autoplot(example_fit)$data$estimate[autoplot(example_fit)$data$component == "beta"]), estimates)
+  group <- example_group
+  group$participants$observed[1] <- 50
+  group$participants$used[2] <- FALSE
+  for (type in c("caterpillar", "covariate")) {
+    plot <- autoplot(group, type)
+    expect_match(plot$labels$caption, "1 estimate beyond the panel.*Open circles")
+    expect_silent(expect_true(drawn(plot)))
+  }
+})
+
+test_that("ends of panels hold whatever is certain, and all of estimates that agree", {
+  expect_equal(fence(c(1, 1, 1), 0.25), -Inf)
+  expect_equal(fence(0:4, 0.75), 3 + 3 * 2)
+  expect_equal(fence(c(NA_real_, NA), 0.75), NA_real_)
+  known <- data.frame(
+    estimate = c(5, 5.2, 5.4, 5.6, 0), conf.low = c(4.9, 5.1, 5.3, 5.5, NA), conf.high = c(5.1, 5.3, 5.5, 5.7, NA),
+    panel = "a", state = c(rep("estimated", 4), "not in the equation")
+  )
+  expect_equal(unique(caterpillar_ends(known)$lower), 0)
+})
+
+test_that("weights that everybody shares have no panel, and one module's name stands above", {
+  fit <- example_fit
+  fit$coefficients$shared <- fit$coefficients$module == "beta"
+  plot <- autoplot(fit)
+  expect_equal(unique(plot$data$component), "x_learning_rate_reward")
+  table <- data.frame(component = "beta", term = c("last", "last:reward_rate_0.8", "rewarded_0:switching_0.9"))
+  titles <- panel_titles(table$component, table$term)
+  expect_equal(levels(titles), c("last", "last:reward rate 0.8", "rewarded 0:switching\n0.9"))
+  expect_equal(module_subtitle(table$component, 3), "beta")
+  expect_null(module_subtitle("beta", 1))
+  expect_equal(levels(panel_titles("beta", "last")), "beta\nlast")
+})
+
+test_that("an interaction has a mean for each level, as emmeans has it, and no line beyond a level's people", {
+  skip_if_not_installed("metafor")
+  group <- spice_group(example_fit, ~ diagnosis * age, method = "metafor")
+  expect_equal(drawn_moderator(group, "age"), "diagnosis")
+  means <- covariate_means(group, "diagnosis", 0.95, "age")
+  expect_equal(nrow(means), 2 * 3 * 2)
+  age <- moderator_values(model_data(group)$age)
+  expect_equal(age[2], mean(model_data(group)$age))
+  new <- data.frame(diagnosis = c("control", "patient"), age = rep(age, each = 2))
+  columns <- c(".fitted", ".lower", ".upper")
+  expect_equal(means[columns], as.data.frame(predict(group, new))[columns])
+  plot <- autoplot(group, "covariate", age)
+  expect_equal(plot$scales$get_scales("colour")$name, "diagnosis")
+  people <- model_data(group)
+  lines <- ggplot2::ggplot_build(plot)$data[[3]]
+  of_patients <- range(lines$x[lines$colour == level_colours[2]])
+  expect_true(all(of_patients >= min(people$age[people$diagnosis == "patient"])))
+  for (covariate in c("age", "diagnosis")) expect_silent(expect_true(drawn(autoplot(group, "covariate", covariate))))
+  crossed <- data.frame(example_fit$people, sex = rep(c("f", "f", "m", "m"), 6))
+  group <- spice_group(example_fit, ~ diagnosis * sex, crossed, method = "metafor")
+  expect_silent(expect_true(drawn(autoplot(group, "covariate"))))
+  expect_null(drawn_moderator(example_group, "age"))
+  # more levels than there are colours
+  expect_length(unique(level_scale("site", 9)$palette(9)), 9)
+})
+
+test_that("many coefficients with effects of long names have a panel for each effect", {
+  group <- example_group
+  parts <- lapply(1:6, function(k) transform(group$coefficients, sparse_term = paste0("state_", k), module = "beta"))
+  group$coefficients <- tibble::as_tibble(do.call(rbind, parts))
+  long <- "diagnosisschizophreniaoraffectivepsychosis"
+  group$coefficients$term <- sub("diagnosispatient", long, group$coefficients$term)
+  plot <- autoplot(group)
+  expect_equal(levels(plot$data$panel), c(long, "age"))
+  expect_equal(plot$labels$subtitle, "beta")
+  expect_equal(rev(unname(row_labels(plot)[[1]])), paste("state", 1:6))
+  expect_silent(expect_true(drawn(plot)))
+})
+
+test_that("presence is drawn of people without an estimate", {
+  table <- example_fit$coefficients
+  table$estimate[table$std_error %in% NA][1] <- NA_real_
+  expect_false(anyNA(presence_table(table)$share))
+})
+
+test_that("means are drawn where intervals are withheld, with the reason", {
+  group <- example_group
+  group$glance$withheld <- TRUE
+  group$messages <- paste0(withheld_start, "too few trials")
+  plot <- autoplot(group, "covariate")
+  expect_match(plot$labels$caption, "Intervals are withheld: too few trials")
+  expect_silent(expect_true(drawn(plot)))
+  expect_true(all(is.finite(ggplot2::ggplot_build(plot)$data[[3]]$y)))
 })

@@ -159,6 +159,25 @@ test_that("what the equations lack by their structure is not called left out", {
   expect_null(skipped_line(structural))
   expect_equal(
     skipped_line(rbind(structural, data.frame(reason = "2 usable participants are too few for 3 coefficients"))),
-    "Not analysed: 1 coefficient; see $skipped"
+    c("Not analysed: 1 coefficient (2 usable participants are too few for 3", "  coefficients); see $skipped")
   )
+})
+
+test_that("estimates that the choices do not identify leave the summary of all others, and print() explains them", {
+  fit <- example_fit
+  rows <- which(fit$coefficients$module == "beta")
+  fit$coefficients[rows[1:2], c("estimate", "std_error")] <- NA_real_
+  fit$coefficients$at_bound[rows[1:2]] <- TRUE
+  table <- summary(fit)
+  expect_equal(table$mean[table$component == "beta"], mean(example_fit$coefficients$estimate[rows[-(1:2)]]))
+  expect_equal(table$n.present, summary(example_fit)$n.present)
+  lines <- paste(format(fit), collapse = " ")
+  expect_match(lines, "for 2 participants \\(p01, p02\\). +Other +values fit +their +choices +as well")
+  expect_false(any(grepl("identified", format(example_fit))))
+})
+
+test_that("what kernels lack is explained", {
+  table <- data.frame(quantity = c("total", "half_life"), estimate = c(1, NA))
+  expect_match(kernel_notes(table)[1], "^NA: ")
+  expect_null(kernel_notes(table[1, ]))
 })
