@@ -119,7 +119,7 @@ def test_compare(folders: dict[str, str]) -> None:
 
 def test_power(folders: dict[str, str], fit: SpiceFit) -> None:
     coefficient = ("x_learning_rate_reward", "1")
-    design = {"effect": [0.1, 0.0], "n_participants": 8, "n_trials": 60, "n_simulations": 2, "seed": 1}
+    design = {"effect": [0.1, 0.0], "n_participants": 8, "n_trials": 60, "n_simulations": 1, "seed": 1}
     sent = {**design, "coefficient": list(coefficient), "environment": TASK}
     received = table(bridge.power(folders["learning_rate"], sent), "designs")
     expected = spice_power(fit, coefficient, environment=BanditsFlip(reward_prob_high=0.9), **design)  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ def test_power(folders: dict[str, str], fit: SpiceFit) -> None:
         "random": [],
     }
     population = {"design": ones, "method": "meta"}
-    assert bridge.power(folders["learning_rate"], {**sent, "population": population})["ok"]
+    assert bridge.power(folders["learning_rate"], {**sent, "effect": 0.1, "population": population})["ok"]
 
 
 def test_reliability(folders: dict[str, str], fit: SpiceFit) -> None:

@@ -127,11 +127,11 @@ def test_refit_of_the_true_structure_recovers_the_parameters(name, build, equati
 
 @pytest.mark.parametrize("name", [name for name in PARAMETERS if name != "choice"])
 def test_the_pipeline_finds_the_true_structure(name):
-    """Eight participants with ten blocks of 60 trials.
+    """Eight participants with twenty blocks of 30 trials.
 
     Not for perseveration, which a fixed point of the values of actions not chosen expresses almost as well.
     """
-    xs, ys, people = simulate(name, 8, 10, seed=3)
+    xs, ys, people = simulate(name, 8, 20, n_trials=30, seed=3)
     fit = SpiceEstimator(
         *PRECODED[name],
         n_participants=8,
