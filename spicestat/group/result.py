@@ -629,7 +629,10 @@ class GroupResult:
         if self.table is None:
             return f"{_span(self.glance_frame['nobs'])} observations"
         n = _span(len(self.table.participants) - self.glance_frame["n_excluded"])
-        return f"{n} participants on occasions" if self.table.occasions else f"{n} participants"
+        if not self.table.occasions or self.table.people is None or self.design is None:
+            return f"{n} participants"
+        persons = self.table.people["person"].iloc[self.design.rows].nunique()
+        return f"{persons} participants on {n} occasions of {', '.join(self.table.occasions)}"
 
     def _adjustment(self, p_values: list[str]) -> str:
         return f", p-values adjusted by {self.adjust}" if p_values else ""

@@ -107,7 +107,8 @@ def test_what_follows_a_group_model_knows_of_random_parts(group, tmp_path):
     with pytest.raises(ConfigError, match="random parts"):
         again.standardised()
     assert again.standardised("partial_r")["estimate"].abs().max() < 1
-    assert "participants on occasions" in repr(again)
+    n_people = again.table.people["person"].nunique()
+    assert f"{n_people} participants on {len(again.table.participants)} occasions of drug, 95 %" in repr(again)
 
 
 def test_names_of_people_and_tables_of_covariates_are_interchangeable(fit, group):
