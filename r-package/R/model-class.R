@@ -98,7 +98,9 @@ estimates_of <- function(group, call = rlang::caller_env()) {
 #'
 #' `anova(group)` tests each term of the formula, such as all levels of a factor
 #' together, for each coefficient of the equations (Wald F tests, given all other
-#' terms, which is type III to `car::Anova()`, whose method is the same).
+#' terms, which is type III to `car::Anova()`, whose method is the same), or, with
+#' `across = TRUE`, for all coefficients together: has a covariate to do with behaviour
+#' at all? Weights of states that go together may each be uncertain where together they are not.
 #' `anova(group, other)` compares models of the same people by their
 #' likelihoods; models fitted by REML are fitted again by ML for that, as restricted
 #' likelihoods of different covariates do not compare. `drop1()` and `step()` do the
@@ -106,34 +108,90 @@ estimates_of <- function(group, call = rlang::caller_env()) {
 #'
 #' @param object,fit,mod A [spice_group()].
 #' @param ... Further group models.
+#' @param across Whether to test each term for all coefficients together, with one test
+#'   (Hotelling-Lawley's trace, by McKeon's F; the smallest degrees of freedom of the
+#'   coefficients count). Needs a method that gives the covariance between coefficients, as
+#'   the default does.
 #' @param scale,k As in [stats::extractAIC()].
+#' @references McKeon (1974), \doi{10.1093/biomet/61.2.381}.
 #' @return `anova()`: a data frame of class `anova`. Of one model, one row for each
-#'   coefficient and term. Of several, one row for each model, or, where
+#'   coefficient and term (with `across = TRUE` each term). Of several, one row for each model, or, where
 #'   coefficients were analysed separately, for each coefficient and model but the first.
 #'   `extractAIC()`: degrees of freedom and AIC, by ML.
 #' @export
 #' @examples
 #' anova(example_group)
+#' anova(example_group, across = TRUE)
 #' if (requireNamespace("metafor", quietly = TRUE)) {
 #'   group <- spice_group(example_fit, ~ diagnosis + age, method = "metafor", modules = "beta")
 #'   anova(group, update(group, ~ . - age))
 #' }
-anova.spice_group <- function(object, ...) {
+anova.spice_group <- function(object, ..., across = FALSE) {
+  check_flag(across, "across", rlang::current_env())
   models <- list(object, ...)
   if (!all(vapply(models, inherits, NA, "spice_group"))) {
     abort_spicestat("config", "anova() takes group models: anova(group), or anova(group, other).")
   }
-  if (length(models) == 1) wald_table(object, rlang::current_env()) else compared(models, rlang::current_env())
+  if (length(models) > 1) {
+    if (across) abort_spicestat("config", "`across` tests the terms of one model: anova(group, across = TRUE).")
+    return(compared(models, rlang::current_env()))
+  }
+  if (across) tests_across(object, rlang::current_env()) else wald_table(object, rlang::current_env())
+}
+
+tests_across <- function(group, call) {
+  effects <- tested_effects(group, call)
+  if (is.null(group$joint_covariance)) {
+    abort_spicestat("config", c(
+      paste0("method = \"", group$method, "\" gives no covariance between coefficients."),
+      i = "Use method = \"hierarchical\" or \"multivariate_meta\"."
+    ), call = call)
+  }
+  columns <- term_columns(group, call)
+  tests <- lapply(columns, function(own) {
+    table <- effects[effects$term %in% own, ]
+    k <- nrow(table) / length(own)
+    # (all coefficients have the same columns)
+    wald <- sum(table$estimate * solve(stats::vcov(group)[effect_names(table), effect_names(table)], table$estimate))
+    if (anyNA(table$p.value)) wald <- NA
+    hotelling_f(wald, k, length(own), min(table$df))
+  })
+  structure(as.data.frame(do.call(rbind, tests)), heading = c(
+    "Tests of terms for all coefficients together, given all other terms\n",
+    paste0("method = \"", group$method, "\", ", group$formula)
+  ), class = c("anova", "data.frame"))
+}
+
+#' McKeon's F for Hotelling and Lawley's trace of k outcomes and q effects, `df` degrees of freedom of the error
+#' @noRd
+hotelling_f <- function(wald, k, q, df) {
+  if (is.infinite(df)) {
+    den <- Inf
+    value <- wald / (k * q)
+  } else if (df <= k + 3) {
+    den <- value <- NA
+  } else {
+    den <- 4 + (k * q + 2) / ((df + q - k - 1) * (df - 1) / ((df - k - 3) * (df - k)) - 1)
+    value <- wald / df * (df - k - 1) * den / (k * q * (den - 2))
+  }
+  c(Df = k * q, "Den Df" = den, "F value" = value, "Pr(>F)" = stats::pf(value, k * q, den, lower.tail = FALSE))
+}
+
+#' Names of the design's columns by term
+#' @noRd
+term_columns <- function(group, call) {
+  design <- known_design(group, call)
+  labels <- attr(design$terms, "term.labels")
+  found <- split(design$columns, factor(design$assign, seq_along(labels), labels))
+  found[lengths(found) > 0]
 }
 
 wald_table <- function(group, call) {
-  design <- known_design(group, call)
-  labels <- attr(design$terms, "term.labels")
-  columns <- split(design$columns, factor(design$assign, seq_along(labels)))
+  columns <- term_columns(group, call)
   rows <- lapply(split_effects(tested_effects(group, call), call), function(table) {
     tests <- lapply(columns, function(own) wald_test(group, table[table$term %in% own, ]))
     frame <- as.data.frame(do.call(rbind, tests))
-    rownames(frame) <- paste(paste(table$component, table$sparse.term, sep = ":")[1], labels)
+    rownames(frame) <- paste(paste(table$component, table$sparse.term, sep = ":")[1], names(columns))
     frame[frame$Df > 0, ]
   })
   table <- do.call(rbind, unname(rows))

@@ -18,8 +18,9 @@ from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError
 from spicestat.group.after.augment import augment
 from spicestat.group.after.average_effects import average_effects
-from spicestat.group.after.contrasts import ContrastMethod, contrasts, linear_hypotheses, term_tests
+from spicestat.group.after.contrasts import ContrastMethod, contrasts
 from spicestat.group.after.derived import derived_means
+from spicestat.group.after.hypotheses import linear_hypotheses, term_tests
 from spicestat.group.after.intervals import intervals_at
 from spicestat.group.after.kernel_effects import GroupKernels, HasKernelMoves, kernel_effects
 from spicestat.group.after.marginal_means import MarginalMeans, marginal_means
@@ -400,9 +401,11 @@ class GroupResult:
 
     @named_options
     @explained_by(term_tests)
-    def term_tests(self, *, adjust: str = "BH", equations: Sequence[tuple[str, str]] | None = None) -> pd.DataFrame:
-        """Return an F test for each term of the formula."""
-        return term_tests(self, adjust=adjust, equations=equations)
+    def term_tests(
+        self, *, across: bool = False, adjust: str = "BH", equations: Sequence[tuple[str, str]] | None = None
+    ) -> pd.DataFrame:
+        """Return an F test for each term of the formula, in each equation or in all of them together."""
+        return term_tests(self, across=across, adjust=adjust, equations=equations)
 
     @named_options
     @explained_by(linear_hypotheses)
@@ -613,6 +616,7 @@ class GroupResult:
             *map(wrapped, self._warnings()),
             "",
             equation_paragraphs(frame, ["term"], ["estimate", "conf_low", "conf_high", *p_values]),
+            *self._together(),
         ]
         return screen("\n".join(lines), "tidy(), or summary()")
 
@@ -624,6 +628,16 @@ class GroupResult:
         return html_block(
             f"Group model {self.formula}, method {self.method}", [*notes, *self._warnings()], frame[columns]
         )
+
+    def _together(self) -> list[str]:
+        """Return the tests of covariates across equations, where there are some, as lines to print."""
+        if self.joint_covariance is None or self.design is None or len(self._equations()) < 2:
+            return []
+        tests = term_tests(self, across=True).query("term != '(Intercept)'").dropna(subset="p_value")
+        if tests.empty:
+            return []
+        found = tests.assign(module="all coefficients", sparse_term="together")
+        return ["", equation_paragraphs(found, ["term"], ["df_num", "df", "statistic", "p_value"])]
 
     def _people(self) -> str:
         if self.table is None:

@@ -109,3 +109,24 @@ test_that("terms are unique on demand, as tables of several models need them", {
   expect_equal(anyDuplicated(people$term), 0)
   expect_error(tidy(example_group, term = "short"), class = "spicestat_error_config")
 })
+
+test_that("anova(across = TRUE) tests terms for all coefficients together, as Hotelling and Lawley do", {
+  group <- update(example_group, ~ diagnosis * age)
+  table <- anova(group, across = TRUE)
+  expect_equal(rownames(table), c("diagnosis", "age", "diagnosis:age"))
+  # of one effect the test is exact: stats::summary.manova(), with covariances as of multivariate least squares
+  outcomes <- vapply(split(augment(group)$.observed, augment(group)$sparse.term), identity, numeric(24))
+  X <- model.matrix(group) # nolint: object_name_linter.
+  X <- X[seq_len(24), seq_len(4)] # nolint: object_name_linter.
+  exact <- lm(outcomes ~ X - 1)
+  names <- labelled_effects(tidy(group))
+  group$joint_covariance[names, names] <- vcov(exact)
+  group$coefficients$estimate[seq_along(names)] <- as.vector(coef(exact))
+  group$coefficients$df <- 20
+  theirs <- summary(manova(outcomes ~ X[, 2] + X[, 3] + X[, 4]), test = "Hotelling-Lawley")$stats
+  expect_equal(anova(group, across = TRUE)[3, "F value"], theirs[3, "approx F"], tolerance = 1e-6)
+  expect_equal(anova(group, across = TRUE)[3, "Pr(>F)"], theirs[3, "Pr(>F)"], tolerance = 1e-6)
+  expect_error(anova(group, group, across = TRUE), "one model", class = "spicestat_error_config")
+  group$joint_covariance <- NULL
+  expect_error(anova(group, across = TRUE), "no covariance", class = "spicestat_error_config")
+})
