@@ -68,22 +68,18 @@ get_loglikelihood.spice_group <- function(x, ...) stats::logLik(x) # nolint: obj
 model_info.spice_group <- function(x, verbose = TRUE, ...) { # nolint: object_name_linter.
   link <- unique(links_of(x, tidy(x)))
   one <- length(link) == 1
-  kinds <- c(
-    "binomial", "bernoulli", "logit", "linear", "count", "poisson", "negbin", "beta", "betabinomial", "ordinal",
-    "multinomial", "categorical", "zero_inflated", "zeroinf", "hurdle", "mixed", "multivariate", "trial", "bayesian",
-    "gam", "anova", "timeseries", "ttest", "correlation", "onewaytest", "chi2test", "ranktest", "levenetest",
-    "variancetest", "xtab", "proptest", "binomtest", "meta", "survival", "truncated", "censored", "dispersion",
-    "probit", "exponential", "tweedie"
-  )
   is <- c(
     "mixed", "meta", if (x$method == "presence") c("binomial", "bernoulli", "logit"),
     if (one && link == "identity") "linear", if (x$method == "hurdle") "hurdle", if (is_bayesian(x)) "bayesian"
   )
-  c(
-    stats::setNames(as.list(kinds %in% is), paste0("is_", kinds)),
+  # which kinds of models there are differs between versions of insight, and easystats reads all of them
+  info <- insight::model_info(stats::lm(y ~ 1, data.frame(y = c(1, 2, 4))), verbose = FALSE)
+  kinds <- grep("^is_", names(info), value = TRUE)
+  info[kinds] <- as.list(kinds %in% paste0("is_", is))
+  utils::modifyList(info, list(
     link_function = if (one) link else NA, family = if (x$method == "presence") "binomial" else "gaussian",
     n_obs = stats::nobs(x)
-  )
+  ))
 }
 
 is_bayesian <- function(group) group$method %in% c("bayes", "bayes_meta", "brms")
