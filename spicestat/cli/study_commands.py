@@ -9,7 +9,7 @@ import typer
 
 from spicestat.cli.console import reporting, show, shown_progress
 from spicestat.cli.given import as_fits, as_settings
-from spicestat.cli.options import Fit, Level, Quiet, Seed, Settings, TableFile, TableOrFigure
+from spicestat.cli.options import Covariates, Fit, Level, Quiet, Seed, Settings, TableFile, TableOrFigure
 from spicestat.cli.program import app
 from spicestat.cli.results import check_result, print_or_write, write_result
 
@@ -160,10 +160,15 @@ def reliability(
 def compare(
     fits: Annotated[list[str], typer.Argument(help="Two or more fits of the same trials, as FOLDER or NAME=FOLDER.")],
     criterion: Annotated[str, typer.Option(help="'bic', 'aic' or 'evidence'.")] = "bic",
+    formula: Annotated[
+        str | None, typer.Option(help='Whether people use other models, such as "~ diagnosis": the table is of that.')
+    ] = None,
+    covariates: Covariates = None,
+    conf_level: Level = 0.95,
     prior: Annotated[float, typer.Option(help="Dirichlet counts of each model.")] = 1.0,
     out: TableFile = None,
 ) -> None:
-    """Compare models over people, as fixed and as random effects."""
+    """Compare models over people, as fixed and as random effects, and people by the models that they use."""
     with reporting():
         from spicestat.fit.api import load_fit
         from spicestat.studies.compare import spice_compare
@@ -172,6 +177,9 @@ def compare(
         found = spice_compare(
             {name: load_fit(folder) for name, folder in as_fits(fits).items()},  # type: ignore[misc]
             criterion,  # type: ignore[arg-type]  # options are text
+            formula=formula,
+            data=covariates or None,
+            conf_level=conf_level,
             prior=prior,
         )
-        print_or_write(found.table, out)
+        print_or_write(found.tidy("models" if formula is None else "membership"), out)

@@ -133,20 +133,31 @@ def update(folder: str, table: Table | str | Sequence[str], options: Mapping[str
 def compare(folders: Mapping[str, str], options: Mapping[str, Any]) -> Envelope:
     """Run `spicestat.spice_compare` on fit folders by name.
 
-    The value has the tables ``models``, ``evidence`` and ``attribution`` (one row per participant) and ``glance``.
+    ``options`` are its arguments; ``design``, of the first fit's participants, stands for ``formula`` and ``data``.
+    The value has the tables ``models``, ``evidence`` and ``attribution`` (one row per participant) and ``glance``, and
+    with a design ``membership`` and ``membership_tests``.
     """
 
     def work() -> dict[str, Any]:
+        settings = dict(options)
+        sent, level = settings.pop("design", None), settings.pop("conf_level", 0.95)
         run = engine().spice_compare
-        check_settings("spice_compare()", options, run)
+        check_settings("spice_compare()", settings, run)
         fits = {str(name): engine().load_fit(folder) for name, folder in folders.items()}
-        result = run(fits, **dict(options))
+        result = run(fits, **settings)
+        if sent is not None:
+            table = next(iter(fits.values())).coefficients
+            add = importlib.import_module("spicestat.studies.compare").with_membership
+            result = add(result, received_design(sent, table), table.participants, level)
+        found = result.membership
         return encoded(
             {
                 "models": result.table,
                 "evidence": _by_participant(result.evidence),
                 "attribution": _by_participant(result.attribution),
                 "glance": result.glance(),
+                "membership": None if found is None else found.effects,
+                "membership_tests": None if found is None else found.tests,
             }
         )
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from spicestat._checks import check_level
 from spicestat._display import html_block
 from spicestat.coefficients import refuse_occasions
 from spicestat.equations.estimate.prior import weak_prior_of
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.select.criteria import Arbiter
 from spicestat.equations.structure.equation_set import FREE
-from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
+from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ExclusionWarning, FormulaError, warn_user
 from spicestat.fit.api import SpiceFit
+from spicestat.group.formula.design import Design, build_design
+from spicestat.group.inputs.alignment import covariates_of
+from spicestat.studies.membership import Membership, regress_membership
 from spicestat.studies.model_selection import ModelSelection, compare_models
+from spicestat.trials.joining import Tables
 from spicestat.trials.labels import label_key
 from spicestat.trials.sequences import SequenceDataset
 from spicestat.trials.table import TrialTable
 
-__all__ = ["CRITERIA", "CompareResult", "spice_compare"]
+__all__ = ["CRITERIA", "CompareResult", "spice_compare", "with_membership"]
 
 CRITERIA = ("bic", "aic", "evidence")
 """What can stand for a participant's log model evidence."""
@@ -44,6 +49,8 @@ class CompareResult:
         Log model evidence in nats, by participant and model.
     attribution : DataFrame of shape (n, K)
         Probability that a participant uses a model.
+    membership : Membership or None
+        Of those with covariates, by the formula.
     selection : ModelSelection
         The random-effects analysis, models in the order of ``evidence``.
     criterion : str
@@ -57,10 +64,29 @@ class CompareResult:
     selection: ModelSelection
     criterion: str
     excluded: tuple[Any, ...]
+    membership: Membership | None = None
 
-    def tidy(self) -> pd.DataFrame:
-        """Return a copy of the table, one row per model."""
-        return self.table.copy()
+    def tidy(self, what: Literal["models", "membership", "membership_tests"] = "models") -> pd.DataFrame:
+        """Return a copy of a table.
+
+        Parameters
+        ----------
+        what : {"models", "membership", "membership_tests"}
+            One row per model; one per model and effect of the formula on the log odds of using it, see `Membership`; or
+            one per term of the formula, on all models together.
+
+        Raises
+        ------
+        ConfigError
+            An unknown table, or one of memberships without a formula.
+        """
+        if what == "models":
+            return self.table.copy()
+        if what not in ("membership", "membership_tests"):
+            raise ConfigError("unknown table", got=what, allowed="'models', 'membership', 'membership_tests'")
+        if self.membership is None:
+            raise ConfigError("nothing is known of memberships by covariates", do="pass `formula` to spice_compare()")
+        return (self.membership.effects if what == "membership" else self.membership.tests).copy()
 
     def glance(self) -> pd.DataFrame:
         """Return one row: sizes, the omnibus risk (probability that frequencies are equal) and free energies."""
@@ -91,7 +117,13 @@ class CompareResult:
 
 
 def spice_compare(
-    fits: Mapping[str, SpiceFit], criterion: Literal["bic", "aic", "evidence"] = "bic", *, prior: float = 1.0
+    fits: Mapping[str, SpiceFit],
+    criterion: Literal["bic", "aic", "evidence"] = "bic",
+    *,
+    formula: str | None = None,
+    data: Tables | None = None,
+    conf_level: float = 0.95,
+    prior: float = 1.0,
 ) -> CompareResult:
     r"""Compare fits of different models to the same trials.
 
@@ -104,11 +136,20 @@ def spice_compare(
     Every model's structure was chosen on these same choices. The criteria charge for its coefficients, not for the
     search; a model with the larger library has the advantage.
 
+    With a formula, which model a participant uses depends on covariates (`regress_membership`): memberships stay as
+    uncertain as the evidences leave them, where counting everybody's best model makes effects too small.
+
     Parameters
     ----------
     fits : mapping of str to SpiceFit
-        Two or more, by name, of the same participants and choices.
+        Two or more, by name, of the same participants and choices. Memberships are compared with the first.
     criterion : {"bic", "aic", "evidence"}, default "bic"
+    formula : str, optional
+        Of covariates of participants, such as ``"~ diagnosis + age"``; without random parts.
+    data : DataFrame, path or list of these, optional
+        Covariates. Default: those of the first fit.
+    conf_level : float, default 0.95
+        Of the intervals of memberships.
     prior : float, default 1
         Dirichlet counts of each model.
 
@@ -122,11 +163,15 @@ def spice_compare(
         Fewer than two fits, an unknown criterion, or models of choices beside models of choices and times.
     DataError
         The fits are of different participants or choices.
+    FormulaError, CovariateError
+        The formula or a covariate cannot be used.
 
     Warns
     -----
     ExclusionWarning
-        A model has no evidence for some participants (``"evidence"`` without a peak).
+        A model has no evidence for some participants (``"evidence"`` without a peak), or covariates are missing.
+    ConvergenceWarning
+        The regression of memberships did not converge.
 
     References
     ----------
@@ -144,6 +189,42 @@ def spice_compare(
     if criterion not in CRITERIA:
         raise ConfigError("unknown criterion", got=criterion, allowed=", ".join(CRITERIA))
     _check_fits(fits)
+    if formula is None and data is not None:
+        raise ConfigError("covariates without a formula say nothing", do="pass `formula` too")
+    compared = _compared(fits, criterion, prior)
+    if formula is None:
+        return compared
+    table = next(iter(fits.values())).coefficients
+    people, positions = covariates_of(table, data, "participant", formula=formula)
+    design = build_design(formula, people)
+    design = replace(design, rows=positions[design.rows])
+    return with_membership(compared, design, table.participants, conf_level)
+
+
+def with_membership(
+    compared: CompareResult, design: Design, participants: Sequence[Any], conf_level: float = 0.95
+) -> CompareResult:
+    """Add memberships by a design, whose rows are positions in ``participants``.
+
+    Raises
+    ------
+    FormulaError
+        The formula has random parts.
+    """
+    if design.has_random_parts:
+        raise FormulaError("memberships of participants have no random parts", got=design.formula, do="leave them out")
+    places = {label_key(label): place for place, label in enumerate(compared.evidence.index)}
+    labels = [participants[row] for row in design.rows]
+    kept = np.array([place for place, label in enumerate(labels) if label_key(label) in places], dtype="int64")
+    design = design.of_some(kept, [labels[place] for place in kept])
+    evidence = compared.evidence.iloc[[places[label_key(labels[place])] for place in kept]]
+    found = regress_membership(evidence, design, check_level(conf_level))
+    if not found.converged:
+        warn_user("the regression of memberships on covariates did not converge.", ConvergenceWarning)
+    return replace(compared, membership=found)
+
+
+def _compared(fits: Mapping[str, SpiceFit], criterion: str, prior: float) -> CompareResult:
     names = list(fits)
     log_lik, n_free, n_trials = (
         np.stack(parts, axis=1) for parts in zip(*(_scores(fit) for fit in fits.values()), strict=True)

@@ -115,6 +115,7 @@ def test_compare(folders: dict[str, str]) -> None:
     same(table(received, "models"), expected.table)
     same(table(received, "glance"), expected.glance())
     assert table(received, "attribution")["participant"].tolist() == list(expected.attribution.index)
+    assert "membership" not in received["value"]
 
 
 def test_power(folders: dict[str, str], fit: SpiceFit) -> None:

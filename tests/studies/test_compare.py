@@ -1,12 +1,15 @@
 """spice_compare: evidence is what the fits say, and fits of different data are refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from spicestat.errors import ConfigError, DataError
+from spicestat.errors import ConfigError, DataError, ExclusionWarning, FormulaError
 from spicestat.fit.api import spice_fit
+from spicestat.group.formula.design import build_design
 from spicestat.simulate import simulate_cohort
 from spicestat.studies.compare import spice_compare
+from spicestat.studies.membership import regress_membership
 from spicestat.trials.reading import read_trials
 
 # networks of these tests are trained for a few epochs only
@@ -79,3 +82,37 @@ def test_settings_are_checked(fits):
         spice_compare({"one": fits["learning_rate"]})
     with pytest.raises(ConfigError, match="unknown criterion"):
         spice_compare(fits, "dic")
+
+
+def people_of(trials):
+    age = np.linspace(20.0, 60.0, trials.n_participants)
+    return pd.DataFrame({"participant": list(trials.participants), "age": age})
+
+
+def test_memberships_are_regressed_on_covariates(fits, trials):
+    people = people_of(trials)
+    found = spice_compare(fits, formula="~ age", data=people)
+    direct = regress_membership(found.evidence, build_design("~ age", people))
+    pd.testing.assert_frame_equal(found.tidy("membership"), direct.effects)
+    pd.testing.assert_frame_equal(found.tidy("membership_tests"), direct.tests)
+    assert found.tidy("membership")[["model", "reference", "term"]].to_numpy().tolist() == [
+        ["learning_rate", "rescorla_wagner", "(Intercept)"],
+        ["learning_rate", "rescorla_wagner", "age"],
+    ]
+    pd.testing.assert_frame_equal(found.tidy(), spice_compare(fits).tidy())
+    people.loc[1, "age"] = np.nan
+    with pytest.warns(ExclusionWarning, match="age"):
+        fewer = spice_compare(fits, formula="~ age", data=people)
+    assert len(fewer.membership.probability) == 5
+
+
+def test_memberships_need_a_formula_without_random_parts(fits, trials):
+    people = people_of(trials)
+    with pytest.raises(ConfigError, match="pass `formula`"):
+        spice_compare(fits).tidy("membership")
+    with pytest.raises(ConfigError, match="pass `formula` too"):
+        spice_compare(fits, data=people)
+    with pytest.raises(ConfigError, match="unknown table"):
+        spice_compare(fits).tidy("people")
+    with pytest.raises(FormulaError, match="no random parts"):
+        spice_compare(fits, formula="~ 1 + (1 | age)", data=people.assign(age=["a", "b"] * 3))

@@ -229,6 +229,31 @@ test_that("models are compared", {
   expect_error(spice_compare(a = fits$simple, b = example_fit), class = "spicestat_error_data")
 })
 
+test_that("memberships in models are regressed on covariates", {
+  skip_if_no_engine()
+  fits <- two_fits()
+  people <- example_fit$people
+  found <- spice_compare(fits, formula = ~ diagnosis + scale(age), data = people)
+  expect_identical(tidy(found), tidy(spice_compare(fits)))
+  effects <- tidy(found, "membership")
+  expect_identical(unique(effects$model), "rate")
+  expect_identical(unique(effects$reference), "simple")
+  expect_true(all(effects$conf.low < effects$estimate & effects$estimate < effects$conf.high))
+  tests <- tidy(found, "membership_tests")
+  expect_identical(tests$term, c("(Intercept)", "diagnosis", "scale(age)"))
+  expect_equal(tests$p.value[[3]], effects$p.value[effects$term == "scale(age)"], tolerance = 1e-6)
+  expect_output(print(found), "against simple")
+  # in another unit, nothing but the estimate changes
+  twice <- spice_compare(fits, formula = ~ diagnosis + I(2 * age), data = people, conf_level = 0.9)
+  expect_equal(tidy(twice, "membership_tests")$p.value[-1], tests$p.value[-1], tolerance = 1e-6)
+  expect_error(tidy(spice_compare(fits), "membership"), "formula", class = "spicestat_error_config")
+  expect_error(spice_compare(fits, data = people), "formula", class = "spicestat_error_config")
+  expect_error(
+    spice_compare(fits, formula = ~ (1 | diagnosis), data = people), "random parts",
+    class = "spicestat_error_formula"
+  )
+})
+
 test_that("reliability has broom's columns", {
   skip_if_no_engine()
   reliable <- spice_reliability(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import chi2
 
 from spicestat.errors import DataError, NumericalError, ShapeError
 from spicestat.group.formula.design import design_rank
+from spicestat.group.numerics.penalised import Point, likelihood_ratio, maximise, profile_limit
 
 __all__ = [
     "FirthLogistic",
@@ -22,10 +23,6 @@ __all__ = [
     "penalised_ratio_test",
     "profile_intervals",
 ]
-
-_MAX_ITERATIONS = 200
-_GRADIENT_TOLERANCE = 1e-11
-_MAX_HALVINGS = 40
 
 
 @dataclass(frozen=True)
@@ -66,25 +63,6 @@ class RatioTest(NamedTuple):
     statistic: float
     df: int
     p_value: float
-
-
-@dataclass(frozen=True)
-class _Point:
-    """The penalised log-likelihood, its gradient and two curvatures at one beta."""
-
-    value: float
-    gradient: np.ndarray
-    information: np.ndarray
-    curvature: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Maximum:
-    """Where the penalised likelihood is largest, with some coefficients held fixed or none."""
-
-    beta: np.ndarray
-    point: _Point
-    converged: bool
 
 
 def firth_logistic(y: np.ndarray, X: np.ndarray) -> FirthLogistic:
@@ -131,11 +109,13 @@ def firth_logistic(y: np.ndarray, X: np.ndarray) -> FirthLogistic:
     """
     y, X, scale = _checked(y, X)
     p = X.shape[1]
-    full = _maximise(y, X, np.zeros(p), np.ones(p, dtype=bool))
-    restricted = [_maximise(y, X, _with(full.beta, j, 0.0), np.arange(p) != j) for j in range(p)]
-    statistic = np.array([_ratio(full, other) for other in restricted])
+    at = partial(_evaluate, y, X)
+    full = maximise(at, len(y), np.zeros(p), np.ones(p, dtype=bool))
+    others = ~np.eye(p, dtype=bool)
+    restricted = [maximise(at, len(y), np.where(free, full.beta, 0.0), free) for free in others]
+    statistic = np.array([likelihood_ratio(full, other) for other in restricted])
     constant = np.ptp(X, axis=0) == 0
-    null = _maximise(y, X, np.zeros(p), constant)
+    null = maximise(at, len(y), np.zeros(p), constant)
     return FirthLogistic(
         beta=full.beta / scale,
         covariance=np.linalg.inv(full.point.information) / np.outer(scale, scale),
@@ -184,11 +164,12 @@ def penalised_ratio_test(y: np.ndarray, X: np.ndarray, columns: Sequence[int]) -
         ) from error
     if not tested.any():
         raise DataError("there is no column to test", got=columns, allowed=f"columns 0 to {p - 1}")
-    full = _maximise(y, X, np.zeros(p), np.ones(p, dtype=bool))
-    restricted = _maximise(y, X, np.where(tested, 0.0, full.beta), ~tested)
+    at = partial(_evaluate, y, X)
+    full = maximise(at, len(y), np.zeros(p), np.ones(p, dtype=bool))
+    restricted = maximise(at, len(y), np.where(tested, 0.0, full.beta), ~tested)
     if not (full.converged and restricted.converged):
         raise NumericalError("the penalised likelihood has no maximum that can be found", do="rescale the covariates")
-    statistic, df = _ratio(full, restricted), int(tested.sum())
+    statistic, df = likelihood_ratio(full, restricted), int(tested.sum())
     return RatioTest(statistic, df, float(chi2.sf(statistic, df)))
 
 
@@ -224,9 +205,10 @@ def profile_intervals(y: np.ndarray, X: np.ndarray, conf_level: float = 0.95) ->
     """
     y, X, scale = _checked(y, X)
     p = X.shape[1]
-    full = _maximise(y, X, np.zeros(p), np.ones(p, dtype=bool))
+    at = partial(_evaluate, y, X)
+    full = maximise(at, len(y), np.zeros(p), np.ones(p, dtype=bool))
     target = full.point.value - 0.5 * float(chi2.ppf(conf_level, 1))
-    limits = np.array([[_limit(y, X, full, j, side, target) for j in range(p)] for side in (-1.0, 1.0)]) / scale
+    limits = [[profile_limit(at, len(y), full, j, side, target) for j in range(p)] for side in (-1.0, 1.0)] / scale
     return limits[0], limits[1]
 
 
@@ -263,17 +245,7 @@ def _checked(y: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
     return y, X / scale, scale
 
 
-def _with(beta: np.ndarray, column: int, value: float) -> np.ndarray:
-    changed = beta.copy()
-    changed[column] = value
-    return changed
-
-
-def _ratio(full: _Maximum, restricted: _Maximum) -> float:
-    return max(0.0, 2.0 * (full.point.value - restricted.point.value))
-
-
-def _evaluate(y: np.ndarray, X: np.ndarray, beta: np.ndarray) -> _Point:
+def _evaluate(y: np.ndarray, X: np.ndarray, beta: np.ndarray) -> Point:
     n, p = X.shape
     eta = X @ beta
     pi, rest = expit(eta), expit(-eta)
@@ -282,7 +254,7 @@ def _evaluate(y: np.ndarray, X: np.ndarray, beta: np.ndarray) -> _Point:
     q, r = np.linalg.qr(X * np.exp(0.5 * log_weight)[:, None])
     diagonal = np.abs(np.diag(r))
     if not (diagonal > np.finfo(float).tiny).all():
-        return _Point(-np.inf, np.zeros(p), np.zeros((p, p)), np.zeros((p, p)))
+        return Point(-np.inf, np.zeros(p), np.zeros((p, p)), np.zeros((p, p)))
     weight, slope, leverage = pi * rest, rest - pi, np.sum(q * q, axis=1)
     value = float(np.sum(np.where(y > 0, -np.logaddexp(0.0, -eta), -np.logaddexp(0.0, eta))))
     gradient = X.T @ (np.where(y > 0, rest, -pi) + 0.5 * leverage * slope)
@@ -291,68 +263,4 @@ def _evaluate(y: np.ndarray, X: np.ndarray, beta: np.ndarray) -> _Point:
     # factors into products of pairs of columns of q
     pairs = np.einsum("ni,nj,n,nk->ijk", q, q, slope, X, optimize=True).reshape(p * p, p)
     curvature = information - 0.5 * ((X * (leverage * (slope * slope - 2.0 * weight))[:, None]).T @ X - pairs.T @ pairs)
-    return _Point(value + float(np.sum(np.log(diagonal))), gradient, information, curvature)
-
-
-def _maximise(y: np.ndarray, X: np.ndarray, start: np.ndarray, free: np.ndarray) -> _Maximum:
-    """Maximise the penalised likelihood over the free coefficients, the others staying at ``start``."""
-    beta, point = start, _evaluate(y, X, start)
-    if not free.any():
-        return _Maximum(beta, point, True)
-    for _ in range(_MAX_ITERATIONS):
-        if np.abs(point.gradient[free]).max() <= _GRADIENT_TOLERANCE * len(y):
-            return _Maximum(beta, point, True)
-        step = np.zeros_like(beta)
-        step[free] = _ascent(point, free)
-        moved = _halved(y, X, beta, point, step)
-        if moved is None:
-            break
-        beta, point = moved
-    # near the maximum, rounding keeps the value from growing while the score is as good as zero
-    return _Maximum(beta, point, bool(np.abs(point.gradient[free]).max() <= 1e-7 * len(y)))
-
-
-def _ascent(point: _Point, free: np.ndarray) -> np.ndarray:
-    gradient = point.gradient[free]
-    block = point.curvature[np.ix_(free, free)]
-    if np.linalg.eigvalsh(block)[0] <= 1e-10 * np.trace(block):
-        block = point.information[np.ix_(free, free)]
-    step = np.linalg.lstsq(block, gradient, rcond=None)[0]
-    # columns have mean square 1, so that 5 is a long step on the logit scale
-    return np.asarray(step * min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300)))
-
-
-def _halved(
-    y: np.ndarray, X: np.ndarray, beta: np.ndarray, point: _Point, step: np.ndarray
-) -> tuple[np.ndarray, _Point] | None:
-    for halving in range(_MAX_HALVINGS):
-        candidate = beta + step * 0.5**halving
-        moved = _evaluate(y, X, candidate)
-        slack = 1e-14 * abs(point.value)
-        if moved.value >= point.value - slack and not np.array_equal(candidate, beta):
-            return candidate, moved
-    return None
-
-
-def _limit(y: np.ndarray, X: np.ndarray, full: _Maximum, column: int, side: float, target: float) -> float:
-    """Return where the profile of one coefficient falls to ``target``, to the left (side -1) or right of its peak."""
-    free = np.arange(X.shape[1]) != column
-    centre = float(full.beta[column])
-    width = float(np.sqrt(np.linalg.inv(full.point.information)[column, column]))
-    warm = [full.beta]
-
-    def excess(distance: float) -> float:
-        found = _maximise(y, X, _with(warm[-1], column, centre + side * distance), free)
-        if found.converged:
-            warm.append(found.beta)
-        return found.point.value - target
-
-    near, far = 0.0, 1.5 * width
-    for _ in range(60):
-        if excess(far) < 0:
-            break
-        near, far = far, 1.5 * far
-    else:
-        return np.nan
-    distance = brentq(excess, near, far, xtol=1e-13 * max(far, abs(centre)), rtol=1e-13)
-    return centre + side * float(distance)
+    return Point(value + float(np.sum(np.log(diagonal))), gradient, information, curvature)

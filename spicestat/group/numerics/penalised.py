@@ -1,0 +1,131 @@
+"""Maxima of smooth penalised likelihoods, with some coefficients held fixed, and where their profiles fall off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+
+__all__ = ["Maximum", "Point", "likelihood_ratio", "maximise", "profile_limit"]
+
+_MAX_ITERATIONS = 1000
+_GRADIENT_TOLERANCE = 1e-11
+_MAX_HALVINGS = 40
+
+
+@dataclass(frozen=True)
+class Point:
+    """A penalised log-likelihood at one beta.
+
+    Attributes
+    ----------
+    value : float
+    gradient : ndarray of shape (p,)
+    information : ndarray of shape (p, p)
+        Positive definite, for steps where ``curvature`` is not.
+    curvature : ndarray of shape (p, p)
+        Minus the Hessian.
+    """
+
+    value: float
+    gradient: np.ndarray
+    information: np.ndarray
+    curvature: np.ndarray
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """Where a penalised likelihood is largest, with some coefficients held fixed or none."""
+
+    beta: np.ndarray
+    point: Point
+    converged: bool
+
+
+Evaluate = Callable[[np.ndarray], Point]
+
+
+def maximise(evaluate: Evaluate, n: int, start: np.ndarray, free: np.ndarray) -> Maximum:
+    """Maximise over the free coefficients, the others staying at ``start``.
+
+    Newton's method with halved steps, for columns of mean square 1.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Returns the `Point` at coefficients (p,).
+    n : int
+        Number of outcomes, to which slopes are compared.
+    start : ndarray of shape (p,)
+    free : bool ndarray of shape (p,)
+    """
+    beta, point = start, evaluate(start)
+    if not free.any():
+        return Maximum(beta, point, True)
+    for _ in range(_MAX_ITERATIONS):
+        if np.abs(point.gradient[free]).max() <= _GRADIENT_TOLERANCE * n:
+            return Maximum(beta, point, True)
+        step = np.zeros_like(beta)
+        step[free] = _ascent(point, free)
+        moved = _halved(evaluate, beta, point, step)
+        if moved is None:
+            break
+        beta, point = moved
+    # near the maximum, rounding keeps the value from growing while the score is as good as zero
+    return Maximum(beta, point, bool(np.abs(point.gradient[free]).max() <= 1e-7 * n))
+
+
+def likelihood_ratio(full: Maximum, restricted: Maximum) -> float:
+    """Return twice the difference of the maxima, never below 0."""
+    return max(0.0, 2.0 * (full.point.value - restricted.point.value))
+
+
+def profile_limit(evaluate: Evaluate, n: int, full: Maximum, column: int, side: float, target: float) -> float:
+    """Return where the profile of one coefficient falls to ``target``, to the left (side -1) or right of its peak.
+
+    NaN where it cannot be found.
+    """
+    free = np.arange(len(full.beta)) != column
+    centre = float(full.beta[column])
+    width = float(np.sqrt(np.linalg.inv(full.point.information)[column, column]))
+    warm = [full.beta]
+
+    def excess(distance: float) -> float:
+        start = warm[-1].copy()
+        start[column] = centre + side * distance
+        found = maximise(evaluate, n, start, free)
+        if found.converged:
+            warm.append(found.beta)
+        return found.point.value - target
+
+    near, far = 0.0, 1.5 * width
+    for _ in range(60):
+        if excess(far) < 0:
+            break
+        near, far = far, 1.5 * far
+    else:
+        return np.nan
+    distance = brentq(excess, near, far, xtol=1e-13 * max(far, abs(centre)), rtol=1e-13)
+    return centre + side * float(distance)
+
+
+def _ascent(point: Point, free: np.ndarray) -> np.ndarray:
+    gradient = point.gradient[free]
+    block = point.curvature[np.ix_(free, free)]
+    if np.linalg.eigvalsh(block)[0] <= 1e-10 * np.trace(block):
+        block = point.information[np.ix_(free, free)]
+    step = np.linalg.lstsq(block, gradient, rcond=None)[0]
+    # columns have mean square 1, so that 5 is a long step on the logit scale
+    return np.asarray(step * min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300)))
+
+
+def _halved(evaluate: Evaluate, beta: np.ndarray, point: Point, step: np.ndarray) -> tuple[np.ndarray, Point] | None:
+    for halving in range(_MAX_HALVINGS):
+        candidate = beta + step * 0.5**halving
+        moved = evaluate(candidate)
+        slack = 1e-14 * abs(point.value)
+        if moved.value >= point.value - slack and not np.array_equal(candidate, beta):
+            return candidate, moved
+    return None
