@@ -11,20 +11,46 @@ from spicestat.errors import SpicestatError, SpicestatWarning
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
 from spicestat.fit.task_fit import TaskFit
+from spicestat.group.after.fitted import design_of
+from spicestat.group.after.kernel_effects import GroupKernels
 from spicestat.group.api import spice_group
 from spicestat.group.result import GroupResult
+from spicestat.report.figures import events_of
+from spicestat.report.levels import comparisons
 from spicestat.report.page import Section, Sheet, picture, sheet
 
-__all__ = ["effect_sections"]
+__all__ = ["effect_sections", "kernels_by_level"]
 
 _METHODS = ("hierarchical", "meta", "ols")
 """From the choices; from estimates and their errors; from estimates alone."""
 
+_FOLDED = ("effect", "group", "level", "conf_level", "std_error", "statistic", "df")
 
-def effect_sections(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult) -> list[Section]:
-    """Show a group model, and its effects of covariates by other methods."""
+
+def kernels_by_level(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult | None) -> list[GroupKernels]:
+    """Return the kernels at levels of each covariate; none where the fit, the method or the formula has none."""
+    frame = None if group is None else design_of(group).frame
+    if group is None or frame is None or not isinstance(fit, HistoryFit) or group.joint_covariance is None:
+        return []
+    found = []
+    for name in map(str, frame.columns):
+        try:
+            with warnings.catch_warnings():
+                # that everybody shares the weights is said by empty contrasts
+                warnings.simplefilter("ignore", SpicestatWarning)
+                found.append(group.kernels(name, fit=fit, events=events_of(fit)))
+        except SpicestatError:
+            # links, or coefficients that were left out of the model
+            return []
+    return found
+
+
+def effect_sections(
+    fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult, by_level: list[GroupKernels]
+) -> list[Section]:
+    """Show a group model, its effects of covariates by other methods, and kernels at levels of the covariates."""
     table = group.tidy()
-    shown = table.drop(columns=[name for name in ("effect", "group", "level", "conf_level") if name in table])
+    shown = table.drop(columns=[name for name in _FOLDED if name in table])
     covariates = [term for term in dict.fromkeys(shown["term"]) if term != "(Intercept)"]
     figures, others = [], []
     if covariates:
@@ -34,16 +60,40 @@ def effect_sections(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult) ->
     return [
         Section(
             "Effects of covariates" if covariates else "The group",
-            [f"{group.formula}, method {group.method}; p-values adjusted by {group.adjust} within each covariate."],
+            [
+                f"The model {group.formula}, estimated by the method {group.method}; p-values are adjusted by "
+                f"{group.adjust} within each covariate. (Intercept) is the mean of people at the first levels of "
+                "factors and at 0 of numbers.",
+                *comparisons(group),
+            ],
             figures=figures,
             tables=[
-                sheet(shown, "Coefficients of the group model"),
+                sheet(shown, "Effects on each coefficient"),
                 *others,
+                sheet(table.dropna(axis=1, how="all"), "The same with errors and test statistics", folded=True),
                 sheet(group.tidy("ran_pars").dropna(axis=1, how="all"), "Differences between people", folded=True),
                 sheet(group.glance().dropna(axis=1, how="all"), "How the group model was fitted", folded=True),
             ],
-        )
+        ),
+        *map(_kernel_section, by_level),
     ]
+
+
+def _kernel_section(found: GroupKernels) -> Section:
+    rows = found.frame[found.frame["quantity"] == "total"]
+    who = rows["level"].where(rows["level"].notna(), rows["contrast"])
+    table = rows[["event", "estimate", "conf_low", "conf_high"]].copy()
+    table.insert(1, found.variable, who)
+    words = f"What one event does to the next choices at levels of {found.variable}, with intervals"
+    return Section(
+        f"What one event does, by {found.variable}",
+        [
+            f"The curves of the population above, for people with each level of {found.variable}. Levels differ in "
+            "weights, not in the histories that people happened to have."
+        ],
+        figures=[picture(found.plot(), words)],
+        tables=[sheet(table, "Total influence in log odds, with intervals; differences are between levels")],
+    )
 
 
 def _side_by_side(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult) -> Sheet:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from spicestat._colours import BLUE, ORANGE
+from spicestat._colours import BLUE, COLOURS, ORANGE
 from spicestat._drawing import panels
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
 from spicestat.fit.task_fit import TaskFit
+from spicestat.models.pieces import EnsembleEmbedding
 from spicestat.pooled.kernels import Event
 
-__all__ = ["FitPlot", "events_of", "fit_figure", "own_coefficients", "people_figure", "training_figure"]
+__all__ = [
+    "FitPlot",
+    "embedding_figure",
+    "embeddings_of",
+    "events_of",
+    "fit_figure",
+    "own_coefficients",
+    "people_figure",
+    "training_figure",
+]
 
 FitPlot = Literal["people", "training", "kernels"]
 
@@ -58,7 +69,10 @@ def own_coefficients(fit: SpiceFit | HistoryFit | TaskFit) -> list[tuple[str, np
     table = fit.tidy()
     own = table[table["selected"] & ~table["shared"]] if "shared" in table else table[table["selected"]]
     value = "pooled" if "pooled" in table else "estimate"
-    parts = [(f"{module}: {term}", part[value]) for (module, term), part in own.groupby(["module", "term"], sort=False)]
+    parts = [
+        (str(term) if isinstance(fit, HistoryFit) else f"{module}: {term}", part[value])
+        for (module, term), part in own.groupby(["module", "term"], sort=False)
+    ]
     values = [(name, part.dropna().to_numpy(dtype="float64")) for name, part in parts]
     return [(name, part) for name, part in values if len(part)]
 
@@ -98,4 +112,40 @@ def training_figure(fit: SpiceFit) -> Figure:
         axis.legend(frameon=False, fontsize=8)
     axis.axvline(training.best_epoch, color="#9aa5ad", linewidth=0.8, zorder=0)
     axis.set(xlabel="epoch", ylabel="NLL per choice, nats")
+    return figure
+
+
+def embeddings_of(fit: SpiceFit) -> np.ndarray | None:
+    """Return everybody's embedding by the network's first member, (P, E); None where there are fewer than two numbers."""
+    n_people = fit.trials.n_participants
+    for piece in fit.model.network.modules():
+        if isinstance(piece, EnsembleEmbedding) and piece.weight.shape[1] == n_people > 2 <= piece.weight.shape[2]:
+            return np.asarray(piece.weight[0].detach().numpy(), dtype="float64")
+    return None
+
+
+def embedding_figure(fit: SpiceFit, levels: tuple[str, Sequence[str]] | None = None) -> Figure:
+    """Draw everybody's embedding on its two main directions, coloured by the levels of a covariate.
+
+    Raises
+    ------
+    ConfigError
+        The network has no embedding of participants.
+    """
+    embeddings = embeddings_of(fit)
+    if embeddings is None:
+        raise ConfigError("the network has no embedding of participants with two numbers or more", got="embedding")
+    centred = embeddings - embeddings.mean(axis=0)
+    left, size, _ = np.linalg.svd(centred, full_matrices=False)
+    places, shares = left[:, :2] * size[:2], size**2 / (size**2).sum()
+    name, own = ("", [""] * len(places)) if levels is None else levels
+    figure, (axis,) = panels(1, 5.0, 4.0)
+    for number, level in enumerate(dict.fromkeys(own)):
+        here = places[np.array([other == level for other in own])]
+        label = f"{name}: {level}".replace("$", r"\$")
+        axis.plot(here[:, 0], here[:, 1], "o", color=COLOURS[number % len(COLOURS)], alpha=0.7, label=label)
+    if levels is not None:
+        axis.legend(fontsize=8)
+    first, second = (f"direction {k + 1} ({100 * shares[k]:.0f} % of the variance)" for k in range(2))
+    axis.set(xlabel=first, ylabel=second)
     return figure

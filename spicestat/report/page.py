@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 import spicestat
@@ -49,6 +50,7 @@ class Section:
     title: str
     texts: Sequence[str] = ()
     lines: Sequence[str] = ()
+    formulas: Sequence[Markup] = ()
     figures: Sequence[Picture] = ()
     tables: Sequence[Sheet] = ()
 

@@ -12,20 +12,30 @@ from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, unit_factors
+from spicestat.fit.kernels import Kernels
 from spicestat.fit.ladder import LadderResult
 from spicestat.fit.task_fit import TaskFit
 from spicestat.group.result import GroupResult
-from spicestat.report.effects import effect_sections
-from spicestat.report.figures import events_of, own_coefficients, people_figure, training_figure
+from spicestat.report.effects import effect_sections, kernels_by_level
+from spicestat.report.figures import (
+    embedding_figure,
+    embeddings_of,
+    events_of,
+    own_coefficients,
+    people_figure,
+    training_figure,
+)
+from spicestat.report.in_short import in_short
+from spicestat.report.levels import people_levels
 from spicestat.report.page import Section, picture, sheet, write_page
 from spicestat.report.predictions import check_sections, prediction_sections
+from spicestat.report.typeset import equation_math, logit_math
 from spicestat.report.wording import methods, state_in_words, term_in_words
 from spicestat.studies.card import CardResult
 from spicestat.trials.table import TrialTable
 
 __all__ = ["check_page", "spice_report"]
 
-_SHOWN_EQUATIONS = 3
 _SHOWN_FLAGS = 15
 
 
@@ -41,11 +51,12 @@ def spice_report(
 ) -> Path:
     """Write an HTML page that says what was fitted to what, how well it predicts, and what it means.
 
-    The page is one file, loads nothing, runs no script, and shows whatever the data hold as text. It has what was read
-    and left out, predictions beside simpler ones, the equations with what their states are, what one reward and one
-    choice does (of a `HistoryFit`, whose kernels are computed) or how the network was trained, people, choices that the
-    fit draws beside the observed ones, effects of covariates by the group model and by other methods, and paragraphs
-    for a paper's methods. What contradicts itself comes first.
+    The page is one file, loads nothing, runs no script, and shows whatever the data hold as text. It has the results in
+    short, what was read and left out, predictions beside simpler ones, the equations with what their states are, what
+    one reward and one choice does (of a `HistoryFit`, whose kernels are computed), of everybody and at levels of the
+    covariates, or how the network was trained and where it sees people, people, choices that the fit draws beside the
+    observed ones, also by the first covariate, effects of covariates by the group model and by other methods, and
+    paragraphs for a paper's methods. What contradicts itself comes first.
 
     Parameters
     ----------
@@ -85,18 +96,26 @@ def spice_report(
     """
     check_page(path)
     glance = fit.glance().iloc[0]
-    summary = f"{fit.coefficients.counted}, {glance['nobs']} choices, model {glance['model']}."
+    n_choices, n_trials = int(glance["nobs"]), len(fit.trials.frame)
+    summary = (
+        f"{fit.coefficients.counted}, {n_choices:,} choices predicted in {n_trials:,} trials, model {glance['model']}. "
+        "Choices before which nothing is known, such as the first of a block, are not predicted."
+    )
     warnings = [text[:1].upper() + text[1:] + "." for text in fit.contradictions]
+    scores = fit.scores if scores is None else scores
+    kernels = fit.kernels(events=events_of(fit)) if isinstance(fit, HistoryFit) else None
+    by_level = kernels_by_level(fit, group)
     sections = [
+        in_short(scores, kernels, group, by_level),
         _data(fit.trials),
-        *prediction_sections(fit.scores if scores is None else scores, ladder),
-        *_model(fit),
+        *prediction_sections(scores, ladder),
+        *_model(fit, kernels, group),
         _people(fit),
-        *check_sections(fit),
+        *check_sections(fit, group),
     ]
     if group is not None:
         warnings += [text[:1].upper() + text[1:] for text in (*_unidentified(fit, group), *group.messages)]
-        sections += effect_sections(fit, group)
+        sections += effect_sections(fit, group, by_level)
     if card is not None:
         sections.append(_card(card))
     sections.append(Section("Methods, to paste", methods(fit, group, card)))
@@ -161,10 +180,12 @@ def _named(column: object) -> str:
     return ", ".join(map(str, column)) if isinstance(column, list | tuple) else str(column)
 
 
-def _model(fit: SpiceFit | HistoryFit | TaskFit) -> list[Section]:
+def _model(fit: SpiceFit | HistoryFit | TaskFit, kernels: Kernels | None, group: GroupResult | None) -> list[Section]:
     if isinstance(fit, TaskFit):
         return _task(fit)
-    return _history(fit) if isinstance(fit, HistoryFit) else _equations(fit)
+    if isinstance(fit, HistoryFit) and kernels is not None:
+        return _history(fit, kernels)
+    return _equations(fit, group) if isinstance(fit, SpiceFit) else []
 
 
 def _task(fit: TaskFit) -> list[Section]:
@@ -176,7 +197,7 @@ def _task(fit: TaskFit) -> list[Section]:
     return [Section("Equations", [text], [fit.task.equations], tables=[sheet(table, caption)])]
 
 
-def _history(fit: HistoryFit) -> list[Section]:
+def _history(fit: HistoryFit, kernels: Kernels) -> list[Section]:
     """States in words with their weights, and kernels."""
     pooled = fit.pooled
     own = np.arange(len(pooled.states)) < pooled.n_own
@@ -191,11 +212,13 @@ def _history(fit: HistoryFit) -> list[Section]:
             "whose": np.where(own, "each person's", "the population's"),
         }
     )
-    text = (
-        "The log odds of an action are a weighted sum of these states, each of which follows from what was seen before "
-        "the choice. Single weights of similar states say little; the next section says what they make together."
-    )
-    kernels = fit.kernels(events=events_of(fit))
+    texts = [
+        "The log odds η of each action a are a weighted sum of states s, each of which follows from what was seen "
+        "before the choice. One more unit of log odds makes 73 % of an even chance, two make 88 %.",
+        "A trace is a running average: one that keeps 0.8 is made of 0.8 of what it was and 0.2 of what was seen last, "
+        "so that the smaller the number, the sooner the past is forgotten. Single weights of similar states say "
+        "little; the next section says what they make together.",
+    ]
     rows = kernels.influence.query("scope == 'population'").drop(columns=["scope", "participant"])
     figure = picture(
         kernels.plot(),
@@ -204,12 +227,13 @@ def _history(fit: HistoryFit) -> list[Section]:
         + ", with 95 % intervals",
     )
     return [
-        Section("The equation", [text], tables=[sheet(table, "Weights, in log odds per unit")]),
+        Section("The equation", texts, formulas=[logit_math()], tables=[sheet(table, "Weights, in log odds per unit")]),
         Section(
             "What one event does to the next choices",
             [
                 "How much more likely an action is repeated, in log odds, the given number of choices after its reward "
-                "was the highest instead of the lowest, or after it was chosen instead of another."
+                "was the highest instead of the lowest, or after it was chosen instead of another. Half-lives and "
+                "learning rates are empty where the curve is above 0 at some choices and below at others."
             ],
             figures=[figure],
             tables=[sheet(rows, "Total influence, half-life in choices, and effective learning rate")],
@@ -217,22 +241,29 @@ def _history(fit: HistoryFit) -> list[Section]:
     ]
 
 
-def _equations(fit: SpiceFit) -> list[Section]:
+def _equations(fit: SpiceFit, group: GroupResult | None) -> list[Section]:
     equations = fit.equations_frame()
-    shown = fit.trials.participants[:_SHOWN_EQUATIONS]
-    lines = [
-        f"{label}:  {text}" for label in shown for text in equations.loc[equations["participant"] == label, "equation"]
-    ]
+    shown = fit.trials.participants
+    first = equations["participant"] == shown[0]
     training = fit.glance()[["epochs", "stopped", "nll_rnn", "share_unidentified"]]
-    text = f"The first {len(shown)} of {fit.trials.n_participants} participants."
-    figure = picture(
-        training_figure(fit), "Negative log-likelihood per choice of the network, by epoch of its training"
+    text = (
+        f"The equations of participant {shown[0]}, with k for the trial; those of others have other numbers, and where "
+        "structures are people's own, other terms."
     )
+    figures = [picture(training_figure(fit), "Negative log-likelihood per choice of the network, by training epoch")]
+    about = ["The network that the equations were read off; the line is the epoch whose weights were taken."]
+    if embeddings_of(fit) is not None:
+        known = people_levels(fit, group)
+        figures.append(picture(embedding_figure(fit, known), "Map of people: two main directions of their embeddings"))
+        about.append(
+            "The map shows where the network sees people: those who are near choose alike in its eyes. Directions have "
+            "no meaning of their own."
+        )
     return [
         Section(
             "Equations",
             [text],
-            lines,
+            formulas=[equation_math(line) for line in equations.loc[first, "equation"]],
             tables=[
                 sheet(_terms(fit), "What the terms mean, and how they vary between people"),
                 sheet(equations, "Everybody's equations", folded=True),
@@ -240,8 +271,8 @@ def _equations(fit: SpiceFit) -> list[Section]:
         ),
         Section(
             "Training",
-            ["The network that the equations were read off; the line is the epoch whose weights were taken."],
-            figures=[figure],
+            about,
+            figures=figures,
             tables=[sheet(training, "The network", folded=True)],
         ),
     ]

@@ -19,7 +19,12 @@ _LEVEL = 0.95
 
 
 def redrawn_curves(
-    study: Redrawn, rng: np.random.Generator, *, n_bins: int = 5, n_replicates: int = 200
+    study: Redrawn,
+    rng: np.random.Generator,
+    *,
+    n_bins: int = 5,
+    n_replicates: int = 200,
+    levels: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Compare how often the choice before is repeated: always, and after a reward above or below the mean.
 
@@ -29,13 +34,15 @@ def redrawn_curves(
     rng : numpy Generator
     n_bins, n_replicates : int
         See `choice_curve_check`.
+    levels : sequence of length N, optional
+        A level of everybody, for a curve of each level beside that of all.
 
     Returns
     -------
     DataFrame
-        ``curve``, then the columns of `choice_curve_check` but ``group``. ``p_value`` is two-sided, from the mean and
-        the spread of the replicates as those of a normal distribution, by Bonferroni over all rows. Curves without a
-        choice are missing.
+        ``curve``, then the columns of `choice_curve_check`, with the level in ``group`` (only with ``levels``).
+        ``p_value`` is two-sided, from the mean and the spread of the replicates as those of a normal distribution, by
+        Bonferroni over all rows. Curves without a choice are missing.
     """
     places = study.places
     middle = np.nanmean(places.earned) if np.isfinite(places.earned).any() else np.nan
@@ -47,23 +54,35 @@ def redrawn_curves(
     drawn = [study.choose(coefficients, rng) for coefficients in study.posterior(n_replicates, rng)]
     # the same replicates for all curves, called by their numbers
     numbers = np.arange(n_replicates, dtype="float64")[:, None, None]
+    seen = {name: _events(places, places.choice, where) for name, where in curves.items() if where.any()}
     tables = [
         choice_curve_check(
-            _events(places, places.choice, where),
-            partial(_replicated, places, drawn, where),
+            events,
+            partial(_replicated, places, drawn, curves[name]),
             numbers,
+            groups=None if levels is None else _session_levels(places, levels, events),
             n_bins=n_bins,
             n_replicates=n_replicates,
             conf_level=_LEVEL,
         ).assign(curve=name)
-        for name, where in curves.items()
-        if where.any()
+        for name, events in seen.items()
     ]
     if not tables:
         return pd.DataFrame(columns=["curve", "trial_low", "trial_high", "observed", "predicted", "p_value"])
-    table = pd.concat(tables, ignore_index=True).drop(columns="group")
+    table = pd.concat(tables, ignore_index=True)
+    if levels is None:
+        table = table.drop(columns="group")
     table.insert(0, "curve", table.pop("curve"))
     return table.assign(p_value=np.minimum(1.0, len(table) * _p_values(table)))
+
+
+def _session_levels(places: Places, levels: Sequence[str], events: Floats) -> list[str]:
+    """Level of each session; levels without an event, of which there is no curve, go with one that has some."""
+    person = np.zeros(len(events), dtype="int64")
+    person[places.session] = places.person
+    own = [levels[code] for code in person]
+    there = {own[row] for row in np.flatnonzero(np.isfinite(events).any(axis=1))}
+    return [level if level in there else min(there) for level in own]
 
 
 def _p_values(table: pd.DataFrame) -> Floats:

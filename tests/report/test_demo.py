@@ -64,8 +64,8 @@ def test_the_structure_is_the_simulated_one(demo):
 
 def test_the_report_is_one_safe_file(demo, tmp_path):
     html = demo.report.read_text(encoding="utf-8")
-    assert html.count("data:image/png;base64,") == 4
-    assert html.count("<h2 ") == 8
+    assert html.count("data:image/png;base64,") == 6
+    assert html.count("<h2 ") == 9
     assert "<script" not in html and not re.search(r'(src|href)="http', html)
     evil = spice_report(demo.fit, demo.group, tmp_path / "r.html", title="<script>x</script>").read_text()
     assert "<script>" not in evil

@@ -14,7 +14,12 @@ from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError
 from spicestat.pooled.state_library import further_states, history_states
 from spicestat.pooled.states import Signal, State
+from spicestat.report.figures import embedding_figure, embeddings_of
+from spicestat.report.levels import comparisons, people_levels
+from spicestat.report.typeset import equation_math
 from spicestat.report.wording import state_in_words
+from spicestat.studies.redrawn import redrawn
+from spicestat.studies.redrawn_curves import redrawn_curves
 
 
 def sections(path):
@@ -37,6 +42,7 @@ def page(fit, tmp_path_factory):
 
 def test_the_page_has_what_a_reader_asks_for(fit, page):
     assert sections(page) == [
+        "In short",
         "Data",
         "How well choices are predicted",
         "The equation",
@@ -44,6 +50,7 @@ def test_the_page_has_what_a_reader_asks_for(fit, page):
         "People",
         "Does the fit choose as people do?",
         "Effects of covariates",
+        "What one event does, by anxiety",
         "Methods, to paste",
     ]
     html = page.read_text(encoding="utf-8")
@@ -57,7 +64,7 @@ def test_the_page_has_what_a_reader_asks_for(fit, page):
 def test_the_page_is_accessible_and_loads_nothing(page):
     html = page.read_text(encoding="utf-8")
     images = re.findall("<img[^>]*>", html)
-    assert len(images) == 5
+    assert len(images) == 7
     assert all(re.search('alt="[^"]{20,}"', image) for image in images)
     assert html.count("<th ") == html.count('<th scope="col"') > 0
     assert not re.search(r'(src|href)="(?!data:|#)', html)
@@ -79,6 +86,8 @@ def test_what_the_data_say_is_shown_as_text(tmp_path):
     assert "<script" not in html
     assert "<b>" not in html
     assert "<i>" not in html
+    # the formula of the choice rule is the only markup that no template has
+    assert html.count("<math ") == 1
     assert "&lt;script&gt;" in html
 
 
@@ -140,4 +149,69 @@ def test_terms_of_equations_are_said_in_words(tiny_fit, tmp_path):
         row = re.search(rf"<td>{module}</td><td>{re.escape(term)}</td><td[^>]*>[^<]+</td>(.*?)</tr>", html)
         assert f">{median:.4g}<" in row.group(1)
     assert "how strongly choices follow x_value" in html
-    assert sections(tmp_path / "fit.html")[2:4] == ["Equations", "Training"]
+    assert sections(tmp_path / "fit.html")[3:5] == ["Equations", "Training"]
+
+
+def test_results_come_first_in_sentences(fit, tmp_path):
+    group = spice_group(fit, "~ diagnosis")
+    html = unescape(spice_report(fit, group, tmp_path / "fit.html").read_text(encoding="utf-8"))
+    short = html[html.index(">In short</h2>") : html.index(">Data</h2>")]
+    left_out = fit.scores.set_index("model").loc["left_out", "nll"]
+    assert f"a typical probability of {100 * np.exp(-left_out):.0f} %; guessing gives 50 %" in short
+    total = fit.kernels().influence.query("scope == 'population' and quantity == 'total' and event == 'reward'").iloc[0]
+    assert total["conf_low"] > 0
+    assert (
+        f"One reward raises the chance that its action is chosen in the 20 choices after it: {total['estimate']:.3g}"
+        in short
+    )
+    kernels = group.kernels("diagnosis").frame.query("quantity == 'total' and contrast == contrast")
+    sure = kernels[(kernels["conf_low"] > 0) | (kernels["conf_high"] < 0)]
+    assert short.count("differs by diagnosis (patient - control)") == len(sure)
+    assert "diagnosispatient is the difference of patient from control" in html
+
+
+def test_levels_of_people(fit):
+    group = spice_group(fit, "~ diagnosis")
+    assert comparisons(spice_group(fit, "~ anxiety")) == []
+    name, levels = people_levels(fit, group)
+    own = group.table.people.set_index("participant")["diagnosis"]
+    assert name == "diagnosis" and list(levels) == own.reindex(fit.trials.participants).tolist()
+    _, halves = people_levels(fit, spice_group(fit, "~ anxiety"))
+    assert sorted(pd.Series(halves).value_counts()) == [6, 6]
+    assert people_levels(fit, None) is None
+
+
+def test_curves_of_levels_are_those_of_their_people(fit):
+    """Observed shares by level, counted from the table of the trials."""
+    _, levels = people_levels(fit, spice_group(fit, "~ diagnosis"))
+    table = redrawn_curves(redrawn(fit), np.random.default_rng(1), n_bins=1, n_replicates=3, levels=levels)
+    rows = table.query("curve == 'repeated'").set_index("group")["observed"]
+    assert rows.index.isna().sum() == 1
+    level_of = dict(enumerate(levels))
+    trials = fit.trials.frame
+    trials = trials.assign(level=trials["participant"].map(level_of))
+    before = trials.groupby(["participant", "block"])["choice"].shift()
+    repeated = (trials["choice"] == before)[before.notna()].groupby(trials["level"]).mean()
+    for level in set(levels):
+        assert rows[level] == pytest.approx(repeated[level], abs=1e-12)
+
+
+def test_equations_are_typeset_and_names_stay_text():
+    math = equation_math("x<b>[k+1] = -0.500 1 + 0.250 c_reward[k]^2 x<b>[k]")
+    assert "<b>" not in math
+    assert math.count("<mi>x&lt;b&gt;</mi>") == 2
+    assert "<mn>−0.500</mn><mo>+</mo><mn>0.250</mn><msup><msub><mi>c_reward</mi>" in math
+    assert math.count("<mo>=</mo>") == 1
+
+
+def test_the_map_of_people_keeps_distances_of_embeddings(tiny_fit):
+    """Three people lie in a plane, so that two directions lose nothing."""
+    embeddings = embeddings_of(tiny_fit)
+    assert embeddings.shape == (3, 4)
+    (axis,) = embedding_figure(tiny_fit, ("arm", ["a", "b", "a"])).axes
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["arm: a", "arm: b"]
+    first, second = (np.column_stack(line.get_data()) for line in axis.lines)
+    drawn = np.stack([first[0], second[0], first[1]])
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        distance = np.linalg.norm(embeddings[i] - embeddings[j])
+        assert np.linalg.norm(drawn[i] - drawn[j]) == pytest.approx(distance, rel=1e-6)
