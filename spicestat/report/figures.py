@@ -116,7 +116,7 @@ def training_figure(fit: SpiceFit) -> Figure:
 
 
 def embeddings_of(fit: SpiceFit) -> np.ndarray | None:
-    """Return everybody's embedding by the network's first member, (P, E); None where there are fewer than two numbers."""
+    """Return everybody's embedding by the network's first member, (P, E); None without one of two numbers or more."""
     n_people = fit.trials.n_participants
     for piece in fit.model.network.modules():
         if isinstance(piece, EnsembleEmbedding) and piece.weight.shape[1] == n_people > 2 <= piece.weight.shape[2]:
