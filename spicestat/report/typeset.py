@@ -19,8 +19,8 @@ def equation_math(text: str) -> Markup:
 
     Examples
     --------
-    >>> equation_math("x[k+1] = 0.500 1")[22:92]
-    Markup('<msub><mi>x</mi><mrow><mi>k</mi><mo>+</mo><mn>1</mn></mrow></msub><mo>=')
+    >>> equation_math("x = 0.500 1")
+    Markup('<math display="block"><mi>x</mi><mo>=</mo><mn>0.500</mn></math>')
     """
     return _block("".join(_atom(token) for token in _TOKEN.finditer(re.sub(r"(?<=\d) 1(?=\s|$)", "", text))))
 
