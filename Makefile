@@ -85,7 +85,7 @@ test-r: install-r ## testthat on the installed R package
 test-clients: install-r ## marginaleffects and broom.helpers on group models, in a Debian 13 (root, debootstrap)
 	@scripts/test-clients.sh
 
-coverage-r: setup-python setup-r ## Test coverage of the R package with covr; below 90 % fails
+coverage-r: setup-python setup-r ## Test coverage of the R package with covr; below 95 % fails
 	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required Rscript --vanilla scripts/coverage-r.R
 
 check-r: setup-python setup-r ## R CMD build and R CMD check --as-cran; any finding fails

@@ -1,7 +1,9 @@
 # Test coverage of the R package as covr counts it: run by `make coverage-r` in the repository root.
-# The report, line by line, is build/coverage-r.html. A share below 90 % fails.
+# The report, line by line, is build/coverage-r.html. A share below 95 % fails.
 
-limit <- 90
+limit <- 95
+# zero_coverage() would ask RStudio, by a package that need not be there
+options(covr.rstudio_source_markers = FALSE)
 coverage <- covr::package_coverage("r-package", quiet = FALSE)
 dir.create("build", showWarnings = FALSE)
 covr::report(coverage, "build/coverage-r.html", browse = FALSE)

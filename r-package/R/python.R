@@ -100,7 +100,10 @@ choose_environment <- function(call) {
   if (nzchar(Sys.getenv("RETICULATE_PYTHON"))) {
     check_python_exists(Sys.getenv("RETICULATE_PYTHON"), call)
   } else if (environment_exists()) {
-    reticulate::use_virtualenv(environment_name, required = TRUE)
+    tryCatch(
+      reticulate::use_virtualenv(environment_name, required = TRUE),
+      error = function(error) abort_no_engine(conditionMessage(error), call)
+    )
   }
 }
 
@@ -144,9 +147,24 @@ abort_no_engine <- function(reason, call, python = python_path()) {
       "the Python package 'spicestat' cannot be loaded.",
       x = first_lines(reason),
       i = if (!is.na(python)) paste0("Python: ", python),
+      if (grepl("enable-shared", reason, fixed = TRUE)) shared_library_hints(python),
       i = "Run install_spicestat(), then restart R. spicestat_sitrep() shows what is there."
     ),
     call = call
+  )
+}
+
+#' What to do where Python has no shared library, which R loads to run it in its own process
+#' @noRd
+shared_library_hints <- function(python) {
+  code <- "import sys; print('libpython%d.%d' % sys.version_info[:2])"
+  library <- tryCatch(
+    system2(python, c("-c", shQuote(code)), stdout = TRUE, stderr = FALSE),
+    error = function(error) "libpython3", warning = function(warning) "libpython3"
+  )
+  c(
+    i = paste0("On Debian and Ubuntu its shared library is a package of its own: apt install ", library, "."),
+    i = "Or run Python in a process of its own, with the package processx: options(spicestat.engine = \"subprocess\")."
   )
 }
 
@@ -265,6 +283,11 @@ spicestat_available <- function() {
 #' `SPICESTAT_PYTHON` or `RETICULATE_PYTHON` names another Python. It is never
 #' called automatically. Where installing fails, an environment that was made for it is removed again.
 #'
+#' On Linux, torch brings 5 GB of libraries for graphics cards. Without these, for the processor alone:
+#' `Sys.setenv(PIP_EXTRA_INDEX_URL = "https://download.pytorch.org/whl/cpu")` before `install_spicestat()`.
+#' Debian and Ubuntu keep two things in packages of their own that an environment needs: `python3-venv`,
+#' and Python's shared library, such as `libpython3.13`, without which `options(spicestat.engine = "subprocess")` works.
+#'
 #' @param source What pip should install. `NULL` is the engine that the R package
 #'   brings; else the path of a copy of the source code, or the address of a repository such as
 #'   `"git+https://..."`.
@@ -290,11 +313,40 @@ install_spicestat <- function(source = NULL, envname = "r-spicestat", python = N
   on.exit(if (is_new && !done && envname %in% reticulate::virtualenv_list()) {
     reticulate::virtualenv_remove(envname, confirm = FALSE)
   })
-  if (is_new) reticulate::virtualenv_create(envname, python = python, packages = NULL)
+  if (is_new) make_environment(envname, python, call)
   reticulate::virtualenv_install(envname, packages = source, ignore_installed = FALSE)
   done <- TRUE
   cli::cli_alert_success("Installed in the virtual environment {.val {envname}}. Restart R to use it.")
   invisible(envname)
+}
+
+#' An empty virtual environment
+#'
+#' reticulate wants pip beside the Python that it starts from, which Debian and Ubuntu keep in a package of its own;
+#' Python's venv brings one along.
+#' @noRd
+make_environment <- function(envname, python, call, by_reticulate = reticulate::virtualenv_create) {
+  tryCatch(by_reticulate(envname, python = python, packages = NULL), error = function(error) {
+    if (!made_by_venv(envname, python)) {
+      abort_spicestat("install", c(
+        "no environment can be made for Python.",
+        x = first_lines(conditionMessage(error)),
+        i = "It needs Python 3.11 or later with venv. On Debian and Ubuntu: apt install python3-venv.",
+        i = "install_spicestat(python = \"path/to/python3\") names another Python."
+      ), call = call)
+    }
+  })
+}
+
+made_by_venv <- function(envname, python) {
+  if (is.null(python)) python <- Find(nzchar, Sys.which(c("python3", "python")))
+  if (is.null(python)) {
+    return(FALSE)
+  }
+  ends_well <- function(...) suppressWarnings(system2(python, c(...), stdout = FALSE, stderr = FALSE)) == 0
+  folder <- if (basename(envname) == envname) file.path(reticulate::virtualenv_root(), envname) else envname
+  ends_well("-c", shQuote("import sys; sys.exit(sys.version_info < (3, 11))")) &&
+    ends_well("-m", "venv", shQuote(path.expand(folder)))
 }
 
 #' What pip is to install
@@ -315,5 +367,7 @@ install_source <- function(source, wheel, call) {
 
 python_path <- function() {
   path <- tryCatch(reticulate::py_discover_config()$python, error = function(error) NULL)
+  # reticulate's search ends in an error where it finds a Python that it cannot load
+  if (is.null(path) && environment_exists()) path <- reticulate::virtualenv_python(environment_name)
   if (is.null(path)) NA_character_ else path
 }

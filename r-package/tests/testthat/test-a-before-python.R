@@ -57,6 +57,28 @@ test_that("the engine is the wheel that the R package brings, and no name on an 
   expect_error(install_source(1, NULL, NULL), class = "spicestat_error_config")
 })
 
+test_that("an environment is made by venv where reticulate cannot, or an error says what is missing", {
+  skip_on_os("windows")
+  folder <- tempfile("venvs")
+  local_variables(WORKON_HOME = folder)
+  stands_in <- function(version_status) {
+    script <- tempfile("python")
+    checks <- sprintf("if [ \"$1\" = -c ]; then exit %d; fi", version_status)
+    writeLines(c("#!/bin/sh", checks, "mkdir -p \"$3\""), script)
+    Sys.chmod(script, "755")
+    script
+  }
+  no_pip <- function(...) stop("Suitable Python installation for creating a venv not found.")
+  make_environment("ours", stands_in(0), NULL, no_pip)
+  expect_true(dir.exists(file.path(folder, "ours")))
+  expect_error(make_environment("old", stands_in(1), NULL, no_pip), "python3-venv", class = "spicestat_error_install")
+  expect_false(dir.exists(file.path(folder, "old")))
+  elsewhere <- file.path(tempfile("a b"), "env")
+  make_environment(elsewhere, stands_in(0), NULL, no_pip)
+  expect_true(dir.exists(elsewhere))
+  expect_equal(make_environment("x", NULL, NULL, function(envname, python, packages) envname), "x")
+})
+
 test_that("sitrep looks for no Python where none was chosen", {
   skip_if(environment_exists(), "r-spicestat is installed")
   skip_if(reticulate::py_available(), "Python runs already")
@@ -64,4 +86,13 @@ test_that("sitrep looks for no Python where none was chosen", {
   expect_message(state <- spicestat_sitrep(), "install_spicestat")
   expect_equal(state$problem, "No Python has been chosen.")
   expect_false(reticulate::py_available())
+})
+
+test_that("a Python without a shared library is named with its remedies", {
+  reason <- "'/x/python' was not built with a shared library. Python built with '--enable-shared'."
+  error <- tryCatch(abort_no_engine(reason, NULL, "/nowhere/python"), error = function(error) error)
+  expect_match(conditionMessage(error), "apt install libpython3.", fixed = TRUE)
+  expect_match(conditionMessage(error), "spicestat.engine = \"subprocess\"", fixed = TRUE)
+  other <- tryCatch(abort_no_engine("No module", NULL, NA), error = function(error) error)
+  expect_no_match(conditionMessage(other), "subprocess")
 })
