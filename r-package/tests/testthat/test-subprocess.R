@@ -5,7 +5,7 @@ skip_if_no_processx <- function() {
 
 quick_fit <- function(...) {
   suppressWarnings(
-    spice_fit(little_trials(), subject, pick, points, model = "choice", epochs = 2, progress = FALSE, ...)
+    spice_fit(little_trials(), subject, pick, points, model = "rescorla_wagner", epochs = 2, progress = FALSE, ...)
   )
 }
 

@@ -1,3 +1,8 @@
+# the model that is fitted fastest, for what does not depend on it
+quick_fit <- function(data, ...) {
+  spice_fit(data, subject, pick, points, model = "rescorla_wagner", epochs = 2, progress = FALSE, ...)
+}
+
 # one fit of each kind for the whole file
 two_fits <- local({
   found <- NULL
@@ -75,7 +80,7 @@ test_that("with more than two actions, residuals have a column for each", {
   set.seed(2)
   data <- little_trials()
   data$pick <- factor(sample(c("left", "middle", "right"), nrow(data), TRUE))
-  fit <- suppressWarnings(spice_fit(data, subject, pick, points, model = "choice", epochs = 2, progress = FALSE))
+  fit <- suppressWarnings(quick_fit(data))
   raw <- residuals(fit, "response")
   expect_equal(colnames(raw), c("left", "middle", "right"))
   expect_equal(rowSums(raw)[2:20], rep(0, 19))
@@ -104,11 +109,13 @@ test_that("a fit can be updated with other trials, and fitted again with other a
 test_that("update() fits again where the first fit was made", {
   skip_if_no_engine()
   data <- little_trials()
-  fit <- suppressWarnings(spice_fit(data, subject, pick, points, model = "choice", epochs = 2, progress = FALSE))
+  fit <- suppressWarnings(
+    spice_fit(data, subject, pick, points, model = "rescorla_wagner", epochs = 2, progress = FALSE)
+  )
   again <- suppressWarnings(update(fit, seed = 0))
   expect_identical(again$coefficients, fit$coefficients)
-  other <- suppressWarnings(update(fit, model = "rescorla_wagner"))
-  expect_equal(other$glance$model, "rescorla_wagner")
+  other <- suppressWarnings(update(fit, model = "forgetting"))
+  expect_equal(other$glance$model, "forgetting")
 })
 
 test_that("set.seed() and seed = decide what is drawn", {
@@ -124,11 +131,7 @@ test_that("set.seed() and seed = decide what is drawn", {
   played <- simulate(example_fit, n_trials = 3, n_blocks = 1)
   expect_identical(simulate(example_fit, seed = attr(played, "seed"), n_trials = 3, n_blocks = 1), played)
   data <- little_trials()
-  fit <- function(seed) {
-    suppressWarnings(
-      spice_fit(data, subject, pick, points, model = "choice", epochs = 2, seed = seed, progress = FALSE)
-    )$coefficients
-  }
+  fit <- function(seed) suppressWarnings(quick_fit(data, seed = seed))$coefficients
   set.seed(5)
   first <- fit(NULL)
   set.seed(5)
@@ -414,15 +417,13 @@ test_that("the same group model in R and in Python has identical numbers", {
 test_that("the same seed gives the same fit and the same group model, and another seed another", {
   skip_if_no_engine()
   data <- little_trials()
-  fit <- function(...) {
-    suppressWarnings(
-      spice_fit(data, subject, pick, points, model = "choice", epochs = 2, progress = FALSE, ...)
-    )$coefficients
-  }
+  fit <- function(...) suppressWarnings(quick_fit(data, ...))$coefficients
   expect_identical(fit(seed = 3), fit(seed = 3))
   expect_identical(fit(), fit())
   expect_false(identical(fit(seed = 3), fit(seed = 4)))
-  permuted <- function(...) tidy(spice_group(example_fit, ~age, method = "permutation", ...))$p.value
+  permuted <- function(...) {
+    tidy(spice_group(example_fit, ~age, method = "permutation", n_permutations = 199, ...))$p.value
+  }
   expect_identical(permuted(seed = 3), permuted(seed = 3))
   expect_identical(permuted(), permuted())
 })
