@@ -25,6 +25,8 @@ _STILL, _SETTLED = 0.01, 1e-5
 _DRAWS, _WIDER = 128, 1.3
 _PRIOR_PEOPLE, _PRIOR_SD = 2.0, 0.1
 _GUESSING_PEOPLE = 0.5
+_FASTEST = 20.0
+"""A step of Newton is at most this many times EM's."""
 _OWN_LIMIT = 1.0
 """A state that grew by itself would run away on a longer block."""
 
@@ -114,13 +116,13 @@ class _Pool:
         with one_thread():
             for _ in range(0 if still else _ROUNDS):
                 coefficients, spread = self._modes(found, coefficients, _STEPS)
-                before, found = found, self._population(self._nobody_guesses(coefficients, spread))
+                before, found = found, self._population(found, self._nobody_guesses(coefficients, spread))
                 if _moved(before, found) < _STILL:
                     break
             people = self._nobody_guesses(*self._modes(found, coefficients, _LAST_STEPS))
             for _ in range(0 if still else _ROUNDS):
                 people = self._moments(found, people)
-                before, found = found, self._population(people)
+                before, found = found, self._population(found, people)
                 still = _moved(before, found) < _STILL
                 if still:
                     break
@@ -186,12 +188,21 @@ class _Pool:
         found = self.problem.values(torch.from_numpy(full)).numpy()
         return np.asarray(np.nan_to_num(found, nan=-np.inf))
 
-    def _population(self, people: _People) -> NormalPrior:
-        """Mean and covariance at which the marginal likelihood stands still, each of the people who have the terms."""
+    def _population(self, last: NormalPrior, people: _People) -> NormalPrior:
+        """Mean and covariance at which the marginal likelihood stands still, each of the people who have the terms.
+
+        The mean goes a step of Newton: EM alone creeps where people differ little from each other.
+        """
         who = np.where(self.present, 1.0 - people.guesses, 0.0)[:, None] * self.free
-        mean = (who * people.mean).sum(axis=0) / np.maximum(who.sum(axis=0), 1e-8)
-        away = np.where(self.free, people.mean - mean, 0.0)
         pairs = who[:, :, None] * self.free[:, None, :]
+        root = np.linalg.cholesky(last.covariance)
+        known = np.linalg.solve(root, np.linalg.solve(root, (pairs * (last.covariance - people.spread)).sum(axis=0)).T)
+        values, vectors = np.linalg.eigh(known)
+        most = np.maximum(who.sum(axis=0).max(initial=0.0), 1e-8)
+        step = np.linalg.solve(root, (who * (people.mean - last.mean)).sum(axis=0))
+        step = vectors @ (vectors.T @ step / values.clip(most / _FASTEST, most))
+        mean = last.mean + root @ step
+        away = np.where(self.free, people.mean - mean, 0.0)
         total = (pairs * (people.spread + away[:, :, None] * away[:, None, :])).sum(axis=0)
         return NormalPrior(mean, (total + self.safe) / (pairs.sum(axis=0) + _PRIOR_PEOPLE))
 

@@ -106,7 +106,7 @@ def hotelling_f(wald: float, n_outcomes: int, n_effects: int, df: float) -> tupl
     Examples
     --------
     >>> [round(value, 4) for value in hotelling_f(12.0, 3, 1, 30.0)]
-    [3.7333, 28.0, 0.0226]
+    [3.7333, 28.0, 0.0225]
     """
     k, q = n_outcomes, n_effects
     if not np.isfinite(df):
