@@ -116,6 +116,7 @@ format.spice_group <- function(x, digits = 3, ...) {
     contradiction_lines(x$glance),
     skipped_line(x$skipped),
     effect_lines(table, x, digits),
+    together_lines(x, digits),
     if (length(notes) > 0) {
       c("", strwrap(paste0("Note: ", notes), width = getOption("width"), exdent = 2))
     },
@@ -162,6 +163,24 @@ effect_lines <- function(table, group, digits) {
     c("", paste0(one, ":"), lines[1], lines[-1][key == one])
   })
   unlist(paragraphs)
+}
+
+#' Tests of terms for all coefficients together, where there are several and their covariance is known
+#' @noRd
+together_lines <- function(group, digits) {
+  table <- tidy(group)
+  several <- length(unique(paste(table$component, table$sparse.term, sep = ":"))) > 1
+  # there are no p-values in a posterior
+  if (!several || is.null(group$joint_covariance) || is.null(group$design) || all(is.na(table$p.value))) {
+    return(NULL)
+  }
+  tests <- stats::anova(group, across = TRUE)
+  found <- data.frame(
+    term = rownames(tests), num.df = as.integer(tests$Df), den.df = tests[["Den Df"]],
+    statistic = tests[["F value"]], p.value = tests[["Pr(>F)"]]
+  )
+  found <- found[!is.na(found$p.value), ]
+  if (nrow(found) > 0) c("", "all coefficients, together:", fitting_table(found, "num.df", digits))
 }
 
 # decimals, not digits: an adjusted value must not look smaller than the one it adjusts

@@ -633,6 +633,9 @@ class GroupResult:
         """Return the tests of covariates across equations, where there are some, as lines to print."""
         if self.joint_covariance is None or self.design is None or len(self._equations()) < 2:
             return []
+        # a posterior has no p-values
+        if self.tidy()["p_value"].isna().all():
+            return []
         tests = term_tests(self, across=True).query("term != '(Intercept)'").dropna(subset="p_value")
         if tests.empty:
             return []

@@ -138,6 +138,25 @@ test_that("a posterior is printed without p-values", {
   expect_false(any(grepl("p.value|withheld", format(group))))
 })
 
+test_that("below the effects, printing tests terms for all coefficients together, where there are several", {
+  group <- example_group
+  lines <- format(group)
+  start <- which(lines == "all coefficients, together:")
+  shown <- utils::read.table(text = lines[start + 1:3], header = TRUE)
+  tests <- anova(group, across = TRUE)
+  expect_equal(shown$term, rownames(tests))
+  expect_equal(as.numeric(unlist(shown[2:4])), unlist(tests[1:3]), tolerance = 5e-3, ignore_attr = TRUE)
+  expect_equal(shown$p.value, p_text(tests[[4]]))
+  # neither without the covariance of the coefficients, nor of one coefficient, nor without tests
+  apart <- group
+  apart$joint_covariance <- NULL
+  one <- group
+  one$coefficients <- one$coefficients[one$coefficients$module == "beta", ]
+  group$glance$withheld <- TRUE
+  group$coefficients$p_value <- NA_real_
+  for (other in list(apart, one, group)) expect_false(any(grepl("together", format(other))))
+})
+
 test_that("a console of 80 columns shows the intervals of a group model", {
   local_width <- options(width = 80)
   on.exit(options(local_width))
@@ -145,6 +164,7 @@ test_that("a console of 80 columns shows the intervals of a group model", {
   expect_lte(max(nchar(lines)), 80)
   expect_match(lines, "std.error +conf.low +conf.high +p.value +p.adjusted", all = FALSE)
   long <- example_group
+  long$joint_covariance <- NULL
   long$coefficients$term <- sub("diagnosispatient", "diagnosisa rather long name", long$coefficients$term)
   expect_lte(max(nchar(format(long))), 80)
   expect_match(format(long), "estimate +conf.low +conf.high +(p.value +)?p.adjusted", all = FALSE)

@@ -320,4 +320,6 @@ def _between(model: FittedGroup, involved: list[FittedEquation]) -> np.ndarray:
             do='use method="hierarchical" or "multivariate_meta", or analyse `with_derived` of the coefficients',
         )
     labels = [(*equation.key, name) for equation in involved for name in equation.names]
-    return np.asarray(model.joint_covariance.loc[labels, labels], dtype="float64")
+    # effects of covariates that are kept off a coefficient are 0 for certain
+    known = model.joint_covariance.reindex(index=labels, columns=labels, fill_value=0.0)
+    return np.asarray(known, dtype="float64")

@@ -70,7 +70,7 @@ def term_tests(
     for term, columns in design.terms.items():
         names = [design.names[column] for column in columns]
         if everywhere is not None:
-            found = _multivariate(everywhere, names, len(fitted))
+            found = _multivariate(everywhere, names)
             rows.append({"module": None, "sparse_term": None, "term": term, **found})
             continue
         weights = np.eye(len(design.names))[list(columns)]
@@ -224,9 +224,12 @@ def wald_f(difference: np.ndarray, covariance: np.ndarray, df: float) -> tuple[f
     return statistic, df_num, float(fisher.sf(statistic, df_num, df if np.isfinite(df) else 1e12))
 
 
-def _multivariate(everywhere: FittedEquation, names: Sequence[str], n_outcomes: int) -> dict[str, Any]:
-    """Test that effects of these names are 0 in all equations."""
+def _multivariate(everywhere: FittedEquation, names: Sequence[str]) -> dict[str, Any]:
+    """Test that effects of these names are 0 in all equations that have them."""
     own = [place for place, name in enumerate(everywhere.names) if name[-1] in names]
+    if not own:
+        return {"df_num": 0, "df": np.nan, "statistic": np.nan, "p_value": np.nan}
+    n_outcomes = len(own) // len(names)
     covariance, df = everywhere.covariance[np.ix_(own, own)], float(np.min(everywhere.df[own]))
     single, df_num, _ = wald_f(everywhere.beta[own], covariance, df)
     statistic, df, p_value = hotelling_f(single * df_num, n_outcomes, len(names), df)
@@ -275,13 +278,16 @@ def _across(model: FittedGroup, fitted: Sequence[FittedEquation]) -> FittedEquat
             do='use method="hierarchical" or "multivariate_meta"',
         )
     names = [(*equation.key, name) for equation in fitted for name in equation.names]
+    # covariates that are kept off a coefficient have no effect on it to test
+    free = np.array([name in joint.index for name in names])
+    names = [name for name, kept in zip(names, free, strict=True) if kept]
     return FittedEquation(
         "",
         "",
         tuple(names),  # type: ignore[arg-type]
-        np.concatenate([equation.beta for equation in fitted]),
+        np.concatenate([equation.beta for equation in fitted])[free],
         joint.loc[names, names].to_numpy(dtype="float64"),
-        np.concatenate([equation.df for equation in fitted]),
+        np.concatenate([equation.df for equation in fitted])[free],
         fitted[0].link,
         any(equation.withheld for equation in fitted),
         np.nan,

@@ -1,6 +1,6 @@
 """What a group result offers after the fit, and how spice_group hands settings and adjustments to its methods."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -108,6 +108,21 @@ def test_a_covariate_kept_off_a_coefficient_has_no_effect_on_it(fit):
     assert (means["std_error"] > 0).all()
     contrast = kept.contrasts("diagnosis").query("module == 'module1'").iloc[0]
     assert contrast["estimate"] == 0.0 and np.isnan(contrast["p_value"])
+    # all coefficients that may depend on it are one, whose test is its own
+    together = kept.term_tests(across=True).set_index("term")["p_value"]
+    assert together["age"] == pytest.approx(kept.tidy().query("term == 'age'")["p_value"].item())
+    assert kept.term_tests(across=True, equations=[("module1", "1")])["p_value"].isna().tolist() == [False, True, True]
+    assert "all coefficients / together:" in repr(kept)
+    derived = kept.derived_means({"sum": 'module0["1"] + module1["1"]'}, "diagnosis")["estimate"]
+    alone = kept.marginal_means("diagnosis", equations=[("module0", "1")]).tidy()["estimate"]
+    np.testing.assert_allclose(np.diff(derived), np.diff(alone))
+
+
+def test_a_posterior_prints_no_tests(fit):
+    group = spice_group(fit, "~ age")
+    hidden = group.coefficients.assign(p_value=np.nan, p_adjusted=np.nan)
+    assert "together" in repr(group)
+    assert "together" not in repr(replace(group, coefficients=hidden))
 
 
 def test_max_t_uses_the_joint_covariance(fit):
