@@ -22,6 +22,7 @@ PAGE = ROOT / "docs" / "parity.md"
 # Python's name and R's; a text in brackets where R's own generics or packages do it
 FUNCTIONS = {
     "spice_fit": "spice_fit",
+    "spice_fit_split": "spice_fit_split",
     "spice_group": "spice_group",
     "spice_update": "spice_update",
     "spice_card": "spice_card",
@@ -54,6 +55,8 @@ FUNCTIONS = {
     "GroupResult.kernels": "spice_kernels.spice_group",
     "GroupResult.term_tests": "anova.spice_group",
     "GroupResult.linear_hypotheses": "linearHypothesis.spice_group",
+    "GroupResult.standardised": "spice_standardised",
+    "GroupResult.derived_means": "spice_derived_means",
 }
 
 # where no function of one side stands for one of the other
@@ -61,15 +64,12 @@ ELSEWHERE = {
     "GroupResult.marginal_means": "emmeans::emmeans(group, ~ covariate | coefficient)",
     "GroupResult.contrasts": "emmeans::emmeans(group, pairwise ~ covariate | coefficient)",
     "GroupResult.average_effects": 'marginaleffects::avg_comparisons(group, by = "group"), emmeans::emtrends()',
-    "GroupResult.standardised": "no counterpart yet; scale() in the formula",
-    "GroupResult.derived_means": "no counterpart yet",
     "GroupResult.diagnostics": "glance(group), posterior::summarise_draws(group)",
     "GroupResult.save": "saveRDS(group)",
     "load_group": "readRDS()",
     "GroupResult.plot_forest": 'autoplot(group, type = "forest")',
     "GroupResult.plot_caterpillar": 'autoplot(group, type = "caterpillar")',
     "GroupResult.plot_covariate": 'autoplot(group, type = "covariate")',
-    "spice_fit_split": "no counterpart: subset() and spice_update()",
     "read_coefficients": "a data frame as `fit` of spice_group()",
     "read_trials": "a data frame or the path of one as `trials`",
     "progress_bars": "progress = TRUE, of each verb that takes long",

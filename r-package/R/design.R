@@ -170,14 +170,19 @@ with_breaks <- function(expr, value, frame, env) {
 #' The design of other people, with the levels, contrasts and centres of a model; rows with missing values stay
 #' @noRd
 matrix_for <- function(design, data) {
-  frame <- withCallingHandlers(
+  stats::model.matrix(design$terms, frame_for(design, data), contrasts.arg = design$contrasts)
+}
+
+#' What the formula computes of other people's covariates
+#' @noRd
+frame_for <- function(design, data) {
+  withCallingHandlers(
     stats::model.frame(design$terms, data, na.action = stats::na.pass, xlev = design$xlevels),
     warning = function(warning) {
       # they are in design$contrasts
       if (grepl("^contrasts dropped", conditionMessage(warning))) invokeRestart("muffleWarning")
     }
   )
-  stats::model.matrix(design$terms, frame, contrasts.arg = design$contrasts)
 }
 
 #' Refuse to make the design of other people where a row's values depend on who else is there, as with rank(age)

@@ -68,12 +68,21 @@ expected_rows <- function(object, table, X, level, between = 0) { # nolint: obje
 }
 
 on_own_scale <- function(rows, link) {
-  inverse <- switch(link, logit = stats::plogis, log = exp, identity)
-  slope <- switch(link, logit = stats::dlogis, log = exp, function(x) 1)
-  rows$.se.fit <- rows$.se.fit * slope(rows$.fitted)
+  scale <- scale_of(link)
+  rows$.se.fit <- rows$.se.fit * scale$slope(rows$.fitted)
   columns <- c(".fitted", ".lower", ".upper")
-  rows[columns] <- lapply(rows[columns], inverse)
+  rows[columns] <- lapply(rows[columns], scale$inverse)
   rows
+}
+
+#' From the scale of a link to the coefficient itself
+#' @noRd
+scale_of <- function(link) {
+  switch(link,
+    logit = list(inverse = stats::plogis, slope = stats::dlogis),
+    log = list(inverse = exp, slope = exp),
+    list(inverse = identity, slope = function(x) rep(1, length(x)))
+  )
 }
 
 #' New people as a data frame whose categories the model knows

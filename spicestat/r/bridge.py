@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import platform
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -78,7 +79,8 @@ def fit(table: Table | str | Sequence[str], options: Mapping[str, Any], progress
         Trials in protocol form, or the path of a file.
     options : mapping
         Arguments of `spice_fit`, ``model`` as `as_model` reads it; ``people`` in protocol
-        form or a path; and ``folder``, where the fit is written for R to read as bytes.
+        form or a path; ``split``, for `spice_fit_split` instead, a mapping with its ``share, split_seed`` and
+        ``halve_single``; and ``folder``, where the fit is written for R to read as bytes.
     progress : callable, optional
         Called at most ten times a second, and at the end of each stage, with stage, done,
         total and message.
@@ -92,13 +94,14 @@ def fit(table: Table | str | Sequence[str], options: Mapping[str, Any], progress
     def work() -> dict[str, Any]:
         names = engine()
         settings = dict(options)
-        folder = settings.pop("folder")
+        folder, split = settings.pop("folder"), settings.pop("split", None)
         check_settings("spice_fit()", settings, names.spice_fit)
         if "model" in settings:
             settings["model"] = as_model(settings["model"])
         if "people" in settings:
             settings["people"] = received_tables(settings["people"])
-        result = names.spice_fit(received_table(table), progress=throttled(progress), **settings)
+        run = names.spice_fit if split is None else partial(names.spice_fit_split, **split)
+        result = run(received_table(table), progress=throttled(progress), **settings)
         save_or_rescue(result.save, folder)
         return fit_tables(result)
 

@@ -67,6 +67,18 @@ def test_fit_passes_settings_and_returns_all_tables(monkeypatch: pytest.MonkeyPa
     assert len(calls) < 100
 
 
+def test_a_fit_by_sample_splitting_has_its_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def spice_fit(trials: Any, *, model: str, progress: Any) -> FakeFit:
+        raise AssertionError("this fit was to be split")
+
+    engine(monkeypatch, spice_fit=spice_fit, spice_fit_split=lambda trials, **given: seen.update(given) or FakeFit())
+    split = {"share": 0.25, "split_seed": 3, "halve_single": True}
+    assert bridge.fit("trials.csv", {"folder": "there", "model": "choice", "split": split})["ok"]
+    assert seen == {**split, "model": "choice", "progress": None}
+
+
 def test_a_path_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     engine(monkeypatch, spice_fit=lambda trials, **_: seen.append(trials) or FakeFit())

@@ -12,6 +12,11 @@ python_module <- function(name) {
   reticulate::import(name, convert = FALSE)
 }
 
+#' A table of pandas as a tibble
+from_python <- function(frame) {
+  decode_table(convert(python_module("spicestat.r.columns")$encode_table(frame)))
+}
+
 #' Run code in a fresh R in which there is no Python to be found
 run_without_python <- function(code) {
   run_in_new_r(code, "/nowhere/python")

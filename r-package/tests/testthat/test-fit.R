@@ -139,3 +139,26 @@ test_that("rewards that are a factor, and arguments with a slip of the pen, are 
     fixed = TRUE, class = "spicestat_error_config"
   )
 })
+
+test_that("equations come from some blocks and coefficients from the others, as in Python", {
+  skip_if_no_engine()
+  trials <- example_trials[example_trials$participant %in% sprintf("p%02d", 1:4), ]
+  split_at <- function(...) {
+    suppressWarnings(
+      spice_fit_split(trials, participant, choice, reward, block = block, epochs = 2, progress = FALSE, ...)
+    )
+  }
+  fit <- split_at(share = 0.25, split_seed = 3)
+  engine <- python_module("spicestat")
+  theirs <- suppressWarnings(engine$spice_fit_split(
+    trials[c("participant", "block", "choice", "reward")],
+    block = "block", epochs = 2L, share = 0.25, split_seed = 3L
+  ))
+  expect_equal(nobs(fit), reticulate::py_to_r(theirs$glance()$nobs$item()))
+  expect_equal(fit$coefficients$estimate, as.numeric(reticulate::py_to_r(theirs$coefficients$frame$estimate$tolist())))
+  expect_lt(nobs(fit), nobs(example_fit) * 4 / 24)
+  expect_equal(update(fit, share = 0.5, evaluate = FALSE)[[1]], quote(spice_fit_split))
+  expect_error(split_at(model = "history"), "predict", class = "spicestat_error_config")
+  expect_error(split_at(share = 2), "share", class = "spicestat_error_config")
+  expect_error(split_at(halve_single = 1), "TRUE or FALSE", class = "spicestat_error_config")
+})
