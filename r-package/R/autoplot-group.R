@@ -263,7 +263,8 @@ covariate_plot <- function(object, covariate, level) {
     ggplot2::scale_y_continuous(n.breaks = 4, guide = ggplot2::guide_axis(check.overlap = TRUE)) +
     (if (levels) category_axis(people$x, nlevels(people$panel))) +
     ggplot2::labs(
-      x = covariate, y = if (apart) "Coefficient (points: own estimates)" else "Coefficient (grey: own estimates)",
+      x = covariate,
+      y = paste0("Coefficient\n(", if (apart) "points" else "grey", ": own estimates)"),
       caption = joined_caption(
         mean_caption(object, covariate, level),
         if (all(is.na(means$.lower))) paste("Intervals are withheld:", withheld_because(object)),

@@ -74,6 +74,10 @@ module_subtitle <- function(component, n_coefficients) {
   if (is_one_module(component, n_coefficients)) plain_name(component[[1]])
 }
 
+#' The title of a vertical axis, in lines that fit a figure of four inches whose caption takes some of them
+#' @noRd
+upright_label <- function(text) wrap_label(text, 24)
+
 #' An axis for panels that may be narrow
 #' @noRd
 narrow_axis <- function() {

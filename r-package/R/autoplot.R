@@ -56,7 +56,7 @@ caterpillar_plot <- function(object, conf_level) {
     ggplot2::scale_y_continuous(breaks = NULL, expand = ggplot2::expansion(add = 1)) +
     ggplot2::labs(
       x = paste0("Estimate with ", 100 * conf_level, "% interval; dashed: median"),
-      y = "Participants, ordered by estimate", caption = caption,
+      y = upright_label("Participants, ordered by estimate"), caption = caption,
       subtitle = module_subtitle(table$component, nlevels(table$panel))
     ) +
     plot_theme() +

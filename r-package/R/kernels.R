@@ -226,7 +226,7 @@ autoplot.spice_kernels <- function(object, ...) { # nolint: object_name_linter.
     ggplot2::facet_wrap(~event, labeller = ggplot2::as_labeller(function(event) paste("one", event))) +
     ggplot2::labs(
       x = "Choices after it",
-      y = paste0("Change in log odds of repeating, ", 100 * object$conf_level, "% interval")
+      y = upright_label(paste0("Change in log odds of repeating, ", 100 * object$conf_level, "% interval"))
     ) +
     plot_theme()
 }
@@ -286,7 +286,7 @@ autoplot.spice_group_kernels <- function(object, ...) { # nolint: object_name_li
     level_scale(object$variable, nlevels(ours$level)) +
     ggplot2::labs(
       x = "Choices after it",
-      y = paste0("Change in log odds of repeating, ", 100 * ours$conf.level[[1]], "% interval")
+      y = upright_label(paste0("Change in log odds of repeating, ", 100 * ours$conf.level[[1]], "% interval"))
     ) +
     plot_theme()
 }

@@ -280,3 +280,28 @@ test_that("means are drawn where intervals are withheld, with the reason", {
   expect_silent(expect_true(drawn(plot)))
   expect_true(all(is.finite(ggplot2::ggplot_build(plot)$data[[3]]$y)))
 })
+
+#' Inches that the title of the vertical axis is longer than what stands beside it, in a figure of some height
+upright_excess <- function(plot, height) {
+  grDevices::pdf(NULL, 7, height)
+  on.exit(grDevices::dev.off())
+  table <- ggplot2::ggplotGrob(plot)
+  place <- which(table$layout$name == "ylab-l")
+  fixed <- grid::convertHeight(table$heights, "inches", valueOnly = TRUE)
+  beside <- sum(fixed[table$layout$t[place]:table$layout$b[place]]) + height - sum(fixed)
+  title <- grid::textGrob(plot$labels$y, gp = grid::gpar(fontsize = 11))
+  grid::convertWidth(grid::grobWidth(title), "inches", valueOnly = TRUE) - beside
+}
+
+test_that("titles of vertical axes fit figures of four inches", {
+  group <- example_group
+  covariate <- autoplot(group, type = "covariate", covariate = "age")
+  expect_lt(upright_excess(covariate, 4), 0)
+  # as it was in one line, below a caption of some
+  covariate$labels$caption <- "one\ntwo\nthree\nfour"
+  expect_lt(upright_excess(covariate, 4), 0)
+  covariate$labels$y <- gsub("\n", " ", covariate$labels$y)
+  expect_gt(upright_excess(covariate, 3), 0)
+  expect_lt(upright_excess(autoplot(example_fit), 4), 0)
+  expect_lt(upright_excess(autoplot(group, type = "caterpillar"), 4), 0)
+})

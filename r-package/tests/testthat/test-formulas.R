@@ -30,12 +30,12 @@ formulas <- list(
   ~ as.numeric(born), ~ interaction(ill, sex), ~ exp(age / 50), ~ site == "A", ~ substr(sex, 1, 1), ~ C(site, sum)
 )
 
-of_formula <- function(data, formula, method) {
-  suppressWarnings(suppressMessages(spice_group(data$table, formula, data$people, method, participant = id)))
+of_formula <- function(data, formula, method, ...) {
+  suppressWarnings(suppressMessages(spice_group(data$table, formula, data$people, method, participant = id, ...)))
 }
 
 #' The same model by a design matrix that is given column by column
-by_hand <- function(data, formula, method) {
+by_hand <- function(data, formula, method, ...) {
   X <- stats::model.matrix(formula, data$people) # nolint: object_name_linter.
   intercept <- colnames(X)[1] == "(Intercept)"
   if (intercept) X <- X[, -1, drop = FALSE] # nolint: object_name_linter.
@@ -43,7 +43,14 @@ by_hand <- function(data, formula, method) {
   columns <- stats::setNames(as.data.frame(unname(X)), names)
   columns$id <- data$people$id
   side <- paste(if (!intercept) "0 +", paste(names, collapse = " + "))
-  of_formula(list(table = data$table, people = columns), stats::as.formula(paste("~", side)), method)
+  of_formula(list(table = data$table, people = columns), stats::as.formula(paste("~", side)), method, ...)
+}
+
+#' The choices of the example, whose participants have the covariates of the study
+study_of_choices <- function() {
+  people <- study()$people[1:24, ]
+  people$id <- example_fit$people$participant
+  list(table = example_fit, people = people)
 }
 
 test_that("formulas mean what they mean to R, in every method", {
@@ -75,6 +82,37 @@ test_that("formulas mean what they mean to R, in every method", {
     theirs <- suppressWarnings(suppressMessages(as.data.frame(emmeans::emmeans(theirs, of))))
     expect_equal(ours$emmean, theirs$emmean, tolerance = 1e-6, label = label)
     expect_s3_class(ggplot2::ggplot_build(autoplot(group, type = "covariate")), "ggplot_built")
+  }
+})
+
+test_that("models of the choices are those of the design matrix made by hand", {
+  skip_if_no_engine()
+  data <- study_of_choices()
+  for (formula in utils::tail(formulas, 30)) {
+    group <- of_formula(data, formula, "hierarchical")
+    manual <- by_hand(data, formula, "hierarchical")
+    label <- deparse1(formula)
+    expect_equal(unique(tidy(group)$term), colnames(stats::model.matrix(formula, data$people)), label = label)
+    for (column in c("estimate", "std_error", "df", "p_value")) {
+      expect_equal(group$coefficients[[column]], manual$coefficients[[column]], tolerance = 1e-8, label = label)
+    }
+    expect_equal(predict(group, data$people[c(3, 8, 20), ])$.fitted, predict(group)$.fitted[c(3, 8, 20, 27, 32, 44)])
+  }
+})
+
+test_that("a posterior has the same draws as with the design matrix made by hand", {
+  skip_if_no_engine()
+  skip_if_not(reticulate::py_module_available("numpyro"), "Python package numpyro")
+  data <- study_of_choices()
+  # of as many columns, for which the sampler is compiled once
+  some <- list(~ relevel(ill, ref = "yes") + half(age), ~ poly(age, 2), ~ 0 + C(ill, contr.sum) + age)
+  for (formula in some) {
+    drawn <- lapply(list(of_formula, by_hand), function(fitted) {
+      group <- fitted(data, formula, "bayes", chains = 1, draws = 5, tune = 50, seed = 1)
+      unname(as.matrix(group$draws[-(1:2)]))
+    })
+    expect_equal(nrow(drawn[[1]]), 5)
+    expect_equal(drawn[[1]], drawn[[2]], tolerance = 1e-10, label = deparse1(formula))
   }
 })
 
