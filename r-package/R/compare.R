@@ -3,7 +3,8 @@
 #' Fits of different models to the same choices are compared by each
 #' participant's approximate model evidence, once as if everybody used the same
 #' model and once as if models were distributed over people (random effects,
-#' with protected exceedance probabilities).
+#' with protected exceedance probabilities). Choices that only some of the
+#' models predict, such as a block's first, count as guesses in the others.
 #'
 #' Every model's equations were found on these same choices. The criteria
 #' charge for their coefficients, but not for the search: the model with more
@@ -14,9 +15,12 @@
 #' stay as uncertain as the evidences leave them (they are summed over, with Firth's penalty), where
 #' counting everybody's best model makes effects too small.
 #'
-#' @param ... Two or more [spice_fit()]s by name, or one named list of them;
+#' @param ... Two or more [spice_fit()]s by name, of whatever models, or one named list of them;
 #'   for the methods, not used.
-#' @param criterion `"bic"`, `"aic"` or `"evidence"` (a Laplace approximation).
+#' @param criterion `"ibic"` (the integrated BIC, from the likelihood that is
+#'   integrated over the population, which predictions use), `"bic"` or `"aic"`
+#'   (of everybody's own maximum-likelihood estimates), or, for networks'
+#'   equations, `"evidence"` (a Laplace approximation).
 #' @param formula A one-sided formula of covariates of participants, without random parts.
 #' @param data A data frame of covariates, with the column `participant`. By
 #'   default those of the first fit.
@@ -31,7 +35,8 @@
 #'   models together). `tidy()` gives the models, the best one first, or one of these; `glance()` one row
 #'   with the probability that all models are equally frequent
 #'   (`omnibus.risk`).
-#' @references Rigoux et al. (2014), \doi{10.1016/j.neuroimage.2013.08.065};
+#' @references Huys et al. (2011), \doi{10.1371/journal.pcbi.1002028};
+#'   Rigoux et al. (2014), \doi{10.1016/j.neuroimage.2013.08.065};
 #'   Firth (1993), \doi{10.1093/biomet/80.1.27}.
 #' @export
 #' @examples
@@ -46,10 +51,10 @@
 #'   tidy(spice_compare(fits, formula = ~age, data = example_fit$people), "membership")
 #' }
 #' }
-spice_compare <- function(..., criterion = c("bic", "aic", "evidence"), formula = NULL, data = NULL,
+spice_compare <- function(..., criterion = c("ibic", "bic", "aic", "evidence"), formula = NULL, data = NULL,
                           conf_level = 0.95, prior = 1) {
   call <- rlang::current_env()
-  criterion <- one_of(criterion, c("bic", "aic", "evidence"), "criterion", call)
+  criterion <- one_of(criterion, c("ibic", "bic", "aic", "evidence"), "criterion", call)
   fits <- named_fits(list(...), call)
   design <- membership_design(fits[[1]], formula, data, call)
   folders <- vapply(fits, function(fit) tempfile("spice_fit_"), "")
@@ -119,8 +124,8 @@ format.spice_comparison <- function(x, ...) {
   check_dots(...)
   row <- x$glance
   models <- tidy(x)
-  shown <- models[c("model", "n.coefficients", "logLik", "delta", "n.best", "frequency", "protected.exceedance.prob")]
-  names(shown)[7] <- "PXP"
+  shown <- models[c("model", "n.coefficients", "logLik", "log.marginal", "delta", "n.best", "frequency", "protected.exceedance.prob")]
+  names(shown)[8] <- "PXP"
   c(
     paste0(
       "<spice_comparison> ", count(row$n_models, "model"), ", ", count(row$n_participants, "participant"),

@@ -159,7 +159,7 @@ def reliability(
 @app.command(epilog="Example: `spicestat compare rw=fits/rescorla choice=fits/choice --out compare.csv`")
 def compare(
     fits: Annotated[list[str], typer.Argument(help="Two or more fits of the same trials, as FOLDER or NAME=FOLDER.")],
-    criterion: Annotated[str, typer.Option(help="'bic', 'aic' or 'evidence'.")] = "bic",
+    criterion: Annotated[str, typer.Option(help="'ibic', 'bic', 'aic' or 'evidence'.")] = "ibic",
     formula: Annotated[
         str | None, typer.Option(help='Whether people use other models, such as "~ diagnosis": the table is of that.')
     ] = None,
@@ -175,7 +175,7 @@ def compare(
 
         check_result(out)
         found = spice_compare(
-            {name: load_fit(folder) for name, folder in as_fits(fits).items()},  # type: ignore[misc]
+            {name: load_fit(folder) for name, folder in as_fits(fits).items()},
             criterion,  # type: ignore[arg-type]  # options are text
             formula=formula,
             data=covariates or None,

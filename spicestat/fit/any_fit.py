@@ -13,6 +13,7 @@ from spicestat._files.sealed import write_sealed
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import ConfigError
+from spicestat.fit.evidence import ModelEvidence
 from spicestat.fit.storage import pack_tables
 from spicestat.trials.table import TrialTable
 
@@ -72,6 +73,15 @@ class AnyFit(ABC):
             The folder holds something else or cannot be written.
         """
         return write_sealed(folder, "fit", pack_tables(self.trials, self.coefficients) | self._own_files())
+
+    @property
+    @abstractmethod
+    def has_times(self) -> bool:
+        """Whether response times are part of the likelihood."""
+
+    @abstractmethod
+    def model_evidence(self) -> ModelEvidence:
+        """Return what the choices say of the model, for comparisons with others."""
 
     @abstractmethod
     def _own_files(self) -> dict[str, bytes]:

@@ -36,6 +36,7 @@ from spicestat.errors import (
 )
 from spicestat.fit.any_fit import AnyFit
 from spicestat.fit.estimator import SpiceEstimator
+from spicestat.fit.evidence import ModelEvidence, population_size
 from spicestat.fit.fitted_model import FittedModel
 from spicestat.fit.history import HistoryFit, check_plain, fit_history
 from spicestat.fit.history_files import MANIFEST as HISTORY_MANIFEST
@@ -193,6 +194,23 @@ class SpiceFit(AnyFit):
             for module, text in equations.text(code).items()
         ]
         return pd.DataFrame(rows)
+
+    @property
+    def has_times(self) -> bool:
+        """Whether response times are part of the likelihood."""
+        return self.model.network.needs_times
+
+    def model_evidence(self) -> ModelEvidence:
+        """Return what the choices say of the model; the population has means, covariances and a share who guess."""
+        refit, n_terms = self.model.refit, int((self.model.equations.status == FREE).any(axis=0).sum())
+        return ModelEvidence(
+            n_choices=refit.n_trials,
+            by_chance=-refit.n_trials * math.log(self.trials.n_actions),
+            log_lik=refit.log_likelihood,
+            n_own=(self.model.equations.status == FREE).sum(axis=1),
+            log_marginal=np.array(self.coefficients.info["population"]["log_marginal"]),
+            n_population=population_size(n_terms) + (not self.has_times),
+        )
 
     def choice_likelihood(self) -> EquationLikelihood:
         """Return the likelihood of the choices as a function of everybody's coefficients, in the unit of the data."""
@@ -588,8 +606,8 @@ def load_fit(
     _check_same("equations", table, coefficients, equations.n_participants, equations.terms, folder)
     inclusion = coefficients.frame["inclusion_prob"].to_numpy(dtype="float64").reshape(equations.status.shape)
     model = replace(model, inclusion=inclusion)
-    # fits of earlier versions were not pooled, or everybody counted as one who follows the equations
-    if "share_guessing" not in coefficients.info.get("population", {}):
+    # fits of earlier versions were not pooled, or do not say how well
+    if "log_marginal" not in coefficients.info.get("population", {}):
         data = SequenceDataset.from_trials(table)
         coefficients = _pooled_coefficients(table, data, model, coefficients.info)
     return SpiceFit(table, model, coefficients, pd.DataFrame(scores))
@@ -751,6 +769,7 @@ def _pooled_coefficients(
     found = {
         **{name: values.tolist() for name, values in vars(pooled.population).items()},
         "converged": pooled.converged,
+        "log_marginal": pooled.log_marginal.tolist(),
         "share_guessing": float(pooled.guesses.sum() / max((model.refit.n_trials > 0).sum(), 1)),
     }
     kept = {**info, "population": found}

@@ -20,15 +20,18 @@ from spicestat.equations.structure.equation_set import BETA
 from spicestat.errors import ConfigError, ContradictionWarning, ConvergenceWarning, DataError, warn_user
 from spicestat.fit.any_fit import ModuleFreeFit
 from spicestat.fit.discoveries import Discoveries, terms_frame
+from spicestat.fit.evidence import ModelEvidence, population_size
 from spicestat.fit.history_files import pack_network, pack_pooled
 from spicestat.fit.history_likelihood import HistoryLikelihood
 from spicestat.fit.kernels import Kernels, fitted_moves, make_kernels, pooled_kernels
 from spicestat.fit.packing import frame_rows, in_actions, pack_table
 from spicestat.fit.plausibility import choice_shares_nll, without_history
 from spicestat.fit.table import By, column_by, fit_info, lay_out
+from spicestat.pooled.contrasts import make_design
 from spicestat.pooled.discovery import discover_states
 from spicestat.pooled.fit import Chosen, PooledFit, choose_states, fit_pooled, for_people
 from spicestat.pooled.kernels import EVENTS, Event, FittedMoves
+from spicestat.pooled.logit import log_likelihood
 from spicestat.pooled.packed import Sessions
 from spicestat.pooled.play import Played, Task, play_states
 from spicestat.pooled.prediction import predict_mixed
@@ -288,6 +291,27 @@ class HistoryFit(ModuleFreeFit):
             self.trials, data, refitted, found.chosen.path[-1].left_out, self.coefficients.info["seed"]
         )
         return Discoveries(terms_frame(found), fit, n_candidates)
+
+    @property
+    def has_times(self) -> bool:
+        """Whether response times are part of the likelihood."""
+        return False
+
+    def model_evidence(self) -> ModelEvidence:
+        """Return what the choices say of the model; populations differ in means, covariances and shares of people."""
+        pooled, data = self.pooled, pack_table(self.trials, self.pooled.reward_size)
+        n_people, n_shared = len(pooled.n_choices), len(pooled.states) - pooled.n_own
+        follow = [kind.mean.tobytes() for kind in pooled.kinds if not kind.guesses]
+        design = make_design(pooled.rows(data), n_people)
+        return ModelEvidence(
+            n_choices=pooled.n_choices,
+            by_chance=log_likelihood(design, np.zeros((n_people, design.n_states))),
+            log_lik=pooled.own.log_lik,
+            n_own=np.full(n_people, pooled.n_own + n_shared / n_people),
+            log_marginal=pooled.log_marginal,
+            # people far from the others share the others' means
+            n_population=len(set(follow)) * population_size(pooled.n_own) + n_shared + len(pooled.kinds) - 1,
+        )
 
     def choice_likelihood(self) -> HistoryLikelihood:
         """Return the likelihood of the choices in people's own weights, in the unit of the data.

@@ -25,6 +25,7 @@ from spicestat.errors import (
 )
 from spicestat.fit.any_fit import ModuleFreeFit
 from spicestat.fit.discoveries import Discoveries, terms_frame
+from spicestat.fit.evidence import ModelEvidence, population_size
 from spicestat.fit.history import HistoryFit, HistoryPrediction
 from spicestat.fit.packing import frame_rows, in_actions, pack_table, pack_task
 from spicestat.fit.plausibility import choice_shares_nll, no_better
@@ -34,7 +35,13 @@ from spicestat.pooled.discovery import discover_beside
 from spicestat.pooled.packed import Sessions
 from spicestat.pooled.prediction import covariance_root
 from spicestat.tasks.task import Task
-from spicestat.tasks.task_estimates import TaskEstimates, estimate_people, estimate_task, natural_moments
+from spicestat.tasks.task_estimates import (
+    TaskEstimates,
+    estimate_people,
+    estimate_task,
+    log_marginals,
+    natural_moments,
+)
 from spicestat.tasks.task_likelihood import TaskLikelihood, natural
 from spicestat.tasks.task_trials import TaskTrials
 from spicestat.trials.table import TrialTable
@@ -138,6 +145,23 @@ class TaskFit(ModuleFreeFit):
         ]
         labels = pd.Series(self.trials.participants).to_numpy()
         return pd.DataFrame({"participant": labels, "module": self.task.name, "equation": texts})
+
+    @property
+    def has_times(self) -> bool:
+        """Whether response times are part of the likelihood."""
+        return self.choice_likelihood().trials.rt is not None
+
+    def model_evidence(self) -> ModelEvidence:
+        """Return what the choices say of the model; the population has means and covariances."""
+        likelihood, estimates = self.choice_likelihood(), self.estimates
+        return ModelEvidence(
+            n_choices=likelihood.n_trials,
+            by_chance=likelihood.by_chance,
+            log_lik=estimates.own_log_likelihood,
+            n_own=np.full(len(estimates.own), estimates.own.shape[1]),
+            log_marginal=log_marginals(likelihood, estimates),
+            n_population=population_size(len(estimates.mean)),
+        )
 
     def choice_likelihood(self) -> TaskLikelihood:
         """Return the likelihood of the choices in everybody's parameters."""

@@ -15,9 +15,10 @@ from spicestat.coefficients import refuse_occasions
 from spicestat.equations.estimate.prior import weak_prior_of
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.select.criteria import Arbiter
-from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ExclusionWarning, FormulaError, warn_user
+from spicestat.fit.any_fit import AnyFit
 from spicestat.fit.api import SpiceFit
+from spicestat.fit.evidence import same_choices
 from spicestat.group.formula.design import Design, build_design
 from spicestat.group.inputs.alignment import covariates_of
 from spicestat.studies.membership import Membership, regress_membership
@@ -29,7 +30,7 @@ from spicestat.trials.table import TrialTable
 
 __all__ = ["CRITERIA", "CompareResult", "spice_compare", "with_membership"]
 
-CRITERIA = ("bic", "aic", "evidence")
+CRITERIA = ("ibic", "bic", "aic", "evidence")
 """What can stand for a participant's log model evidence."""
 
 
@@ -40,9 +41,10 @@ class CompareResult:
     Attributes
     ----------
     table : DataFrame
-        One row per model, the best first in ``log_evidence``: ``model``, ``n_coefficients`` and ``log_lik``
-        (over all participants), ``aic`` and ``bic`` (each participant's own, summed), ``log_evidence`` (summed
-        approximation by ``criterion``), ``delta`` (2 x its distance to the best), ``fixed_prob`` (posterior
+        One row per model, the best first in ``log_evidence``: ``model``, ``n_coefficients``, ``log_lik`` and
+        ``log_marginal`` (over all participants: maximised, and integrated over the population), ``aic``, ``bic``
+        (each participant's own, summed) and ``ibic``, ``log_evidence`` (summed approximation by ``criterion``),
+        ``delta`` (2 x its distance to the best), ``fixed_prob`` (posterior
         probability if everybody uses the same model), ``n_best`` (participants whose best model it is), and of the
         random-effects analysis ``frequency``, ``frequency_sd``, ``exceedance_prob``, ``protected_exceedance_prob``.
     evidence : DataFrame of shape (n, K)
@@ -117,8 +119,8 @@ class CompareResult:
 
 
 def spice_compare(
-    fits: Mapping[str, SpiceFit],
-    criterion: Literal["bic", "aic", "evidence"] = "bic",
+    fits: Mapping[str, AnyFit],
+    criterion: Literal["ibic", "bic", "aic", "evidence"] = "ibic",
     *,
     formula: str | None = None,
     data: Tables | None = None,
@@ -127,11 +129,20 @@ def spice_compare(
 ) -> CompareResult:
     r"""Compare fits of different models to the same trials.
 
-    A participant's log model evidence is approximated from the maximised likelihood of their k free coefficients,
-    :math:`-BIC_i / 2 = \ell_i - \frac{k_i}{2} \log T_i` or :math:`-AIC_i / 2 = \ell_i - k_i`, or by the Laplace
-    approximation under the weak prior by which structures are chosen (`Arbiter`), for
-    which everybody is estimated anew. The models are then compared as fixed effects (sums) and as random effects
-    (`compare_models`).
+    A participant's log model evidence is their part of the integrated BIC (Huys et al. 2011), from the likelihood
+    that is integrated over the population's coefficients, with the population's d parameters and P participants,
+
+    .. math:: -\frac{iBIC_i}{2} = \log \int p(y_i \mid \theta)\, p(\theta)\, d\theta - \frac{d}{2P} \log \sum_j T_j .
+
+    Or it is approximated from the maximised likelihood of their own k free coefficients,
+    :math:`-BIC_i / 2 = \ell_i - \frac{k_i}{2} \log T_i` or :math:`-AIC_i / 2 = \ell_i - k_i`, or, for networks'
+    equations, by the Laplace approximation under the weak prior by which structures are chosen (`Arbiter`), for which
+    everybody is estimated anew. The models are then compared as fixed effects (sums) and as random effects
+    (`compare_models`). Choices that only some of the models predict, such as a block's first, count as guesses in the
+    others.
+
+    A fit predicts and simulates with its population and pooled people, which is what iBIC judges. With few choices
+    each, BIC favours models of few coefficients even where those of more predict better.
 
     Every model's structure was chosen on these same choices. The criteria charge for its coefficients, not for the
     search; a model with the larger library has the advantage.
@@ -141,9 +152,9 @@ def spice_compare(
 
     Parameters
     ----------
-    fits : mapping of str to SpiceFit
+    fits : mapping of str to SpiceFit, HistoryFit or TaskFit
         Two or more, by name, of the same participants and choices. Memberships are compared with the first.
-    criterion : {"bic", "aic", "evidence"}, default "bic"
+    criterion : {"ibic", "bic", "aic", "evidence"}, default "ibic"
     formula : str, optional
         Of covariates of participants, such as ``"~ diagnosis + age"``; without random parts.
     data : DataFrame, path or list of these, optional
@@ -160,7 +171,8 @@ def spice_compare(
     Raises
     ------
     ConfigError
-        Fewer than two fits, an unknown criterion, or models of choices beside models of choices and times.
+        Fewer than two fits, an unknown criterion, one that a fit does not have, or models of choices beside models of
+        choices and times.
     DataError
         The fits are of different participants or choices.
     FormulaError, CovariateError
@@ -175,6 +187,7 @@ def spice_compare(
 
     References
     ----------
+    Huys et al. (2011), https://doi.org/10.1371/journal.pcbi.1002028;
     Stephan et al. (2009), https://doi.org/10.1016/j.neuroimage.2009.03.025;
     Rigoux et al. (2014), https://doi.org/10.1016/j.neuroimage.2013.08.065.
 
@@ -224,17 +237,16 @@ def with_membership(
     return replace(compared, membership=found)
 
 
-def _compared(fits: Mapping[str, SpiceFit], criterion: str, prior: float) -> CompareResult:
+def _compared(fits: Mapping[str, AnyFit], criterion: str, prior: float) -> CompareResult:
     names = list(fits)
-    log_lik, n_free, n_trials = (
-        np.stack(parts, axis=1) for parts in zip(*(_scores(fit) for fit in fits.values()), strict=True)
-    )
-    aic, bic = log_lik - n_free, log_lik - 0.5 * n_free * np.log(np.maximum(n_trials, 1))
-    values = {"aic": aic, "bic": bic}.get(criterion)
-    if values is None:
-        values = np.stack([_laplace(fit) for fit in fits.values()], axis=1)
+    said = same_choices([fit.model_evidence() for fit in fits.values()])
+    aic, bic, ibic = (np.stack([getattr(one, what) for one in said], axis=1) for what in ("aic", "bic", "ibic"))
+    if criterion == "evidence":
+        values = np.stack([_laplace(name, fit) for name, fit in fits.items()], axis=1)
+    else:
+        values = {"aic": aic, "bic": bic, "ibic": ibic}[criterion]
     first = fits[names[0]]
-    used = np.isfinite(values).all(axis=1) & (n_trials[:, 0] > 0)
+    used = np.isfinite(values).all(axis=1) & (said[0].n_choices > 0)
     excluded = tuple(label for label, kept in zip(first.trials.participants, used, strict=True) if not kept)
     if excluded:
         warn_user(
@@ -242,15 +254,17 @@ def _compared(fits: Mapping[str, SpiceFit], criterion: str, prior: float) -> Com
             ExclusionWarning,
         )
     if not used.any():
-        raise DataError("no participant has evidence of all models", do="use criterion='bic'")
+        raise DataError("no participant has evidence of all models", do="use criterion='ibic'")
     found = compare_models(values[used], prior=prior)
     table = pd.DataFrame(
         {
             "model": names,
-            "n_coefficients": n_free[used].sum(axis=0),
-            "log_lik": log_lik[used].sum(axis=0),
+            "n_coefficients": [round(one.n_own[used].sum()) for one in said],
+            "log_lik": [one.log_lik[used].sum() for one in said],
+            "log_marginal": [one.log_marginal[used].sum() for one in said],
             "aic": -2.0 * aic[used].sum(axis=0),
             "bic": -2.0 * bic[used].sum(axis=0),
+            "ibic": -2.0 * ibic[used].sum(axis=0),
             "log_evidence": found.summed,
             "delta": 2.0 * (found.summed.max() - found.summed),
             "fixed_prob": found.fixed_probability,
@@ -272,7 +286,7 @@ def _compared(fits: Mapping[str, SpiceFit], criterion: str, prior: float) -> Com
     )
 
 
-def _check_fits(fits: Mapping[str, SpiceFit]) -> None:
+def _check_fits(fits: Mapping[str, AnyFit]) -> None:
     if not isinstance(fits, Mapping) or len(fits) < 2:
         raise ConfigError("a comparison needs two fits", got=type(fits).__name__, do="pass {name: fit, ...}")
     first, *others = fits.values()
@@ -286,7 +300,7 @@ def _check_fits(fits: Mapping[str, SpiceFit]) -> None:
             raise DataError(
                 f"the fit '{name}' is of different choices from the first", do="fit all models to one table"
             )
-        if fit.model.network.needs_times != first.model.network.needs_times:
+        if fit.has_times != first.has_times:
             raise ConfigError(
                 "likelihoods of choices cannot be compared with those of choices and response times", got=list(fits)
             )
@@ -297,14 +311,14 @@ def _said(trials: TrialTable) -> list[list[str]]:
     return [list(map(label_key, labels)) for labels in (trials.participants, trials.actions)]
 
 
-def _scores(fit: SpiceFit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Log-likelihood, free coefficients and predicted choices of each participant, (P,) each."""
-    result = fit.model.refit
-    return result.log_likelihood, (result.equations.status == FREE).sum(axis=1), result.n_trials
-
-
-def _laplace(fit: SpiceFit) -> np.ndarray:
+def _laplace(name: str, fit: AnyFit) -> np.ndarray:
     """Laplace approximation of each participant's log evidence (P,), -inf where the posterior has no peak."""
+    if not isinstance(fit, SpiceFit):
+        raise ConfigError(
+            "a Laplace approximation under the weak prior of a search is one of networks' equations",
+            got=f"'{name}', a {type(fit).__name__}",
+            do="pass criterion='ibic'",
+        )
     model, equations = fit.model.network, fit.model.equations
     data = SequenceDataset.from_trials(fit.trials)
     weak = weak_prior_of(model, data, equations)

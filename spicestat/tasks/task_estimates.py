@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import logsumexp, ndtri
+from scipy.stats.qmc import Sobol
 
 from spicestat.group.inputs.links import Link, find_link
 from spicestat.group.marginal.hierarchical_fit import fit_hierarchical, stacked_design
@@ -14,7 +16,7 @@ from spicestat.pooled.packed import Floats
 from spicestat.tasks.task import Task
 from spicestat.tasks.task_likelihood import TaskLikelihood, natural
 
-__all__ = ["TaskEstimates", "estimate_people", "estimate_task", "natural_moments"]
+__all__ = ["TaskEstimates", "estimate_people", "estimate_task", "log_marginals", "natural_moments"]
 
 _WIDTH = {"identity": 2.0, "logit": 1.5, "log": 1.0}
 _WEAK = 6.0
@@ -23,6 +25,7 @@ _FLAT, _FAR = 4.0, 5.0
 """Beyond such a standard error, or so far from usual values, an estimate is not bounded by the choices."""
 _MOST_STEPS = 30
 _N_NODES = 21
+_N_POINTS, _WIDER = 256, 1.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +114,32 @@ def estimate_people(likelihood: TaskLikelihood, population: TaskEstimates) -> Ta
         own_log_likelihood=height,
         log_marginal=float(marginal.sum()),
     )
+
+
+def log_marginals(likelihood: TaskLikelihood, estimates: TaskEstimates) -> Floats:
+    """Log-likelihood of each person's choices, integrated over the population, (P,).
+
+    By importance sampling from everybody's posterior, widened, and from the population.
+    """
+    points = ndtri(Sobol(len(estimates.mean), scramble=True, rng=np.random.default_rng(0)).random(_N_POINTS))
+    shape = estimates.person_mean.shape
+    wide = _WIDER**2 * estimates.person_covariance
+    population = np.broadcast_to(estimates.mean, shape), np.broadcast_to(estimates.covariance, wide.shape)
+    own = estimates.person_mean, wide
+    place = np.concatenate(
+        [mean + np.einsum("qk,plk->qpl", points, np.linalg.cholesky(spread)) for mean, spread in (own, population)]
+    )
+    prior = _log_density(place, *population)
+    proposed = np.logaddexp(prior, _log_density(place, *own))
+    weights = likelihood.unconstrained().log_likelihood(place) + prior - proposed
+    return np.asarray(logsumexp(weights, axis=0) - np.log(_N_POINTS))
+
+
+def _log_density(place: Floats, mean: Floats, covariance: Floats) -> Floats:
+    """Log density (Q, P) of normal distributions at points (Q, P, K), up to a constant."""
+    away = place - mean
+    distance = np.einsum("qpk,pkl,qpl->qp", away, np.linalg.inv(covariance), away)
+    return np.asarray(-0.5 * (distance + np.linalg.slogdet(covariance)[1]))
 
 
 def _identities(likelihood: TaskLikelihood) -> tuple[Link, ...]:

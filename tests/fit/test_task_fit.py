@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import logsumexp
 
 from spicestat import (
     TaskFit,
@@ -49,6 +50,19 @@ def test_parameters_are_found(cohort, fit):
     sd = fit.coefficients.wide("pooled_sd")["discounting", "k"]
     # of 20 intervals of two standard deviations one misses on average; 5 or more would be a chance of .003
     assert (np.abs(pooled["discounting", "k"] - truth["k"].to_numpy()) > 2 * sd).sum() <= 4
+
+
+def test_everybodys_likelihood_over_the_population_is_that_of_a_grid(fit):
+    estimates, likelihood = fit.estimates, fit.choice_likelihood().unconstrained()
+    line = np.linspace(-6, 6, 121)
+    standard = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    places = estimates.mean + standard @ np.linalg.cholesky(estimates.covariance).T
+    heights = likelihood.log_likelihood(np.repeat(places[:, None], N, axis=1))
+    density = -0.5 * np.sum(standard**2, axis=1)[:, None] - np.log(2 * np.pi) + 2 * np.log(line[1] - line[0])
+    found = fit.model_evidence()
+    np.testing.assert_allclose(found.log_marginal, logsumexp(heights + density, axis=0), atol=0.03)
+    assert found.n_population == 5
+    assert not fit.has_times
 
 
 def test_tables_say_what_others_say(fit):

@@ -1,15 +1,19 @@
 """spice_compare: evidence is what the fits say, and fits of different data are refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from spicestat.errors import ConfigError, DataError, ExclusionWarning, FormulaError
 from spicestat.fit.api import spice_fit
+from spicestat.fit.evidence import ModelEvidence, same_choices
 from spicestat.group.formula.design import build_design
 from spicestat.simulate import simulate_cohort
 from spicestat.studies.compare import spice_compare
 from spicestat.studies.membership import regress_membership
+from spicestat.tasks import spice_task
 from spicestat.trials.reading import read_trials
 
 # networks of these tests are trained for a few epochs only
@@ -37,6 +41,61 @@ def test_criteria_are_those_of_the_refit(fits):
         assert row["bic"] == pytest.approx(bic.sum())
         assert row["aic"] == pytest.approx(fit.glance()["aic"].item())
         assert row["log_lik"] == pytest.approx(result.log_likelihood.sum())
+
+
+def test_ibic_is_that_of_the_likelihood_over_the_population(fits):
+    found = spice_compare(fits)
+    assert found.criterion == "ibic"
+    for name, fit in fits.items():
+        kept = fit.coefficients.info["population"]
+        free = (fit.model.equations.status == 1).any(axis=0).sum()
+        size = free + free * (free + 1) / 2 + 1
+        ibic = -2 * sum(kept["log_marginal"]) + size * np.log(fit.model.refit.n_trials.sum())
+        row = found.tidy().set_index("model").loc[name]
+        assert row["ibic"] == pytest.approx(ibic)
+        assert -2 * found.evidence[name].sum() == pytest.approx(ibic)
+        # a maximum is above any mean
+        assert (np.array(kept["log_marginal"]) < fit.model.refit.log_likelihood + 1e-6).all()
+
+
+def test_models_of_all_kinds_are_compared():
+    task = spice_task("bandit")
+    trials = read_trials(task.simulate(12, seed=3).trials, **task.columns)
+    fits = {
+        "published": spice_fit(trials, model="bandit"),
+        "history": spice_fit(trials),
+        "network": spice_fit(trials, model="rescorla_wagner", epochs=10),
+    }
+    found = spice_compare(fits).tidy().set_index("model")
+    assert found["log_marginal"]["history"] == pytest.approx(fits["history"].glance()["log_marginal"].item())
+    assert found["log_marginal"]["published"] == pytest.approx(
+        fits["published"].glance()["log_marginal"].item(), abs=0.5
+    )
+    # the same equations, in other words
+    assert found["log_lik"]["published"] == pytest.approx(found["log_lik"]["network"], abs=0.1)
+    assert abs(found["log_marginal"]["published"] - found["log_marginal"]["network"]) < 5
+    assert found["ibic"]["published"] < found["ibic"]["history"]
+    with pytest.raises(ConfigError, match=r"'published', a TaskFit.*ibic"):
+        spice_compare(fits, "evidence")
+
+
+def test_choices_that_only_others_predict_count_as_guesses():
+    few = ModelEvidence(
+        n_choices=np.array([9, 5]),
+        by_chance=-np.array([9, 5]) * np.log(2),
+        log_lik=np.array([-4.0, -3.0]),
+        n_own=np.array([1, 1]),
+        log_marginal=np.array([-5.0, -3.5]),
+        n_population=2,
+    )
+    many = replace(few, n_choices=np.array([10, 5]), by_chance=-np.array([10, 5]) * np.log(2))
+    first, second = same_choices([few, many])
+    np.testing.assert_allclose(first.log_lik, [-4.0 - np.log(2), -3.0])
+    np.testing.assert_allclose(first.log_marginal, [-5.0 - np.log(2), -3.5])
+    np.testing.assert_allclose(second.log_lik, many.log_lik, rtol=1e-12)
+    np.testing.assert_array_equal(first.n_choices, second.n_choices)
+    # -2 (sum of log likelihoods) + d log(choices), whoever's part it is
+    assert -2 * first.ibic.sum() == pytest.approx(2 * (8.5 + np.log(2)) + 2 * np.log(15))
 
 
 def test_the_table_is_sorted_and_adds_up(fits):

@@ -45,6 +45,8 @@ class PooledEquations:
         Mean (K,) and covariance (K, K); 0 and unit variance where nobody has a term.
     guesses : ndarray of shape (P,)
         Probability that a participant does not follow the equations but guesses; 0 without choices.
+    log_marginal : ndarray of shape (P,)
+        Log-likelihood of a participant's choices, integrated over the population, who may guess.
     converged : bool
         Population and people stood still.
     """
@@ -53,6 +55,7 @@ class PooledEquations:
     sd: np.ndarray
     population: NormalPrior
     guesses: np.ndarray
+    log_marginal: np.ndarray
     converged: bool
 
 
@@ -89,11 +92,12 @@ def pool_people(
 
 
 class _People(NamedTuple):
-    """Means (P, F) and covariances (P, F, F) of everybody's free coefficients, and how probably they guess (P,)."""
+    """Means (P, F) and covariances (P, F, F) of everybody's free coefficients, and what else is known, (P,) each."""
 
     mean: np.ndarray
     spread: np.ndarray
     guesses: np.ndarray
+    log_marginal: np.ndarray
 
 
 class _Pool:
@@ -134,7 +138,7 @@ class _Pool:
         return self._laid_out(people, found, still)
 
     def _nobody_guesses(self, coefficients: Tensor, spread: np.ndarray) -> _People:
-        return _People(coefficients.numpy()[:, self.where], spread, np.zeros(len(spread)))
+        return _People(coefficients.numpy()[:, self.where], spread, *np.zeros((2, len(spread))))
 
     def _beginning(self) -> NormalPrior:
         """Medians and absolute deviations of those participants whose own estimates say something."""
@@ -171,14 +175,19 @@ class _Pool:
         centre = np.einsum("sp,spf->pf", weight, draws)
         away = draws - centre
         spread = np.einsum("sp,spf,spg->pfg", weight, away, away) + 1e-8 * self.safe
-        return _People(centre, spread, self._guesses(total - np.log(_DRAWS), last.guesses))
+        return _People(centre, spread, *self._guesses(total - np.log(_DRAWS), last.guesses))
 
-    def _guesses(self, evidence: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """How probably people guess (P,), from the log-likelihoods (P,) if they do not; the share is last round's."""
+    def _guesses(self, follows: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How probably people guess (P,), and their log-likelihoods (P,), from those (P,) if they do not guess.
+
+        The share of those who guess is last round's.
+        """
+        follows = np.where(self.present, follows, 0.0)
         if self.by_chance is None:
-            return last
+            return last, follows
         share = (last[self.present].sum() + _GUESSING_PEOPLE) / (self.present.sum() + 2.0 * _GUESSING_PEOPLE)
-        return np.where(self.present, expit(np.log(share) - np.log1p(-share) + self.by_chance - evidence), 0.0)
+        chance, otherwise = np.log(share) + self.by_chance, np.log1p(-share) + follows
+        return np.where(self.present, expit(chance - otherwise), 0.0), np.logaddexp(chance, otherwise)
 
     def _log_likelihood(self, draws: np.ndarray) -> np.ndarray:
         """Log-likelihoods (S, P) at free coefficients (S, P, F)."""
@@ -217,7 +226,9 @@ class _Pool:
         values = self.own.equations.coefficients.copy()
         values[:, self.where] = np.where(self.present[:, None], people.mean, found.mean)
         equations = self.own.equations.with_coefficients(values)
-        return PooledEquations(equations, sd, NormalPrior(mean, covariance), people.guesses, converged)
+        return PooledEquations(
+            equations, sd, NormalPrior(mean, covariance), people.guesses, people.log_marginal, converged
+        )
 
 
 class _Normals(NamedTuple):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from spicestat.equations.estimate.group_likelihood import EquationLikelihood
 from spicestat.equations.estimate.population import pool_people
@@ -63,6 +64,12 @@ def test_posteriors_are_those_of_a_grid(build, equations_of, cohort):
     sd = np.sqrt(np.einsum("gp,gpk->pk", weight, places**2) - mean**2)
     assert (np.abs(pooled.equations.coefficients[:, free] - mean) / sd).max() < 0.15
     np.testing.assert_allclose(pooled.sd[:, free] / sd, 1.0, atol=0.12)
+    # and so is the likelihood integrated over the population, some of whom may guess
+    density = -0.5 * np.sum(standard**2, axis=1)[:, None] - np.log(2 * np.pi) + 2 * np.log(line[1] - line[0])
+    follows, share = logsumexp(log_posterior + density, axis=0), (pooled.guesses.sum() + 0.5) / (N + 1)
+    marginal = np.logaddexp(np.log1p(-share) + follows, np.log(share) - own.n_trials * np.log(2))
+    np.testing.assert_allclose(pooled.log_marginal, marginal, atol=0.1)
+    assert abs(pooled.log_marginal.sum() - marginal.sum()) < 0.5
 
 
 def test_the_population_stands_still(pooled, own):
