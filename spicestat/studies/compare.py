@@ -197,7 +197,7 @@ def spice_compare(
     >>> trials = read_trials(simulate_cohort(4, 120, n_blocks=2).trials, block="block")
     >>> fits = {name: spice_fit(trials, model=name, epochs=30) for name in ("rescorla_wagner", "learning_rate")}
     >>> list(spice_compare(fits).tidy())[:4]
-    ['model', 'n_coefficients', 'log_lik', 'aic']
+    ['model', 'n_coefficients', 'log_lik', 'log_marginal']
     """
     if criterion not in CRITERIA:
         raise ConfigError("unknown criterion", got=criterion, allowed=", ".join(CRITERIA))
