@@ -225,7 +225,7 @@ test_that("models are compared", {
   expect_true(all(c("logLik", "BIC", "protected.exceedance.prob") %in% names(table)))
   expect_equal(nrow(glance(compared)), 1)
   expect_equal(dim(compared$attribution), c(8L, 3L))
-  expect_output(expect_identical(print(compared), compared), "8 participants, by bic")
+  expect_output(expect_identical(print(compared), compared), "8 participants, by ibic")
   expect_error(spice_compare(fits$simple, fits$rate), "different names", class = "spicestat_error_config")
   expect_error(spice_compare(a = fits$simple), class = "spicestat_error_config")
   expect_error(spice_compare(a = fits$simple, b = 1), class = "spicestat_error_config")
