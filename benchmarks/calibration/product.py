@@ -1,6 +1,7 @@
 """The product as it is called: spice_fit(trials), spice_group(fit, "~ x + z"), kernels("x") or the table of effects.
 
-python -m benchmarks.calibration.product SECONDS    goes on until so much processor time is used, and writes the table
+python -m benchmarks.calibration.product SECONDS [MODEL ...]
+    goes on until so much processor time is used, and writes the table; MODEL is history, bandit or averaged
 
 Replicate r of a cell always has the same seed; one line of JSON each in results/product.jsonl.
 """
@@ -9,7 +10,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ RATES = [(n, t, "normal") for n in (40, 100) for t in (60, 100, 200)] + [
     (n, 100, kind) for kind in ("skewed", "10 % guess") for n in (40, 100)
 ]
 """The same for learners by the delta rule."""
+AVERAGED = [(40, 100, "normal")]
+"""The same as `CELLS` for two groups of people, whose kernels are averaged over structures."""
 RATE_MEAN, RATE_SD = np.array([-0.6, 1.2]), np.array([0.7, 0.4])
 """Of the logit of the learning rate and the log of the weight of values."""
 
@@ -56,6 +59,16 @@ RATE_EFFECTS = {
     "z, value": ("z", "beta", EFFECT / 2.0),
     "mean, value": ("(Intercept)", "beta", RATE_MEAN[1]),
 }
+# of level and contrast; the kernel of reward is a geometric series that halves, with the sum of its weight
+BY_GROUP = {
+    ("total", "b - a"): EFFECT,
+    ("half_life", "b - a"): 0.0,
+    ("learning_rate", "b - a"): 0.0,
+    ("total", "a"): MEAN[1],
+    ("half_life", "a"): 1.0,
+    ("learning_rate", "a"): 0.5,
+}
+WAYS = {"averaged": "", "given": "given_"}
 TRUTH = {name: float(effect[2]) for name, effect in (EFFECTS | RATE_EFFECTS).items()}
 _NUMBERS = ["estimate", "std_error", "conf_low", "conf_high"]
 
@@ -93,8 +106,11 @@ def learned(kind: str, people: pd.DataFrame, n_trials: int, rng: np.random.Gener
 def one(model: str, cell: tuple[int, int, str], replicate: int) -> dict[str, Any]:
     """Simulate a study and analyse it as anybody would."""
     (n, n_trials, kind), rates = cell, model == "bandit"
-    rng = np.random.default_rng([(RATES if rates else CELLS).index(cell), replicate, 17 if rates else 16])
+    cells, key = KINDS[model]
+    rng = np.random.default_rng([cells.index(cell), replicate, key])
     people = pd.DataFrame({"participant": np.arange(n), "x": rng.standard_normal(n), "z": rng.standard_normal(n)})
+    if model == "averaged":
+        people["x"] = np.arange(n) % 2
     if rates:
         trials = learned(kind, people, n_trials, rng)
     else:
@@ -102,16 +118,61 @@ def one(model: str, cell: tuple[int, int, str], replicate: int) -> dict[str, Any
         weights = weights_of(kind, people["x"].to_numpy(), rng)
         played = play_states(STATES, weights[owner], Bandit(len(owner), rng), 2, n_trials // BLOCKS, rng)
         trials = as_table(pack_sessions(played.choice, played.rewards, owner, 2))
+    if model == "averaged":
+        people["x"] = np.where(people["x"], "b", "a")
     begun, record = time.process_time(), {"cell": list(cell), "replicate": replicate, "model": model}
     columns: dict[str, Any] = {"trial": "trial"} if rates else {"block": "block"}
     try:
-        group = spice_group(spice_fit(trials, model=model, people=people, **columns), "~ x + z")
+        fitted = spice_fit(trials, model="bandit" if rates else "history", people=people, **columns)
+        group = spice_group(fitted, "~ x + z")
     except SpicestatError as error:
         return record | {"error": str(error)}
     record |= {"seconds": time.process_time() - begun, "withheld": bool(group.glance()["withheld"].any())}
+    if model == "averaged":
+        return record | _both_ways(group)
     for name, row in _effects(group, model):
         record[name] = [float(number) if np.isfinite(number) else None for number in row[_NUMBERS]]
     return record
+
+
+def _both_ways(group: GroupResult) -> dict[str, Any]:
+    """Averages over structures, what one structure says, and the processor time that averages take."""
+    begun = time.process_time()
+    table = group.kernels("x", events=["reward"], average=True).tidy()
+    spent, found = time.process_time() - begun, dict[str, Any]()
+    table["who"] = table["level"].where(table["level"].notna(), table["contrast"])
+    rows = table.set_index(["quantity", "who"])
+    for effect in BY_GROUP:
+        for way, prefix in WAYS.items():
+            numbers = rows.loc[effect, [prefix + name for name in _NUMBERS]]
+            found[", ".join((*effect, way))] = [float(x) if np.isfinite(x) else None for x in numbers]
+    return found | {"seconds of averages": spent, "n_structures": int(table["n_structures"].iloc[0])}
+
+
+def averages(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row per quantity and way."""
+    own = [r for r in records if r.get("model") == "averaged" and "error" not in r]
+    rows = []
+    for effect, truth in BY_GROUP.items():
+        for way in WAYS:
+            each = [record[", ".join((*effect, way))] for record in own]
+            found = [numbers for numbers in each if numbers[2] is not None and (numbers[1] or 0.0) > _SHARED]
+            estimate, error, low, high = np.array(found, dtype=float).T
+            rows.append(
+                {
+                    "quantity": effect[0],
+                    "group": effect[1],
+                    "structures": way,
+                    "truth": round(float(truth), 3),
+                    "studies": len(own),
+                    "missing": len(own) - len(found),
+                    "bias": round(float(estimate.mean() - truth), 3),
+                    "SD": round(float(estimate.std(ddof=1)), 3),
+                    "mean SE / SD": round(float(error.mean() / estimate.std(ddof=1)), 2),
+                    "covered": round(float(np.mean((low <= truth) & (truth <= high))), 3),
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def _effects(group: GroupResult, model: str) -> Iterator[tuple[str, pd.Series]]:
@@ -158,13 +219,17 @@ def summary(model: str, records: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def main(seconds: float) -> None:
+KINDS = {"history": (CELLS, 16), "bandit": (RATES, 17), "averaged": (AVERAGED, 18)}
+"""Cells of each kind of study, and what its seeds end with."""
+
+
+def main(seconds: float, models: Sequence[str]) -> None:
     """Run the replicates that are missing, in turn, while there is time; then write the tables."""
     warnings.simplefilter("ignore", SpicestatWarning)
     file = RESULTS.with_suffix(".jsonl")
     records = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     done = {(r.get("model", "history"), tuple(r["cell"]), r["replicate"]) for r in records}
-    cells = [("history", cell) for cell in CELLS] + [("bandit", cell) for cell in RATES]
+    cells = [(model, cell) for model in models for cell in KINDS[model][0]]
     replicate = 0
     with file.open("a") as out:
         while time.process_time() < seconds:
@@ -191,7 +256,23 @@ def page(records: list[dict[str, Any]]) -> str:
         "that there is no slope.\n\n" + _markdown(summary("history", records)) + "\n"
         "## Learning rates\n\n"
         '`spice_fit(trials, model="bandit")`, `spice_group(fit, "~ x + z")`: effects on the logit of the learning rate '
-        "and on the log of the weight of values, and their means.\n\n" + _markdown(summary("bandit", records))
+        "and on the log of the weight of values, and their means.\n\n"
+        + _markdown(summary("bandit", records))
+        + _page_of_averages(records)
+    )
+
+
+def _page_of_averages(records: list[dict[str, Any]]) -> str:
+    own = [r for r in records if r.get("model") == "averaged" and "error" not in r]
+    if len(own) < 2:
+        return ""
+    once, more = (np.median([record[name] for record in own]) for name in ("seconds", "seconds of averages"))
+    return (
+        "\n## Averages over structures\n\n"
+        "Kernels of reward in two groups of 20 people with 100 trials each, whose weights of rewards differ by .4: "
+        '`kernels("x", average=True)`, and with the states that the search found taken as given. '
+        f"Fit and group model take {once:.1f} s of processor time, averages {more:.1f} s more (medians).\n\n"
+        + _markdown(averages(records))
     )
 
 
@@ -201,4 +282,4 @@ def _markdown(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 3600.0)
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 3600.0, sys.argv[2:] or list(KINDS))

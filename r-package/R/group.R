@@ -224,15 +224,19 @@ fit_by_engine <- function(fit, estimates, covariance, people, settings, imputati
     options$imputed_text <- imputed$missing
   }
   if (!is.null(covariance)) covariance <- encode_table(covariance)
+  sent <- sent_design(design, people$formula, call)
+  refit <- list(design = sent, options = options)
   ask <- function(folder = NULL) {
     options$folder <- folder
-    sent <- sent_design(design, people$formula, call)
     call_bridge("group", encode_table(estimates), covariance, sent, options, progress = show, call = call)
   }
   # choices are in the fit's files, and so is who is one person
   from_files <- inherits(fit, "spice_fit") && (reads_choices || !is.null(fit$occasions))
   tables <- if (from_files) with_fit_folder(fit, ask) else ask()
-  new_spice_group(tables, people$formula, design, settings$method, settings$links)
+  group <- new_spice_group(tables, people$formula, design, settings$method, settings$links)
+  # averages over structures fit the same model to other fits
+  if (from_files) group$design$refit <- refit
+  group
 }
 
 #' Without participants who made no choice, whose covariates would make levels that nobody has

@@ -19,6 +19,10 @@
 #' are those of all effects together. The fit's states are taken as known there: a
 #' state that the search missed, or gave everybody the same weight of, shows no difference;
 #' where that is so of all states that the event changes, contrasts are `NA`, with a warning.
+#' With `average = TRUE` the same group model is fitted with each of the structures above, and
+#' kernels are averages over these, with the variance between them in all intervals (Burnham & Anderson
+#' 2004, <https://doi.org/10.1177/0049124104268644>). Structures that know nothing of differences, or whose
+#' group model is withheld, do not count.
 #'
 #' @param x A [spice_fit()] with `model = "history"`, or a [spice_group()] of
 #'   one, by a method that estimates all coefficients together, such as
@@ -31,6 +35,8 @@
 #' @param structure `"averaged"` repeats the search eight times, which takes about
 #'   five times as long as the fit. `"given"` takes the fit's states as known, as
 #'   they are anyway with fewer than six participants and after [spice_update()].
+#' @param average Whether to average kernels of a group model over plausible structures. The searches
+#'   take about six times as long as the fit, and each structure as long as the group model.
 #' @param covariate A covariate of the formula, as a bare name or text; by default the first.
 #' @param fit The fit that the group model is of. By default, what the model's
 #'   call names as its fit, looked up where `spice_kernels()` is called.
@@ -45,7 +51,9 @@
 #'
 #'   Of a group model it is a `spice_group_kernels`, whose `tidy()` has `event`,
 #'   `quantity` (`"kernel"`, or as above), `variable`, `level` or `contrast` (`"yes - no"`,
-#'   `"slope"`), `lag`, `estimate`, `std.error`, `df`, `conf.low`, `conf.high`.
+#'   `"slope"`), `lag`, `estimate`, `std.error`, `df`, `conf.low`, `conf.high`. With `average = TRUE` also
+#'   `n.structures`, how many structures these are averages over, and, with the fit's own structure taken
+#'   as known, `given.estimate`, `given.std.error`, `given.conf.low`, `given.conf.high`.
 #' @export
 #' @examples
 #' \donttest{
@@ -93,15 +101,17 @@ spice_kernels.spice_fit <- function(x, events = c("reward", "choice"), lags = 20
 #' @rdname spice_kernels
 #' @export
 spice_kernels.spice_group <- function(x, covariate = NULL, fit = NULL, events = c("reward", "choice"), lags = 20,
-                                      conf_level = NULL, events_per_person = 60, ...) {
+                                      conf_level = NULL, events_per_person = 60, average = FALSE, ...) {
   call <- rlang::current_env()
   check_dots(...)
+  if (!rlang::is_bool(average)) abort_spicestat("config", "`average` must be TRUE or FALSE.", call = call)
   fit <- fit_of_group(x, fit, parent.frame(), call)
   covariate <- covariate_of(x, rlang::enquo(covariate), call)
   level <- if (is.null(conf_level)) x$coefficients$conf_level[[1]] else check_level(conf_level)
-  settings <- list(lags = lags, conf_level = level, events_per_person = events_per_person)
+  settings <- list(lags = lags, conf_level = level, events_per_person = events_per_person, average = average)
   options <- c(engine_options(settings, call), list(events = kernel_events(events)))
   group <- sent_estimates(x, call)
+  if (average) group$refit <- x$design$refit
   levels <- kernel_levels(x, covariate)
   tables <- with_fit_folder(fit, function(folder) {
     call_bridge("group_kernels", folder, group, levels, options, call = call)
@@ -257,6 +267,10 @@ format.spice_group_kernels <- function(x, ...) {
   shown <- table[table$quantity != "kernel", ]
   shown[[x$variable]] <- ifelse(is.na(shown$level), shown$contrast, shown$level)
   columns <- c("event", "quantity", x$variable, "estimate", "std.error", "conf.low", "conf.high")
+  if ("n.structures" %in% names(shown)) {
+    title <- paste0(title, ", averaged over ", max(shown$n.structures), " structures (given: by the fit's own)")
+    columns <- c(setdiff(columns, "std.error"), "given.conf.low", "given.conf.high")
+  }
   c(title, "", text_table(shown[columns]), kernel_notes(shown))
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -259,6 +260,17 @@ def group_of_design(
         presence=estimates.presence,
         exact=estimates.exact,
         source=coefficients if isinstance(coefficients, HasKernelMoves) else None,
+        refit=partial(
+            group_of_design,
+            design=design,
+            method=method,
+            adjust=adjust,
+            conf_level=conf_level,
+            max_unidentified=max_unidentified,
+            imputed=imputed,
+            imputed_text=imputed_text,
+            **settings,
+        ),  # fmt: skip
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -107,6 +107,8 @@ class GroupResult:
         Of ``method="permutation"``: whether every permutation was used, rather than a sample of them.
     source : HistoryFit or None
         The fit that was analysed, for `kernels`; files do not keep it.
+    refit : callable or None
+        Fits the same group model to another fit of the same people, for `kernels`; files do not keep it.
     """
 
     coefficients: pd.DataFrame
@@ -128,6 +130,7 @@ class GroupResult:
     presence: Presence | None = None
     exact: bool | None = None
     source: HasKernelMoves | None = field(default=None, repr=False)
+    refit: Callable[[Any], GroupResult] | None = field(default=None, repr=False)
 
     @named_options
     def tidy(
@@ -477,11 +480,12 @@ class GroupResult:
         lags: int = 20,
         events_per_person: int = 60,
         conf_level: float | None = None,
+        average: bool = False,
     ) -> GroupKernels:
         """Return what one reward, and one choice, does to the next choices at each level of a covariate."""
         return kernel_effects(
             self, covariate, fit=fit, events=events, lags=lags, events_per_person=events_per_person,
-            conf_level=conf_level,
+            conf_level=conf_level, average=average,
         )  # fmt: skip
 
     def plot(self, kind: Plot = "forest", *, covariate: str | None = None) -> Figure:

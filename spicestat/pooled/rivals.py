@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spicestat.pooled.em import PopulationFit, fit_population
-from spicestat.pooled.fit import search_library, usual_begins
+from spicestat.pooled.fit import Chosen, search_library, usual_begins
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.role_library import library_for
 from spicestat.pooled.state_search import SearchSettings, Structure, Trials
@@ -32,10 +32,19 @@ class Rivals:
     weights : ndarray of shape (1 + G, N, K)
         Posterior means under one normal population of all N people, in logits per unit of the state; 0 for states that
         are not in a structure. The structure itself comes first.
+    structures : tuple of 1 + G Chosen
+        Their states, without the way there.
     """
 
     states: tuple[State, ...]
     weights: Floats
+    structures: tuple[Chosen, ...]
+
+    @property
+    def distinct(self) -> list[tuple[Chosen, int]]:
+        """Structures that differ, in the order in which they first occur, and how often each does."""
+        kinds = [(frozenset(one.states[: one.n_own]), frozenset(one.states)) for one in self.structures]
+        return [(self.structures[kinds.index(kind)], kinds.count(kind)) for kind in dict.fromkeys(kinds)]
 
 
 def find_rivals(
@@ -71,7 +80,8 @@ def find_rivals(
     fits = {s: mine if s == found else _fitted(trials, s, settings) for s in dict.fromkeys(structures)}
     used = sorted({column for structure in structures for column in structure.columns})
     weights = np.stack([_weights(trials, structure, fits[structure]) for structure in structures])
-    return Rivals(tuple(known[column] for column in used), weights[:, :, used])
+    chosen = tuple(Chosen(tuple(known[c] for c in one.columns), len(one.own), ()) for one in structures)
+    return Rivals(tuple(known[column] for column in used), weights[:, :, used], chosen)
 
 
 def _groups(fit: PopulationFit) -> Ints:

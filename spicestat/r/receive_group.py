@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from spicestat.group.after.kernel_effects import KernelLevels
+from spicestat.coefficients import CoefficientTable
+from spicestat.group.after.kernel_curves import KernelLevels
 from spicestat.group.result import GroupResult
 from spicestat.r.columns import Table, decode_table
+from spicestat.r.receive_design import received_design
 
-__all__ = ["received_estimates", "received_levels"]
+__all__ = ["received_estimates", "received_levels", "received_refit"]
 
 _EFFECT = ["module", "sparse_term", "term"]
 
@@ -57,6 +60,23 @@ def received_estimates(sent: Mapping[str, Any]) -> GroupResult:
         joint_covariance=joint,
         links={(str(module), str(term)): str(link) for module, term, link in sent.get("links", ())},
     )
+
+
+def received_refit(sent: Mapping[str, Any], table: CoefficientTable) -> Callable[[Any], GroupResult]:
+    """Return what fits a group model again as R had it fitted, to another fit of the same people.
+
+    Parameters
+    ----------
+    sent : mapping
+        ``design``, as `received_design` reads it, and ``options``, those of `spicestat.r.bridge.group`.
+    table : CoefficientTable
+        Whose participants the rows of the design are.
+    """
+    from spicestat.group.api import group_of_design
+
+    options = dict(sent["options"])
+    imputed = [received_design(one, table) for one in options.pop("imputed", [])]
+    return partial(group_of_design, design=received_design(sent["design"], table), imputed=imputed, **options)
 
 
 def received_levels(sent: Mapping[str, Any]) -> KernelLevels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -14,7 +15,7 @@ from spicestat.errors import ConfigError
 from spicestat.r.columns import Table
 from spicestat.r.envelopes import Envelope, Progress, check_settings, enveloped, throttled
 from spicestat.r.receive_design import received_design
-from spicestat.r.receive_group import received_estimates, received_levels
+from spicestat.r.receive_group import received_estimates, received_levels, received_refit
 from spicestat.r.send_fit import encoded, engine, fit_tables, received_table, received_tables
 from spicestat.r.torch_symbols import load_torch
 from spicestat.trials.reading import read_trials
@@ -260,14 +261,17 @@ def group_kernels(
     group, levels : mapping
         As `received_estimates` and `received_levels` read them.
     options : mapping
-        ``events, lags, events_per_person, conf_level``.
+        ``events, lags, events_per_person, conf_level, average``.
     """
 
     def work() -> dict[str, Any]:
         fit = _history(folder, "kernels")
         run = importlib.import_module("spicestat.group.after.kernel_effects").effects_at
         check_settings("spice_kernels()", options, run)
-        found = run(received_estimates(group), fit, received_levels(levels), **options)
+        model = received_estimates(group)
+        if "refit" in group:
+            model = replace(model, refit=received_refit(group["refit"], fit.coefficients))
+        found = run(model, fit, received_levels(levels), **options)
         return encoded({"kernels": found.frame})
 
     return enveloped(work)

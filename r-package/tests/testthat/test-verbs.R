@@ -493,6 +493,17 @@ test_that("group models have kernels by covariate", {
   known <- !is.na(table$estimate)
   expect_equal(table$estimate[known], numbers("estimate")[known], tolerance = 1e-8)
   expect_equal(total$std.error, numbers("std_error")[table$quantity == "total"], tolerance = 1e-8)
+  averaged <- spice_kernels(group, "diagnosis", lags = 4, events = "reward", average = TRUE)
+  ours <- tidy(averaged)
+  expect_equal(ours$given.estimate, table$estimate)
+  theirs <- module$spice_group(module$load_fit(folder), "~ diagnosis + anxiety")$kernels(
+    "diagnosis",
+    lags = 4L, events = list("reward"), average = TRUE
+  )
+  expect_equal(ours$estimate[known], numbers("estimate")[known], tolerance = 1e-6)
+  expect_equal(ours$std.error[ours$quantity == "total"], numbers("std_error")[ours$quantity == "total"], tolerance = 1e-6)
+  expect_output(print(averaged), "averaged over")
+  expect_error(spice_kernels(group, average = NA), "TRUE or FALSE", class = "spicestat_error_config")
   slope <- tidy(spice_kernels(group, anxiety, lags = 2))
   expect_identical(unique(slope$contrast[!is.na(slope$contrast)]), "slope")
   expect_output(print(kernels), "patient - control")

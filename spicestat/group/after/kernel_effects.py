@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -13,23 +15,23 @@ from scipy.stats import t as student
 from spicestat._checks import check_level
 from spicestat._colours import COLOURS
 from spicestat._display import html_block, screen
-from spicestat.errors import ConfigError, DataError, IdentifiabilityWarning, warn_user
+from spicestat.errors import ConfigError, DataError, IdentifiabilityWarning, NumericalError, SpicestatWarning, warn_user
 from spicestat.group.after.fitted import FittedGroup, design_of
+from spicestat.group.after.kernel_curves import Curves, KernelLevels, averaged_curves, curves_of
 from spicestat.group.formula.functions import level_word
-from spicestat.pooled.kernel_shape import derive, from_draws, history_spread
+from spicestat.pooled.kernel_shape import derive, from_draws
 from spicestat.pooled.kernels import EVENTS, Event, FittedMoves, check_events
 from spicestat.pooled.packed import Floats
 from spicestat.pooled.prediction import covariance_root
-from spicestat.trials.labels import label_key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["GroupKernels", "HasKernelMoves", "KernelLevels", "effects_at", "kernel_effects"]
+__all__ = ["GroupKernels", "HasKernelMoves", "HasRivals", "effects_at", "kernel_effects"]
 
 _COLUMNS = ("event", "quantity", "variable", "level", "contrast", "lag", "estimate", "std_error", "df")
+_NUMBERS = ["estimate", "std_error", "conf_low", "conf_high"]
 _DRAWS, _SEED = 400, 20261128
-_NOTHING = 1e-9
 
 
 @runtime_checkable
@@ -40,31 +42,13 @@ class HasKernelMoves(Protocol):
         """Return everybody's kernels as functions of their coefficients."""
 
 
-@dataclass(frozen=True, eq=False)
-class KernelLevels:
-    """Kinds of people whose kernels are compared.
+@runtime_checkable
+class HasRivals(HasKernelMoves, Protocol):
+    """A fit that knows which other structures are plausible, such as `spicestat.HistoryFit`."""
 
-    Attributes
-    ----------
-    variable : str
-        The covariate.
-    labels : tuple of str, length m
-        Its levels.
-    rows : ndarray of shape (m, p)
-        Row of the design of each, averaged over the other covariates.
-    names : tuple of str, length p
-        Columns of the design.
-    contrasts : tuple of str, length q
-    weights : ndarray of shape (q, m)
-        Each contrast as a linear function of the levels.
-    """
-
-    variable: str
-    labels: tuple[str, ...]
-    rows: Floats
-    names: tuple[str, ...]
-    contrasts: tuple[str, ...]
-    weights: Floats
+    @property
+    def rival_fits(self) -> Sequence[tuple[Self, int]]:
+        """The fit itself and those of other structures, with how often each was found."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,7 +60,8 @@ class GroupKernels:
     frame : DataFrame
         ``event`` (reward, choice), ``quantity`` (kernel, total, half_life, learning_rate), ``variable``, ``level`` or
         ``contrast`` (the other one is missing), ``lag`` (of a kernel), ``estimate, std_error, df, conf_low, conf_high,
-        conf_level``.
+        conf_level``. With ``average=True`` also ``n_structures``, how many structures these are averages over, and,
+        with the fit's own structure as known, ``given_estimate, given_std_error, given_conf_low, given_conf_high``.
     variable : str
         The covariate.
     """
@@ -118,12 +103,17 @@ class GroupKernels:
 
     def _title(self) -> str:
         level = 100 * float(self.frame["conf_level"].iloc[0])
-        return f"Kernels by {self.variable} over {int(self.frame['lag'].max())} choices, {level:g} % intervals"
+        title = f"Kernels by {self.variable} over {int(self.frame['lag'].max())} choices, {level:g} % intervals"
+        if "n_structures" not in self.frame:
+            return title
+        return f"{title}, averaged over {self.frame['n_structures'].max()} structures (given: by the fit's own)"
 
     def _summary(self) -> pd.DataFrame:
         rows = self.frame[self.frame["quantity"] != "kernel"]
         who = rows["level"].where(rows["level"].notna(), rows["contrast"])
-        shown = rows[["event", "quantity", "estimate", "std_error", "conf_low", "conf_high"]].copy()
+        averaged = ["estimate", "conf_low", "conf_high", "given_conf_low", "given_conf_high"]
+        shown = rows[["event", "quantity", *(averaged if "n_structures" in rows else _NUMBERS)]]
+        shown = shown.rename(columns={"given_conf_low": "given_low", "given_conf_high": "given_high"})
         shown.insert(2, self.variable, who)
         return shown
 
@@ -137,6 +127,7 @@ def kernel_effects(
     lags: int = 20,
     events_per_person: int = 60,
     conf_level: float | None = None,
+    average: bool = False,
 ) -> GroupKernels:
     r"""Return what one reward, and one choice, does to the next choices at each level of a covariate.
 
@@ -153,11 +144,12 @@ def kernel_effects(
     of the shared weights (as the fit has them) and of the histories; half-lives and effective learning rates have
     quantiles of 400 draws. Degrees of freedom are combined from those of the effects as Welch and Satterthwaite do.
 
-    The states of the fit are taken as known, unlike in `HistoryFit.kernels`: a state that the search missed, or whose
-    weight it shared, cannot show a difference. Contrasts are missing, with a warning, where all that an event changes
-    is shared. After a search, intervals of differences between totals hold the truth
-    as often as they should; those of half-lives and learning rates, which depend on the states most, are too short
-    (benchmarks/results/group_kernels.md).
+    The states of the fit are taken as known: a state that the search missed, or whose weight it shared, cannot show a
+    difference. Contrasts are missing, with a warning, where all that an event changes is shared. With ``average=True``
+    the same group model is fitted with each of the structures of `HistoryFit.kernels`, and kernels are averages over
+    these: see `averaged_curves` for the covariance, from which intervals of everything are made. Structures in which
+    the weights of all that an event changes are shared, or whose group model is withheld, know nothing of differences,
+    and do not count. benchmarks/results/product.md has the coverage of both.
 
     Parameters
     ----------
@@ -173,6 +165,9 @@ def kernel_effects(
         As in `HistoryFit.kernels`.
     conf_level : float, optional
         In (0, 1). Default: the model's.
+    average : bool, default False
+        Whether to average over plausible structures. The searches take about six times as long as the fit, once for a
+        fit, and each structure takes as long as the group model.
 
     Returns
     -------
@@ -184,7 +179,7 @@ def kernel_effects(
     ------
     ConfigError
         The model is not of a fit with kernels or not of all coefficients, its method estimates them separately, a
-        weight has a link, or an argument is out of range.
+        weight has a link, or an argument is out of range. With ``average``: the model was read from a folder.
     DataError
         The formula has no covariate, or all rewards are equal.
 
@@ -197,7 +192,7 @@ def kernel_effects(
     >>> kernels.frame.query("quantity == 'total'")[["event", "level", "contrast"]].fillna("").to_numpy().tolist()[:3]
     [['reward', 'control', ''], ['reward', 'patient', ''], ['reward', '', 'patient - control']]
     """
-    return effects_at(model, fit, _levels_of(model, covariate), events, lags, events_per_person, conf_level)
+    return effects_at(model, fit, _levels_of(model, covariate), events, lags, events_per_person, conf_level, average)
 
 
 def _levels_of(model: FittedGroup, covariate: str | None = None) -> KernelLevels:
@@ -241,6 +236,7 @@ def effects_at(
     lags: int = 20,
     events_per_person: int = 60,
     conf_level: float | None = None,
+    average: bool = False,
 ) -> GroupKernels:
     """Do what `kernel_effects` does, at levels that are made already."""
     level = model.conf_level if conf_level is None else check_level(conf_level)
@@ -252,131 +248,67 @@ def effects_at(
             do='pass `fit`, from spice_fit(..., model="history")',
         )
     check_events(events)
-    tables = []
-    for event in dict.fromkeys(events):
-        fitted = source.kernel_moves(event, lags=lags, events_per_person=events_per_person)
-        tables.append(_table(event, _curves(model, event, fitted, levels), levels, level))
-    return GroupKernels(pd.concat(tables, ignore_index=True), levels.variable)
+    events = tuple(dict.fromkeys(events))
+
+    def curves(group: FittedGroup, its: HasKernelMoves) -> list[Curves]:
+        moves = [its.kernel_moves(event, lags=lags, events_per_person=events_per_person) for event in events]
+        return [curves_of(group, event, moved, levels) for event, moved in zip(events, moves, strict=True)]
+
+    given = curves(model, source)
+    if not average:
+        return GroupKernels(_tables(events, given, levels, level), levels.variable)
+    groups = _rival_groups(model, source)
+    every = zip(given, *(curves(group, its) for group, its, _ in groups[1:]), strict=True)
+    found = [averaged_curves(each, [count for _, _, count in groups]) for each in every]
+    table = _tables(events, [mean for mean, _ in found], levels, level)
+    n_structures = dict(zip(events, (n for _, n in found), strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IdentifiabilityWarning)
+        beside = _tables(events, given, levels, level)[_NUMBERS].add_prefix("given_")
+    table = table.assign(n_structures=table["event"].map(n_structures)).join(beside)
+    return GroupKernels(table, levels.variable)
 
 
-class _Curves(NamedTuple):
-    """Kernels of m levels, (m, L), NaN where nobody reaches a lag, and their covariance (m L, m L).
-
-    They are linear in the effects, by ``slope`` (m, L, E).
-    """
-
-    mean: Floats
-    covariance: Floats
-    slope: Floats
-    effects: _Effects
-
-
-def _curves(model: FittedGroup, event: Event, fitted: FittedMoves, levels: KernelLevels) -> _Curves:
-    effects = _effects(model, fitted.terms, levels.names)
-    places, deviation = _deviations(model, fitted)
-    mean, reached = fitted.moves.mean[places], fitted.moves.n_events[places] > 0
-    n, (m, L) = np.maximum(reached.sum(axis=0), 1), (len(levels.rows), reached.shape[1])
-    own = deviation[:, None] + levels.rows @ effects.gamma
-    weights = np.concatenate([own, np.tile(fitted.shared, (*own.shape[:2], 1))], axis=2)
-    average = np.where(reached[..., None], mean, 0.0).sum(axis=0) / n[:, None]
-    values = np.einsum("nlk,nck->ncl", mean, weights)
-    reaches = np.tile(reached[:, None], (1, m, 1))
-    curves = np.where(reaches, values, 0.0).sum(axis=0) / n
-    n_own = len(fitted.terms)
-    slope = np.einsum("lk,cp->clkp", average[:, :n_own], levels.rows).reshape(m * L, -1)
-    shared = np.tile(average[:, n_own:], (m, 1))
-    same = np.einsum("lk,nck->ncl", average, weights)
-    flat = (len(mean), m * L)
-    covariance = slope @ effects.covariance @ slope.T + shared @ fitted.shared_covariance @ shared.T
-    covariance += history_spread(values.reshape(flat), same.reshape(flat), reaches.reshape(flat))
-    curves[:, ~reached.any(axis=0)] = np.nan
-    if np.abs(average[:, :n_own]).max(initial=0.0) <= _NOTHING * np.abs(average).max(initial=0.0):
-        warn_user(
-            f"the weights of all states that one {event} changes are the population's, so that nothing is known of "
-            f"differences between people: contrasts of {event} kernels are missing.",
-            IdentifiabilityWarning,
-        )
-        effects = effects._replace(silent=True)
-    return _Curves(curves, covariance, slope.reshape(m, L, -1), effects)
-
-
-class _Effects(NamedTuple):
-    """Effects of p columns on K coefficients, (p, K), their covariance (K p, K p), degrees of freedom (K p,)."""
-
-    gamma: Floats
-    covariance: Floats
-    df: Floats
-    withheld: bool
-    silent: bool = False
-
-    def df_of(self, slope: Floats) -> Floats:
-        """Degrees of freedom of linear functions (..., K p), by Welch and Satterthwaite, between those involved."""
-        parts = slope * (slope @ self.covariance)
-        total, spread = parts.sum(axis=-1), (parts**2 / self.df).sum(axis=-1)
-        involved = np.abs(slope) > 1e-12 * np.abs(slope).max(axis=-1, keepdims=True, initial=1e-300)
-        low = np.where(involved, self.df, np.inf).min(axis=-1)
-        high = np.where(involved, self.df, 0.0).max(axis=-1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = np.where(spread > 0, total**2 / spread, high)
-        return np.asarray(np.clip(found, low, np.maximum(low, high)))
-
-
-def _effects(model: FittedGroup, terms: Sequence[tuple[str, str]], names: Sequence[str]) -> _Effects:
-    joint = model.joint_covariance
-    if joint is None:
+def _rival_groups(model: FittedGroup, source: HasKernelMoves) -> list[tuple[FittedGroup, HasKernelMoves, int]]:
+    """Fit the group model with each structure, its own first; without those in which people do not differ."""
+    refit = getattr(model, "refit", None)
+    if not isinstance(source, HasRivals) or refit is None:
         raise ConfigError(
-            "kernels join all coefficients, and the method estimates each of them alone",
-            got=f"method={model.method!r}",
-            do='use method="hierarchical", or "multivariate_meta"',
+            "averages over structures fit the group model again, and what it was fitted with is not known",
+            got="a group model that was read from a folder" if refit is None else type(source).__name__,
+            do="fit it again by spice_group(fit, formula)",
         )
-    linked = [":".join(term) for term in terms if model.links.get(term, "identity") != "identity"]
-    if linked:
-        raise ConfigError("kernels are sums of weights, which have a link", got=", ".join(linked), do="leave it out")
-    fixed = model.coefficients[model.coefficients["effect"] == "fixed"]
-    by_effect = fixed.set_index(["module", "sparse_term", "term"])
-    known = set(zip(fixed["module"], fixed["sparse_term"], strict=True))
-    lacking = [":".join(term) for term in terms if term not in known]
-    if lacking:
-        raise ConfigError(
-            "kernels need all coefficients, and the group model lacks some",
-            got=", ".join(lacking),
-            do='leave out `modules` and `terms`, or use method="hierarchical"',
-        )
-    wanted = pd.MultiIndex.from_tuples([(*term, name) for term in terms for name in names])
-    # a covariate that is kept off a coefficient has the effect 0 for certain
-    gamma = by_effect["estimate"].reindex(wanted).fillna(0.0).to_numpy().reshape(len(terms), -1).T
-    covariance = joint.reindex(index=wanted, columns=wanted).fillna(0.0).to_numpy()
-    withheld = bool(fixed["conf_low"].isna().all())
-    df = by_effect["df"].reindex(wanted).fillna(np.inf).to_numpy(dtype="float64")
-    return _Effects(gamma, covariance, df, withheld)
+    (own, count), *others = source.rival_fits
+    groups: list[tuple[FittedGroup, HasKernelMoves, int]] = [(model, own, count)]
+    with warnings.catch_warnings():
+        # what is withheld does not count
+        warnings.simplefilter("ignore", SpicestatWarning)
+        for fit, times in others:
+            with suppress(DataError, NumericalError):
+                groups.append((refit(fit), fit, times))
+    return groups
 
 
-def _deviations(model: FittedGroup, fitted: FittedMoves) -> tuple[np.ndarray, Floats]:
-    """Return the participants of the model, as positions in the fit, and their deviations (n, K)."""
-    values = model.ran_vals
-    if values is None:
-        raise ConfigError("the method gives no deviations of participants", do='use method="hierarchical"')
-    own = values[values["term"] == "(Intercept)"]
-    wide = own.assign(level=own["level"].map(label_key)).pivot_table(
-        "estimate", "level", ["module", "sparse_term"], observed=True
-    )
-    keys = [label_key(label) for label in fitted.participants]
-    places = np.flatnonzero([key in wide.index for key in keys])
-    if len(places) < len(wide):
-        raise ConfigError("the fit is not the one that the group model is of", got="other participants")
-    chosen = wide.reindex(index=[keys[place] for place in places], columns=pd.MultiIndex.from_tuples(fitted.terms))
-    return places, chosen.to_numpy(dtype="float64")
+def _tables(events: Sequence[Event], each: Sequence[Curves], levels: KernelLevels, conf_level: float) -> pd.DataFrame:
+    """Lay out the kernels of each event; say where nothing is known of contrasts."""
+    for event, curves in zip(events, each, strict=True):
+        if curves.silent:
+            warn_user(
+                f"the weights of all states that one {event} changes are the population's, so that nothing is known of "
+                f"differences between people: contrasts of {event} kernels are missing.",
+                IdentifiabilityWarning,
+            )
+    tables = [_table(event, curves, levels, conf_level) for event, curves in zip(events, each, strict=True)]
+    return pd.concat(tables, ignore_index=True)
 
 
-def _table(event: Event, curves: _Curves, levels: KernelLevels, conf_level: float) -> pd.DataFrame:
+def _table(event: Event, curves: Curves, levels: KernelLevels, conf_level: float) -> pd.DataFrame:
     there = np.isfinite(curves.mean[0])
     L = len(there)
     kept = np.tile(there, len(curves.mean))
     square = curves.covariance[np.ix_(kept, kept)].reshape(len(curves.mean), there.sum(), len(curves.mean), there.sum())
     known = curves.mean[:, there]
-    combine = np.vstack([np.eye(len(known)), levels.weights])
-    slope = np.einsum("qm,mle->qle", combine, curves.slope)
-    dfs = curves.effects.df_of(np.concatenate([slope, slope[:, there].sum(axis=1, keepdims=True)], axis=1))
+    combine, dfs = levels.combine, curves.df
     # half-lives are ratios, for which what levels share counts little
     shape_df = float(dfs[len(known) :, -1].min())
     shapes, draws = _shapes(known, square, shape_df)
@@ -398,12 +330,12 @@ def _table(event: Event, curves: _Curves, levels: KernelLevels, conf_level: floa
         rows.append(where | {"quantity": "total"} | _by_t(np.nansum(kernels[q]), total, dfs[q, -1], conf_level))
         for k, name in enumerate(("half_life", "learning_rate")):
             numbers = from_draws(combine[q] @ shapes[:, k], draws[:, :, k] @ combine[q], conf_level)
-            found = dict(zip(("estimate", "std_error", "conf_low", "conf_high"), numbers, strict=True))
+            found = dict(zip(_NUMBERS, numbers, strict=True))
             rows.append(where | {"quantity": name, "df": shape_df} | found)
     table = pd.DataFrame(rows).reindex(columns=[*_COLUMNS, "conf_low", "conf_high"]).assign(conf_level=conf_level)
-    if curves.effects.silent:
-        table.loc[table["contrast"].notna(), ["estimate", "std_error", "conf_low", "conf_high"]] = np.nan
-    if curves.effects.withheld:
+    if curves.silent:
+        table.loc[table["contrast"].notna(), _NUMBERS] = np.nan
+    if curves.withheld:
         table[["conf_low", "conf_high"]] = np.nan
     return table
 

@@ -13,6 +13,7 @@ from spicestat import load_group, simulate_cohort, spice_fit, spice_group
 from spicestat.errors import ConfigError, DataError, IdentifiabilityWarning
 from spicestat.fit.history import lay_out_weights
 from spicestat.fit.packing import pack_table
+from spicestat.group.after.kernel_curves import Curves, averaged_curves
 from spicestat.pooled.fit import fit_pooled
 from spicestat.pooled.kernel_shape import derive
 from spicestat.pooled.states import state
@@ -148,6 +149,47 @@ def test_contrasts_of_what_everybody_shares_are_missing(group, fit):
     assert rewards.loc[~own & (rewards["quantity"] != "learning_rate"), "estimate"].notna().all()
     choices = shared.kernels("anxiety", events=["choice"], lags=3).frame
     assert choices.loc[choices["quantity"] == "total", "std_error"].gt(0).all()
+
+
+def test_averages_are_over_the_group_models_of_all_structures(group, fit):
+    """By hand: each structure's own kernels, as often as it was found; mean variances and the variance between."""
+    found = group.kernels("site", events=["choice"], lags=4, average=True)
+    table, given = found.frame, group.kernels("site", events=["choice"], lags=4).frame
+    assert sum(count for _, count in fit.rival_fits) == 9 and len(fit.rival_fits) > 1
+    each, counts = [], []
+    for other, count in fit.rival_fits:
+        if not other.pooled.n_own:
+            continue
+        kernels = spice_group(other, "~ site + anxiety").kernels("site", events=["choice"], lags=4).frame
+        if kernels.loc[kernels["contrast"].notna() & (kernels["quantity"] == "total"), "conf_low"].notna().all():
+            each.append(kernels)
+            counts.append(count)
+    assert (table["n_structures"] == sum(counts)).all() and len(counts) > 1
+    linear = table["quantity"].isin(["kernel", "total"])
+    estimate, error = (np.array([kernels.loc[linear, name] for kernels in each]) for name in ("estimate", "std_error"))
+    mean = np.average(estimate, axis=0, weights=counts)
+    variance = np.average(error**2 + (estimate - mean) ** 2, axis=0, weights=counts)
+    np.testing.assert_allclose(table.loc[linear, "estimate"], mean, rtol=1e-8)
+    np.testing.assert_allclose(table.loc[linear, "std_error"], np.sqrt(variance), rtol=1e-8)
+    np.testing.assert_allclose(table["given_conf_low"], given["conf_low"])
+    assert "given_low" in repr(found) and "structures" in repr(found)
+
+
+def test_structures_that_say_nothing_of_differences_do_not_count():
+    def curves(mean, **doubts):
+        doubts = {"withheld": False, "silent": False} | doubts
+        return Curves(np.array([[mean]]), np.eye(1), np.full((1, 2), 9.0), **doubts)
+
+    found, n = averaged_curves([curves(1.0), curves(50.0, silent=True), curves(70.0, withheld=True)], [3, 4, 2])
+    assert found.mean.item() == 1.0 and found.covariance.item() == 1.0 and n == 3
+    found, n = averaged_curves([curves(1.0, silent=True), curves(50.0, silent=True)], [3, 6])
+    assert found.silent and found.mean.item() == 1.0 and n == 3
+
+
+def test_averages_need_what_the_model_was_fitted_with(group, fit, tmp_path):
+    again = load_group(group.save(tmp_path / "group"))
+    with pytest.raises(ConfigError, match="fit it again"):
+        again.kernels("site", fit=fit, lags=3, average=True)
 
 
 @pytest.mark.slow
