@@ -243,36 +243,47 @@ def main(seconds: float, models: Sequence[str]) -> None:
 
 
 def page(records: list[dict[str, Any]]) -> str:
-    """Write the tables of all cells."""
-    return (
-        "# The product as it is called\n\n"
-        "Nothing is given but choices, rewards and covariates. 95 % intervals; with 100 studies, 95 % of shares lie "
-        "within .90 and .98 where .95 is right, and with 200 within .92 and .98. "
-        "`benchmarks/calibration/run.sh product`.\n\n"
-        "## Kernels of the default model\n\n"
-        "Slopes of the total influence of one reward, or one choice, on covariates: `spice_fit(trials)`, "
-        '`spice_group(fit, "~ x + z")`, `kernels("x")`. x raises the weight of rewards by .4, z does nothing. '
-        "`all shared`: studies in which the search found no differences between people in what the event changes, so "
-        "that there is no slope.\n\n" + _markdown(summary("history", records)) + "\n"
-        "## Learning rates\n\n"
-        '`spice_fit(trials, model="bandit")`, `spice_group(fit, "~ x + z")`: effects on the logit of the learning rate '
-        "and on the log of the weight of values, and their means.\n\n"
-        + _markdown(summary("bandit", records))
-        + _page_of_averages(records)
+    """Write the tables of all cells that have results."""
+    return "\n".join(
+        [
+            "# The product as it is called\n",
+            "Nothing is given but choices, rewards and covariates. 95 % intervals; with 100 studies, 95 % of shares "
+            "lie within .90 and .98 where .95 is right, and with 200 within .92 and .98. "
+            "`benchmarks/calibration/run.sh product`.\n",
+            *_section(
+                "Kernels of the default model",
+                "Slopes of the total influence of one reward, or one choice, on covariates: `spice_fit(trials)`, "
+                '`spice_group(fit, "~ x + z")`, `kernels("x")`. x raises the weight of rewards by .4, z does nothing. '
+                "`all shared`: studies in which the search found no differences between people in what the event "
+                "changes, so that there is no slope.",
+                summary("history", records),
+            ),
+            *_section(
+                "Learning rates",
+                '`spice_fit(trials, model="bandit")`, `spice_group(fit, "~ x + z")`: effects on the logit of the '
+                "learning rate and on the log of the weight of values, and their means.",
+                summary("bandit", records),
+            ),
+            *_section_of_averages(records),
+        ]
     )
 
 
-def _page_of_averages(records: list[dict[str, Any]]) -> str:
+def _section(title: str, text: str, table: pd.DataFrame) -> list[str]:
+    return [] if table.empty else [f"## {title}\n", f"{text}\n", _markdown(table)]
+
+
+def _section_of_averages(records: list[dict[str, Any]]) -> list[str]:
     own = [r for r in records if r.get("model") == "averaged" and "error" not in r]
     if len(own) < 2:
-        return ""
+        return []
     once, more = (np.median([record[name] for record in own]) for name in ("seconds", "seconds of averages"))
-    return (
-        "\n## Averages over structures\n\n"
+    return _section(
+        "Averages over structures",
         "Kernels of reward in two groups of 20 people with 100 trials each, whose weights of rewards differ by .4: "
         '`kernels("x", average=True)`, and with the states that the search found taken as given. '
-        f"Fit and group model take {once:.1f} s of processor time, averages {more:.1f} s more (medians).\n\n"
-        + _markdown(averages(records))
+        f"Fit and group model take {once:.1f} s of processor time, averages {more:.1f} s more (medians).",
+        averages(records),
     )
 
 
