@@ -100,9 +100,12 @@ warn_lacking <- function(people, used, complete) {
     return(invisible())
   }
   lacking <- used[vapply(people[used], anyNA, NA)]
+  who <- unique(people$participant[!complete])
+  # a person's occasions are rows of their own
+  on <- if (anyDuplicated(people$participant)) paste0("on ", sum(!complete), " occasions, which are") else "and are"
   warn_spicestat("exclusion", paste0(
-    sum(!complete), " of ", nrow(people), " participants lack ", paste0("'", lacking, "'", collapse = " or "),
-    " and are left out: ", name_some(people$participant[!complete]), "."
+    length(who), " of ", length(unique(people$participant)), " participants lack ",
+    paste0("'", lacking, "'", collapse = " or "), " ", on, " left out: ", name_some(who), "."
   ))
 }
 

@@ -374,10 +374,14 @@ def too_few(n: int, p: int, kind: str = "", having: str = "") -> str:
 def _warn_missing(used: pd.DataFrame, variables: Sequence[str], labels: pd.Series[Any]) -> None:
     missing = used.isna()
     columns = [name for name in variables if missing[name].any()]
-    who = labels[missing.any(axis=1).to_numpy()].tolist()
+    lost = labels[missing.any(axis=1).to_numpy()]
+    who = list(dict.fromkeys(lost))
     lacking = " or ".join(map(repr, columns))
+    # a person's occasions are rows of their own
+    on = "and are" if labels.is_unique else f"on {len(lost)} occasions, which are"
     warn_user(
-        f"{len(who)} of {len(used)} participants lack {lacking} and are left out: {name_some(who)}.", ExclusionWarning
+        f"{len(who)} of {labels.nunique()} participants lack {lacking} {on} left out: {name_some(who)}.",
+        ExclusionWarning,
     )
 
 

@@ -82,6 +82,13 @@ def test_missing_covariates_exclude_with_count_and_names():
     assert len(build_design("~ smokes", people).rows) == 8
 
 
+def test_people_who_lack_a_covariate_on_some_occasions_are_counted_once():
+    twice = pd.DataFrame({"participant": list("aabbccddee"), "mood": [1, 2, np.nan, np.nan, 3, 5, np.nan, 4, 6, 2.5]})
+    wanted = r"2 of 5 participants lack 'mood' on 3 occasions, which are left out: 'b', 'd'\."
+    with pytest.warns(ExclusionWarning, match=wanted):
+        assert len(build_design("~ mood", twice).rows) == 7
+
+
 @pytest.mark.parametrize(
     ("formula", "error", "words"),
     [
