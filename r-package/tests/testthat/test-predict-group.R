@@ -88,6 +88,8 @@ test_that("models of presence and of two parts say so", {
   expect_equal(predict(group, type = "response")$.fitted, stats::plogis(predict(group)$.fitted))
   expect_match(format(group), "^beta, x_value_reward \\(log odds\\):$", all = FALSE)
   group$method <- "hurdle"
+  # its parts are fitted alone
+  group$joint_covariance <- NULL
   size <- presence <- group$coefficients[group$coefficients$effect == "fixed", ]
   size$group <- "magnitude"
   presence$group <- "presence"
