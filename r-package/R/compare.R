@@ -124,8 +124,8 @@ format.spice_comparison <- function(x, ...) {
   check_dots(...)
   row <- x$glance
   models <- tidy(x)
-  shown <- models[c("model", "n.coefficients", "logLik", "log.marginal", "delta", "n.best", "frequency", "protected.exceedance.prob")]
-  names(shown)[8] <- "PXP"
+  columns <- c("model", "n.coefficients", "logLik", "log.marginal", "delta", "n.best", "frequency")
+  shown <- cbind(models[columns], PXP = models$protected.exceedance.prob)
   c(
     paste0(
       "<spice_comparison> ", count(row$n_models, "model"), ", ", count(row$n_participants, "participant"),

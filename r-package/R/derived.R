@@ -120,7 +120,7 @@ parsed_expressions <- function(expressions, known, call) {
 }
 
 expression_example <- "c(step = 'x_learning_rate_reward[\"1\"] * beta[\"x_value_reward\"]')"
-expression_functions <- c("+", "-", "*", "/", "^", "(", "exp", "log", "sqrt")
+expression_functions <- c("+", "-", "*", "/", "^", "(", "exp", "log", "sqrt", "abs")
 
 parsed_expression <- function(text, known, call) {
   refuse <- function(...) abort_spicestat("config", c(paste0("the expression '", text, "' ", ...)), call = call)
@@ -148,12 +148,12 @@ coefficients_in <- function(code, refuse) {
   }
   function_name <- if (is.call(code) && is.symbol(code[[1]])) as.character(code[[1]]) else ""
   arguments <- as.list(code)[-1]
-  arithmetic <- function_name %in% c(expression_functions, "abs") && is.null(names(arguments)) &&
+  arithmetic <- function_name %in% expression_functions && is.null(names(arguments)) &&
     length(arguments) <= if (function_name %in% c("+", "-", "*", "/", "^")) 2 else 1
   if (!arithmetic || length(arguments) == 0) {
     refuse(
       "has ", deparse1(code), ", which is neither a coefficient nor arithmetic. Allowed: coefficients such as ",
-      "beta[\"x_value\"], numbers, ", paste(c(expression_functions, "abs"), collapse = " "), "."
+      "beta[\"x_value\"], numbers, ", paste(expression_functions, collapse = " "), "."
     )
   }
   unlist(lapply(arguments, coefficients_in, refuse = refuse))

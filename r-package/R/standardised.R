@@ -40,7 +40,7 @@ spice_standardised <- function(group, kind = c("residual", "total", "partial_r")
   kind <- one_of(kind, c("residual", "total", "partial_r"), "kind", call)
   check_flag(small_sample, "small_sample", call)
   if (small_sample && kind != "residual") {
-    abort_spicestat("config", "`small_sample` is for kind = \"residual\".")
+    abort_spicestat("config", "`small_sample` is for kind = \"residual\".", call = call)
   }
   if (kind != "partial_r") refuse_parts(group, call)
   level <- if (is.null(conf_level)) group$coefficients$conf_level[[1]] else check_level(conf_level, call)

@@ -202,14 +202,14 @@ class SpiceFit(AnyFit):
 
     def model_evidence(self) -> ModelEvidence:
         """Return what the choices say of the model; the population has means, covariances and a share who guess."""
-        refit, n_terms = self.model.refit, int((self.model.equations.status == FREE).any(axis=0).sum())
+        refit, free = self.model.refit, self.model.equations.status == FREE
         return ModelEvidence(
             n_choices=refit.n_trials,
             by_chance=-refit.n_trials * math.log(self.trials.n_actions),
             log_lik=refit.log_likelihood,
-            n_own=(self.model.equations.status == FREE).sum(axis=1),
+            n_own=free.sum(axis=1),
             log_marginal=np.array(self.coefficients.info["population"]["log_marginal"]),
-            n_population=population_size(n_terms) + (not self.has_times),
+            n_population=population_size(int(free.any(axis=0).sum())) + (not self.has_times),
         )
 
     def choice_likelihood(self) -> EquationLikelihood:

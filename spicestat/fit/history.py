@@ -31,7 +31,7 @@ from spicestat.pooled.contrasts import make_design
 from spicestat.pooled.discovery import discover_states
 from spicestat.pooled.fit import Chosen, PooledFit, choose_states, fit_pooled, for_people
 from spicestat.pooled.kernels import EVENTS, Event, FittedMoves
-from spicestat.pooled.logit import log_likelihood
+from spicestat.pooled.logit import by_chance
 from spicestat.pooled.packed import Sessions
 from spicestat.pooled.play import Played, Task, play_states
 from spicestat.pooled.prediction import predict_mixed
@@ -324,10 +324,9 @@ class HistoryFit(ModuleFreeFit):
         pooled, data = self.pooled, pack_table(self.trials, self.pooled.reward_size)
         n_people, n_shared = len(pooled.n_choices), len(pooled.states) - pooled.n_own
         follow = [kind.mean.tobytes() for kind in pooled.kinds if not kind.guesses]
-        design = make_design(pooled.rows(data), n_people)
         return ModelEvidence(
             n_choices=pooled.n_choices,
-            by_chance=log_likelihood(design, np.zeros((n_people, design.n_states))),
+            by_chance=by_chance(make_design(pooled.rows(data), n_people)),
             log_lik=pooled.own.log_lik,
             n_own=np.full(n_people, pooled.n_own + n_shared / n_people),
             log_marginal=pooled.log_marginal,

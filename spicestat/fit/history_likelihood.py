@@ -10,7 +10,7 @@ import numpy as np
 from spicestat.equations.structure.equation_set import BETA
 from spicestat.pooled.asked import checked_coefficients, checked_people
 from spicestat.pooled.contrasts import Design, make_design
-from spicestat.pooled.logit import derivatives, log_likelihood, log_likelihoods, skewness
+from spicestat.pooled.logit import by_chance, derivatives, log_likelihoods, skewness
 from spicestat.pooled.states import StateRows
 
 __all__ = ["HistoryLikelihood"]
@@ -75,7 +75,7 @@ class HistoryLikelihood:
     @property
     def by_chance(self) -> np.ndarray:
         """Log-likelihood of each participant's choices if all actions on offer are equally likely, (P,)."""
-        return log_likelihood(self.design, np.zeros((len(self.participants), len(self.terms) + 1)))
+        return by_chance(self.design)
 
     @property
     def low(self) -> np.ndarray:

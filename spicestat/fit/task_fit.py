@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
-from scipy.stats.qmc import Sobol
 
 from spicestat._display import html_block, screen, shortlist
 from spicestat._runtime.progress import Progress
@@ -31,6 +29,7 @@ from spicestat.fit.packing import frame_rows, in_actions, pack_table, pack_task
 from spicestat.fit.plausibility import choice_shares_nll, no_better
 from spicestat.fit.table import fit_info, lay_out
 from spicestat.fit.task_files import pack_estimates
+from spicestat.group.marginal.quadrature import normal_points
 from spicestat.pooled.discovery import discover_beside
 from spicestat.pooled.packed import Sessions
 from spicestat.pooled.prediction import covariance_root
@@ -239,7 +238,7 @@ class TaskFit(ModuleFreeFit):
     def _averaged(self, trials: TaskTrials, codes: np.ndarray, n_draws: int) -> np.ndarray:
         """Probabilities (T, S, A) averaged over the parameters that people may have."""
         estimates = self.estimates
-        points = ndtri(Sobol(len(estimates.mean), scramble=True, rng=np.random.default_rng(0)).random(n_draws))
+        points = normal_points(len(estimates.mean), n_draws)
         if (codes >= 0).all():
             root = np.stack([covariance_root(estimates.person_covariance[code]) for code in codes])
             place = estimates.person_mean[codes] + np.einsum("qk,plk->qpl", points, root)

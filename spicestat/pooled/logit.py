@@ -15,7 +15,7 @@ import numpy as np
 from spicestat.pooled.contrasts import Batch, Design
 from spicestat.pooled.packed import Floats
 
-__all__ = ["Derivatives", "derivatives", "log_likelihood", "log_likelihoods", "skewness"]
+__all__ = ["Derivatives", "by_chance", "derivatives", "log_likelihood", "log_likelihoods", "skewness"]
 
 _LOGITS = 100_000
 
@@ -53,6 +53,11 @@ def log_likelihood(design: Design, weights: Floats) -> Floats:
     for batch in design.batches:
         out[batch.people] = _probabilities(batch, weights[batch.people])[0]
     return out
+
+
+def by_chance(design: Design) -> Floats:
+    """Log-likelihood of every person's choices, shape (N,), if all actions on offer are equally likely."""
+    return log_likelihood(design, np.zeros((design.n_people, design.n_states)))
 
 
 def log_likelihoods(design: Design, weights: Floats) -> Floats:

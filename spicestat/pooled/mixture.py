@@ -15,7 +15,7 @@ import numpy as np
 from spicestat.pooled.contrasts import Design
 from spicestat.pooled.em import PopulationFit
 from spicestat.pooled.laplace import Normal, Posterior, memberships, posterior
-from spicestat.pooled.logit import Derivatives, log_likelihood
+from spicestat.pooled.logit import Derivatives, by_chance
 from spicestat.pooled.maximise import Part, Prior, log_prior, maximise
 from spicestat.pooled.packed import Floats
 
@@ -126,7 +126,7 @@ def _under(component: Component, population: Normal, modes: Floats, tolerance: f
 def guessing(design: Design, n_own: int) -> Posterior:
     """Posterior of people who guess: all weights are 0."""
     n_people, n_states = design.n_people, design.n_states
-    log_lik = log_likelihood(design, np.zeros((n_people, n_states)))
+    log_lik = by_chance(design)
     none, nothing = np.zeros((n_people, n_states)), np.zeros((n_people, n_own))
     local = Derivatives(log_lik, none, np.zeros((n_people, n_states, n_states)))
     return Posterior(none, nothing, np.zeros((n_people, n_own, n_own)), log_lik, local, none)

@@ -240,11 +240,10 @@ def with_membership(
 def _compared(fits: Mapping[str, AnyFit], criterion: str, prior: float) -> CompareResult:
     names = list(fits)
     said = same_choices([fit.model_evidence() for fit in fits.values()])
-    aic, bic, ibic = (np.stack([getattr(one, what) for one in said], axis=1) for what in ("aic", "bic", "ibic"))
-    if criterion == "evidence":
+    scores = {what: np.stack([getattr(one, what) for one in said], axis=1) for what in ("aic", "bic", "ibic")}
+    values = scores.get(criterion)
+    if values is None:
         values = np.stack([_laplace(name, fit) for name, fit in fits.items()], axis=1)
-    else:
-        values = {"aic": aic, "bic": bic, "ibic": ibic}[criterion]
     first = fits[names[0]]
     used = np.isfinite(values).all(axis=1) & (said[0].n_choices > 0)
     excluded = tuple(label for label, kept in zip(first.trials.participants, used, strict=True) if not kept)
@@ -262,9 +261,7 @@ def _compared(fits: Mapping[str, AnyFit], criterion: str, prior: float) -> Compa
             "n_coefficients": [round(one.n_own[used].sum()) for one in said],
             "log_lik": [one.log_lik[used].sum() for one in said],
             "log_marginal": [one.log_marginal[used].sum() for one in said],
-            "aic": -2.0 * aic[used].sum(axis=0),
-            "bic": -2.0 * bic[used].sum(axis=0),
-            "ibic": -2.0 * ibic[used].sum(axis=0),
+            **{what: -2.0 * score[used].sum(axis=0) for what, score in scores.items()},
             "log_evidence": found.summed,
             "delta": 2.0 * (found.summed.max() - found.summed),
             "fixed_prob": found.fixed_probability,

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import logsumexp, ndtri
-from scipy.stats.qmc import Sobol
+from scipy.special import logsumexp
 
 from spicestat.group.inputs.links import Link, find_link
 from spicestat.group.marginal.hierarchical_fit import fit_hierarchical, stacked_design
 from spicestat.group.marginal.modes import posterior_modes
+from spicestat.group.marginal.quadrature import log_normal_density, normal_points
 from spicestat.pooled.packed import Floats
 from spicestat.tasks.task import Task
 from spicestat.tasks.task_likelihood import TaskLikelihood, natural
@@ -121,25 +121,15 @@ def log_marginals(likelihood: TaskLikelihood, estimates: TaskEstimates) -> Float
 
     By importance sampling from everybody's posterior, widened, and from the population.
     """
-    points = ndtri(Sobol(len(estimates.mean), scramble=True, rng=np.random.default_rng(0)).random(_N_POINTS))
-    shape = estimates.person_mean.shape
-    wide = _WIDER**2 * estimates.person_covariance
-    population = np.broadcast_to(estimates.mean, shape), np.broadcast_to(estimates.covariance, wide.shape)
-    own = estimates.person_mean, wide
+    points = normal_points(len(estimates.mean), _N_POINTS)
+    own = estimates.person_mean, _WIDER * np.linalg.cholesky(estimates.person_covariance)
+    population = np.broadcast_to(estimates.mean, own[0].shape), np.linalg.cholesky(estimates.covariance)[None]
     place = np.concatenate(
-        [mean + np.einsum("qk,plk->qpl", points, np.linalg.cholesky(spread)) for mean, spread in (own, population)]
+        [mean[:, None] + points @ root.transpose(0, 2, 1) for mean, root in (own, population)], axis=1
     )
-    prior = _log_density(place, *population)
-    proposed = np.logaddexp(prior, _log_density(place, *own))
-    weights = likelihood.unconstrained().log_likelihood(place) + prior - proposed
-    return np.asarray(logsumexp(weights, axis=0) - np.log(_N_POINTS))
-
-
-def _log_density(place: Floats, mean: Floats, covariance: Floats) -> Floats:
-    """Log density (Q, P) of normal distributions at points (Q, P, K), up to a constant."""
-    away = place - mean
-    distance = np.einsum("qpk,pkl,qpl->qp", away, np.linalg.inv(covariance), away)
-    return np.asarray(-0.5 * (distance + np.linalg.slogdet(covariance)[1]))
+    prior, near = (log_normal_density(place, *normal) for normal in (population, own))
+    heights = likelihood.unconstrained().log_likelihood(place.transpose(1, 0, 2)).T
+    return np.asarray(logsumexp(heights + prior - np.logaddexp(prior, near), axis=1) - np.log(_N_POINTS))
 
 
 def _identities(likelihood: TaskLikelihood) -> tuple[Link, ...]:

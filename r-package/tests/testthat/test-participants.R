@@ -38,7 +38,9 @@ test_that("participants who lack a covariate are left out with a warning", {
 })
 
 test_that("participants who lack a covariate on some occasions are counted once", {
-  twice <- data.frame(participant = rep(c("a", "b", "c", "d", "e"), each = 2), mood = c(1, 2, NA, NA, 3, 5, NA, 4, 6, 2))
+  twice <- data.frame(
+    participant = rep(c("a", "b", "c", "d", "e"), each = 2), mood = c(1, 2, NA, NA, 3, 5, NA, 4, 6, 2)
+  )
   expect_warning(
     group_design(~mood, twice, here), "2 of 5 participants lack 'mood' on 3 occasions, which are left out: 'b', 'd'.",
     fixed = TRUE, class = "spicestat_warning_exclusion"

@@ -501,7 +501,8 @@ test_that("group models have kernels by covariate", {
     lags = 4L, events = list("reward"), average = TRUE
   )
   expect_equal(ours$estimate[known], numbers("estimate")[known], tolerance = 1e-6)
-  expect_equal(ours$std.error[ours$quantity == "total"], numbers("std_error")[ours$quantity == "total"], tolerance = 1e-6)
+  totals <- ours$quantity == "total"
+  expect_equal(ours$std.error[totals], numbers("std_error")[totals], tolerance = 1e-6)
   expect_output(print(averaged), "averaged over")
   expect_error(spice_kernels(group, average = NA), "TRUE or FALSE", class = "spicestat_error_config")
   slope <- tidy(spice_kernels(group, anxiety, lags = 2))
