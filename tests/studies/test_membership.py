@@ -82,3 +82,13 @@ def test_people_whom_evidences_do_not_tell_say_nothing():
     np.testing.assert_allclose(everybody.effects["std_error"], alone.effects["std_error"], rtol=0.05)
     with pytest.raises(DataError, match="participants"):
         regress_membership(told[:2], build_design("~ 1", pd.DataFrame({"participant": [0, 1]})).of_some([0], ["0"]))
+
+
+def test_limits_are_found_where_a_profile_has_several_peaks():
+    """Four people of whom the choices say nothing: swapping the models changes signs, so that limits are symmetric."""
+    people = pd.DataFrame({"participant": list("abcd"), "age": [25.0, 47.0, 25.0, 28.0]})
+    advantage = np.array([1e-6, -1e-6, -2e-6, 0.0])
+    evidence = pd.DataFrame({"one": -advantage, "two": advantage}, index=list("abcd"))
+    found = regress_membership(evidence, build_design("~ age", people)).effects
+    np.testing.assert_allclose(found["conf_low"], -found["conf_high"], rtol=1e-4)
+    assert (found["conf_high"] > 0).all()

@@ -90,15 +90,16 @@ def profile_limit(evaluate: Evaluate, n: int, full: Maximum, column: int, side: 
     free = np.arange(len(full.beta)) != column
     centre = float(full.beta[column])
     width = float(np.sqrt(np.linalg.inv(full.point.information)[column, column]))
-    warm = [full.beta]
+    # where there are several maxima, the closest one that is known leads to the same one again
+    known = {0.0: (full.beta, full.point.value - target)}
 
     def excess(distance: float) -> float:
-        start = warm[-1].copy()
-        start[column] = centre + side * distance
-        found = maximise(evaluate, n, start, free)
-        if found.converged:
-            warm.append(found.beta)
-        return found.point.value - target
+        if distance not in known:
+            start = known[min(known, key=lambda other: abs(other - distance))][0].copy()
+            start[column] = centre + side * distance
+            found = maximise(evaluate, n, start, free)
+            known[distance] = (found.beta if found.converged else start, found.point.value - target)
+        return known[distance][1]
 
     near, far = 0.0, 1.5 * width
     for _ in range(60):
