@@ -12,7 +12,18 @@ from typing import Any
 
 from spicestat.errors import ConfigError, StorageError
 
-__all__ = ["as_attributes", "as_fits", "as_missing_values", "as_model", "as_options", "as_settings", "as_spoken"]
+__all__ = [
+    "as_attributes",
+    "as_effects",
+    "as_fits",
+    "as_kinds",
+    "as_missing_values",
+    "as_model",
+    "as_named",
+    "as_options",
+    "as_settings",
+    "as_spoken",
+]
 
 
 def as_options(given: list[str]) -> list[str] | dict[str, str] | None:
@@ -167,3 +178,49 @@ def as_fits(given: list[str]) -> dict[str, Path]:
     if len(set(names)) < len(names):
         raise ConfigError("two fits have the same name", got=names, allowed="NAME=FOLDER with a name of its own")
     return {name: Path(folder) for name, (_, _, folder) in zip(names, pairs, strict=True)}
+
+
+def as_effects(given: list[str]) -> Any:
+    """Read numbers, or ``term=number`` pairs, with a list where a term is repeated.
+
+    Examples
+    --------
+    >>> as_effects(["0.1", "0.2"]), as_effects(["drug=0.2", "drug:x=0", "drug:x=0.1"])
+    ([0.1, 0.2], {'drug': [0.2], 'drug:x': [0, 0.1]})
+    """
+    if not any("=" in text for text in given):
+        return [_value(text) for text in given]
+    found: dict[str, list[Any]] = {}
+    for text in given:
+        name, value = _pair("--effect", text)
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def as_kinds(given: list[str]) -> Any:
+    """Read one kind of covariates, or ``name=kind`` pairs.
+
+    Examples
+    --------
+    >>> as_kinds(["binary"]), as_kinds(["drug=within", "site=8"])
+    ('binary', {'drug': 'within', 'site': 8})
+    """
+    return _value(given[0]) if len(given) == 1 and "=" not in given[0] else as_named("--covariate", given)
+
+
+def as_named(option: str, given: list[str]) -> dict[str, Any]:
+    """Read ``name=value`` pairs.
+
+    Examples
+    --------
+    >>> as_named("--share", ["occasion=0.3", "site=0.1"])
+    {'occasion': 0.3, 'site': 0.1}
+    """
+    return dict(_pair(option, text) for text in given)
+
+
+def _pair(option: str, text: str) -> tuple[str, Any]:
+    name, sign, value = text.rpartition("=")
+    if not (name and sign and value):
+        raise ConfigError(f"`{option}` cannot be read", got=text, allowed="NAME=VALUE")
+    return name, _value(value)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spicestat.cli.console import reporting, show, shown_progress
-from spicestat.cli.given import as_fits, as_settings
+from spicestat.cli.given import as_effects, as_fits, as_kinds, as_named, as_settings
 from spicestat.cli.options import Covariates, Fit, Level, Quiet, Seed, Settings, TableFile, TableOrFigure
 from spicestat.cli.program import app
 from spicestat.cli.results import check_result, print_or_write, write_result
@@ -78,25 +78,38 @@ def card(
 def power(
     source: Fit,
     coefficient: Annotated[str, typer.Argument(help="MODULE:TERM, or MODULE where it has one term.")],
-    effect: Annotated[list[float], typer.Option(help="Effect per unit of the covariate; may be repeated.")],
+    effect: Annotated[
+        list[str],
+        typer.Option(help="Effect per unit of the covariate, or TERM=EFFECT as drug:x=0.1; may be repeated."),
+    ],
     n_participants: Annotated[list[int], typer.Option(help="Participants; may be repeated.")],
-    n_trials: Annotated[list[int], typer.Option(help="Trials per participant; may be repeated.")],
-    n_blocks: Annotated[int, typer.Option(help="Blocks per participant.")] = 1,
-    covariate: Annotated[str, typer.Option(help="'continuous' (standard normal) or 'binary' (two groups).")] = (
-        "continuous"
-    ),
+    n_trials: Annotated[list[int], typer.Option(help="Trials per participant and occasion; may be repeated.")],
+    formula: Annotated[str, typer.Option(help="Of the group model, as '~ drug + (1 | participant)'.")] = "~ x",
+    covariate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=KIND: continuous (standard normal), binary (two groups), within (0 and 1 on occasions), or a "
+            "number of groups; KIND alone is of all. May be repeated. Default: continuous."
+        ),
+    ] = None,
+    n_occasions: Annotated[int, typer.Option(help="Occasions of each participant.")] = 1,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=SHARE of the variance between occasions, sites or slopes, as occasion=0.3."),
+    ] = None,
+    n_blocks: Annotated[int, typer.Option(help="Blocks per participant and occasion.")] = 1,
     group: Annotated[
-        Path | None, typer.Option(help="Folder of a group model that says how people differ; default: a meta-analysis.")
+        Path | None, typer.Option(help="Folder of a group model that says how people differ; default: one of '~ 1'.")
     ] = None,
     n_simulations: Annotated[int, typer.Option(help="Studies per design.")] = 200,
-    method: Annotated[str, typer.Option(help="Group method; meta is faster.")] = "hierarchical",
+    method: Annotated[str, typer.Option(help="Group method.")] = "hierarchical",
     settings: Settings = None,
     alpha: Annotated[float, typer.Option(help="Level of the test.")] = 0.05,
     seed: Seed = 0,
     n_jobs: Annotated[int, typer.Option(help="Processes; -1: one for each core.")] = 1,
     out: TableOrFigure = None,
 ) -> None:
-    """Simulate studies from a fit, and count how often a covariate's effect is found."""
+    """Simulate studies from a fit, and count how often effects of covariates are found."""
     with reporting():
         from spicestat.fit.api import load_fit
         from spicestat.group import load_group
@@ -104,13 +117,16 @@ def power(
 
         check_result(out)
         found = spice_power(
-            load_fit(source),  # type: ignore[arg-type]  # says itself what it cannot take
+            load_fit(source),
             coefficient,
-            effect=effect,
+            effect=as_effects(effect),
             n_participants=n_participants,
             n_trials=n_trials,
+            formula=formula,
+            covariates=as_kinds(covariate or ["continuous"]),
+            n_occasions=n_occasions,
+            shares=as_named("--share", share or []),
             n_blocks=n_blocks,
-            covariate=covariate,  # type: ignore[arg-type]  # options are text
             group=None if group is None else load_group(group),
             n_simulations=n_simulations,
             method=method,
@@ -119,7 +135,7 @@ def power(
             n_jobs=n_jobs,
             **as_settings(settings or []),
         )
-        show(found.table, f"Power of {coefficient} ~ {covariate} covariate, method {method}, {n_simulations} studies")
+        show(found.table, f"Power for {coefficient} {formula}, method {method}, {n_simulations} studies")
         write_result(found.table, found.plot, out)
 
 

@@ -20,7 +20,7 @@ from spicestat.simulate.user_environment import as_environment
 from spicestat.tasks.playing import play_parameters
 from spicestat.trials.labels import labels_to_series
 
-__all__ = ["drifting_task", "simulate_fit"]
+__all__ = ["drifting_task", "refuse_screen", "simulate_fit"]
 
 
 def simulate_fit(
@@ -91,7 +91,7 @@ def _play(fit: SpiceFit | HistoryFit, task: Any, n_trials: int, n_blocks: int, s
     if isinstance(fit, SpiceFit):
         model = fit.model_by(by)
         return simulate_model(model.network, model.equations, task, n_trials, n_blocks, seed=seed, labels=people)
-    _refuse_screen(fit)
+    refuse_screen(fit)
     n_trials, n_blocks = whole_number("n_trials", n_trials, 1), whole_number("n_blocks", n_blocks, 1)
     rng, n_sessions = np.random.default_rng(seed), len(people) * n_blocks
     sessions = as_environment(task, fit.trials.n_actions).vectorized(n_sessions, rng)
@@ -112,7 +112,14 @@ def _play_task(fit: TaskFit, environment: Any, n_trials: int, n_blocks: int, see
     return play_parameters(fit.task, pooled, fit.trials.participants, length, count, seed)
 
 
-def _refuse_screen(fit: HistoryFit) -> None:
+def refuse_screen(fit: HistoryFit) -> None:
+    """Refuse a fit whose task showed something, which a bandit does not show.
+
+    Raises
+    ------
+    ConfigError
+        The fit's states are of what was on the screen, or there were no rewards.
+    """
     columns = fit.trials.record["columns"]
     roles = [
         role

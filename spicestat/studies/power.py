@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,15 +18,20 @@ from spicestat._checks import check_options, real_number, seed_number, whole_num
 from spicestat._display import html_block, screen
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
-from spicestat.fit.play import drifting_task
+from spicestat.fit.history import HistoryFit
+from spicestat.fit.task_fit import TaskFit
+from spicestat.group.formula.design import build_design
 from spicestat.group.methods.registry import find_method
 from spicestat.group.result import GroupResult
-from spicestat.studies.simulated_study import Simulator, StudyPlan, fitted_population, simulate_studies
+from spicestat.studies.players import Simulator, players_of
+from spicestat.studies.population import group_population
+from spicestat.studies.simulated_study import StudyPlan, simulate_studies
+from spicestat.studies.study_design import Kind, StudyDesign
 
 __all__ = ["PowerResult", "spice_power", "wilson_interval"]
 
 _CONF_LEVEL = 0.95
-_PARTICIPANTS_AT_ONCE = 400
+_PARTICIPANTS_AT_ONCE, _EXAMPLE_PEOPLE = 400, 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,16 +41,18 @@ class PowerResult:
     Attributes
     ----------
     table : DataFrame
-        One row per design: ``n_participants, n_trials, effect``; ``power`` (share of all studies with p below
-        ``alpha``) with Wilson's interval ``conf_low, conf_high, conf_level``; ``mean_estimate, sd_estimate,
-        mean_std_error``, ``coverage`` of the intervals; of the significant studies ``type_s`` (share with the wrong
-        sign) and ``type_m`` (mean size over the true size); ``share_withheld`` (no p-value, as too few participants
-        were identified), ``share_failed`` (error, or the group model did not converge) and ``n_simulations``.
+        One row per design and effect: ``design`` (its number), ``n_participants, n_trials, term`` (of the formula),
+        ``effect``; ``power`` (share of all studies with p below ``alpha``) with Wilson's interval ``conf_low,
+        conf_high, conf_level``; ``mean_estimate, sd_estimate, mean_std_error``, ``coverage`` of the intervals; of the
+        significant studies ``type_s`` (share with the wrong sign) and ``type_m`` (mean size over the true size);
+        ``share_withheld`` (no p-value, see `spice_group`), ``share_failed`` (error, or the group model did not
+        converge) and ``n_simulations``.
     studies : DataFrame
-        One row per simulated study: ``n_participants, n_trials, effect, study, estimate, std_error, p_value,
-        conf_low, conf_high, converged, share_unidentified, message``.
+        One row per simulated study and effect: ``design, n_participants, n_trials, study, term, effect, estimate,
+        std_error, p_value, conf_low, conf_high, converged, share_unidentified, message``.
     settings : mapping
-        Coefficient, covariate, method, alpha, seed, seconds.
+        ``module`` and ``sparse_term`` of the coefficient, ``formula, method, alpha, n_occasions, n_blocks,
+        n_simulations, seed, seconds``.
     """
 
     table: pd.DataFrame
@@ -53,17 +61,21 @@ class PowerResult:
 
     def __repr__(self) -> str:
         designs = [
-            f"{row.n_participants} participants, {row.n_trials} trials, effect {row.effect:g}: "
+            f"{row.n_participants} participants, {row.n_trials} trials, effect {row.effect:g} of {row.term}: "
             f"power {row.power:.2f} [{row.conf_low:.2f}, {row.conf_high:.2f}]"
             for row in self.table.itertuples()
         ]
-        return screen("\n".join([f"<PowerResult: {len(self.studies)} simulated studies", *designs]) + ">", "tidy()")
+        return screen("\n".join([f"<PowerResult: {self._counted}", *designs]) + ">", "tidy()")
 
     def _repr_html_(self) -> str:
-        return html_block(f"PowerResult: {len(self.studies)} simulated studies", [], self.table)
+        return html_block(f"PowerResult: {self._counted}", [], self.table)
+
+    @property
+    def _counted(self) -> str:
+        return f"{self.table['design'].nunique() * self.settings['n_simulations']} simulated studies"
 
     def tidy(self) -> pd.DataFrame:
-        """Return a copy of the table, one row per design."""
+        """Return a copy of the table, one row per design and effect."""
         return self.table.copy()
 
     def glance(self) -> pd.DataFrame:
@@ -71,15 +83,17 @@ class PowerResult:
         return pd.DataFrame([self.settings])
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw power by the number of participants, one line per number of trials and effect; return the Figure."""
+        """Draw power by participants, one line per number of trials and effect; return the Figure."""
         from spicestat._drawing import panels
 
         axes = panels(1, 5.0, 3.5)[1][0] if ax is None else ax
-        for (n_trials, effect), rows in self.table.groupby(["n_trials", "effect"], sort=True):
+        # where several effects vary, the others belong to the line
+        others = self.table["design"] - self.table.groupby(["n_participants", "n_trials"])["design"].transform("min")
+        lines = self.table.assign(others=others).groupby(["n_trials", "term", "others"], sort=True)
+        for (n_trials, term, _), rows in lines:
             error = np.abs(rows[["conf_low", "conf_high"]].to_numpy().T - rows["power"].to_numpy())
-            axes.errorbar(
-                rows["n_participants"], rows["power"], error, marker="o", label=f"{n_trials} trials, effect {effect:g}"
-            )
+            label = f"{n_trials} trials, effect {rows['effect'].iloc[0]:g} of {term}"
+            axes.errorbar(rows["n_participants"], rows["power"], error, marker="o", label=label)
         axes.axhline(self.settings["alpha"], color="#9aa5ad", linewidth=0.8, zorder=0)
         axes.set(xlabel="participants", ylabel="power", ylim=(-0.02, 1.02))
         axes.legend(frameon=False, fontsize=8)
@@ -87,16 +101,19 @@ class PowerResult:
 
 
 def spice_power(
-    fit: SpiceFit,
+    fit: SpiceFit | HistoryFit | TaskFit,
     coefficient: tuple[str, str] | str,
     *,
-    effect: float | Sequence[float],
+    effect: float | Sequence[float] | Mapping[str, float | Sequence[float]],
     n_participants: int | Sequence[int],
     n_trials: int | Sequence[int],
+    formula: str = "~ x",
+    covariates: Kind | Mapping[str, Kind] = "continuous",
+    n_occasions: int = 1,
+    shares: Mapping[str, float] | None = None,
     environment: Any = None,
     simulate: Simulator | None = None,
     n_blocks: int = 1,
-    covariate: Literal["continuous", "binary"] = "continuous",
     group: GroupResult | None = None,
     n_simulations: int = 200,
     method: str = "hierarchical",
@@ -107,50 +124,67 @@ def spice_power(
 ) -> PowerResult:
     r"""Simulate studies from a fitted model, and count how often a covariate's effect is found.
 
-    Each study draws new participants' coefficients from the fitted distribution over participants,
-    :math:`\theta_i \sim N(\mu + \delta (x_i - \bar x), \Sigma)`, lets them play the task by the fit's equations,
-    estimates their coefficients anew on that structure (`refit`), and runs the group
-    analysis ``~ covariate``. The structure is taken as known, so the chance of not finding it is not in the power.
+    Each study draws new participants with the covariates X of the formula. Their coefficients are those of the fitted
+    population, moved by the covariates,
 
-    Cost: one refit and one group model per study, so ``n_simulations`` times what a fit's last stage takes, for each
-    design. 200 studies of 40 participants with 100 trials and 4 coefficients take eight minutes on one core with the
-    default of `spice_group` for fits, and half a minute with ``method="meta"``, which is good enough for a first look
-    and has somewhat less power where trials are few. Studies are independent: ``n_jobs=-1`` uses all cores, and
+    .. math:: u_r = \mu + (X_r - \bar X)\,\delta + b_{p(r)} + \sum_g s_{g(r)} + e_r,
+
+    with deviations b of people, s of levels of groupings such as sites, and e of occasions. They play the task by the
+    fit's equations, weights or parameters, and `spice_group` analyses their choices by the formula. The structure is
+    taken as known, so the chance of not finding it is not in the power.
+
+    Cost: one group model per study. 1,000 studies of 40 participants with 100 trials take ten minutes of processor time
+    for a fit of ``model="history"`` with four weights, or of two coefficients of learning, and an hour for four, whose
+    likelihoods bend (eight minutes with ``method="meta"``). Studies are independent: ``n_jobs=-1`` uses all cores, and
     `joblib.parallel_config` a cluster.
 
     Parameters
     ----------
-    fit : SpiceFit
-        With one structure for everybody.
+    fit : SpiceFit, HistoryFit or TaskFit
+        A SpiceFit with one structure for everybody.
     coefficient : (module, term) or str
-        The coefficient that the covariate has an effect on, as a pair or as ``"module:term"``; the module alone will
+        The coefficient that the covariates have effects on, as a pair or as ``"module:term"``; the module alone will
         do where a single term of it is estimated.
-    effect : float or sequence of float
-        :math:`\delta`, the difference in the coefficient per unit of the covariate, on the scale of its link (natural
-        unless ``group`` has links). 0 gives the type-I error.
+    effect : float, sequence of float, or mapping of str to these
+        :math:`\delta`, the difference in the coefficient per unit of the covariate, on the scale of its link, as
+        `spice_group` reports it. A mapping names columns of the design, as ``{"drug": 0.2, "drug:anxiety": [0, 0.1]}``;
+        power is that of the columns named, and the others have no effect. 0 gives the type-I error.
     n_participants, n_trials : int or sequence of int
-        Participants, and trials per participant over all blocks (a multiple of ``n_blocks``). All combinations are
-        simulated.
+        Participants, and trials per participant and occasion over all blocks (a multiple of ``n_blocks``). All
+        combinations of these and of the effects are simulated.
+    formula : str, default "~ x"
+        Of the group model, as in `spice_group`: ``"~ drug * anxiety + (1 | participant) + (1 | site)"``.
+    covariates : Kind, or mapping of str to Kind, default "continuous"
+        What the formula's variables are: "continuous" (standard normal), "binary" (two groups of people of equal size,
+        coded 0 and 1), "within" (0 and 1 on a person's occasions in turn; half of the people begin with 0), or a whole
+        number, of groups of people of equal size: levels of a factor or of a grouping, ``{"site": 8}``. A kind alone
+        holds for all. ``occasion``, from 1, is there without being named.
+    n_occasions : int, default 1
+        Of each person; more need ``(1 | participant)`` in the formula.
+    shares : mapping of str to float, optional
+        Of the population's variances (on one occasion), what is between occasions of a person (``"occasion"``; default:
+        what the fit found, if it has occasions), between levels of each grouping of the formula (``"site"``), and, in
+        addition, between people's slopes of a covariate with random slopes (``"drug"`` for
+        ``(drug | participant)``). Each in [0, 1).
     environment : Bandits, or what `spicestat.simulate.as_environment` takes, optional
-        The task; each block starts it anew. Default: reward probabilities that drift, with the fit's actions.
+        The task; each block starts it anew. Default: reward probabilities that drift, with the fit's actions. People
+        of a TaskFit play the simulated task of the library.
     simulate : callable, optional
-        Used in place of ``environment``, for tasks that `simulate_model` cannot play and for models of response times:
-        takes a model, equations of N participants, trials per block, blocks and a seed, and gives a table of
+        Used in place of ``environment``, for a SpiceFit, tasks that `simulate_model` cannot play and models of response
+        times: takes a model, equations of N participants, trials per block, blocks and a seed, and gives a table of
         ``participant`` (0 to N - 1), ``block``, ``trial``, ``choice`` (1 to A), ``reward`` (or ``reward_1`` to
         ``reward_A``) and, if the model needs it, ``rt``.
     n_blocks : int, default 1
-        Blocks per participant.
-    covariate : {"continuous", "binary"}, default "continuous"
-        Standard normal, or two groups of equal size coded 0 and 1.
+        Blocks per participant and occasion.
     group : GroupResult, optional
-        Source of :math:`\mu` and of the standard deviations between participants: a group model of the same fit,
-        such as ``spice_group(fit, "~ 1")``; correlations between coefficients are 0 where its method knows none
-        (``"meta"``), and variance that its covariates explain is left out. Default: multivariate random-effects
-        meta-analysis of the fit's identified participants.
+        Source of the population: a group model of the same fit; correlations between coefficients are 0 where its
+        method knows none (``"meta"``), and variance that its covariates explain is left out. Default:
+        ``spice_group(fit, "~ 1")``, with ``(1 | participant)`` where the fit has occasions.
     n_simulations : int, default 200
         Studies per design. The standard error of a power of .8 is .028 with 200.
     method : str, default "hierarchical"
-        Any method of `spice_group`; the default is that of `spice_group` for a fit.
+        Any method of `spice_group`; the default is that of `spice_group` for a fit. Methods that read the choices are
+        spared people's own estimates, and so do not withhold where too many of these are not identified.
     alpha : float, default 0.05
         Level of the test, in (0, 1). P-values are not adjusted for other coefficients.
     seed : int, default 0
@@ -167,9 +201,10 @@ def spice_power(
     Raises
     ------
     ConfigError
-        The coefficient is not estimated, structures differ between participants, or a setting is out of range.
-    DataError
-        Too few participants of the fit are identified to know the distribution.
+        The coefficient is not estimated, structures differ between participants, a share is missing, or a setting is
+        out of range.
+    FormulaError
+        The formula cannot be read, or takes occasions of a person for different people.
 
     References
     ----------
@@ -179,60 +214,55 @@ def spice_power(
     Examples
     --------
     >>> from spicestat import simulate_cohort, spice_fit
-    >>> from spicestat.simulate import BanditsDrift
-    >>> fit = spice_fit(simulate_cohort(8, 240, n_blocks=4).trials, block="block", model="rescorla_wagner", epochs=20)
-    >>> term = fit.choice_likelihood().terms[0]
+    >>> cohort = simulate_cohort(12, 60, seed=1)
+    >>> fit = spice_fit(cohort.trials, block="block", trial="trial")
     >>> power = spice_power(
-    ...     fit, term, effect=0.1, n_participants=8, n_trials=60, environment=BanditsDrift(0.2), n_simulations=2
+    ...     fit, fit.choice_likelihood().terms[0], formula="~ drug + (1 | participant)", effect=1.0,
+    ...     covariates="within", n_occasions=2, shares={"occasion": 0.3}, n_participants=8, n_trials=30,
+    ...     n_simulations=2,
     ... )
-    >>> power.tidy()[["n_participants", "n_trials", "n_simulations"]].values.tolist()
-    [[8, 60, 2]]
+    >>> power.tidy()[["n_participants", "n_trials", "term", "n_simulations"]].values.tolist()
+    [[8, 30, 'drug', 2]]
     """
     alpha = real_number("alpha", alpha, 0.0, 1.0, low_included=False)
     n_simulations, n_blocks = whole_number("n_simulations", n_simulations, 1), whole_number("n_blocks", n_blocks, 1)
     seed = seed_number(seed)
-    designs = _designs(n_participants, n_trials, effect, n_blocks)
-    if environment is not None and simulate is not None:
-        raise ConfigError("say what is played in one way", do="pass environment or simulate")
-    if fit.model.network.needs_times and simulate is None:
-        raise ConfigError("response times are not simulated by `environment`", do="pass simulate, which gives them")
-    if covariate not in ("continuous", "binary"):
-        raise ConfigError("unknown covariate", got=covariate, allowed="'continuous' or 'binary'")
+    sizes = list(_sizes(n_participants, n_trials, n_blocks))
     _check_group_settings(method, group_settings)
-    population = fitted_population(fit, group)
+    players = players_of(fit, environment, simulate)
+    study = StudyDesign.of(formula, covariates, n_occasions, shares or {})
+    names = build_design(formula, study.people(_EXAMPLE_PEOPLE, np.random.default_rng(seed))).names
+    effects = list(_effects(effect, names))
+    population = group_population(fit, group)
+    study.check_population(population)
     position = _position(coefficient, population.terms)
-    plan = StudyPlan(
-        model=fit.model,
-        population=population,
-        position=position,
-        covariate=covariate,
-        n_blocks=n_blocks,
-        environment=drifting_task(fit) if environment is None else environment,
-        simulate=simulate,
-        n_actions=fit.trials.n_actions,
-        counterfactual=fit.trials.record.get("feedback") == "counterfactual",
-        method=method,
-        group_settings=group_settings,
-    )
+    plan = StudyPlan(players, population, position, study, names, n_blocks, method, group_settings)
     started = time.perf_counter()
     chunks = Parallel(n_jobs=n_jobs)(
-        delayed(simulate_studies)(plan, *design, studies, [seed, number, studies[0]])
-        for number, design in enumerate(designs)
-        for studies in _chunks(n_simulations, design[0])
+        delayed(_simulated)(plan, number, *design, studies, [seed, number, studies[0]])
+        for number, design in enumerate((*size, own) for size in sizes for own in effects)
+        for studies in _chunks(n_simulations, design[0] * study.n_occasions)
     )
-    studies = pd.DataFrame([row for chunk in chunks for row in chunk])
+    studies = pd.concat(chunks, ignore_index=True)
     settings = {
         "module": population.terms[position][0],
-        "term": population.terms[position][1],
-        "covariate": covariate,
+        "sparse_term": population.terms[position][1],
+        "formula": formula,
         "method": method,
         "alpha": alpha,
+        "n_occasions": study.n_occasions,
         "n_blocks": n_blocks,
         "n_simulations": n_simulations,
         "seed": seed,
         "seconds": time.perf_counter() - started,
     }
     return PowerResult(_summary(studies, alpha), studies.drop(columns="same_scale"), settings)
+
+
+def _simulated(plan: StudyPlan, number: int, *args: Any) -> pd.DataFrame:
+    found = pd.DataFrame(simulate_studies(plan, *args))
+    found.insert(0, "design", number + 1)
+    return found
 
 
 def _check_group_settings(method: str, settings: Mapping[str, Any]) -> None:
@@ -274,26 +304,52 @@ def _position(coefficient: Sequence[str] | str, terms: Sequence[tuple[str, str]]
     return found[0]
 
 
-def _designs(n_participants: Any, n_trials: Any, effect: Any, n_blocks: int) -> list[tuple[int, int, float]]:
+def _sizes(n_participants: Any, n_trials: Any, n_blocks: int) -> Iterator[tuple[int, int]]:
+    """Yield all combinations of participants and trials."""
     people = [whole_number("n_participants", value, 4) for value in np.atleast_1d(n_participants).tolist()]
     trials = [whole_number("n_trials", value, 2 * n_blocks) for value in np.atleast_1d(n_trials).tolist()]
-    effects = [real_number("effect", value, -math.inf) for value in np.atleast_1d(effect).tolist()]
     uneven = [value for value in trials if value % n_blocks]
     if uneven:
         raise ConfigError("n_trials is not a multiple of n_blocks", got=uneven, allowed=f"multiples of {n_blocks}")
-    return [(n, t, e) for n in people for t in trials for e in effects]
+    yield from itertools.product(people, trials)
 
 
-def _chunks(n_simulations: int, n_participants: int) -> list[range]:
-    """Cut the studies into parts that are estimated together, whatever the number of jobs."""
-    size = max(1, _PARTICIPANTS_AT_ONCE // n_participants)
+def _effects(effect: Any, names: Sequence[str]) -> Iterator[dict[str, float]]:
+    """Yield all combinations of effects, by column of the design.
+
+    Examples
+    --------
+    >>> list(_effects([0.0, 0.5], ("(Intercept)", "x")))
+    [{'x': 0.0}, {'x': 0.5}]
+    """
+    columns = [name for name in names if name != "(Intercept)"]
+    given = dict(effect) if isinstance(effect, Mapping) else dict.fromkeys(columns, effect)
+    if not given or set(given) - set(columns):
+        raise ConfigError(
+            "effects name no columns of the design", got=list(given), allowed=", ".join(columns) or "none"
+        )
+    if not isinstance(effect, Mapping) and len(columns) > 1:
+        raise ConfigError(
+            "the formula has several effects", got=effect, do=f"name one, as effect={{'{columns[0]}': 0.2}}"
+        )
+    sizes = [
+        [real_number(f"effect of '{name}'", value, -math.inf) for value in np.atleast_1d(values).tolist()]
+        for name, values in given.items()
+    ]
+    yield from (dict(zip(given, own, strict=True)) for own in itertools.product(*sizes))
+
+
+def _chunks(n_simulations: int, n_rows: int) -> list[range]:
+    """Cut the studies into parts whose people play together, whatever the number of jobs."""
+    size = max(1, _PARTICIPANTS_AT_ONCE // n_rows)
     return [range(first, min(first + size, n_simulations)) for first in range(0, n_simulations, size)]
 
 
 def _summary(studies: pd.DataFrame, alpha: float) -> pd.DataFrame:
     rows = []
-    for _, part in studies.groupby(["n_participants", "n_trials", "effect"], sort=False):
-        n, n_trials, effect = part[["n_participants", "n_trials", "effect"]].iloc[0].tolist()
+    for _, part in studies.groupby(["design", "term"], sort=False):
+        about = part.iloc[0]
+        effect = float(about["effect"])
         significant = part[part["p_value"] < alpha]
         low, high = wilson_interval(len(significant), len(part))
         shown = part[part["p_value"].notna() & part["same_scale"]]
@@ -301,8 +357,10 @@ def _summary(studies: pd.DataFrame, alpha: float) -> pd.DataFrame:
         on_scale = significant[significant["same_scale"]]
         rows.append(
             {
-                "n_participants": int(n),
-                "n_trials": int(n_trials),
+                "design": int(about["design"]),
+                "n_participants": int(about["n_participants"]),
+                "n_trials": int(about["n_trials"]),
+                "term": about["term"],
                 "effect": effect,
                 "power": len(significant) / len(part),
                 "conf_low": low,

@@ -26,7 +26,8 @@ from spicestat.pooled.prediction import covariance_root, predict_at, probabiliti
 from spicestat.pooled.role_library import Library, library_for
 from spicestat.pooled.state_search import Trials
 from spicestat.pooled.states import State, StateRows, row_places, state_rows
-from spicestat.studies.simulated_study import Population, fitted_population, stable_equations
+from spicestat.studies.players import stable_equations
+from spicestat.studies.population import Population, fitted_population
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["Places", "Redrawn", "RedrawnHistory", "redrawn", "sampled"]

@@ -12,7 +12,7 @@ from spicestat.fit.held_out import make_folds
 from spicestat.group import load_group, spice_group
 from spicestat.group.methods.registry import METHODS, find_method
 from spicestat.r.mixed_models import r_mixed_model
-from spicestat.studies.simulated_study import fitted_population
+from spicestat.studies.population import fitted_population
 
 FORMULA = "~ drug * anxiety + (drug | participant) + (1 | site)"
 TRUTH = {"(Intercept)": 1.5, "drugactive": 0.5, "anxiety": 0.4, "drugactive:anxiety": -0.4}

@@ -14,15 +14,11 @@ from spicestat.errors import ConfigError, DataError
 from spicestat.fit.api import SpiceFit, assemble_fit, spice_fit
 from spicestat.group import spice_group
 from spicestat.simulate import BanditsDrift, simulate_cohort
+from spicestat.studies.players import players_of
+from spicestat.studies.population import Population, fitted_population, group_population, population_of_group
 from spicestat.studies.power import PowerResult, _position, _summary, spice_power, wilson_interval
-from spicestat.studies.simulated_study import (
-    Population,
-    StudyPlan,
-    _drawn_covariate,
-    _group_population,
-    fitted_population,
-    simulate_studies,
-)
+from spicestat.studies.simulated_study import StudyPlan, simulate_studies
+from spicestat.studies.study_design import StudyDesign
 from spicestat.trials.reading import read_trials
 from spicestat.trials.sequences import SequenceDataset
 
@@ -93,7 +89,7 @@ def test_a_module_with_one_estimated_term_will_do():
 
 
 def test_every_design_is_simulated_and_drawn(fit):
-    found = power(fit, n_participants=[6, 8], n_trials=[40, 60], n_blocks=2, n_simulations=1, covariate="binary")
+    found = power(fit, n_participants=[6, 8], n_trials=[40, 60], n_blocks=2, n_simulations=1, covariates="binary")
     assert list(zip(found.table["n_participants"], found.table["n_trials"], strict=True)) == [
         (6, 40),
         (6, 60),
@@ -138,7 +134,7 @@ def test_the_population_is_that_of_the_fit(fit):
 
 def test_a_group_model_can_give_the_population(fit):
     group = spice_group(fit, "~ anxiety")
-    found = fitted_population(fit, group)
+    found = group_population(fit, group)
     rows = group.to_frame().query("module == @RATE[0] and sparse_term == @RATE[1]").set_index("term")["estimate"]
     # anxiety is a z-score over all participants
     assert found.mean[found.terms.index(RATE)] == pytest.approx(rows["(Intercept)"], abs=0.05)
@@ -146,7 +142,7 @@ def test_a_group_model_can_give_the_population(fit):
         rows["sd__(Intercept)"] ** 2
     )
     with pytest.raises(ConfigError, match="no mean"):
-        fitted_population(fit, spice_group(fit, "~ 1", terms=RATE[1]))
+        group_population(fit, spice_group(fit, "~ 1", terms=RATE[1]))
 
 
 def test_correlations_of_a_group_model_come_along():
@@ -160,15 +156,17 @@ def test_correlations_of_a_group_model_come_along():
     ]
     table = pd.DataFrame(rows, columns=["sparse_term", "effect", "group", "term", "estimate"]).assign(module="m")
     design = SimpleNamespace(names=["(Intercept)"], matrix=np.ones((5, 1)))
-    found = _group_population(SimpleNamespace(design=design, coefficients=table, links={terms[1]: "log"}), terms)
+    plain = SimpleNamespace(occasions=())
+    group = SimpleNamespace(design=design, coefficients=table, links={terms[1]: "log"}, table=plain)
+    found = population_of_group(group, terms)
     np.testing.assert_allclose(found.mean, [0.5, 2.0])
     # covariance: -.4 x .2 x 3
     np.testing.assert_allclose(found.covariance, [[0.04, -0.24], [-0.24, 9.0]])
     assert found.links == ("identity", "log")
 
 
-@pytest.mark.parametrize(("covariate", "differences"), [("binary", [-0.05, 0.05]), ("continuous", None)])
-def test_an_effect_is_about_the_mean_of_the_population(fit, covariate, differences):
+@pytest.mark.parametrize("covariate", ["binary", "continuous"])
+def test_an_effect_is_about_the_mean_of_the_population(fit, covariate):
     """Without variance between participants, they differ from the mean by the effect times the centred covariate."""
     played = []
 
@@ -179,30 +177,22 @@ def test_an_effect_is_about_the_mean_of_the_population(fit, covariate, differenc
     terms, mean = fitted_population(fit).terms, np.array([0.4, 0.5])
     position = terms.index(RATE)
     population = Population(terms, mean, np.zeros((2, 2)), ("identity", "identity"))
-    plan = StudyPlan(fit.model, population, position, covariate, 1, None, simulate, 2, False, "ols", {})
-    simulate_studies(plan, 8, 20, 0.1, [0], [5])
+    design = StudyDesign.of("~ x", covariate, 1, {})
+    plan = StudyPlan(players_of(fit, None, simulate), population, position, design, ("(Intercept)", "x"), 1, "ols", {})
+    simulate_studies(plan, 8, 20, {"x": 0.1}, [0], [5])
+    x = design.people(8, np.random.default_rng([5]))["x"]
     free = np.flatnonzero(fit.model.equations.status[0] == 1)
     shifts = played[0][:, free] - mean
     np.testing.assert_allclose(shifts[:, 1 - position], 0.0, atol=1e-12)
-    if differences is None:
-        drawn = np.random.default_rng([5]).normal(size=8)
-        np.testing.assert_allclose(shifts[:, position], 0.1 * drawn, atol=1e-12)
-    else:
-        np.testing.assert_allclose(np.sort(shifts[:, position]), np.repeat(differences, 4), atol=1e-12)
-
-
-def test_binary_covariates_are_groups_of_equal_size():
-    for seed in range(5):
-        drawn = _drawn_covariate("binary", 10, np.random.default_rng(seed))
-        assert sorted(drawn) == [0.0] * 5 + [1.0] * 5
+    np.testing.assert_allclose(shifts[:, position], 0.1 * (x - x.mean()), atol=1e-12)
 
 
 def test_no_two_parts_of_the_studies_share_their_random_numbers(fit, monkeypatch):
     seeds = []
 
-    def simulated(plan, n, n_trials, effect, studies, seed):
+    def simulated(plan, n, n_trials, effects, studies, seed):
         seeds.append(tuple(seed))
-        return simulate_studies(plan, n, n_trials, effect, studies, seed)
+        return simulate_studies(plan, n, n_trials, effects, studies, seed)
 
     monkeypatch.setattr(spicestat.studies.power, "simulate_studies", simulated)
     monkeypatch.setattr(spicestat.studies.power, "_PARTICIPANTS_AT_ONCE", 8)
@@ -233,8 +223,10 @@ def test_draws_have_the_mean_spread_and_links_of_the_population():
 def test_counting():
     studies = pd.DataFrame(
         {
+            "design": 1,
             "n_participants": 10,
             "n_trials": 40,
+            "term": "x",
             "effect": 0.2,
             "estimate": [0.4, -0.3, 0.1, np.nan],
             "std_error": 0.1,
@@ -258,8 +250,10 @@ def test_sizes_are_compared_on_one_scale_only():
     """A study whose group model chose another link counts for power, but says nothing about size and coverage."""
     studies = pd.DataFrame(
         {
+            "design": 1,
             "n_participants": 10,
             "n_trials": 40,
+            "term": "x",
             "effect": 0.2,
             "estimate": [0.4, 5.0],
             "std_error": 0.1,
@@ -288,7 +282,16 @@ def test_wilson_intervals_are_the_roots_of_their_equation():
         ({"simulate": lambda *_: None}, "what is played"),
         ({"n_trials": 61, "n_blocks": 2}, "multiple"),
         ({"alpha": 1.0}, "alpha"),
-        ({"covariate": "age"}, "covariate"),
+        ({"covariates": "age"}, "unknown kind of covariate 'x'"),
+        ({"covariates": {"age": "binary"}}, "not in the formula"),
+        ({"covariates": "within"}, "n_occasions=2"),
+        ({"n_occasions": 2, "formula": "~ x + (1 | participant)"}, "between occasions: the fit has none"),
+        ({"shares": {"occasion": 0.3}}, "Allowed: none here"),
+        ({"formula": "~ x + (1 | site)", "covariates": {"site": 4}}, "nothing of site"),
+        ({"formula": "~ x + (1 | site)"}, "'site' is a grouping"),
+        ({"formula": "~ x + (1 | site)", "covariates": {"site": 4}, "shares": {"site": 1.0}}, "share of 'site'"),
+        ({"formula": "~ x * y"}, "several effects"),
+        ({"effect": {"z": 0.3}}, "no columns of the design"),
         ({"n_participants": 3}, "n_participants"),
     ],
 )

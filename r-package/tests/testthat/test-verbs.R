@@ -381,14 +381,36 @@ test_that("the default effects of a simulation are those of its help page", {
 test_that("power for two groups and for a number can be asked", {
   skip_if_no_engine()
   power <- spice_power(example_fit, "x_learning_rate_reward:1",
-    effect = 0.5, n_participants = 8, n_trials = 60, covariate = "binary", n_simulations = 3, seed = 2, method = "meta"
+    effect = 0.5, n_participants = 8, n_trials = 60, covariates = "binary", n_simulations = 3, seed = 2, method = "meta"
   )
-  expect_equal(glance(power)$covariate, "binary")
+  expect_equal(glance(power)$formula, "~x")
   expect_equal(tidy(power)$n.simulations, 3)
   expect_error(
-    spice_power(example_fit, "x_learning_rate_reward:1", 0.5, 8, 60, covariate = "ordinal"), "continuous, binary",
-    class = "spicestat_error_config"
+    spice_power(example_fit, "x_learning_rate_reward:1", 0.5, 8, 60, covariates = "ordinal"),
+    "continuous, binary, within", class = "spicestat_error_config"
   )
+})
+
+test_that("power of effects within people, on occasions and at sites", {
+  skip_if_no_engine()
+  power <- spice_power(example_fit, "x_learning_rate_reward:1",
+    effect = list(drug = 0.2, "drug:x" = c(0, 0.1)), n_participants = 12, n_trials = 40,
+    formula = ~ drug * x + (1 | participant) + (1 | site), covariates = list(drug = "within", site = 3),
+    n_occasions = 2, shares = c(occasion = 0.3, site = 0.1), n_simulations = 1, seed = 2
+  )
+  table <- tidy(power)
+  expect_equal(table$term, c("drug", "drug:x", "drug", "drug:x"))
+  expect_equal(table$effect, c(0.2, 0, 0.2, 0.1))
+  expect_output(print(power), "drug \\* x \\+ \\(1 \\| participant\\)")
+  built <- ggplot2::ggplot_build(autoplot(power))
+  expect_equal(nlevels(built$layout$layout$panel), 3)
+  ask <- function(...) {
+    spice_power(example_fit, "x_learning_rate_reward:1", 0.2, 8, 60, n_occasions = 2, ...)
+  }
+  expect_error(ask(formula = ~ x + (1 | participant)), "between occasions", class = "spicestat_error_config")
+  expect_error(ask(shares = 0.3), "named numbers", class = "spicestat_error_config")
+  expect_error(ask(covariates = c("binary", "within")), "kinds by name", class = "spicestat_error_config")
+  expect_error(ask(formula = y ~ x), "one-sided", class = "spicestat_error_formula")
 })
 
 test_that("the same group model in R and in Python has identical numbers", {

@@ -61,7 +61,8 @@ def with_choices(
             too_few(len(usable), len(design.names), having=" with choices"),
             do="use a simpler formula",
         )
-    design = design.of_some(usable, [table.participants[row] for row in design.rows[usable]])
+    labels, share_unidentified = table.participants, table.share_unidentified
+    design = design.of_some(usable, [labels[row] for row in design.rows[usable]])
     chosen = [term for term in everybody.terms if _is_wanted(term[0], modules) and _is_wanted(term[1], terms)]
     nothing = np.full(len(usable), np.nan)
     equations = tuple(
@@ -72,7 +73,7 @@ def with_choices(
             estimate=nothing,
             variance=nothing,
             n_excluded=len(everybody.participants) - len(usable),
-            share_unidentified=table.share_unidentified,
+            share_unidentified=share_unidentified,
         )
         for module, term in chosen
     )

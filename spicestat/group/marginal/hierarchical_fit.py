@@ -384,8 +384,8 @@ class _Climber:
             # full moves at first; later they can go back and forth between two placements
             share = 1.0 / max(used - _BOLD, 1)
             place = found if place is None else _between(place, found, share)
-            state = state._replace(nodes=make_nodes(self.likelihood, self.links, place, rule))
             try:
+                state = state._replace(nodes=make_nodes(self.likelihood, self.links, place, rule))
                 for _ in range(_REUSED):
                     state = self._climbed(self._renewed(state), self.tolerance)
                     if state.change < 0.25 * self.tolerance:

@@ -168,11 +168,15 @@ def _above_maxima(inputs: GroupInputs, likelihood: ChoiceLikelihood, fit: Hierar
 def starting_prior(inputs: GroupInputs, links: Sequence[Link]) -> tuple[np.ndarray, np.ndarray]:
     """Center and scale (d,) of a wide prior on the unconstrained scale, from the participants' own estimates.
 
+    From pooled ones where nobody has own ones.
+
     The median over participants, and 1.5 times their median absolute deviation (as a standard deviation), which a
     fifth of useless estimates does not move; with a logit or log link between .5 and 1.5, or .5 and 1.
     """
     likelihood = inputs.needed_likelihood()
     wide = inputs.table.wide()
+    if wide.isna().all(axis=None) and "pooled" in inputs.table.frame:
+        wide = inputs.table.wide("pooled")
     center, scale = np.empty(len(links)), np.empty(len(links))
     for k, (term, link) in enumerate(zip(likelihood.terms, links, strict=True)):
         values = wide[term].to_numpy() if term in wide.columns else np.zeros(1)

@@ -22,7 +22,7 @@ from spicestat.models.precoded import (
 )
 from spicestat.simulate import simulate_cohort
 from spicestat.studies.power import spice_power
-from spicestat.studies.simulated_study import fitted_population
+from spicestat.studies.population import group_population
 
 # networks of these tests are trained for a few epochs only
 pytestmark = pytest.mark.filterwarnings(
@@ -139,7 +139,7 @@ def test_splits_keep_the_unit():
 
 def test_studies_are_drawn_in_the_unit_of_the_data(plain, scaled):
     scale, fit = scaled
-    own, other = (fitted_population(one, spice_group(one, "~ 1", max_unidentified=1.0)) for one in (plain, fit))
+    own, other = (group_population(one, spice_group(one, "~ 1", max_unidentified=1.0)) for one in (plain, fit))
     factor = np.array([scale ** UNITS.get(term, 0) for term in own.terms])
     np.testing.assert_allclose(other.mean, factor * own.mean, rtol=1e-5)
     np.testing.assert_allclose(other.covariance, np.outer(factor, factor) * own.covariance, rtol=1e-4, atol=1e-12)
