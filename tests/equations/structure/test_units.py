@@ -21,8 +21,8 @@ from spicestat.models.precoded import (
     ModuleDeclaration,
 )
 from spicestat.simulate import simulate_cohort
-from spicestat.studies.power import spice_power
 from spicestat.studies.population import group_population
+from spicestat.studies.power import spice_power
 
 # networks of these tests are trained for a few epochs only
 pytestmark = pytest.mark.filterwarnings(
@@ -146,7 +146,7 @@ def test_studies_are_drawn_in_the_unit_of_the_data(plain, scaled):
     drawn = spice_power(fit, "beta", effect=0.0, n_participants=8, n_trials=200, n_simulations=2, group=None)
     true = fit.coefficients.wide()[("beta", "x_value_reward")].median()
     estimated = drawn.studies["std_error"].median()
-    # in another unit it would be off by the scale, 100 or 1/100
+    # in another unit it would be off by the scale, 25 or 1/100
     assert 0.1 < estimated / true < 10.0
 
 
