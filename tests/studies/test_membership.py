@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 from spicestat.errors import DataError
 from spicestat.group.formula.design import build_design
 from spicestat.group.numerics.firth import firth_logistic, penalised_ratio_test, profile_intervals
+from spicestat.studies import membership
 from spicestat.studies.membership import regress_membership
 
 SURE = 1e4
@@ -71,6 +72,24 @@ def test_intervals_hold_the_truth_where_counting_best_models_does_not():
         counted.append(firth_logistic((advantage > 0).astype(float), design_of(x=x).matrix).beta[1])
     assert np.mean(held) > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 60)
     assert np.mean(counted) < 0.65
+
+
+def test_evidences_that_say_little_do_not_take_tens_of_thousands_of_evaluations(monkeypatch):
+    """The likelihood is flat there, and the penalty's curvature decides: without it, 100,000 evaluations."""
+    rng, evaluated = np.random.default_rng(1), []
+    design = design_of(age=rng.normal(40.0, 9.0, 8), group=["a", "b"] * 4)
+    evidence = pd.DataFrame({"one": 0.0, "two": rng.normal(1.0, 1.0, 8)})
+
+    def counted(*arguments):
+        evaluated.append(1)
+        return evaluate(*arguments)
+
+    evaluate = membership._evaluate
+    monkeypatch.setattr(membership, "_evaluate", counted)
+    found = regress_membership(evidence, design)
+    assert found.converged
+    assert found.effects.notna().all(axis=None)
+    assert len(evaluated) < 10_000
 
 
 def test_people_whom_evidences_do_not_tell_say_nothing():

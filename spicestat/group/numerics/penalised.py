@@ -14,6 +14,13 @@ _MAX_ITERATIONS = 1000
 _GRADIENT_TOLERANCE = 1e-11
 _MAX_HALVINGS = 40
 
+_PLAIN_STEPS = 10
+"""Steps without the penalty's curvature, which often suffice; where evidences say little, thousands would not."""
+
+_DIFFERENCE = 1e-6
+_FLAT = 1e-6
+_ROUNDING = 1e-11
+
 
 @dataclass(frozen=True)
 class Point:
@@ -26,7 +33,7 @@ class Point:
     information : ndarray of shape (p, p)
         Positive definite, for steps where ``curvature`` is not.
     curvature : ndarray of shape (p, p)
-        Minus the Hessian.
+        Minus the Hessian, where that of the penalty may be missing.
     """
 
     value: float
@@ -64,12 +71,13 @@ def maximise(evaluate: Evaluate, n: int, start: np.ndarray, free: np.ndarray) ->
     beta, point = start, evaluate(start)
     if not free.any():
         return Maximum(beta, point, True)
-    for _ in range(_MAX_ITERATIONS):
+    for number in range(_MAX_ITERATIONS):
         if np.abs(point.gradient[free]).max() <= _GRADIENT_TOLERANCE * n:
             return Maximum(beta, point, True)
+        curvature = point.curvature if number < _PLAIN_STEPS else _whole_curvature(evaluate, beta, point, free)
         step = np.zeros_like(beta)
-        step[free] = _ascent(point, free)
-        moved = _halved(evaluate, beta, point, step)
+        step[free] = _ascent(point, curvature, free)
+        moved = _halved(evaluate, beta, point, step, free)
         if moved is None:
             break
         beta, point = moved
@@ -112,9 +120,22 @@ def profile_limit(evaluate: Evaluate, n: int, full: Maximum, column: int, side: 
     return centre + side * float(distance)
 
 
-def _ascent(point: Point, free: np.ndarray) -> np.ndarray:
+def _whole_curvature(evaluate: Evaluate, beta: np.ndarray, point: Point, free: np.ndarray) -> np.ndarray:
+    """Minus the Hessian with that of the penalty, by differences of the gradient; its eigenvalues by size.
+
+    So steps go uphill where the surface bends upwards, too.
+    """
+    moves = _DIFFERENCE * np.diag(free.astype("float64"))
+    slopes = np.stack([evaluate(beta + move).gradient if move.any() else point.gradient for move in moves])
+    curvature = (point.gradient - slopes) / _DIFFERENCE
+    values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
+    sizes = np.abs(values)
+    return np.asarray((vectors * np.maximum(sizes, _FLAT * sizes.max())) @ vectors.T)
+
+
+def _ascent(point: Point, curvature: np.ndarray, free: np.ndarray) -> np.ndarray:
     gradient = point.gradient[free]
-    block = point.curvature[np.ix_(free, free)]
+    block = curvature[np.ix_(free, free)]
     if np.linalg.eigvalsh(block)[0] <= 1e-10 * np.trace(block):
         block = point.information[np.ix_(free, free)]
     step = np.linalg.lstsq(block, gradient, rcond=None)[0]
@@ -122,11 +143,19 @@ def _ascent(point: Point, free: np.ndarray) -> np.ndarray:
     return np.asarray(step * min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300)))
 
 
-def _halved(evaluate: Evaluate, beta: np.ndarray, point: Point, step: np.ndarray) -> tuple[np.ndarray, Point] | None:
+def _halved(
+    evaluate: Evaluate, beta: np.ndarray, point: Point, step: np.ndarray, free: np.ndarray
+) -> tuple[np.ndarray, Point] | None:
     for halving in range(_MAX_HALVINGS):
         candidate = beta + step * 0.5**halving
         moved = evaluate(candidate)
-        slack = 1e-14 * abs(point.value)
-        if moved.value >= point.value - slack and not np.array_equal(candidate, beta):
+        grown = moved.value >= point.value - 1e-14 * abs(point.value)
+        if (grown or _closer(point, moved, free)) and not np.array_equal(candidate, beta):
             return candidate, moved
     return None
+
+
+def _closer(point: Point, moved: Point, free: np.ndarray) -> bool:
+    """Whether the slope halved where values differ by rounding only."""
+    before, after = (np.abs(each.gradient[free]).max() for each in (point, moved))
+    return bool(after < 0.5 * before and abs(moved.value - point.value) < _ROUNDING * max(1.0, abs(point.value)))
