@@ -90,7 +90,7 @@ def _drawn(source: Path, kind: str | None) -> Figure:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for tables and report.")] = Path("demo"),
     participants: Annotated[int, typer.Option(help="Number of simulated participants.")] = 40,
-    trials: Annotated[int, typer.Option(help="Trials per participant, a multiple of 4.")] = 200,
+    trials: Annotated[int, typer.Option(help="Trials per participant, a multiple of 10.")] = 200,
     seed: Seed = 1,
     quiet: Quiet = False,
 ) -> None:

@@ -19,6 +19,7 @@ from spicestat.simulate import Cohort, simulate_cohort
 __all__ = ["Demo", "run_demo"]
 
 FORMULA = "~ anxiety + age + diagnosis"
+_N_BLOCKS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def run_demo(
         Where ``trials.csv``, ``people.csv``, ``fit/``, ``coefficients.csv``, ``group.csv`` and
         ``report.html`` go.
     n_participants, n_trials, seed : int
-        Of `simulate_cohort`; four blocks per participant.
+        Of `simulate_cohort`; ten blocks per participant.
     progress : callable, optional
         As in `spice_fit`.
 
@@ -84,7 +85,7 @@ def run_demo(
     for name in ("trials.csv", "people.csv", "coefficients.csv", "group.csv"):
         check_table_target(target / name)
     check_target(target / "fit", "fit")
-    cohort = simulate_cohort(n_participants, n_trials, seed=seed)
+    cohort = simulate_cohort(n_participants, n_trials, n_blocks=_N_BLOCKS, seed=seed)
     write_table(cohort.trials, target / "trials.csv")
     write_table(cohort.people, target / "people.csv")
     fit = spice_fit(

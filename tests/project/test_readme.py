@@ -23,8 +23,6 @@ def in_tmp(tmp_path, monkeypatch):
     return tmp_path
 
 
-# one of the 40 simulated people is so consistent that no inverse temperature is too large, and is reported
-@pytest.mark.filterwarnings("ignore::spicestat.errors.ConvergenceWarning", "ignore::spicestat.errors.ExclusionWarning")
 def test_the_python_example_runs_and_recovers_the_effect(in_tmp):
     (example,) = blocks("python")
     names = {}

@@ -12,11 +12,6 @@ from spicestat.fit.api import load_fit
 from spicestat.report.demo import run_demo
 from spicestat.report.report import spice_report
 
-# one of the 40 simulated people is so consistent that no inverse temperature is too large, and is reported
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::spicestat.errors.ConvergenceWarning", "ignore::spicestat.errors.ExclusionWarning"
-)
-
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):

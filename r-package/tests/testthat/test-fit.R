@@ -1,5 +1,5 @@
-# networks of these tests learn for two epochs, which is no better than guessing
-fit_to <- function(data, ..., model = "choice") {
+# the model that is fitted fastest, by a network that learns for two epochs, which is no better than guessing
+fit_to <- function(data, ..., model = "rescorla_wagner") {
   suppressWarnings(
     spice_fit(data, subject, pick, points, ..., model = model, epochs = 2, progress = FALSE),
     classes = "spicestat_warning_contradiction"
@@ -142,7 +142,7 @@ test_that("rewards that are a factor, and arguments with a slip of the pen, are 
 
 test_that("equations come from some blocks and coefficients from the others, as in Python", {
   skip_if_no_engine()
-  trials <- example_trials[example_trials$participant %in% sprintf("p%02d", 1:4), ]
+  trials <- subset(example_trials, participant %in% sprintf("p%02d", 1:4) & trial <= 25)
   split_at <- function(...) {
     suppressWarnings(
       spice_fit_split(trials, participant, choice, reward, block = block, epochs = 2, progress = FALSE, ...)

@@ -46,7 +46,7 @@ test_that("it crosses as lists that keep their shape", {
 
 test_that("a model of named parts is fitted, saved, loaded and analysed", {
   skip_if_no_engine()
-  few <- example_trials[example_trials$participant %in% sprintf("p%02d", 1:6), ]
+  few <- subset(example_trials, participant %in% sprintf("p%02d", 1:6) & trial <= 25)
   fit_with <- function(model) {
     spice_fit(few, participant, choice, reward, block = block, model = model, epochs = 15, progress = FALSE)
   }

@@ -70,7 +70,7 @@ test_that("conditions have the same classes", {
   )
   short <- rbind(data, transform(data[1, ], subject = "short"))
   expect_warning(
-    spice_fit(short, subject, pick, points, model = "choice", epochs = 1, progress = FALSE),
+    spice_fit(short, subject, pick, points, model = "rescorla_wagner", epochs = 1, progress = FALSE),
     class = "spicestat_warning_exclusion"
   ) |> suppressWarnings()
 })
@@ -82,7 +82,8 @@ test_that("progress arrives while the engine works", {
   table <- encode_table(little_trials())
   folder <- tempfile()
   options <- list(
-    participant = "subject", choice = "pick", reward = "points", model = "choice", epochs = 2L, folder = folder
+    participant = "subject", choice = "pick", reward = "points", model = "rescorla_wagner", epochs = 2L,
+    folder = folder
   )
   suppressWarnings(
     call_bridge("fit", table, options, progress = function(...) seen <<- c(seen, list(list(...))))

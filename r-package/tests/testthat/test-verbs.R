@@ -8,7 +8,7 @@ two_fits <- local({
   found <- NULL
   function() {
     if (is.null(found)) {
-      few <- example_trials[example_trials$participant %in% sprintf("p%02d", 1:8), ]
+      few <- subset(example_trials, participant %in% sprintf("p%02d", 1:8) & trial <= 25)
       fit_with <- function(model) {
         suppressWarnings(
           spice_fit(few, participant, choice, reward, block = block, model = model, epochs = 15, progress = FALSE)
@@ -153,17 +153,17 @@ run_in_python <- function(code) {
 
 test_that("the same fit in R and in Python has identical numbers", {
   skip_if_no_engine()
-  data <- little_trials(4, 60)
+  data <- little_trials(4, 30)
   file <- tempfile(fileext = ".csv")
   utils::write.csv(data, file, row.names = FALSE)
   fit <- suppressWarnings(
-    spice_fit(data, subject, pick, points, model = "choice", epochs = 30, seed = 4, progress = FALSE)
+    spice_fit(data, subject, pick, points, model = "rescorla_wagner", epochs = 30, seed = 4, progress = FALSE)
   )
   folder <- tempfile()
   run_in_python(sprintf(
     paste(
       "from spicestat import spice_fit",
-      "spice_fit('%s', participant='subject', choice='pick', reward='points', model='choice', epochs=30,
+      "spice_fit('%s', participant='subject', choice='pick', reward='points', model='rescorla_wagner', epochs=30,
         seed=4).save('%s')",
       sep = "; "
     ), file, folder
