@@ -42,7 +42,7 @@
 #' @examples
 #' \donttest{
 #' if (spicestat_available()) {
-#'   few <- subset(example_trials, participant %in% c("p01", "p02", "p03", "p04"))
+#'   few <- subset(example_trials, participant %in% c("p01", "p02", "p03", "p04") & trial <= 25)
 #'   fit <- function(model) {
 #'     spice_fit(few, participant, choice, reward, block = block, model = model, epochs = 20)
 #'   }

@@ -28,7 +28,7 @@
 #' @examples
 #' \donttest{
 #' if (spicestat_available()) {
-#'   few <- subset(example_trials, participant %in% c("p01", "p02", "p03", "p04"))
+#'   few <- subset(example_trials, participant %in% c("p01", "p02", "p03", "p04") & trial <= 25)
 #'   spice_fit_split(few, participant, choice, reward, block = block, epochs = 50)
 #' }
 #' }

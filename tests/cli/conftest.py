@@ -9,7 +9,7 @@ from spicestat.simulate import simulate_cohort
 def folder(tmp_path_factory):
     """Trials, people, and the fit that the command line made of them."""
     path = tmp_path_factory.mktemp("cli")
-    cohort = simulate_cohort(10, 80, n_blocks=2, seed=3)
+    cohort = simulate_cohort(10, 80, n_blocks=4, seed=3)
     cohort.trials.rename(columns={"participant": "subject"}).to_csv(path / "trials.csv.gz", index=False)
     cohort.people.to_csv(path / "people.csv", index=False)
     done = CliRunner().invoke(
