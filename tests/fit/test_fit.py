@@ -288,12 +288,16 @@ def test_unknown_arguments_are_refused(unknown, small_cohort):
         fit_of(small_cohort.trials, **{unknown: 1})
 
 
+@pytest.fixture(scope="module")
+def base(small_cohort):
+    return fit_of(small_cohort.trials, model="learning_rate")
+
+
 @pytest.mark.parametrize(
     "change",
     [{"structure": "participant"}, {"degree": 2}, {"n_members": 2}, {"seed": 1}, {"dropout": 0.5}, {"epochs": 3}],
 )
-def test_arguments_have_an_effect(change, small_cohort):
-    base = fit_of(small_cohort.trials, model="learning_rate")
+def test_arguments_have_an_effect(change, base, small_cohort):
     other = fit_of(small_cohort.trials, model="learning_rate", **change)
     same = base.coefficients.terms == other.coefficients.terms and np.array_equal(
         base.model.sparse.coefficients, other.model.sparse.coefficients
@@ -303,7 +307,7 @@ def test_arguments_have_an_effect(change, small_cohort):
 
 def test_stages_are_reported_in_order(small_cohort):
     calls = []
-    fit_of(small_cohort.trials, progress=lambda *call: calls.append(call))
+    fit_of(small_cohort.trials, model="rescorla_wagner", progress=lambda *call: calls.append(call))
     assert list(dict.fromkeys(stage for stage, *_ in calls))[:2] == ["rnn", "equations"]
 
 
@@ -326,7 +330,7 @@ def test_ctrl_c_at_any_stage_gives_no_fit(small_cohort, stage):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_of(small_cohort.trials, epochs=3, progress=progress)
+        fit_of(small_cohort.trials, model="rescorla_wagner", epochs=3, progress=progress)
 
 
 def test_a_block_that_takes_hours_is_announced(small_cohort, monkeypatch):
@@ -343,16 +347,17 @@ def test_the_same_call_goes_on_from_its_checkpoint(small_cohort, tmp_path):
             raise KeyboardInterrupt
 
     folder = tmp_path / "checkpoint"
+    settings = {"model": "rescorla_wagner", "epochs": 6}
     with pytest.raises(KeyboardInterrupt):
-        fit_of(small_cohort.trials, epochs=6, checkpoint=folder, progress=progress)
-    resumed = fit_of(small_cohort.trials, epochs=6, checkpoint=folder)
-    pd.testing.assert_frame_equal(resumed.tidy(), fit_of(small_cohort.trials, epochs=6).tidy(), check_exact=True)
+        fit_of(small_cohort.trials, checkpoint=folder, progress=progress, **settings)
+    resumed = fit_of(small_cohort.trials, checkpoint=folder, **settings)
+    pd.testing.assert_frame_equal(resumed.tidy(), fit_of(small_cohort.trials, **settings).tidy(), check_exact=True)
     # where the network's training was kept is no part of the fit
     saved = load_fit(resumed.save(tmp_path / "fit"))
     assert saved.estimator.checkpoint is None
     assert str(folder) not in (tmp_path / "fit" / "fit.json").read_text()
     with pytest.raises(StorageError, match="another training run.*seed=1.*seed=0"):
-        fit_of(small_cohort.trials, epochs=6, checkpoint=folder, seed=1)
+        fit_of(small_cohort.trials, checkpoint=folder, seed=1, **settings)
 
 
 def test_warnings_point_at_the_line_that_asked_for_the_fit():
