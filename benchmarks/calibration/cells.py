@@ -28,7 +28,6 @@ class Cell:
     unequal: bool = False
     correlated: bool = False
     forget_to_start: bool = False
-    discovered: bool = False
 
 
 MAIN = {f"N{n} T{t} g={effect}": Cell(n, t, effect) for t in (100, 400) for n in (40, 100) for effect in (0.0, 0.4)}
@@ -51,6 +50,4 @@ EXTRA = (
     | {f"short T40 g={effect}": Cell(100, 40, effect) for effect in (0.0, 0.4)}
     | {"two coefficients": Cell(100, 100, 0.4, beta_effect=0.2)}
 )
-DISCOVERED = {f"discovered g={effect}": Cell(40, 200, effect, discovered=True) for effect in (0.0, 0.4)}
-
-CELLS = {**MAIN, **CONFOUNDED, **LOW_BETA, **LOWER, **EXTRA, **DISCOVERED}
+CELLS = {**MAIN, **CONFOUNDED, **LOW_BETA, **LOWER, **EXTRA}

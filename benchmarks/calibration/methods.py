@@ -12,17 +12,15 @@ from spicestat.errors import SpicestatError
 from spicestat.group import GroupResult, spice_group
 from spicestat.group.methods.ols import least_squares_hc3
 
-DEFAULT: dict[str, dict[str, Any]] = {"hierarchical": {"method": "hierarchical", "links": LINKS}}
-"""The default method, in every replicate."""
-
-OTHERS: dict[str, dict[str, Any]] = {
+METHODS: dict[str, dict[str, Any]] = {
+    "hierarchical": {"method": "hierarchical", "links": LINKS},
     "hierarchical, Laplace": {"method": "hierarchical", "links": LINKS, "integration": "laplace"},
     "multivariate meta": {"method": "multivariate_meta"},
     "meta": {"method": "meta"},
     "mixed": {"method": "mixed"},
     "ols (naive)": {"method": "ols"},
 }
-"""What it is compared with, in the first replicates; those without links are on the natural scale."""
+"""Those without links are on the natural scale."""
 
 
 def run_oracle(study: Study) -> dict[str, Any]:

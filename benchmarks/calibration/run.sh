@@ -1,18 +1,17 @@
 #!/usr/bin/env bash
 # Calibration of the group methods: type-I error, coverage, bias, power (protocol: README.md, "Calibration").
 # Run after `make setup`: benchmarks/calibration/run.sh [fit|table|product ...] (default: fit table). Hours; takes up where it stopped.
-#   PARTS="0:200 200:1000"  replicates of the main cells   EXTRA="0:200"  of the other ones
-#   COMPARED=200            replicates in which all methods run, not only the default one
+#   PARTS="0:200"          replicates of the main cells   EXTRA="0:200"  of the other ones
 #   JOBS=2                  processes, one thread each
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-export OMP_NUM_THREADS=1 build=build/calibration compared=${COMPARED:-200}
+export OMP_NUM_THREADS=1 build=build/calibration
 mkdir -p "$build"
 
 run_part() {
   local part=${2/:/ }
   # shellcheck disable=SC2086
-  .venv/bin/python -m benchmarks.calibration.study "$1" $part "$compared" "$build/${1// /_}.$2.jsonl" \
+  .venv/bin/python -m benchmarks.calibration.study "$1" $part "$build/${1// /_}.$2.jsonl" \
     2> "$build/${1// /_}.$2.log" || echo "failed: $1 $2"
 }
 export -f run_part
@@ -24,13 +23,12 @@ for step in "${@:-fit table}"; do
     case $word in
       fit)
         {
-          for part in ${PARTS:-0:200 200:500 500:1000}; do
+          for part in ${PARTS:-0:200}; do
             cells "MAIN CONFOUNDED LOW_BETA" | sed "s/\$/|$part/"
           done
           for part in ${EXTRA:-0:200}; do
             cells "LOWER EXTRA" | sed "s/\$/|$part/"
           done
-          cells DISCOVERED | sed "s/\$/|${FOUND:-0:60}/"
         } | xargs -P "${JOBS:-2}" -d '\n' -I{} bash -c 'IFS="|" read -r name part <<< "{}"; run_part "$name" "$part"'
         ;;
       product) .venv/bin/python -m benchmarks.calibration.product "${SECONDS_OF_PROCESSOR:-3600}" ;;

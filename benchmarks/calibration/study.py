@@ -1,4 +1,4 @@
-"""Run replicates of a cell: python -m benchmarks.calibration.study CELL FIRST LAST N_COMPARED FILE.
+"""Run replicates of a cell: python -m benchmarks.calibration.study CELL FIRST LAST FILE.
 
 Replicate r of a cell always has the same seed; one line of JSON each; what the file has already is not run again.
 """
@@ -13,9 +13,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.calibration.cells import CELLS, Cell
-from benchmarks.calibration.methods import DEFAULT, OTHERS, run_method, run_oracle
+from benchmarks.calibration.methods import METHODS, run_method, run_oracle
 from benchmarks.calibration.model import fit_equations
-from benchmarks.calibration.pipeline import discover_equations
 from benchmarks.calibration.simulate import draw
 
 
@@ -24,26 +23,25 @@ def seed_of(name: str, replicate: int) -> int:
     return zlib.crc32(name.encode()) * 100_000 + replicate
 
 
-def run(name: str, cell: Cell, replicate: int, compare: bool) -> dict:
+def run(name: str, cell: Cell, replicate: int) -> dict:
     """Draw and analyse one study."""
     study = draw(cell, seed_of(name, replicate))
     begun = time.process_time()
-    fit = discover_equations(study, replicate) if cell.discovered else fit_equations(study, cell.forget_to_start)
+    fit = fit_equations(study, cell.forget_to_start)
     seconds = time.process_time() - begun
-    methods = DEFAULT | OTHERS if compare else DEFAULT
     return {
         "replicate": replicate,
         "seconds_before": seconds,
         "share_unidentified": fit.coefficients.share_unidentified,
         "terms": [":".join(term) for term in fit.likelihood.terms],
         "oracle": run_oracle(study),
-        **{method: run_method(fit, options) for method, options in methods.items()},
+        **{method: run_method(fit, options) for method, options in METHODS.items()},
     }
 
 
 def main() -> None:
     """Run what is missing."""
-    name, first, last, n_compared, file = sys.argv[1], *map(int, sys.argv[2:5]), Path(sys.argv[5])
+    name, first, last, file = sys.argv[1], *map(int, sys.argv[2:4]), Path(sys.argv[4])
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +49,7 @@ def main() -> None:
     with file.open("a") as out:
         for replicate in range(first, last):
             if replicate not in done:
-                out.write(json.dumps(run(name, CELLS[name], replicate, replicate < n_compared)) + "\n")
+                out.write(json.dumps(run(name, CELLS[name], replicate)) + "\n")
                 out.flush()
 
 

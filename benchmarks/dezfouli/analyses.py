@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from benchmarks.dezfouli.naive import (
-    network_coefficients,
     point_estimates,
     regress,
     shrunken_by_diagnosis,
     shrunken_estimates,
 )
-from spicestat import SpiceFit, spice_group
+from spicestat import HistoryFit, spice_group
 
-__all__ = ["ANALYSES", "COLUMNS", "FORMULA", "Analysis"]
+__all__ = ["ANALYSES", "COLUMNS", "Analysis", "with_spice_group"]
 
-Run = Callable[[SpiceFit, pd.DataFrame], pd.DataFrame]
+Run = Callable[[HistoryFit, pd.DataFrame], pd.DataFrame]
 
-FORMULA = "~ diagnosis"
+FORMULA, WITHIN = "~ diagnosis", "~ diagnosis + (1 | participant)"
 COLUMNS = (
     "module",
     "sparse_term",
@@ -55,6 +54,8 @@ class Analysis:
         In words.
     run : callable
         Takes the fit and the participants, gives the rows of the table.
+    halves : bool
+        Whether the fit is that of halves of the session, each an occasion of a person.
     needs : tuple of str
         Packages; without them the analysis is left out.
     """
@@ -63,16 +64,19 @@ class Analysis:
     kind: str
     what: str
     run: Run
-    needs: tuple[str, ...] = field(default=())
+    needs: tuple[str, ...] = ()
+    halves: bool = False
 
 
-def with_spice_group(fit: SpiceFit, people: pd.DataFrame, method: str, settings: Mapping[str, Any]) -> pd.DataFrame:
+def with_spice_group(
+    fit: HistoryFit, people: pd.DataFrame, method: str, formula: str, settings: Mapping[str, Any]
+) -> pd.DataFrame:
     """Run one of the package's methods and lay its fixed effects out."""
-    group = spice_group(fit, FORMULA, data=people, method=method, **settings)
+    group = spice_group(fit, formula, data=people, method=method, **settings)
     found = group.tidy()
     keys = list(zip(found["module"], found["sparse_term"], strict=True))
     found["link"] = [group.links.get(key, "identity") for key in keys]
-    glance = group.glance().assign(n=lambda rows: len(people) - rows["n_excluded"])
+    glance = group.glance().assign(n=lambda rows: len(fit.coefficients.participants) - rows["n_excluded"])
     joint = bool(glance["module"].isna().any())
     own = glance.set_index(["module", "sparse_term"])
     for name in ("n", "converged", "withheld"):
@@ -80,8 +84,8 @@ def with_spice_group(fit: SpiceFit, people: pd.DataFrame, method: str, settings:
     return found[list(COLUMNS)]
 
 
-def _method(method: str, **settings: Any) -> Run:
-    return partial(with_spice_group, method=method, settings=settings)
+def _method(method: str, formula: str = FORMULA, **settings: Any) -> Run:
+    return partial(with_spice_group, method=method, formula=formula, settings=settings)
 
 
 def _naive(values: Run) -> Run:
@@ -90,17 +94,15 @@ def _naive(values: Run) -> Run:
 
 _JAX = ("numpyro", "jax", "arviz")
 
-# No links: inverse temperatures are negative for most of these participants, learning rates above 1 and coefficients of
-# the value not chosen on both sides of 0, so that a log or logit would rule out what is there.
 ANALYSES = (
-    Analysis("hierarchical", "one stage", "hierarchical model of the choices, identity links", _method("hierarchical")),
+    Analysis("hierarchical", "one stage", "hierarchical model of the choices, the default", _method("hierarchical")),
     Analysis(
-        "hierarchical, Laplace",
+        "hierarchical, halves",
         "one stage",
-        "the same as the first, likelihoods taken as normal",
-        _method("hierarchical", integration="laplace"),
+        "the same with halves of the session as occasions of a person",
+        _method("hierarchical", WITHIN),
+        halves=True,
     ),
-    Analysis("bayes", "one stage", "posterior of the hierarchical model (NUTS)", _method("bayes"), _JAX),
     Analysis(
         "multivariate_meta",
         "two stages",
@@ -110,6 +112,13 @@ ANALYSES = (
     Analysis("bayes_meta", "two stages", "posterior of the same model (NUTS)", _method("bayes_meta"), _JAX),
     Analysis(
         "meta", "two stages", "identified estimates, each coefficient for itself, REML, Knapp-Hartung", _method("meta")
+    ),
+    Analysis(
+        "meta, halves",
+        "two stages",
+        "the same with halves of the session as occasions of a person",
+        _method("meta", WITHIN),
+        halves=True,
     ),
     Analysis("permutation", "two stages", "Freedman-Lane permutation test of the same", _method("permutation")),
     Analysis(
@@ -121,9 +130,6 @@ ANALYSES = (
         "naive",
         "least squares on everybody's estimates, those at bounds too",
         _naive(point_estimates),
-    ),
-    Analysis(
-        "t-test, network", "naive", "least squares on coefficients read off the network", _naive(network_coefficients)
     ),
     Analysis(
         "t-test, shrunken",

@@ -16,25 +16,22 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.dezfouli.analyses import ANALYSES, COLUMNS, FORMULA, Analysis
+from benchmarks.dezfouli.analyses import ANALYSES, COLUMNS, FORMULA, WITHIN, Analysis
 from benchmarks.dezfouli.report import report
-from spicestat import SpiceFit, load_fit, spice_group
-from spicestat.errors import ExclusionWarning
-from spicestat.group.after.derived import with_derived
+from spicestat import HistoryFit, load_fit, spice_group
+from spicestat.group import GroupResult
 
 LEVELS = ("healthy", "depression", "bipolar")
 """Diagnoses; the first is the reference."""
-LOG_ODDS = {
-    "choice": '-beta["x_value_reward"] * x_value_reward_not_chosen["1"]',
-    "reward": 'beta["x_value_reward"] * x_learning_rate_reward["1"]',
-}
-"""From values of 0: log odds of repeating a choice that earned nothing, and what a reward adds to them."""
 
 
 def main(folder: Path, results: Path, names: list[str]) -> None:
     """Run the analyses and write ``results``.csv, .json and .md."""
-    fit = load_fit(folder)
-    people = fit.people.assign(diagnosis=pd.Categorical(fit.people["diagnosis"], LEVELS))
+    fits = {name: load_fit(folder / name) for name in ("whole", "halves")}
+    fit = fits["whole"]
+    assert isinstance(fit, HistoryFit)
+    people = fit.people[["participant", "diagnosis"]]
+    people = people.assign(diagnosis=pd.Categorical(people["diagnosis"], LEVELS))
     old_rows, old = _old(results) if names else (pd.DataFrame(), {"analyses": {}})
     tables, notes = [], {}
     for analysis in ANALYSES:
@@ -47,20 +44,21 @@ def main(folder: Path, results: Path, names: list[str]) -> None:
         if missing:
             print(f"{analysis.name}: left out, without {', '.join(missing)}", flush=True)
             continue
-        rows, note = _run(analysis, fit, people)
+        rows, note = _run(analysis, fits["halves" if analysis.halves else "whole"], people)
         notes[analysis.name] = note
         tables.append(rows)
         print(f"{analysis.name}: {note['seconds']} s {note['warnings']}", flush=True)
     table = pd.concat(tables, ignore_index=True)
-    facts = old | _facts(fit, people) | {"log_odds": _log_odds(fit, people), "analyses": notes}
+    not_run = [analysis.name for analysis in ANALYSES if analysis.name not in notes]
+    facts = old | _facts(fit, people) | {"analyses": notes, "not_run": not_run}
     if not names or "hierarchical" in names:
-        facts["term_tests"] = _term_tests(fit, people)
+        facts |= _of_default(fits, people)
     table.to_csv(results.with_suffix(".csv"), index=False, float_format="%.10g")
     results.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     results.with_suffix(".md").write_text(report(table, facts), encoding="utf-8")
 
 
-def _run(analysis: Analysis, fit: SpiceFit, people: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _run(analysis: Analysis, fit: HistoryFit, people: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     started = time.process_time()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -73,35 +71,42 @@ def _run(analysis: Analysis, fit: SpiceFit, people: pd.DataFrame) -> tuple[pd.Da
     return rows, {"kind": analysis.kind, "what": analysis.what, "seconds": seconds, "warnings": said}
 
 
-def _facts(fit: SpiceFit, people: pd.DataFrame) -> dict[str, Any]:
+def _facts(fit: HistoryFit, people: pd.DataFrame) -> dict[str, Any]:
     """Return what the results say about the data and the equations."""
     glance = fit.glance().iloc[0]
     return {
         "participants": {level: int((people["diagnosis"] == level).sum()) for level in LEVELS},
         "choices": int(glance["nobs"]),
-        "equations": repr(fit).splitlines()[1].removeprefix("equations: "),
+        "states": list(fit.pooled.names[: fit.pooled.n_own]),
+        "n_shared": int(glance["n_shared"]),
         "share_unidentified": float(glance["share_unidentified"]),
-        "nll": {name: float(glance[f"nll_{name}"]) for name in ("rnn", "equations", "refit")},
+        "nll": {name: float(glance[f"nll_{name}"]) for name in ("history", "shares", "left_out")},
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
     }
 
 
-def _term_tests(fit: SpiceFit, people: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the hierarchical model's tests of all diagnoses together."""
-    tests = spice_group(fit, FORMULA, data=people).term_tests()
-    rows: list[dict[str, Any]] = json.loads(tests[tests["term"] != "(Intercept)"].to_json(orient="records"))
-    return rows
+def _of_default(fits: dict[str, Any], people: pd.DataFrame) -> dict[str, Any]:
+    """Return what the default says besides coefficients: joint tests, kernels, and what it has to say of its search."""
+    whole = spice_group(fits["whole"], FORMULA, data=people)
+    halves = spice_group(fits["halves"], WITHIN, data=people)
+    tests = whole.term_tests()
+    groups = {"whole": whole, "halves": halves}
+    return {
+        "term_tests": _records(tests[tests["term"] != "(Intercept)"]),
+        "across": _records(whole.term_tests(across=True)),
+        "kernels": {name: _totals(group) for name, group in groups.items()},
+        "messages": {name: list(group.messages) for name, group in groups.items()},
+    }
 
 
-def _log_odds(fit: SpiceFit, people: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return what one trial does to the log odds of repeating a choice, by diagnosis."""
-    table = with_derived(fit.coefficients, LOG_ODDS, keep=False)
-    with warnings.catch_warnings():
-        # who cannot enter is the same as in the analyses
-        warnings.simplefilter("ignore", ExclusionWarning)
-        found = spice_group(table, FORMULA, data=people, method="meta").tidy()
-    columns = ["sparse_term", "term", "estimate", "std_error", "conf_low", "conf_high", "p_value"]
-    rows: list[dict[str, Any]] = json.loads(found[columns].to_json(orient="records"))
+def _totals(group: GroupResult) -> list[dict[str, Any]]:
+    """Return totals of kernels by diagnosis, and their differences from healthy people."""
+    table = group.kernels("diagnosis").tidy()
+    return _records(table[(table["quantity"] == "total") & (table["variable"] == "diagnosis")])
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
     return rows
 
 

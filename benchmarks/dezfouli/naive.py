@@ -9,36 +9,26 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from spicestat import SpiceFit, spice_group
+from spicestat import HistoryFit, spice_group
 from spicestat.errors import ExclusionWarning
 from spicestat.group.formula.design import Design, build_design
 from spicestat.group.inference.multiplicity import adjust_families
 
-Values = Callable[[SpiceFit, pd.DataFrame], pd.DataFrame]
+Values = Callable[[HistoryFit, pd.DataFrame], pd.DataFrame]
 
 
-def point_estimates(fit: SpiceFit, people: pd.DataFrame) -> pd.DataFrame:
+def point_estimates(fit: HistoryFit, people: pd.DataFrame) -> pd.DataFrame:
     """Return everybody's maximum-likelihood estimates, those at a bound too: participants x coefficients."""
     return fit.coefficients.wide("estimate")
 
 
-def network_coefficients(fit: SpiceFit, people: pd.DataFrame) -> pd.DataFrame:
-    """Return the coefficients of the sparse regression on the network, before any likelihood."""
-    sparse = fit.model.sparse
-    return pd.DataFrame(
-        sparse.coefficients,
-        index=list(fit.coefficients.participants),
-        columns=pd.MultiIndex.from_tuples(sparse.terms),
-    )
-
-
-def shrunken_estimates(fit: SpiceFit, people: pd.DataFrame) -> pd.DataFrame:
+def shrunken_estimates(fit: HistoryFit, people: pd.DataFrame) -> pd.DataFrame:
     """Return empirical-Bayes estimates: all participants in one hierarchical model without covariates."""
     found: pd.DataFrame = spice_group(fit, "~ 1", data=people).shrunken
     return found
 
 
-def shrunken_by_diagnosis(fit: SpiceFit, people: pd.DataFrame) -> pd.DataFrame:
+def shrunken_by_diagnosis(fit: HistoryFit, people: pd.DataFrame) -> pd.DataFrame:
     """Return empirical-Bayes estimates with a hierarchical model for each diagnosis on its own."""
     with warnings.catch_warnings():
         # the others are left out on purpose
@@ -47,7 +37,7 @@ def shrunken_by_diagnosis(fit: SpiceFit, people: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def regress(fit: SpiceFit, people: pd.DataFrame, formula: str, values: Values) -> pd.DataFrame:
+def regress(fit: HistoryFit, people: pd.DataFrame, formula: str, values: Values) -> pd.DataFrame:
     """Regress values on covariates by ordinary least squares, as ``lm`` does; of two groups this is the t-test."""
     design = build_design(formula, people)
     labels = people["participant"].iloc[design.rows]

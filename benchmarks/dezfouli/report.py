@@ -7,20 +7,31 @@ from typing import Any
 
 import pandas as pd
 
-_HEAD = """# Diagnosis and the learning equations in Dezfouli et al. (2019), by every method
+_HEAD = """# Diagnosis and choices in Dezfouli et al. (2019), by every method
 
-Written by `benchmarks/dezfouli/run.sh`. {people} choose between two options ({choices} predicted choices). One fit with
-one equation structure for everybody: `{equations}`. {share:.0f} % of the participants have no identified estimate of
-their own. Every analysis is `~ diagnosis`, healthy participants being the reference, on every coefficient.
+Written by `benchmarks/dezfouli/run.sh`. {people} choose between two options ({choices} predicted choices).
+Fits are of the default model, `spice_fit(trials)`: {n_own} weights of each person, {n_shared} of the population, NLL
+per choice in blocks left out {left_out:.3f}. Every analysis is `~ diagnosis`, healthy participants being the reference,
+on every weight of each person. Halves of the session (blocks 1 to 6, 7 to 12) are a fit of their own, with some
+other states, where `~ diagnosis + (1 | participant)` is asked.
 
 p is the unadjusted p-value, q the one adjusted by Benjamini-Hochberg over the {n_coefficients} coefficients of a
 covariate; posteriors have intervals only. Naive analyses take numbers for data that are estimates; they are here
-because they are common, not because they can be trusted. Seconds are processor time. No links are used: inverse
-temperatures are negative for most of these participants, learning rates above 1 and coefficients of the value not
-chosen on both sides of 0.
+because they are common, not because they can be trusted. Seconds are processor time.
 
-| method | | what | participants | converged | seconds |
-|---|---|---|---|---|---|
+{across} {searches}
+
+## What rewards and choices do
+
+Totals of the influence on all later choices, in log odds, by `kernels("diagnosis")` of the default. Weights of states
+that resemble each other say little alone, and those of other states cannot be compared; this can.
+
+{kernels}
+
+## Analyses
+
+| method | | what | rows | converged | withheld | q < .05 | seconds |
+|---|---|---|---|---|---|---|---|
 """
 
 
@@ -31,17 +42,52 @@ def report(table: pd.DataFrame, facts: Mapping[str, Any]) -> str:
     text = _HEAD.format(
         people=f"{sum(facts['participants'].values())} people ({people})",
         choices=facts["choices"],
-        equations=facts["equations"],
-        share=100 * facts["share_unidentified"],
-        n_coefficients=len(coefficients),
+        n_own=len(facts["states"]),
+        n_shared=facts["n_shared"],
+        left_out=facts["nll"]["left_out"],
+        n_coefficients=len(facts["states"]),
+        across=_across(facts),
+        searches=_searches(facts),
+        kernels=_kernels(facts),
     )
     for name, note in facts["analyses"].items():
         rows = table[table["method"] == name]
         span = " to ".join(dict.fromkeys(str(int(n)) for n in (rows["n"].min(), rows["n"].max())))
         converged = "yes" if rows["converged"].all() else "no"
-        text += f"| {name} | {note['kind']} | {note['what']} | {span} | {converged} | {note['seconds']:.1f} |\n"
+        withheld = "yes" if rows["withheld"].any() else "no"
+        found = int((rows.loc[rows["term"] != "(Intercept)", "p_adjusted"] < 0.05).sum())
+        text += f"| {name} | {note['kind']} | {note['what']} | {span} | {converged} | {withheld} | {found} "
+        text += f"| {note['seconds']:.1f} |\n"
+    if facts["not_run"]:
+        text += f"\nNot run: {', '.join(facts['not_run'])}.\n"
     for module, sparse_term in coefficients.itertuples(index=False):
         text += _coefficient(table, facts, module, sparse_term)
+    return text
+
+
+def _across(facts: Mapping[str, Any]) -> str:
+    """Say what the test of all coefficients together says."""
+    test = next(row for row in facts["across"] if row["term"] == "diagnosis")
+    ratio = f"F({test['df_num']:.0f}, {test['df']:.0f}) = {test['statistic']:.2f}"
+    return f"All coefficients together, by the default: {ratio}, p = {_p(test['p_value'])}."
+
+
+def _searches(facts: Mapping[str, Any]) -> str:
+    """Say whether searches from several starts ended at the same place."""
+    said = [text for own in facts["messages"].values() for text in own]
+    return (
+        " ".join(said)
+        or "Searches from several starts agree, in both fits: nothing is withheld, and there are no messages."
+    )
+
+
+def _kernels(facts: Mapping[str, Any]) -> str:
+    text = "| fit | event | who | total [95 %] |\n|---|---|---|---|\n"
+    for name, rows in facts["kernels"].items():
+        for row in rows:
+            who = row["level"] or row["contrast"]
+            interval = f"{row['estimate']:.2f} [{row['conf_low']:.2f}, {row['conf_high']:.2f}]"
+            text += f"| {name} | {row['event']} | {who} | {interval} |\n"
     return text
 
 

@@ -220,7 +220,7 @@ METHOD = Method(
     Settings,
     needs_std_error=False,
     reads_choices=True,
-    # measured with 35 % (benchmarks/results/calibration.md, "short"): everybody's choices count, so nobody is missing
+    # measured with 35 % (docs/decisions.md, 32): everybody's choices count, so nobody is missing
     max_unidentified=0.4,
     takes_random_parts=True,
 )
