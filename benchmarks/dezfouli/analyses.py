@@ -103,6 +103,7 @@ ANALYSES = (
         _method("hierarchical", WITHIN),
         halves=True,
     ),
+    Analysis("bayes", "one stage", "posterior of the hierarchical model (NUTS)", _method("bayes"), _JAX),
     Analysis(
         "multivariate_meta",
         "two stages",

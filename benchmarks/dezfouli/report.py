@@ -59,7 +59,7 @@ def report(table: pd.DataFrame, facts: Mapping[str, Any]) -> str:
         text += f"| {name} | {note['kind']} | {note['what']} | {span} | {converged} | {withheld} | {found} "
         text += f"| {note['seconds']:.1f} |\n"
     if facts["not_run"]:
-        text += f"\nNot run: {', '.join(facts['not_run'])}.\n"
+        text += f"\nNot run, as sampling {len(facts['states'])} weights takes long: {', '.join(facts['not_run'])}.\n"
     for module, sparse_term in coefficients.itertuples(index=False):
         text += _coefficient(table, facts, module, sparse_term)
     return text
