@@ -392,11 +392,18 @@ def test_deviations_are_from_what_was_predicted_also_without_an_intercept(fits):
 # Where the first nodes go ----------------------------------------------------------------------------------------
 
 
-def prior_of(estimates, link):
+def prior_of(estimates, link, pooled=None):
     """Starting prior of one coefficient with these estimates."""
+    columns = {"estimate": estimates} if pooled is None else {"estimate": estimates, "pooled": pooled}
+
+    class Table:
+        frame = pd.DataFrame(columns)
+
+        def wide(self, column="estimate"):
+            return pd.DataFrame({("m", "1"): columns[column]})
 
     class Inputs:
-        table = type("Table", (), {"wide": lambda self: pd.DataFrame({("m", "1"): estimates})})()
+        table = Table()
 
         def needed_likelihood(self):
             return type("Likelihood", (), {"terms": (("m", "1"),)})()
@@ -425,6 +432,14 @@ def test_the_starting_prior_is_usable_whatever_the_estimates(link, values):
     if link == "logit":
         assert 0.5 <= scale <= 1.5
         assert abs(center) <= 4
+
+
+def test_where_nobody_has_estimates_the_search_begins_at_pooled_ones():
+    values = np.random.default_rng(0).normal(2.0, 0.5, 400)
+    nobody = np.full(400, np.nan)
+    assert prior_of(nobody, "identity", pooled=values) == prior_of(values, "identity")
+    nobody[0] = 0.3
+    assert prior_of(nobody, "identity", pooled=values)[0] == 0.3
 
 
 def test_settings_have_the_documented_defaults():
