@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from spicestat._runtime.blas import one_blas_thread
+
 __all__ = ["one_thread", "seeded"]
 
 _RANDOM = threading.RLock()
@@ -38,7 +40,8 @@ def one_thread() -> Iterator[None]:
         _inside.append(torch.get_num_threads())
         torch.set_num_threads(1)
     try:
-        yield
+        with one_blas_thread():
+            yield
     finally:
         with _COUNT:
             before = _inside.pop()

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import check_level, seed_number, whole_number
+from spicestat._runtime.blas import one_blas_thread
 from spicestat.coefficients import refuse_occasions
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit.api import SpiceFit
@@ -32,6 +33,7 @@ _COLUMNS = ("module", "term", "method", "reliability", "conf_low", "conf_high", 
 Unit = Literal["block", "trial"]
 
 
+@one_blas_thread()
 def spice_reliability(
     fit: SpiceFit | HistoryFit | TaskFit,
     methods: str | Sequence[str] = METHODS,
