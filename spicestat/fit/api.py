@@ -57,6 +57,7 @@ from spicestat.trials.joining import Tables
 from spicestat.trials.reading import TrialColumns, TrialTable, read_trials
 from spicestat.trials.roles import Attributes, Columns, Options
 from spicestat.trials.sequences import SequenceDataset
+from spicestat.trials.unusable import refuse_constant
 
 __all__ = ["FitSettings", "HistoryFit", "SpiceFit", "TaskFit", "assemble_fit", "load_fit", "spice_fit"]
 
@@ -506,8 +507,10 @@ def spice_fit(
     }
     if isinstance(model, ModelDeclaration) and not inputs and not isinstance(trials, TrialTable):
         reading["inputs"] = model.inputs
-    table = _table(trials, reading)
-    if isinstance(model, str) and (model == "history" or model in TASKS):
+    pooled = isinstance(model, str) and (model == "history" or model in TASKS)
+    # a population keeps the weights of those finite who always made the same choice
+    table = _table(trials, reading, unusable="keep" if pooled else "exclude")
+    if isinstance(model, str) and pooled:
         network = {
             "structure": structure,
             "criterion": criterion,
@@ -523,6 +526,7 @@ def spice_fit(
             "checkpoint": checkpoint,
         }
         _refuse_settings(network, model)
+        refuse_constant(table)
         if model in TASKS:
             return fit_task(table, TASKS[model], seed_number(seed), progress)
         check_plain(table)
@@ -654,10 +658,12 @@ def _check_same(
         )
 
 
-def _table(trials: TableSource | TrialTable, reading: dict[str, Any]) -> TrialTable:
+def _table(
+    trials: TableSource | TrialTable, reading: dict[str, Any], *, unusable: Literal["exclude", "keep"]
+) -> TrialTable:
     """Read the trials; a `TrialTable` is read already, so nothing about columns goes with it."""
     if not isinstance(trials, TrialTable):
-        return read_trials(trials, **reading)
+        return read_trials(trials, **reading, unusable=unusable)
     given = _given(reading)
     if given:
         raise ConfigError("a TrialTable has been read already", got=given, do="pass these to read_trials()")

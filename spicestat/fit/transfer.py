@@ -77,7 +77,12 @@ def read_like(
     own = own_roles(fit.trials)
     if isinstance(trials, pd.DataFrame):
         own |= _plain_names(own, trials)
-    known = {"inputs": fit.trials.inputs, "missing": fit.trials.record.get("missing")}
+    record = fit.trials.record
+    known = {
+        "inputs": fit.trials.inputs,
+        "missing": record.get("missing"),
+        "unusable": record.get("unusable", "exclude"),
+    }
     table = read_trials(trials, **{**own, **known, **columns})
     _refuse_new_levels(fit, table)
     return scaled_like(fit, table)

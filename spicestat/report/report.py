@@ -171,6 +171,9 @@ def _data(trials: TrialTable) -> Section:
     excluded = pd.DataFrame(record["excluded"])
     if len(excluded):
         tables.append(sheet(excluded, "Participants that were left out"))
+    if record.get("constant"):
+        constant = pd.DataFrame({"participant": list(map(str, record["constant"]))})
+        tables.append(sheet(constant, "Participants who made the same choice throughout, and were kept", folded=True))
     return Section("Data", tables=tables)
 
 

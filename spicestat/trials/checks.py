@@ -23,7 +23,6 @@ __all__ = [
     "code_rewards",
     "code_times",
     "order_trials",
-    "unusable_participants",
 ]
 
 Codes = npt.NDArray[np.int64]
@@ -277,33 +276,3 @@ def order_trials(frame: pd.DataFrame, block: Codes, trial: str | None, block_col
             do="name the column of blocks or sessions with block=... if trials restart there, or keep one row of each",
         )
     return order
-
-
-def unusable_participants(
-    participant: Codes, choice: Codes, first: npt.NDArray[np.bool_], n_participants: int, n_actions: int
-) -> dict[int, str]:
-    """Return the participants whose choices carry no information, with the reason.
-
-    ``first`` says which trials open a block: their choice is nothing to predict from.
-
-    Examples
-    --------
-    >>> first = np.array([True, False, True, False])
-    >>> unusable_participants(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), first, 2, 2)
-    {1: 'made the same choice throughout'}
-    """
-    made = choice >= 0
-    pairs = participant[made] * n_actions + choice[made]
-    table = np.bincount(pairs, minlength=n_participants * n_actions).reshape(n_participants, n_actions)
-    total, distinct = table.sum(axis=1), (table > 0).sum(axis=1)
-    reasons: dict[int, str] = {}
-    predicted = np.bincount(participant[made & ~first], minlength=n_participants)
-    for code in np.flatnonzero((total < 2) | (distinct < 2) | (predicted == 0)):
-        if total[code] < 2:
-            reason = "has fewer than 2 choices"
-        elif distinct[code] < 2:
-            reason = "made the same choice throughout"
-        else:
-            reason = "made no choice after the first trial of a block"
-        reasons[int(code)] = reason
-    return reasons

@@ -11,14 +11,13 @@ import pandas as pd
 
 from spicestat._files.missing_values import MissingValues, as_missing, mark_missing
 from spicestat._files.tables import TableSource, check_numeric, read_table
-from spicestat.errors import ConfigError, DataError, ExclusionWarning, warn_user
+from spicestat.errors import ConfigError, DataError
 from spicestat.trials.checks import (
     check_roles,
     code_choices,
     code_complete,
     code_times,
     order_trials,
-    unusable_participants,
 )
 from spicestat.trials.covariates import PERSON, collect_covariates
 from spicestat.trials.export_shapes import (
@@ -34,6 +33,7 @@ from spicestat.trials.occasions import code_units, occasion_columns, refuse_vary
 from spicestat.trials.roles import Attributes, Columns, Options, Roles, items_of, read_rewards, read_shown
 from spicestat.trials.table import TrialTable, count_missing, describe_blocks, load_trials
 from spicestat.trials.unnamed_roles import notice_unseen
+from spicestat.trials.unusable import CONSTANT, Everybody, report_constant, report_unusable, unusable_participants
 
 __all__ = ["ReadSettings", "TrialColumns", "TrialTable", "load_trials", "read_trials"]
 
@@ -72,7 +72,7 @@ class TrialColumns(TypedDict, total=False):
 class ReadSettings(TrialColumns, total=False):
     """All settings of `read_trials`, for functions that pass them on."""
 
-    unusable: Literal["exclude", "error"]
+    unusable: Literal["exclude", "keep", "error"]
 
 
 def read_trials(
@@ -102,7 +102,7 @@ def read_trials(
     actions: Sequence[Hashable] | None = None,
     missing: Any = None,
     reward_scaling: Literal["minmax"] | None = None,
-    unusable: Literal["exclude", "error"] = "exclude",
+    unusable: Literal["exclude", "keep", "error"] = "exclude",
 ) -> TrialTable:
     """Read a table with one row per trial, check it, and code it.
 
@@ -181,9 +181,11 @@ def read_trials(
     reward_scaling : {"minmax"}, optional
         ``"minmax"`` maps the range of all observed rewards to 0..1, which moves their zero. Default: rewards as they
         are; `spice_fit` divides them by their largest size, so that units do not matter.
-    unusable : {"exclude", "error"}, default "exclude"
+    unusable : {"exclude", "keep", "error"}, default "exclude"
         What to do with participants who made fewer than 2 choices or the same choice throughout:
-        leave them out with an `~spicestat.errors.ExclusionWarning`, or raise.
+        leave them out with an `~spicestat.errors.ExclusionWarning`, or raise; "keep" leaves only the former out.
+        The latter's likelihood has no maximum of its own, but with a population it says that their weights are large.
+        `spice_fit` keeps them where its model has one (``"history"``, published models of tasks).
 
     Returns
     -------
@@ -191,6 +193,7 @@ def read_trials(
         Its ``record`` has ``n_rows_read``, ``n_rows`` (kept), ``n_missing_choices``,
         ``n_missing_rewards`` (a choice without its reward), ``n_rewards_without_choice``,
         ``n_missing_times`` (a choice without its response time; only with ``rt``), ``n_missing_inputs``,
+        ``unusable`` (as given), ``constant`` (participants who made the same choice throughout and were kept),
         ``excluded`` (participant and reason), ``reward_range`` (as read), ``reward_scaling``,
         ``reward_note``, ``feedback``, ``without_people_row``, ``n_people_unused``, ``varying`` (unused
         columns that vary within participants), ``columns`` (the column of each role), ``unused_columns`` (with the
@@ -311,7 +314,11 @@ def read_trials(
     first[order[1:]] = np.diff(sequence[order]) != 0
     opening = first & (not screen.known_before_choice)
     reasons = unusable_participants(person, action, opening, len(participants), len(action_labels))
-    _report_unusable(reasons, participants, unusable)
+    constant = [code for code, why in reasons.items() if why == CONSTANT] if unusable == "keep" else []
+    reasons = {code: why for code, why in reasons.items() if code not in constant}
+    everybody = Everybody(participants, bool(occasions))
+    report_unusable(reasons, everybody, unusable)
+    report_constant(constant, everybody)
     n_of_excluded = int(np.isin(person, list(reasons)).sum())
     order = order[~np.isin(person[order], list(reasons))]
     frame = pd.DataFrame(
@@ -338,6 +345,8 @@ def read_trials(
         "n_rows": len(frame),
         **count_missing(frame, unscaled, rt, inputs),
         "n_rewards_without_choice": _rewards_without_choice(table, outcome, action),
+        "unusable": unusable,
+        "constant": [_plain(participants[code]) for code in constant],
         "excluded": [{"participant": _plain(participants[code]), "reason": why} for code, why in reasons.items()],
         **reward_record,
         "feedback": _feedback(outcome, screen),
@@ -380,8 +389,8 @@ def read_trials(
 def _check_settings(reward_scaling: object, unusable: object, *lists: object) -> None:
     if reward_scaling not in (None, "minmax"):
         raise ConfigError("reward_scaling is unknown", got=repr(reward_scaling), allowed="None or 'minmax'")
-    if unusable not in ("exclude", "error"):
-        raise ConfigError("unusable is unknown", got=repr(unusable), allowed="'exclude' or 'error'")
+    if unusable not in ("exclude", "keep", "error"):
+        raise ConfigError("unusable is unknown", got=repr(unusable), allowed="'exclude', 'keep' or 'error'")
     for names in lists:
         if isinstance(names, str):
             raise ConfigError("inputs and covariates are lists of columns", got=repr(names), do=f"pass [{names!r}]")
@@ -461,22 +470,6 @@ def _code_tasks(
     task, experiments = nothing if experiment is None else code_complete(table, experiment, "experiment")
     label_code, block_labels = nothing if block is None else code_complete(table, block, "block")
     return task, experiments, label_code, block_labels
-
-
-def _report_unusable(reasons: Mapping[int, str], participants: Sequence[Hashable], unusable: str) -> None:
-    if not reasons:
-        return
-    shown = "; ".join(f"{participants[code]!s} {why}" for code, why in list(reasons.items())[:10])
-    shown += "; ..." if len(reasons) > 10 else ""
-    count = f"{len(reasons)} of {len(participants)} participants cannot be fitted"
-    if unusable == "error" or len(reasons) == len(participants):
-        raise DataError(
-            count,
-            got=shown,
-            allowed="at least 2 choices and 2 different actions per participant",
-            do="drop these participants, or check the participant and choice columns",
-        )
-    warn_user(f"{count} and are left out: {shown}", ExclusionWarning)
 
 
 def _recode(codes: Codes) -> Codes:

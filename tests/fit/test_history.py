@@ -19,7 +19,7 @@ from spicestat import (
     spice_update,
 )
 from spicestat._files.sealed import read_sealed, write_sealed
-from spicestat.errors import ConfigError, DataError, ShapeError, StorageError
+from spicestat.errors import ConfigError, DataError, ShapeError, StorageError, SuspiciousDataWarning
 from spicestat.fit.history import unit_factors
 from spicestat.fit.packing import pack_table
 from spicestat.pooled.kernels import state_moves
@@ -592,3 +592,33 @@ def test_words(fit):
     first = fit.coefficients.wide("pooled").iloc[0, 0]
     assert equations["equation"][0].startswith(f"logit = {first:.3f} {fit.pooled.names[0]}")
     assert state("last") in fit.states
+
+
+def test_who_made_the_same_choice_throughout_is_kept_and_weighs_more_than_others(cohort):
+    trials, people = cohort
+    never = trials[trials["participant"] == "s0"].assign(choice="L", participant="same")
+    with pytest.warns(
+        SuspiciousDataWarning, match="1 of 41 participants made the same choice throughout, and are kept"
+    ):
+        people = pd.concat([people, people[:1].assign(participant="same")])
+        kept = spice_fit(pd.concat([trials, never]), block="block", people=people, model="history")
+    own = kept.coefficients.frame.query("participant == 'same' and not shared")
+    assert np.isfinite(own["pooled"]).all() and (own["pooled_sd"] > 0).all()
+    # whoever never switches repeats choices, or is drawn by rewards, more than most do
+    with pytest.warns(SuspiciousDataWarning, match="1 of 1"):
+        predicted = predict_choices(kept, never)
+    assert predicted.groupby("participant")["p_L"].mean()["same"] > 0.8
+    assert kept.glance()["n_excluded"].item() == 0
+    with pytest.warns(SuspiciousDataWarning, match="1 of 1"):
+        again = spice_update(kept, never)
+    assert again.trials.participants == ("same",)
+
+
+@pytest.mark.parametrize("model", ["history", "bandit"])
+def test_nobody_can_be_fitted_if_all_made_the_same_choice_throughout(cohort, model):
+    never = cohort[0].query("participant in ['s0', 's1']").assign(choice="L")
+    with (
+        pytest.warns(SuspiciousDataWarning, match="2 of 2"),
+        pytest.raises(DataError, match="all 2 participants made the same choice throughout"),
+    ):
+        spice_fit(never, actions=["L", "R"], block="block", model=model)

@@ -404,6 +404,34 @@ def test_unusable_participants_are_left_out_once_and_recorded():
     pd.testing.assert_frame_equal(trials.blocks, expected.blocks)
 
 
+def test_who_made_the_same_choice_throughout_can_be_kept():
+    with (
+        pytest.warns(ExclusionWarning, match="1 of 4 participants cannot be fitted and are left out: few has"),
+        pytest.warns(
+            SuspiciousDataWarning, match="1 of 4 participants made the same choice throughout, and are kept: a_s"
+        ),
+    ):
+        trials = read(with_unusable(), unusable="keep")
+    assert trials.participants == ("a", "a_same", "b")
+    assert trials.record["constant"] == ["a_same"]
+    assert [one["participant"] for one in trials.record["excluded"]] == ["few"]
+
+
+def test_one_choice_in_each_block_is_nothing_to_keep():
+    """Nobody predicts the first choice of a block."""
+    firsts = small(age=3).assign(participant="firsts", block=range(12), choice=1)
+    with pytest.warns(ExclusionWarning, match="firsts made no choice after the first trial of a block"):
+        assert "firsts" not in read(pd.concat([small(age=3), firsts]), unusable="keep").participants
+
+
+def test_people_on_occasions_are_called_so():
+    both = pd.concat(
+        [small(drug="no"), small(drug="yes", block=[3] * 12, trial=[1, 2, 3, 4, 5, 6] * 2, choice=[1] * 7 + [2] * 5)]
+    )
+    with pytest.warns(ExclusionWarning, match="1 of 4 participants on occasions cannot be fitted"):
+        read(both, occasion="drug")
+
+
 def test_unusable_participants_can_be_an_error():
     with pytest.raises(DataError, match=r"a_same made the same choice throughout; few has fewer than 2"):
         read(with_unusable(), unusable="error")
@@ -447,7 +475,7 @@ def test_nobody_left_is_an_error():
         ({"rt": 1}, {"inputs": "rt"}, ConfigError, r"pass \['rt'\]"),
         ({}, {"reward_scaling": "zscore"}, ConfigError, "'zscore'.*'minmax'"),
         ({"reward": 1}, {"reward_scaling": "minmax"}, DataError, "all equal"),
-        ({}, {"unusable": "ignore"}, ConfigError, "'ignore'.*'exclude' or 'error'"),
+        ({}, {"unusable": "ignore"}, ConfigError, "'ignore'.*'exclude', 'keep' or 'error'"),
         ({"choice": [[1], [2]] * 6}, {}, ColumnError, "'choice' holds values that cannot be labels"),
     ],
 )
