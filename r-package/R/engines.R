@@ -110,7 +110,7 @@ assemble_group <- function(found, inputs, method, options, call) {
     ran_vals = tibble::as_tibble(found$ran_vals),
     joint_covariance = found$joint_covariance,
     participants = participant_rows(found, inputs),
-    messages = c(withheld, as.character(found$messages)),
+    messages = c(withheld, as.character(found$messages), effects_at_zero(inputs$design)),
     formula = formula, method = method, fit = found$fit
   )
   structure(c(group, kept_design(inputs$design, inputs$formula)), class = "spice_group")

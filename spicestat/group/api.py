@@ -27,6 +27,7 @@ from spicestat.errors import (
     warn_user,
 )
 from spicestat.group.after.kernel_effects import HasKernelMoves
+from spicestat.group.formula.at_zero import effects_at_zero
 from spicestat.group.formula.design import Design, build_design, covariate_names
 from spicestat.group.inference.imputed_covariates import imputed_covariates
 from spicestat.group.inference.multiplicity import ADJUSTMENTS, MAX_T
@@ -251,7 +252,11 @@ def group_of_design(
         adjust=adjust,
         conf_level=level,
         covariance=_labelled(estimates),
-        messages=(*(f"{WITHHELD}{text}" for _, text in reasons), *estimates.messages),
+        messages=(
+            *(f"{WITHHELD}{text}" for _, text in reasons),
+            *estimates.messages,
+            *effects_at_zero(inputs.design),
+        ),
         design=design if imputed else inputs.design,
         table=table,
         ran_vals=estimates.ran_vals,

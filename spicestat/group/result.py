@@ -607,7 +607,7 @@ class GroupResult:
             lines.append("Not converged: see the column `converged` of glance().")
         lines += [f"Contradiction: {text}" for text in self._contradictions()]
         lines += [f"Left out: {row.module} / {row.sparse_term}: {row.reason}" for row in self.skipped.itertuples()]
-        lines += [f"Note: {message}" for message in self.messages if not message.startswith(WITHHELD)]
+        lines += self._notes()
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -617,7 +617,7 @@ class GroupResult:
         lines = [
             wrapped(f"Group model {self.formula}, method {self.method}"),
             wrapped(f"{self._people()}, {100 * self.conf_level:g} % intervals" + self._adjustment(p_values)),
-            *map(wrapped, self._warnings()),
+            *map(wrapped, [*self._warnings(), *self._notes()]),
             "",
             equation_paragraphs(frame, ["term"], ["estimate", "conf_low", "conf_high", *p_values]),
             *self._together(),
@@ -630,7 +630,9 @@ class GroupResult:
         columns = ["module", "sparse_term", "term", "estimate", "conf_low", "conf_high", *p_values]
         notes = [f"{self._people()}, {100 * self.conf_level:g} % intervals" + self._adjustment(p_values)]
         return html_block(
-            f"Group model {self.formula}, method {self.method}", [*notes, *self._warnings()], frame[columns]
+            f"Group model {self.formula}, method {self.method}",
+            [*notes, *self._warnings(), *self._notes()],
+            frame[columns],
         )
 
     def _together(self) -> list[str]:
@@ -668,6 +670,10 @@ class GroupResult:
         if len(self.skipped):
             found.append(f"Left out: {len(self.skipped)} equation terms, see .skipped")
         return found
+
+    def _notes(self) -> list[str]:
+        """Return what to know when reading the table."""
+        return [f"Note: {message}" for message in self.messages if not message.startswith(WITHHELD)]
 
     def _withheld(self) -> list[str]:
         """Return why inference is withheld, and what would help."""

@@ -27,6 +27,17 @@ test_that("metafor and meta have the same fitted values, residuals and leverages
   expect_equal(ours$participants[shared], theirs$participants[shared], tolerance = 1e-6)
 })
 
+test_that("rows at a zero that nobody has are said to be so, with the engine's words", {
+  skip_if_no_engine()
+  data <- cohort()
+  for (formula in list(~ ill * age, ~ (ill + scale(age)) * I((age - 40)^2 + 1900), ~ ill * scale(age), ~ ill + age, ~1)) {
+    ours <- group_cohort(data, formula, "metafor")$messages
+    expect_equal(ours, group_cohort(data, formula, "meta")$messages)
+  }
+  said <- group_cohort(data, ~ ill * age, "metafor")$messages
+  expect_match(said, "rows of ill are effects where age is 0, which nobody has (2", fixed = TRUE)
+})
+
 test_that("a variance of zero and a far start are no trouble", {
   skip_if_no_engine()
   data <- cohort()
