@@ -16,7 +16,7 @@ from spicestat._checks import seed_number
 from spicestat._display import html_block, screen, shortlist
 from spicestat._files.sealed import read_sealed
 from spicestat._files.tables import TableSource
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
 from spicestat.equations.discover import Structure
@@ -373,7 +373,7 @@ def spice_fit(
 ) -> SpiceFit: ...
 
 
-@one_blas_thread()
+@on_one_blas_thread
 def spice_fit(
     trials: TableSource | TrialTable,
     *,

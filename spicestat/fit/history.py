@@ -13,7 +13,7 @@ import pandas as pd
 
 from spicestat._checks import whole_number
 from spicestat._display import html_block, screen, shortlist
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat._runtime.progress import Progress, silent
 from spicestat.coefficients import CoefficientTable
 from spicestat.equations.state_products import propose_states
@@ -105,7 +105,7 @@ class HistoryFit(ModuleFreeFit):
     scores: pd.DataFrame
 
     @cached_property
-    @one_blas_thread()
+    @on_one_blas_thread
     def network(self) -> StateNetwork:
         """Networks on top of the equations, trained when they are first asked for; `save` keeps them.
 
@@ -217,7 +217,7 @@ class HistoryFit(ModuleFreeFit):
         labels = pd.Series(self.trials.participants).to_numpy()
         return pd.DataFrame({"participant": labels, "module": BETA, "equation": texts})
 
-    @one_blas_thread()
+    @on_one_blas_thread
     def kernels(
         self,
         *,
@@ -283,7 +283,7 @@ class HistoryFit(ModuleFreeFit):
         data, factors = pack_table(self.trials, pooled.reward_size), unit_factors(pooled.states, pooled.reward_size)
         return fitted_moves(pooled, data, self.trials.participants, factors, event, lags, events_per_person)
 
-    @one_blas_thread()
+    @on_one_blas_thread
     def discover(self) -> Discoveries:
         r"""Search for states that the library lacks, among two kinds of candidates.
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
 from spicestat._display import html_block, screen
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat._runtime.progress import Progress
 from spicestat.errors import ConfigError, NumericalError
 from spicestat.fit.api import SpiceFit
@@ -128,7 +128,7 @@ class LadderResult:
         return html_block(self.title, [note for note in [self.verdict] if note], self.table)
 
 
-@one_blas_thread()
+@on_one_blas_thread
 def spice_ladder(
     fit: SpiceFit | HistoryFit | TaskFit,
     rungs: str | Sequence[str] | None = None,

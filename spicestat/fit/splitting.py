@@ -13,7 +13,7 @@ import pandas as pd
 
 from spicestat._checks import check_options, real_number, seed_number
 from spicestat._files.tables import TableSource
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning, warn_user
 from spicestat.fit.api import FitSettings, SpiceFit, spice_fit
 from spicestat.fit.transfer import estimated_on, scaled_like
@@ -98,7 +98,7 @@ def split_blocks(trials: TrialTable, share: float = 0.5, seed: int = 0, *, halve
     return SampleSplit(parts["discovery"], parts["estimation"], pd.concat(described, ignore_index=True))
 
 
-@one_blas_thread()
+@on_one_blas_thread
 def spice_fit_split(
     trials: TableSource | TrialTable,
     *,

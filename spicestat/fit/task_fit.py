@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat._display import html_block, screen, shortlist
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable
 from spicestat.errors import (
@@ -167,7 +167,7 @@ class TaskFit(ModuleFreeFit):
         """Return the likelihood of the choices in everybody's parameters."""
         return TaskLikelihood(self.task, pack_task(self.trials, self.task)[1], self.trials.participants)
 
-    @one_blas_thread()
+    @on_one_blas_thread
     def discover(self) -> Discoveries:
         r"""Search for what the published model lacks: states of the past that predict choices beside it.
 

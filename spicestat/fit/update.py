@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Unpack, overload
 
 from spicestat._files.tables import TableSource
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, history_on
 from spicestat.fit.task_fit import TaskFit, task_on
@@ -28,7 +28,7 @@ def spice_update(fit: HistoryFit, trials: TableSource | TrialTable, **columns: U
 def spice_update(fit: TaskFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]) -> TaskFit: ...
 
 
-@one_blas_thread()
+@on_one_blas_thread
 def spice_update(
     fit: SpiceFit | HistoryFit | TaskFit, trials: TableSource | TrialTable, **columns: Unpack[ReadSettings]
 ) -> SpiceFit | HistoryFit | TaskFit:

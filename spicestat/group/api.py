@@ -13,7 +13,7 @@ import pandas as pd
 
 from spicestat._checks import check_level, real_number, whole_number
 from spicestat._files.tables import TableSource
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat._runtime.progress import Progress
 from spicestat.coefficients import CoefficientTable, read_coefficients
 from spicestat.errors import (
@@ -186,7 +186,7 @@ def spice_group(
     )
 
 
-@one_blas_thread()
+@on_one_blas_thread
 def group_of_design(
     coefficients: CoefficientTable | HasCoefficients | TableSource,
     design: Design,

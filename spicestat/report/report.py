@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
@@ -40,7 +40,7 @@ __all__ = ["check_page", "spice_report"]
 _SHOWN_FLAGS = 15
 
 
-@one_blas_thread()
+@on_one_blas_thread
 def spice_report(
     fit: SpiceFit | HistoryFit | TaskFit,
     group: GroupResult | None = None,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from spicestat._checks import seed_number, whole_number
 from spicestat._display import html_block, screen
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat._runtime.progress import Progress, silent
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
@@ -78,7 +78,7 @@ class CardResult:
         return f"CardResult: {len(self.flagged)} of {len(self.table)} checks flagged"
 
 
-@one_blas_thread()
+@on_one_blas_thread
 def spice_card(
     fit: SpiceFit | HistoryFit | TaskFit, *, n_simulations: int = 5, seed: int = 0, progress: Progress | None = None
 ) -> CardResult:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from spicestat._checks import check_level
 from spicestat._display import html_block
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat.coefficients import refuse_occasions
 from spicestat.equations.estimate.prior import weak_prior_of
 from spicestat.equations.estimate.refit import refit
@@ -119,7 +119,7 @@ class CompareResult:
         return f"CompareResult by {self.criterion}, {len(self.evidence)} participants: {shares}"
 
 
-@one_blas_thread()
+@on_one_blas_thread
 def spice_compare(
     fits: Mapping[str, AnyFit],
     criterion: Literal["ibic", "bic", "aic", "evidence"] = "ibic",

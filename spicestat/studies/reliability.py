@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import check_level, seed_number, whole_number
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat.coefficients import refuse_occasions
 from spicestat.errors import ConfigError, DataError
 from spicestat.fit.api import SpiceFit
@@ -33,7 +33,7 @@ _COLUMNS = ("module", "term", "method", "reliability", "conf_low", "conf_high", 
 Unit = Literal["block", "trial"]
 
 
-@one_blas_thread()
+@on_one_blas_thread
 def spice_reliability(
     fit: SpiceFit | HistoryFit | TaskFit,
     methods: str | Sequence[str] = METHODS,

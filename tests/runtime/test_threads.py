@@ -9,7 +9,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread, one_blas_thread
 from spicestat._runtime.threads import one_thread
 from spicestat.fit.api import spice_fit
 from spicestat.group import api, spice_group
@@ -66,7 +66,7 @@ def blas_threads():
 
 
 def test_linear_algebra_has_one_thread_inside_and_those_it_had_afterwards():
-    @one_blas_thread()
+    @on_one_blas_thread
     def nested():
         with one_thread():
             return blas_threads()

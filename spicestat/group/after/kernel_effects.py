@@ -15,7 +15,7 @@ from scipy.stats import t as student
 from spicestat._checks import check_level
 from spicestat._colours import COLOURS
 from spicestat._display import html_block, screen
-from spicestat._runtime.blas import one_blas_thread
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat.errors import ConfigError, DataError, IdentifiabilityWarning, NumericalError, SpicestatWarning, warn_user
 from spicestat.group.after.fitted import FittedGroup, design_of
 from spicestat.group.after.kernel_curves import Curves, KernelLevels, averaged_curves, curves_of
@@ -119,7 +119,7 @@ class GroupKernels:
         return shown
 
 
-@one_blas_thread()
+@on_one_blas_thread
 def kernel_effects(
     model: FittedGroup,
     covariate: str | None = None,
