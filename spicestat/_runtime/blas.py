@@ -12,7 +12,8 @@ from threadpoolctl import threadpool_limits
 
 __all__ = ["on_one_blas_thread", "one_blas_thread"]
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class _Here(threading.local):
@@ -43,7 +44,7 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def on_one_blas_thread(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a function in a block of `one_blas_thread`; warnings still point at the user's line, as contextlib's do not."""
+    """Run a function in a block of `one_blas_thread`, so that warnings still point at the line of the user."""
 
     @wraps(function)
     def limited(*arguments: P.args, **settings: P.kwargs) -> R:
