@@ -8,7 +8,7 @@ two_fits <- local({
   found <- NULL
   function() {
     if (is.null(found)) {
-      few <- subset(example_trials, participant %in% sprintf("p%02d", 1:8) & trial <= 25)
+      few <- example_trials[example_trials$participant %in% sprintf("p%02d", 1:8) & example_trials$trial <= 25, ]
       fit_with <- function(model) {
         suppressWarnings(
           spice_fit(few, participant, choice, reward, block = block, model = model, epochs = 15, progress = FALSE)
