@@ -16,6 +16,7 @@ from scipy.stats import norm
 
 from spicestat._checks import check_options, real_number, seed_number, whole_number
 from spicestat._display import html_block, screen
+from spicestat._runtime.blas import on_one_blas_thread
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
@@ -100,6 +101,7 @@ class PowerResult:
         return axes.figure
 
 
+@on_one_blas_thread
 def spice_power(
     fit: SpiceFit | HistoryFit | TaskFit,
     coefficient: tuple[str, str] | str,
