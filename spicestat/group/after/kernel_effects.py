@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["GroupKernels", "HasKernelMoves", "HasRivals", "effects_at", "kernel_effects"]
 
 _COLUMNS = ("event", "quantity", "variable", "level", "contrast", "lag", "estimate", "std_error", "df")
+_ASK_OTHERS = "; other plausible structures may know some, see `average`"
 _NUMBERS = ["estimate", "std_error", "conf_low", "conf_high"]
 _DRAWS, _SEED = 400, 20261128
 
@@ -258,7 +259,7 @@ def effects_at(
 
     given = curves(model, source)
     if not average:
-        return GroupKernels(_tables(events, given, levels, level), levels.variable)
+        return GroupKernels(_tables(events, given, levels, level, _ASK_OTHERS), levels.variable)
     groups = _rival_groups(model, source)
     every = zip(given, *(curves(group, its) for group, its, _ in groups[1:]), strict=True)
     found = [averaged_curves(each, [count for _, _, count in groups]) for each in every]
@@ -291,13 +292,15 @@ def _rival_groups(model: FittedGroup, source: HasKernelMoves) -> list[tuple[Fitt
     return groups
 
 
-def _tables(events: Sequence[Event], each: Sequence[Curves], levels: KernelLevels, conf_level: float) -> pd.DataFrame:
+def _tables(
+    events: Sequence[Event], each: Sequence[Curves], levels: KernelLevels, conf_level: float, remedy: str = ""
+) -> pd.DataFrame:
     """Lay out the kernels of each event; say where nothing is known of contrasts."""
     for event, curves in zip(events, each, strict=True):
         if curves.silent:
             warn_user(
                 f"the weights of all states that one {event} changes are the population's, so that nothing is known of "
-                f"differences between people: contrasts of {event} kernels are missing.",
+                f"differences between people: contrasts of {event} kernels are missing{remedy}.",
                 IdentifiabilityWarning,
             )
     tables = [_table(event, curves, levels, conf_level) for event, curves in zip(events, each, strict=True)]
