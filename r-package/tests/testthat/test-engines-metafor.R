@@ -30,7 +30,8 @@ test_that("metafor and meta have the same fitted values, residuals and leverages
 test_that("rows at a zero that nobody has are said to be so, with the engine's words", {
   skip_if_no_engine()
   data <- cohort()
-  for (formula in list(~ ill * age, ~ (ill + scale(age)) * I((age - 40)^2 + 1900), ~ ill * scale(age), ~ ill + age, ~1)) {
+  shifted <- ~ (ill + scale(age)) * I((age - 40)^2 + 1900)
+  for (formula in list(~ ill * age, shifted, ~ ill * scale(age), ~ ill + age, ~1)) {
     ours <- group_cohort(data, formula, "metafor")$messages
     expect_equal(ours, group_cohort(data, formula, "meta")$messages)
   }
