@@ -118,12 +118,14 @@ def test_large_data_stay_within_a_screen():
 
 
 def test_results_of_simulations_and_studies():
-    designs = pd.DataFrame({"n_participants": range(20, 60), "n_trials": 100, "effect": 0.5}).assign(
-        power=0.8, conf_low=0.7, conf_high=0.9
+    designs = pd.DataFrame({"design": range(40), "n_participants": range(20, 60), "n_trials": 100, "term": BAD}).assign(
+        effect=0.5, power=0.8, conf_low=0.7, conf_high=0.9
     )
-    power = PowerResult(designs, pd.DataFrame({"p_value": np.zeros(4000)}))
+    power = PowerResult(designs, pd.DataFrame({"p_value": np.zeros(4000)}), {"n_simulations": 100})
     check_screen(
-        repr(power), "4000 simulated studies", "20 participants, 100 trials, effect 0.5: power 0.80 [0.70, 0.90]"
+        repr(power),
+        "4000 simulated studies",
+        f"20 participants, 100 trials, effect 0.5 of {BAD}: power 0.80 [0.70, 0.90]",
     )
     check_html(power._repr_html_(), "4000 simulated studies", "30 more rows")
     check_screen(repr(compare_models(np.eye(40))), "40 participants; frequencies", "32 more")
@@ -161,8 +163,8 @@ def test_figures_are_shown_without_pyplot(tiny_fit):
     """What a notebook asks for where no backend is active."""
     group = spice_group(coefficients(8, 2), "~ age")
     power = PowerResult(
-        pd.DataFrame({"n_participants": [20], "n_trials": 100, "effect": 0.5, "power": 0.8}).assign(
-            conf_low=0.7, conf_high=0.9
+        pd.DataFrame({"design": 1, "n_participants": [20], "n_trials": 100, "term": "x", "effect": 0.5}).assign(
+            power=0.8, conf_low=0.7, conf_high=0.9
         ),
         pd.DataFrame(),
         {"alpha": 0.05},
