@@ -507,10 +507,10 @@ def spice_fit(
     }
     if isinstance(model, ModelDeclaration) and not inputs and not isinstance(trials, TrialTable):
         reading["inputs"] = model.inputs
-    pooled = isinstance(model, str) and (model == "history" or model in TASKS)
+    pooled = model if isinstance(model, str) and (model == "history" or model in TASKS) else None
     # a population keeps the weights of those finite who always made the same choice
-    table = _table(trials, reading, unusable="keep" if pooled else "exclude")
-    if isinstance(model, str) and pooled:
+    table = _table(trials, reading, unusable="exclude" if pooled is None else "keep")
+    if pooled is not None:
         network = {
             "structure": structure,
             "criterion": criterion,
@@ -525,10 +525,10 @@ def spice_fit(
             "device": device,
             "checkpoint": checkpoint,
         }
-        _refuse_settings(network, model)
+        _refuse_settings(network, pooled)
         refuse_constant(table)
-        if model in TASKS:
-            return fit_task(table, TASKS[model], seed_number(seed), progress)
+        if pooled in TASKS:
+            return fit_task(table, TASKS[pooled], seed_number(seed), progress)
         check_plain(table)
         return fit_history(table, seed_number(seed), progress)
     name, (rnn_class, config) = _model(model)

@@ -33,7 +33,7 @@ from spicestat.trials.occasions import code_units, occasion_columns, refuse_vary
 from spicestat.trials.roles import Attributes, Columns, Options, Roles, items_of, read_rewards, read_shown
 from spicestat.trials.table import TrialTable, count_missing, describe_blocks, load_trials
 from spicestat.trials.unnamed_roles import notice_unseen
-from spicestat.trials.unusable import CONSTANT, Everybody, report_constant, report_unusable, unusable_participants
+from spicestat.trials.unusable import Everybody, left_out_and_kept, unusable_participants
 
 __all__ = ["ReadSettings", "TrialColumns", "TrialTable", "load_trials", "read_trials"]
 
@@ -314,11 +314,7 @@ def read_trials(
     first[order[1:]] = np.diff(sequence[order]) != 0
     opening = first & (not screen.known_before_choice)
     reasons = unusable_participants(person, action, opening, len(participants), len(action_labels))
-    constant = [code for code, why in reasons.items() if why == CONSTANT] if unusable == "keep" else []
-    reasons = {code: why for code, why in reasons.items() if code not in constant}
-    everybody = Everybody(participants, bool(occasions))
-    report_unusable(reasons, everybody, unusable)
-    report_constant(constant, everybody)
+    reasons, constant = left_out_and_kept(reasons, Everybody(participants, bool(occasions)), unusable)
     n_of_excluded = int(np.isin(person, list(reasons)).sum())
     order = order[~np.isin(person[order], list(reasons))]
     frame = pd.DataFrame(

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from spicestat.errors import DataError, ExclusionWarning, SuspiciousDataWarning, warn_user
 from spicestat.trials.table import TrialTable
 
-__all__ = ["CONSTANT", "Everybody", "refuse_constant", "report_constant", "report_unusable", "unusable_participants"]
+__all__ = ["Everybody", "left_out_and_kept", "refuse_constant", "unusable_participants"]
 
 Codes = npt.NDArray[np.int64]
 
-CONSTANT = "made the same choice throughout"
+_CONSTANT = "made the same choice throughout"
 
 
 class Everybody(NamedTuple):
@@ -59,12 +59,26 @@ def unusable_participants(
         elif predicted[code] == 0:
             reason = "made no choice after the first trial of a block"
         else:
-            reason = CONSTANT
+            reason = _CONSTANT
         reasons[int(code)] = reason
     return reasons
 
 
-def report_unusable(reasons: Mapping[int, str], everybody: Everybody, unusable: str) -> None:
+def left_out_and_kept(
+    reasons: Mapping[int, str], everybody: Everybody, unusable: str
+) -> tuple[dict[int, str], list[int]]:
+    """Return who is left out, with the reasons, and who made the same choice throughout and is kept; warn of both.
+
+    ``unusable`` is that of `read_trials`.
+    """
+    constant = [code for code, why in reasons.items() if why == _CONSTANT] if unusable == "keep" else []
+    left_out = {code: why for code, why in reasons.items() if code not in constant}
+    _report_unusable(left_out, everybody, unusable)
+    _report_constant(constant, everybody)
+    return left_out, constant
+
+
+def _report_unusable(reasons: Mapping[int, str], everybody: Everybody, unusable: str) -> None:
     """Warn of participants who are left out; "error" raises, as it is an error that nobody is left."""
     if not reasons:
         return
@@ -80,12 +94,12 @@ def report_unusable(reasons: Mapping[int, str], everybody: Everybody, unusable: 
     warn_user(f"{count} and are left out: {shown}", ExclusionWarning)
 
 
-def report_constant(constant: Sequence[int], everybody: Everybody) -> None:
+def _report_constant(constant: Sequence[int], everybody: Everybody) -> None:
     """Warn of participants who made the same choice throughout and are kept."""
     if constant:
         shown = everybody.listed([str(everybody.labels[code]) for code in constant])
         warn_user(
-            f"{everybody.share(constant)} {CONSTANT}, and are kept: {shown}. If they did not attend to the task, "
+            f"{everybody.share(constant)} {_CONSTANT}, and are kept: {shown}. If they did not attend to the task, "
             "leave their rows out",
             SuspiciousDataWarning,
         )
@@ -95,7 +109,7 @@ def refuse_constant(trials: TrialTable) -> None:
     """Raise where everybody made the same choice throughout: that is no population to be estimated."""
     if len(trials.record.get("constant", ())) == trials.n_participants:
         raise DataError(
-            f"all {trials.n_participants} participants {CONSTANT}",
+            f"all {trials.n_participants} participants {_CONSTANT}",
             allowed="2 different actions of some participant",
             do="check the participant and choice columns",
         )

@@ -24,19 +24,13 @@ def effects_at_zero(design: Design) -> tuple[str, ...]:
     >>> effects_at_zero(build_design("~ drug + age", people))
     ()
     """
-    found = []
+    found, products = [], [set(term.split(":")) for term in design.terms]
     for name, columns in design.terms.items():
-        values = design.matrix[:, columns[0]]
-        if ":" in name or len(columns) > 1 or values.min() <= 0.0 <= values.max() or values.min() == values.max():
-            continue
-        partners = [
-            partner
-            for partner in design.terms
-            if any(set(product.split(":")) == {name, partner} for product in design.terms) and partner != name
-        ]
-        if partners:
+        partners = [other for other in design.terms if other != name and {name, other} in products]
+        low, high = design.matrix[:, columns[0]].min(), design.matrix[:, columns[0]].max()
+        if partners and len(columns) == 1 and low < high and not low <= 0.0 <= high:
             found.append(
-                f"rows of {', '.join(partners)} are effects where {name} is 0, which nobody has ({values.min():.4g} to "
-                f"{values.max():.4g}); with scale({name}) they are those at its mean"
+                f"rows of {', '.join(partners)} are effects where {name} is 0, which nobody has ({low:.4g} to "
+                f"{high:.4g}); with scale({name}) they are those at its mean"
             )
     return tuple(found)
