@@ -38,7 +38,8 @@
 #'   `(drug | participant)`).
 #' @param environment The task, a [spice_bandit()]; `NULL` is reward
 #'   probabilities that drift, with the fit's actions. People of a fit of a
-#'   published model play its task.
+#'   published model play its task, and those of a fit whose task showed
+#'   something the trials of one of its participants each.
 #' @param n_blocks Blocks per participant and occasion.
 #' @param population Formula of a hierarchical group model of the fit that says
 #'   how people differ; `NULL` is `~ 1`, with `(1 | participant)` where the fit

@@ -212,16 +212,20 @@ as_tibble.spice_simulation <- function(x, ...) {
 #'   probabilities that drift, with the fit's actions. Its rewards are as the
 #'   model sees them: 1 stands for the largest reward of the data by size, and 0
 #'   for none (in a fit with `reward_scaling = "minmax"`, 0 for the smallest).
+#'   Participants whose task showed something (stimuli, options, attributes, ...)
+#'   or had no rewards make the choices of their own trials again, and a choice
+#'   brings what was got, in the same block, on one of the five trials nearest in
+#'   time on which the same was taken; those of a published model play its task.
 #' @param n_trials,n_blocks Trials per block, and blocks; `NULL` takes those of
-#'   most participants in the fit.
+#'   most participants in the fit. Own trials are played as they are.
 #' @param by Whether equations have `"pooled"` coefficients, or each
 #'   participant's own maximum-likelihood estimates (`"ml"`; of models with a
 #'   network).
 #' @param ... Not used; anything here is an error.
 #' @return A tibble of trials that [spice_fit()] can read: `sim`,
 #'   `participant`, `block`, `trial`, `choice` and `reward`, and `reward_1`,
-#'   ... if the task shows the rewards of all actions; rewards are in the unit of
-#'   the data, so that [spice_update()] and `predict()` can read them too.
+#'   ... if the task shows the rewards of all actions, and the columns of what was
+#'   shown; rewards are in the unit of the data, so that [spice_update()] and `predict()` can read them too.
 #' @importFrom stats simulate
 #' @export
 #' @examples

@@ -13,6 +13,7 @@ from spicestat.agents.simulation import Simulation, simulate_model
 from spicestat.errors import ConfigError
 from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, play_history
+from spicestat.fit.own_trials import play_again
 from spicestat.fit.table import By
 from spicestat.fit.task_fit import TaskFit
 from spicestat.simulate.environments import BanditsDrift
@@ -20,7 +21,9 @@ from spicestat.simulate.user_environment import as_environment
 from spicestat.tasks.playing import play_parameters
 from spicestat.trials.labels import labels_to_series
 
-__all__ = ["drifting_task", "refuse_screen", "simulate_fit"]
+__all__ = ["drifting_task", "shows_something", "simulate_fit"]
+
+_NOT_OF_BANDITS = ("stimulus", "options", "attributes", "context", "forced", "loss", "state2")
 
 
 def simulate_fit(
@@ -34,6 +37,11 @@ def simulate_fit(
 ) -> pd.DataFrame:
     """Let a fit's participants play a task by their equations; response times are not simulated.
 
+    Of a `HistoryFit` whose task showed something (stimuli, options, attributes, ...) or had no rewards, people make the
+    choices of their own trials again, before the same screens. What a choice brings is what was got, in the same
+    block, on one of the five trials nearest in time on which the same was taken (of the same stimulus); where it never
+    was, in other blocks. Forced choices stay as they were.
+
     Parameters
     ----------
     fit : SpiceFit, HistoryFit or TaskFit
@@ -41,13 +49,15 @@ def simulate_fit(
         library, with the columns that this has.
     environment : Bandits, or anything that `as_environment` takes, optional
         The task, with rewards as the model sees them: 1 is the largest reward of the data by size, and 0 none (with
-        ``reward_scaling="minmax"``, 0 is the smallest reward and 1 the largest). Default: `drifting_task`.
+        ``reward_scaling="minmax"``, 0 is the smallest reward and 1 the largest). Default: `drifting_task`, and people's
+        own trials where something was shown.
     n_simulations : int, default 1
         Simulations of all participants.
     seed : int, default 0
         The same seed gives the same trials; one simulation of a seed is the first of many.
     n_trials, n_blocks : int, optional
-        Trials per block, and blocks. Default: the most common numbers among the fit's participants.
+        Trials per block, and blocks. Default: the most common numbers among the fit's participants. Own trials are
+        played as they are.
     by : {"pooled", "ml"}, default "pooled"
         Whether equations have pooled coefficients, or each participant's own maximum-likelihood estimates (of a
         `SpiceFit`).
@@ -56,7 +66,14 @@ def simulate_fit(
     -------
     DataFrame
         ``sim``, then the columns of `Simulation.trials`, with the participants, the actions and the unit of rewards of
-        the fit's own data, so that `spice_update` and `predict_choices` can read them.
+        the fit's own data, so that `spice_update` and `predict_choices` can read them. Own trials have the
+        columns of the data, those of roles under their own names.
+
+    Raises
+    ------
+    ConfigError
+        A task or a number of trials is given to people who play their own, or ``by="ml"`` of another fit than a
+        `SpiceFit`.
 
     Examples
     --------
@@ -69,13 +86,19 @@ def simulate_fit(
     """
     if by != "pooled" and not isinstance(fit, SpiceFit):
         raise ConfigError("people of this fit play by pooled values", got=f"by={by!r}", allowed="'pooled'")
+    again = isinstance(fit, HistoryFit) and shows_something(fit)
+    if again:
+        _refuse_others(environment=environment, n_trials=n_trials, n_blocks=n_blocks)
     blocks = fit.trials.blocks
     n_blocks = n_blocks or _most_common(blocks.groupby("participant").size())
     n_trials = n_trials or _most_common(blocks["n_trials"])
     parts = []
     for number in range(whole_number("n_simulations", n_simulations, 1)):
         own_seed = seed_number(seed) + number
-        if isinstance(fit, TaskFit):
+        if isinstance(fit, HistoryFit) and again:
+            weights = fit.pooled.pooled[blocks["participant"].to_numpy()]
+            played, _ = play_again(fit, np.arange(len(blocks)), weights, np.random.default_rng(own_seed))
+        elif isinstance(fit, TaskFit):
             played = _play_task(fit, environment, n_trials, n_blocks, own_seed)
         else:
             task = drifting_task(fit) if environment is None else environment
@@ -91,7 +114,6 @@ def _play(fit: SpiceFit | HistoryFit, task: Any, n_trials: int, n_blocks: int, s
     if isinstance(fit, SpiceFit):
         model = fit.model_by(by)
         return simulate_model(model.network, model.equations, task, n_trials, n_blocks, seed=seed, labels=people)
-    refuse_screen(fit)
     n_trials, n_blocks = whole_number("n_trials", n_trials, 1), whole_number("n_blocks", n_blocks, 1)
     rng, n_sessions = np.random.default_rng(seed), len(people) * n_blocks
     sessions = as_environment(task, fit.trials.n_actions).vectorized(n_sessions, rng)
@@ -112,26 +134,20 @@ def _play_task(fit: TaskFit, environment: Any, n_trials: int, n_blocks: int, see
     return play_parameters(fit.task, pooled, fit.trials.participants, length, count, seed)
 
 
-def refuse_screen(fit: HistoryFit) -> None:
-    """Refuse a fit whose task showed something, which a bandit does not show.
+def shows_something(fit: HistoryFit) -> bool:
+    """Tell whether a fit's task has what a bandit has not: something on the screen, second stages, or no rewards."""
+    record = fit.trials.record
+    return record["feedback"] == "none" or any(record["columns"].get(role) for role in _NOT_OF_BANDITS)
 
-    Raises
-    ------
-    ConfigError
-        The fit's states are of what was on the screen, or there were no rewards.
-    """
-    columns = fit.trials.record["columns"]
-    roles = [
-        role
-        for role in ("stimulus", "options", "attributes", "context", "forced", "loss", "state2")
-        if columns.get(role)
-    ]
-    if roles or fit.trials.record["feedback"] == "none":
-        raise ConfigError(
-            "a bandit does not show what the fit's task showed, so that its people cannot play",
-            got=", ".join(roles) or "reward=None",
-            do="predict people's own trials with predict_choices()",
-        )
+
+def _refuse_others(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(
+                f"people whose task showed something play their own trials, and `{name}` says otherwise",
+                got=f"{name}={value!r}" if isinstance(value, int) else type(value).__name__,
+                do=f"leave `{name}` out",
+            )
 
 
 def drifting_task(fit: SpiceFit | HistoryFit) -> BanditsDrift:

@@ -24,7 +24,7 @@ from spicestat.trials.labels import label_key, match_labels
 from spicestat.trials.reading import ReadSettings, TrialTable, read_trials
 from spicestat.trials.sequences import SequenceDataset
 
-__all__ = ["Unseen", "estimated_on", "known_codes", "read_like", "scaled_like"]
+__all__ = ["Unseen", "estimated_on", "known_codes", "own_roles", "read_like", "scaled_like"]
 
 Unseen = Literal["error", "typical", "population"]
 """What to do about participants whom the fit does not know: refuse, take typical equations (of a `SpiceFit`), or

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from spicestat.pooled.packed import Floats, Ints, Sessions
-from spicestat.pooled.prediction import probabilities_of
+from spicestat.pooled.prediction import probabilities_of, sampled
 from spicestat.pooled.states import State, state_products
 
 __all__ = ["Played", "Task", "play_states"]
@@ -67,7 +67,6 @@ def play_states(
         past = Sessions(choice[: trial + 1], reward[: trial + 1], choice[: trial + 1], np.arange(n_sessions), 1.0)
         values = np.stack(list(state_products(past, states, -1)), axis=2)
         policy = probabilities_of(np.einsum("sak,sk->sa", values, weights))
-        passed = np.cumsum(policy[:, :-1], axis=1) < rng.random((n_sessions, 1))
-        probabilities[trial], choice[trial] = policy, passed.sum(axis=1)
+        probabilities[trial], choice[trial] = policy, sampled(policy, rng)
         reward[trial] = task.step(choice[trial])
     return Played(choice.T.copy(), reward.transpose(1, 0, 2).copy(), probabilities.transpose(1, 0, 2).copy())

@@ -21,6 +21,7 @@ __all__ = [
     "predict_mixed",
     "predict_new",
     "probabilities_of",
+    "sampled",
 ]
 
 _SEED = 20261128
@@ -40,6 +41,18 @@ def probabilities_of(logits: Floats, offered: npt.NDArray[np.bool_] | None = Non
         logits = np.where(offered if logits.ndim == 2 else offered[..., None], logits, -np.inf)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
+def sampled(probabilities: Floats, rng: np.random.Generator) -> Ints:
+    """Draw one of A actions from each row of probabilities (R, A).
+
+    Examples
+    --------
+    >>> sampled(np.array([[0.0, 1.0], [1.0, 0.0]]), np.random.default_rng(0)).tolist()
+    [1, 0]
+    """
+    passed = np.cumsum(probabilities[:, :-1], axis=1) <= rng.random((len(probabilities), 1))
+    return np.asarray(passed.sum(axis=1))
 
 
 def predict_at(rows: StateRows, weights: Floats) -> Floats:

@@ -202,7 +202,7 @@ def _learn(data: Sessions, how: Settings) -> tuple[Floats, Floats]:
         error = received[t] - (values[t] * chosen[t]).sum(axis=1)
         size[t] = np.abs(error)
         if t + 1 < len(chosen):
-            step = np.nan_to_num(error * np.where(error < 0, 1.0 - below, 1.0 - how.keep))
+            step = np.where(np.isnan(error), 0.0, error * np.where(error < 0, 1.0 - below, 1.0 - how.keep))
             fade = np.where(chosen[t] > 0, 1.0, how.keep_unchosen)
             values[t + 1] = fade * values[t] + chosen[t] * step[:, None]
     return values, size

@@ -18,10 +18,12 @@ from spicestat.fit.api import SpiceFit
 from spicestat.fit.fitted_model import FittedModel
 from spicestat.fit.history import HistoryFit, history_on, unit_factors
 from spicestat.fit.history_likelihood import HistoryLikelihood
+from spicestat.fit.own_trials import play_again
 from spicestat.fit.packing import pack_table, pack_task
-from spicestat.fit.play import drifting_task, refuse_screen
+from spicestat.fit.play import drifting_task, shows_something
 from spicestat.fit.table import fit_info, lay_out_refit
 from spicestat.fit.task_fit import TaskFit, task_on
+from spicestat.fit.transfer import own_roles
 from spicestat.group.inputs.likelihood import ChoiceLikelihood
 from spicestat.models.base import BaseRNN
 from spicestat.pooled.play import play_states
@@ -63,7 +65,8 @@ def players_of(
     ----------
     fit : SpiceFit, HistoryFit or TaskFit
     environment : Bandits, or what `as_environment` takes, optional
-        Not of a TaskFit, whose people play its task. Default: `drifting_task`.
+        Not of a TaskFit, whose people play its task, nor of a HistoryFit whose task showed something: its people play
+        the trials of the fit's people, each those of one of them. Default: `drifting_task`.
     simulate : callable, optional
         In its place, of a SpiceFit.
 
@@ -80,10 +83,15 @@ def players_of(
         if environment is not None:
             raise ConfigError("people of a TaskFit play the task of its model", do="leave `environment` out")
         return _TaskPlayers(fit)
+    if isinstance(fit, HistoryFit) and shows_something(fit):
+        if environment is not None:
+            raise ConfigError(
+                "people whose task showed something play the trials of the fit's people", do="leave `environment` out"
+            )
+        return _ScreenPlayers(fit)
     task = drifting_task(fit) if environment is None else environment
     if isinstance(fit, HistoryFit):
-        refuse_screen(fit)
-        return _HistoryPlayers(fit, task)
+        return _BanditPlayers(fit, task)
     if fit.model.network.needs_times and simulate is None:
         raise ConfigError("response times are not simulated by `environment`", do="pass simulate, which gives them")
     return _EquationPlayers(fit, task, simulate)
@@ -140,23 +148,6 @@ class _HistoryPlayers:
     """Weights of states; those of the population are the fit's."""
 
     fit: HistoryFit
-    environment: Any
-
-    def play(self, values: np.ndarray, n_trials: int, n_blocks: int, seed: int) -> pd.DataFrame:
-        pooled, n_actions = self.fit.pooled, self.fit.trials.n_actions
-        weights = np.tile(pooled.mean, (len(values), 1))
-        weights[:, : pooled.n_own] = values / self._factors
-        rng, n_sessions = np.random.default_rng(seed), len(values) * n_blocks
-        task = as_environment(self.environment, n_actions).vectorized(n_sessions, rng)
-        played = play_states(pooled.states, np.repeat(weights, n_blocks, axis=0), task, n_actions, n_trials, rng)
-        person, block = np.divmod(np.arange(n_sessions), n_blocks)
-        return Simulation(person, person, block, *played).trials
-
-    def read(self, trials: pd.DataFrame, occasion: str | None) -> TrialTable:
-        # in the unit of the data, in which `estimated` packs them
-        rewards = [name for name in trials if str(name).startswith("reward")]
-        size = self.fit.pooled.reward_size
-        return _read_bandit(self.fit, trials.assign(**{str(name): size * trials[name] for name in rewards}), occasion)
 
     def likelihood(self, table: TrialTable) -> HistoryLikelihood:
         pooled = self.fit.pooled
@@ -170,6 +161,71 @@ class _HistoryPlayers:
     def _factors(self) -> np.ndarray:
         pooled = self.fit.pooled
         return unit_factors(pooled.states, pooled.reward_size)[: pooled.n_own]
+
+    def _weights(self, values: np.ndarray, n_blocks: int) -> np.ndarray:
+        """Weights (R x blocks, K) in the unit of the states, of own ones (R, K') in that of the data."""
+        weights = np.tile(self.fit.pooled.mean, (len(values), 1))
+        weights[:, : self.fit.pooled.n_own] = values / self._factors
+        return np.repeat(weights, n_blocks, axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class _BanditPlayers(_HistoryPlayers):
+    """They play a task that shows nothing."""
+
+    environment: Any
+
+    def play(self, values: np.ndarray, n_trials: int, n_blocks: int, seed: int) -> pd.DataFrame:
+        n_actions = self.fit.trials.n_actions
+        rng, n_sessions = np.random.default_rng(seed), len(values) * n_blocks
+        task = as_environment(self.environment, n_actions).vectorized(n_sessions, rng)
+        played = play_states(self.fit.pooled.states, self._weights(values, n_blocks), task, n_actions, n_trials, rng)
+        person, block = np.divmod(np.arange(n_sessions), n_blocks)
+        return Simulation(person, person, block, *played).trials
+
+    def read(self, trials: pd.DataFrame, occasion: str | None) -> TrialTable:
+        # in the unit of the data, in which `estimated` packs them
+        rewards = [name for name in trials if str(name).startswith("reward")]
+        size = self.fit.pooled.reward_size
+        return _read_bandit(self.fit, trials.assign(**{str(name): size * trials[name] for name in rewards}), occasion)
+
+
+@dataclass(frozen=True, eq=False)
+class _ScreenPlayers(_HistoryPlayers):
+    """They play the trials of the fit's people, each those of one of them, who is drawn."""
+
+    def play(self, values: np.ndarray, n_trials: int, n_blocks: int, seed: int) -> pd.DataFrame:
+        rng, blocks = np.random.default_rng(seed), self._long_blocks(n_trials, n_blocks)
+        played = blocks[rng.integers(len(blocks), size=len(values))].ravel()
+        trials, session = play_again(self.fit, played, self._weights(values, n_blocks), rng, n_trials)
+        participant, block = np.divmod(session, n_blocks)
+        number = trials.groupby(session).cumcount()
+        return trials.assign(participant=participant, block=block, trial=number)
+
+    def _long_blocks(self, n_trials: int, n_blocks: int) -> np.ndarray:
+        """Return the first blocks that are long enough, of everybody who has as many, (people, n_blocks)."""
+        blocks = self.fit.trials.blocks
+        made = np.bincount(self.fit.trials.frame["block"], self.fit.trials.frame["choice"] >= 0)
+        long = blocks[made >= n_trials].groupby("participant")["block"]
+        enough = [codes.to_numpy()[:n_blocks] for _, codes in long if len(codes) >= n_blocks]
+        if not enough:
+            most = int(blocks["participant"].value_counts().max())
+            raise ConfigError(
+                "people play the trials of the fit's people, and nobody made as many choices",
+                got=f"{n_blocks} block(s) of {n_trials} trials",
+                allowed=f"at most {most} block(s) of at most {int(made.max())} trials",
+            )
+        return np.stack(enough)
+
+    def read(self, trials: pd.DataFrame, occasion: str | None) -> TrialTable:
+        table = self.fit.trials
+        own = own_roles(table)
+        own |= {role: role for role in ("participant", "block", "trial", "choice")}
+        own |= {"experiment": None, "occasion": occasion, "covariates": []}
+        own |= {"unusable": table.record.get("unusable", "exclude")}
+        if isinstance(own["reward"], str):
+            own["reward"] = "reward"
+        return read_trials(trials, **own)
 
 
 @dataclass(frozen=True, eq=False)

@@ -170,7 +170,8 @@ def spice_power(
         ``(drug | participant)``). Each in [0, 1).
     environment : Bandits, or what `spicestat.simulate.as_environment` takes, optional
         The task; each block starts it anew. Default: reward probabilities that drift, with the fit's actions. People
-        of a TaskFit play the simulated task of the library.
+        of a TaskFit play the simulated task of the library, and of a HistoryFit whose task showed something the trials
+        of one of the fit's people each, as `simulate_fit` does.
     simulate : callable, optional
         Used in place of ``environment``, for a SpiceFit, tasks that `simulate_model` cannot play and models of response
         times: takes a model, equations of N participants, trials per block, blocks and a seed, and gives a table of

@@ -22,7 +22,7 @@ from spicestat.fit.history import HistoryFit
 from spicestat.fit.packing import pack_table
 from spicestat.pooled.fit import fit_choices, search_library, usual_begins
 from spicestat.pooled.packed import Floats, Ints, Sessions
-from spicestat.pooled.prediction import covariance_root, predict_at, probabilities_of
+from spicestat.pooled.prediction import covariance_root, predict_at, probabilities_of, sampled
 from spicestat.pooled.role_library import Library, library_for
 from spicestat.pooled.state_search import Trials
 from spicestat.pooled.states import State, StateRows, row_places, state_rows
@@ -30,7 +30,7 @@ from spicestat.studies.players import stable_equations
 from spicestat.studies.population import Population, fitted_population
 from spicestat.trials.sequences import SequenceDataset
 
-__all__ = ["Places", "Redrawn", "RedrawnHistory", "redrawn", "sampled"]
+__all__ = ["Places", "Redrawn", "RedrawnHistory", "redrawn"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,18 +92,6 @@ def redrawn(fit: SpiceFit | HistoryFit) -> Redrawn:
     if fit.model.network.needs_times:
         raise ConfigError("response times are not drawn anew", got=fit.coefficients.info["model"])
     return _Equations(fit)
-
-
-def sampled(probabilities: Floats, rng: np.random.Generator) -> Ints:
-    """Draw one of A actions from each row of probabilities (R, A).
-
-    Examples
-    --------
-    >>> sampled(np.array([[0.0, 1.0], [1.0, 0.0]]), np.random.default_rng(0)).tolist()
-    [1, 0]
-    """
-    passed = np.cumsum(probabilities[:, :-1], axis=1) <= rng.random((len(probabilities), 1))
-    return np.asarray(passed.sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)

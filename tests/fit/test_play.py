@@ -93,3 +93,48 @@ def test_an_update_pools_under_the_population_of_the_fit(fit: SpiceFit) -> None:
     selected = fit.model.equations.status[0] == FREE
     away = updated.model_by("pooled").equations.coefficients - fit.population.mean
     assert (np.abs(away) / sd)[:, selected].max() < 2.5
+
+
+def cards(n_people: int = 8, n_trials: int = 60) -> pd.DataFrame:
+    """Two of four cards, each of which always brings its own number of points; the first of two blocks is forced."""
+    rng = np.random.default_rng(0)
+    n = n_people * n_trials
+    offered = np.stack([rng.permutation(4)[:2] for _ in range(n)])
+    place = rng.integers(0, 2, n)
+    taken, other = offered[np.arange(n), place], offered[np.arange(n), 1 - place]
+    labels = np.array(list("abcd"))
+    return pd.DataFrame(
+        {
+            "id": np.repeat(np.arange(n_people), n_trials),
+            "left": labels[offered[:, 0]],
+            "right": labels[offered[:, 1]],
+            "card": labels[taken],
+            "points": taken,
+            "missed": other,
+            "points_left": offered[:, 0],
+            "points_right": offered[:, 1],
+            "forced": np.tile(np.arange(n_trials) < 20, n_people),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "outcomes", [{"reward": "points", "foregone": "missed"}, {"reward": ["points_left", "points_right"]}]
+)
+def test_outcomes_of_cards_go_with_the_cards(outcomes: dict[str, object]) -> None:
+    settings = {"participant": "id", "choice": "card", "options": ["left", "right"], "forced": "forced"}
+    fit = spice_fit(cards(), **settings, **outcomes)  # type: ignore[arg-type]
+    played, own = simulate_fit(fit, seed=1), cards()
+    assert (played["choice"] == own["card"])[own["forced"]].all()
+    assert 0.2 < (played["choice"] == own["card"])[~own["forced"]].mean() < 0.8
+    code = {label: float(number) for number, label in enumerate("abcd")}
+    if "foregone" in outcomes:
+        other = np.where(played["choice"] == played["left"], played["right"], played["left"])
+        pairs = [(played["choice"], played["reward"]), (pd.Series(other), played["missed"])]
+    else:
+        pairs = [(played["left"], played["points_left"]), (played["right"], played["points_right"])]
+    for card, points in pairs:
+        seen = points.notna()
+        assert seen.mean() > 0.9
+        np.testing.assert_array_equal(points[seen], card.map(code)[seen])
+    assert len(predict_choices(fit, played.drop(columns="sim"))) == len(played)

@@ -7,8 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spicestat import load_fit, predict_choices, simulate_fit, spice_fit, spice_group, spice_ladder, spice_update
+from spicestat import (
+    load_fit,
+    predict_choices,
+    simulate_fit,
+    spice_fit,
+    spice_group,
+    spice_ladder,
+    spice_power,
+    spice_update,
+)
 from spicestat.errors import ConfigError, ContradictionWarning, DataError, SuspiciousDataWarning
+from spicestat.simulate import BanditsDrift
 from spicestat.trials import read_trials
 
 CASES = Path(__file__).parents[3] / "shared" / "cases" / "tasks"
@@ -88,6 +98,45 @@ def test_files_predictions_and_updates(fits, name, tmp_path):
 
 
 @needs_shared
+@pytest.mark.parametrize("name", CALLS)
+def test_people_make_their_choices_again_by_their_weights(fits, name):
+    """Estimates from choices made again are as far from the weights as their standard errors say."""
+    fit = fits[name]
+    played = simulate_fit(fit, seed=1)
+    assert len(played) == fit.trials.frame["choice"].ge(0).sum()
+    again = spice_update(fit, played.drop(columns="sim")).tidy()
+    true = fit.tidy()
+    z = ((again["estimate"] - true["pooled"]) / again["std_error"])[~true["shared"].astype(bool)].dropna()
+    # of 48 or more: z of a mean beyond 4, a median of squares (.45 expected) that 1 in 10^4 would exceed
+    assert len(z) >= 48
+    assert abs(z.mean()) < 4 / np.sqrt(len(z))
+    assert 0.15 < np.median(z**2) < 1.1
+    second = simulate_fit(fit, n_simulations=2, seed=0).query("sim == 2").reset_index(drop=True)
+    pd.testing.assert_series_equal(second["choice"], played["choice"])
+
+
+@needs_shared
+def test_what_is_shown_is_what_people_play(fits):
+    for wrong in ({"environment": BanditsDrift(0.1)}, {"n_trials": 20}, {"n_blocks": 2}):
+        with pytest.raises(ConfigError, match="play their own trials.*leave"):
+            simulate_fit(fits["pst"], **wrong)
+
+
+@needs_shared
+def test_power_of_a_task_that_shows_something(fits):
+    """No effect and a large one, in 12 studies each; where there is none, four or more find one in 1 of 500 runs."""
+    fit = fits["discounting"]
+    coefficient = fit.choice_likelihood().terms[0]
+    settings = {"n_participants": 30, "n_trials": 60, "n_simulations": 12}
+    none, large = spice_power(fit, coefficient, effect=[0.0, 2.0], **settings).tidy()["power"]
+    assert none < 4 / 12 < large
+    with pytest.raises(ConfigError, match="nobody made as many choices.*121 trials.*at most 1 block.*120 trials"):
+        spice_power(fit, coefficient, effect=1.0, n_participants=30, n_trials=121)
+    with pytest.raises(ConfigError, match="leave `environment` out"):
+        spice_power(fit, coefficient, effect=1.0, n_participants=30, n_trials=20, environment=BanditsDrift(0.1))
+
+
+@needs_shared
 def test_planning_and_habit_are_weighed_beside_each_other(fits):
     """What the two-step people were simulated with; and their second stage is a task of its own."""
     kinds = {signal.kind for declared in fits["two_step"].states for signal in declared.signals}
@@ -122,13 +171,6 @@ def test_rungs_that_do_not_see_the_screen_are_no_rungs(fits):
     assert ladder.table["nll"].notna().all()
     with pytest.raises(ConfigError, match="no such rung for this fit"):
         spice_ladder(fits["pst"], "gru")
-
-
-@needs_shared
-def test_what_a_bandit_cannot_show_is_not_played(fits):
-    for name in CALLS:
-        with pytest.raises(ConfigError, match="predict people's own trials"):
-            simulate_fit(fits[name])
 
 
 @needs_shared

@@ -46,6 +46,11 @@ test_that("options, by position and as items, are those of the engine", {
   expect_equal(rowSums(found), rep(1, nrow(trials)))
   there <- outer(trials$stim_left, c("A", "B", "C", "D"), `==`) | outer(trials$stim_right, c("A", "B", "C", "D"), `==`)
   expect_identical(as.matrix(found) > 0, there, ignore_attr = TRUE)
+  played <- simulate(items, seed = 1)
+  expect_identical(played[c("stim_left", "stim_right")], tibble::as_tibble(trials[c("stim_left", "stim_right")]))
+  expect_true(all(played$choice == played$stim_left | played$choice == played$stim_right))
+  expect_gt(mean(played$choice %in% c("A", "B")), 0.6)
+  expect_identical(nrow(predict(items, played)), nrow(played))
 })
 
 test_that("stimuli, contexts, gains and losses, attributes and tasks without outcomes cross", {
