@@ -220,7 +220,7 @@ def simulate(
     seed: Seed = 0,
     out: TableFile = None,
 ) -> None:
-    """Let the fit's participants play a bandit with drifting rewards, or their own trials where these show something."""
+    """Let the fit's participants play a bandit with drifting rewards, or their own trials if these show something."""
     with reporting():
         from spicestat.fit.api import load_fit
         from spicestat.fit.play import simulate_fit
