@@ -54,9 +54,10 @@ lint-python: setup-python ## ruff, mypy, import-linter, and whether an import go
 	$(BIN)/lint-imports --no-cache
 	@$(BIN)/python scripts/rooms.py >/dev/null
 
-lint-r: setup-r ## lintr on the R package, and whether its site lists all help pages
+lint-r: setup-r ## lintr on the R package, and whether its site lists all help pages and docs/clients.md its tests
 	@Rscript --vanilla -e 'found <- lintr::lint_dir("r-package"); print(found); quit(status = length(found) > 0)'
 	@Rscript --vanilla scripts/check-site-index.R
+	@Rscript --vanilla scripts/clients.R check
 
 test-fast: lint-python ## Style, types, imports, and the tests that take seconds; under 90 s
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/files tests/runtime/test_progress.py \
@@ -82,7 +83,7 @@ test-r: install-r ## testthat on the installed R package
 	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
 	@Rscript --vanilla tests/readme.R
 
-test-clients: install-r ## marginaleffects and broom.helpers on group models, in a Debian 13 (root, debootstrap)
+test-clients: install-r ## What other packages make of group models, in a Debian 13 (root, debootstrap)
 	@scripts/test-clients.sh
 
 coverage-r: setup-python setup-r ## Test coverage of the R package with covr; below 95 % fails
@@ -106,8 +107,9 @@ $(R_LIBRARY)/.installed: $(R_SOURCES)
 lists: setup-python ## Write the lists of models and group methods into texts, from what their files say
 	@$(BIN)/python scripts/lists.py
 
-document-r: setup-r ## Write NAMESPACE and man/ from the roxygen comments
+document-r: setup-r ## Write NAMESPACE and man/ from the roxygen comments, and docs/clients.md from tests
 	@cd r-package && Rscript --vanilla -e 'roxygen2::roxygenise()'
+	@Rscript --vanilla scripts/clients.R
 
 vignettes: install-r ## Run and render vignettes/*.Rmd into build/vignettes
 	@scripts/render-vignettes.sh

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Run tests/clients with the R packages that Debian 12 lacks, in a Debian 13 made for it under build/; needs root and
-# debootstrap. TRIXIE names a chroot that is there already.
+# Run the tests of other packages on group models in a Debian 13, which has marginaleffects and broom.helpers, made for it
+# under build/; needs root and debootstrap. TRIXIE names a chroot that is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=${TRIXIE:-$PWD/build/trixie}
-packages=(r-base-core r-cran-marginaleffects r-cran-broom.helpers r-cran-emmeans r-cran-metafor r-cran-reticulate
-  r-cran-ggplot2 r-cran-tibble r-cran-cli r-cran-rlang r-cran-generics r-cran-nlme)
+packages=(r-base-core r-cran-reticulate r-cran-ggplot2 r-cran-tibble r-cran-cli r-cran-rlang r-cran-generics r-cran-nlme
+  r-cran-testthat r-cran-metafor r-cran-car r-cran-lmtest r-cran-multcomp r-cran-emmeans r-cran-insight r-cran-parameters
+  r-cran-bayestestr r-cran-ggeffects r-cran-posterior r-cran-bayesplot r-cran-loo r-cran-marginaleffects
+  r-cran-broom.helpers)
 
 if [ "$(id -u)" != 0 ] || { [ ! -d "$root/usr" ] && ! command -v debootstrap >/dev/null; }; then
   echo "clients: needs root and debootstrap (or TRIXIE=<a chroot of Debian 13>)" >&2
@@ -18,6 +20,7 @@ mountpoint -q "$root/proc" || { mount --bind /proc "$root/proc"; trap 'umount "$
 inside sh -c "apt-get update -qq && apt-get install -y -qq --no-install-recommends ${packages[*]} >/dev/null"
 folder=$root/root/clients
 rm -rf "$folder" && mkdir -p "$folder"
-cp build/spicestat_*.tar.gz tests/clients/clients.R "$folder"
+cp build/spicestat_*.tar.gz r-package/tests/testthat/{helper-*,test-clients}.R "$folder"
 inside sh -c 'cd /root/clients && R CMD INSTALL --no-multiarch --library=. spicestat_*.tar.gz >install.log 2>&1 || { cat install.log; exit 1; }'
-inside sh -c 'cd /root/clients && R_LIBS=/root/clients Rscript --vanilla clients.R'
+inside sh -c 'cd /root/clients && NOT_CRAN=true R_LIBS=/root/clients Rscript --vanilla -e "
+  testthat::test_file(\"test-clients.R\", package = \"spicestat\", load_package = \"installed\", reporter = \"summary\", stop_on_failure = TRUE)"'

@@ -8,7 +8,7 @@
 #' `coefficient`: `emmeans(group, ~ diagnosis | coefficient)`. Without it, means
 #' are over learning rates, inverse temperatures and so on, which a warning
 #' says. Contrasts between different coefficients need a joint model; with
-#' separate ones their covariance is taken as 0.
+#' separate ones their covariance is taken as 0, which a message says once.
 #'
 #' With a link, means are on its scale. `type = "response"` turns them back where
 #' all coefficients have the same link, as in a model of one module
@@ -59,8 +59,12 @@ emm_basis.spice_group <- function(object, trms, xlev, grid, ...) { # nolint: obj
   keys <- unique(paste(table$component, table$sparse.term, sep = ":"))
   names <- paste(rep(keys, each = ncol(X)), colnames(X), sep = ":")
   asked <- asked_of_emmeans()
-  if (isTRUE(attr(asked, "joint"))) check_tested_apart(asked, covariates_of(object), keys)
+  if (isTRUE(attr(asked, "joint"))) {
+    tested_effects(object, rlang::caller_env())
+    check_tested_apart(asked, covariates_of(object), keys)
+  }
   if (length(keys) > 1) warn_averaged(asked)
+  if ("coefficient" %in% setdiff(asked, attr(asked, "by"))) tell_independent(object)
   # a covariate that is kept off a coefficient has the effect 0 for certain
   given <- names %in% effect_names(table)
   beta <- stats::setNames(rep(0, length(names)), names)
@@ -69,6 +73,7 @@ emm_basis.spice_group <- function(object, trms, xlev, grid, ...) { # nolint: obj
   df[is.na(df)] <- Inf
   list(
     X = kronecker(diag(length(keys)), X), bhat = unname(beta), V = emm_covariance(object, names, given),
+    post.beta = emm_draws(object, names),
     nbasis = matrix(NA), dfargs = list(df = df),
     dffun = function(k, dfargs) min(dfargs$df[k != 0], Inf),
     misc = c(
@@ -128,6 +133,18 @@ frames_of_emmeans <- function() {
   Filter(function(frame) identical(topenv(frame), asNamespace("emmeans")), rev(sys.frames()))
 }
 
+#' Draws of all effects of a Bayesian model, of which emmeans makes its intervals; for others what it takes for none
+#' @noRd
+emm_draws <- function(object, names) {
+  if (is.null(object$draws)) {
+    return(matrix(NA))
+  }
+  draws <- as.matrix(object$draws[names(object$draws) %in% names])
+  whole <- matrix(0, nrow(draws), length(names), dimnames = list(NULL, names))
+  whole[, colnames(draws)] <- draws
+  unname(whole)
+}
+
 #' Covariance of all effects; NA where inference is withheld
 #' @noRd
 emm_covariance <- function(object, names, given) {
@@ -145,11 +162,12 @@ asked_of_emmeans <- function() {
   for (frame in frames_of_emmeans()) {
     # joint_tests() has no specs: it tests every factor, and `coefficient` apart if it is in `by`
     if (exists("show0df", frame, inherits = FALSE)) {
-      return(structure(c(character(), frame$by), joint = TRUE))
+      return(structure(c(character(), frame$by), joint = TRUE, by = frame$by))
     }
     if (exists("specs", frame, inherits = FALSE)) {
       specs <- get("specs", frame)
-      return(c(unlist(lapply(if (is.list(specs)) specs else list(specs), factors_in)), frame$by))
+      specs <- if (is.list(specs)) specs else list(specs)
+      return(structure(c(unlist(lapply(specs, factors_in)), frame$by), by = c(unlist(lapply(specs, by_in)), frame$by)))
     }
   }
 }
@@ -188,6 +206,13 @@ factors_in <- function(specs) {
   if (rlang::is_formula(specs)) all.vars(specs) else as.character(specs)
 }
 
+#' What stands behind the bar of a formula, within whose levels emmeans compares
+#' @noRd
+by_in <- function(specs) {
+  right <- if (rlang::is_formula(specs)) rlang::f_rhs(specs)
+  if (rlang::is_call(right, "|")) all.vars(right[[3]])
+}
+
 warn_averaged <- function(asked) {
   if (is.null(asked) || "coefficient" %in% asked) {
     return(invisible())
@@ -195,7 +220,7 @@ warn_averaged <- function(asked) {
   if (called_from("ggeffects")) {
     abort_spicestat("config", c(
       "ggemmeans() would average over different coefficients of the equations.",
-      i = "Name them: ggemmeans(group, c(\"age\", \"coefficient\")), or analyse one (modules =, terms =)."
+      i = "Analyse one (modules =, terms =), or have all: emmeans::emmeans(group, ~ covariate | coefficient)."
     ))
   }
   if (isTRUE(attr(asked, "joint"))) {

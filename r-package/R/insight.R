@@ -46,6 +46,14 @@ get_statistic.spice_group <- function(x, ...) { # nolint: object_name_linter.
 statistic_name <- function(table) if (all(is.infinite(table$df))) "z-statistic" else "t-statistic"
 
 #' @rdname insight-methods
+#' @exportS3Method insight::get_intercept
+get_intercept.spice_group <- function(x, ...) { # nolint: object_name_linter.
+  table <- tidy(x)
+  own <- table$term == "(Intercept)"
+  stats::setNames(table$estimate[own], paste(table$component, table$sparse.term, sep = ":")[own])
+}
+
+#' @rdname insight-methods
 #' @exportS3Method insight::get_varcov
 get_varcov.spice_group <- function(x, ...) stats::vcov(x) # nolint: object_name_linter.
 

@@ -14,15 +14,30 @@
 #' @keywords internal
 NULL
 
-# Debian's R lacks the package, so that a declared one could not be checked there: methods join it when it is loaded.
+# Debian's R lacks the packages, so that declared ones could not be checked there: methods join when they are loaded.
 join_marginaleffects <- function(...) {
-  methods <- list(
+  join("marginaleffects", list(
     get_coef = get_coef.spice_group, set_coef = set_coef.spice_group, get_vcov = get_vcov.spice_group,
     get_predict = get_predict.spice_group
-  )
+  ))
+}
+
+join_broom_helpers <- function(...) join("broom.helpers", list(model_get_n = model_get_n.spice_group))
+
+join <- function(package, methods) {
   for (name in names(methods)) {
-    registerS3method(name, "spice_group", methods[[name]], envir = asNamespace("marginaleffects"))
+    registerS3method(name, "spice_group", methods[[name]], envir = asNamespace(package))
   }
+}
+
+#' Numbers of participants: broom.helpers counts the rows of the frame, which has everybody once for each coefficient
+#' @noRd
+model_get_n.spice_group <- function(model) { # nolint: object_name_linter.
+  counts <- NextMethod()
+  times <- nlevels(coefficient_factor(estimates_of(model)))
+  counts$n_obs <- counts$n_obs / times
+  attr(counts, "N_obs") <- attr(counts, "N_obs") / times # nolint: object_name_linter.
+  counts
 }
 
 get_coef.spice_group <- function(model, ...) stats::coef(model) # nolint: object_name_linter.
@@ -40,15 +55,35 @@ get_vcov.spice_group <- function(model, vcov = NULL, ...) { # nolint: object_nam
   if (!is.null(vcov) && !isTRUE(vcov)) {
     abort_spicestat("config", "a group model has its own covariance of effects: leave `vcov` out.")
   }
+  check_joint_df(model, rlang::caller_env())
   covariance <- stats::vcov(model)
   if (any(model$glance$withheld)) covariance[] <- NA
-  if (anyNA(covariance) && !any(model$glance$withheld)) {
+  tell_independent(model)
+  if (!any(model$glance$withheld)) covariance[is.na(covariance)] <- 0
+  covariance
+}
+
+#' Say once that the covariance of effects on different coefficients is taken as 0, where it is not known
+#' @noRd
+tell_independent <- function(model) {
+  if (anyNA(stats::vcov(model)) && !any(model$glance$withheld)) {
     rlang::inform(paste0(
       "Coefficients were analysed separately: effects on different ones are taken as independent in what combines them."
     ), .frequency = "once", .frequency_id = "spicestat_independent")
-    covariance[is.na(covariance)] <- 0
   }
-  covariance
+}
+
+#' hypotheses(joint = ) takes the number of rows less that of effects for degrees of freedom, and asks no model
+#' @noRd
+check_joint_df <- function(model, call) {
+  frame <- Find(function(frame) exists("joint_index", frame, inherits = FALSE), rev(sys.frames()))
+  several <- length(unique(paste(tidy(model)$component, tidy(model)$sparse.term))) > 1
+  if (!is.null(frame) && several && frame$joint_test == "f" && is.null(frame$df)) {
+    abort_spicestat("config", c(
+      "a joint test needs degrees of freedom, which marginaleffects does not ask group models for.",
+      i = "hypotheses(group, joint = c(...), df = c(<number of effects>, df.residual(group))), or anova(group)."
+    ), call = call)
+  }
 }
 
 get_predict.spice_group <- function(model, newdata = NULL, type = "response", ...) { # nolint: object_name_linter.

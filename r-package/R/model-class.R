@@ -25,6 +25,8 @@ NULL
 #' @export
 model.frame.spice_group <- function(formula, ...) {
   check_dots(...)
+  # bptest() and its like are no generics: they fit a linear model to what is in the frame
+  if (called_from("lmtest")) refuse_residuals(rlang::caller_env())
   design <- known_design(formula)
   table <- estimates_of(formula)
   frame <- stats::model.frame(design$terms, design$frame, na.action = stats::na.pass)

@@ -147,8 +147,11 @@ abort_no_engine <- function(reason, call, python = python_path()) {
       "the Python package 'spicestat' cannot be loaded.",
       x = first_lines(reason),
       i = if (!is.na(python)) paste0("Python: ", python),
-      if (grepl("enable-shared", reason, fixed = TRUE)) shared_library_hints(python),
-      i = "Run install_spicestat(), then restart R. spicestat_sitrep() shows what is there."
+      if (grepl("enable-shared", reason, fixed = TRUE)) {
+        shared_library_hints(python)
+      } else {
+        c(i = "Run install_spicestat(), then restart R. spicestat_sitrep() shows what is there.")
+      }
     ),
     call = call
   )
@@ -168,11 +171,28 @@ shared_library_hints <- function(python) {
   )
 }
 
-# Python's tracebacks would fill the screen
+#' Say after installing what R would say at the first use only: that Python's shared library is not there
+#' @noRd
+tell_of_missing_library <- function(python, loads = loads_its_library) {
+  if (!loads(python)) {
+    missing <- c("!" = "R cannot run this Python yet: its shared library is missing.")
+    cli::cli_bullets(c(missing, shared_library_hints(python)))
+  }
+}
+
+#' Elsewhere than on Linux, and where Python names no library, there is nothing to miss
+#' @noRd
+loads_its_library <- function(python, system = Sys.info()[["sysname"]]) {
+  code <- "import ctypes, sysconfig; ctypes.CDLL(sysconfig.get_config_var('INSTSONAME') or None)"
+  system != "Linux" || suppressWarnings(system2(python, c("-c", shQuote(code)), stdout = FALSE, stderr = FALSE)) == 0
+}
+
+# Python's tracebacks would fill the screen; a line that announces a list is nothing without it
 first_lines <- function(text, most = 3) {
   lines <- strsplit(text, "\n", fixed = TRUE)[[1]]
-  lines <- lines[nzchar(trimws(lines))]
-  paste(strtrim(utils::head(lines, most), 200), collapse = "\n")
+  lines <- utils::head(lines[nzchar(trimws(lines))], most)
+  if (length(lines) > 1 && endsWith(lines[[length(lines)]], ":")) lines <- utils::head(lines, -1)
+  paste(strtrim(lines, 200), collapse = "\n")
 }
 
 check_protocol <- function(found, call) {
@@ -317,6 +337,7 @@ install_spicestat <- function(source = NULL, envname = "r-spicestat", python = N
   reticulate::virtualenv_install(envname, packages = source, ignore_installed = FALSE)
   done <- TRUE
   cli::cli_alert_success("Installed in the virtual environment {.val {envname}}. Restart R to use it.")
+  tell_of_missing_library(reticulate::virtualenv_python(envname))
   invisible(envname)
 }
 

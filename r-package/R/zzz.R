@@ -10,6 +10,8 @@
   options(marginaleffects_model_classes = union(getOption("marginaleffects_model_classes"), "spice_group"))
   if (isNamespaceLoaded("marginaleffects")) join_marginaleffects()
   setHook(packageEvent("marginaleffects", "onLoad"), join_marginaleffects)
+  if (isNamespaceLoaded("broom.helpers")) join_broom_helpers()
+  setHook(packageEvent("broom.helpers", "onLoad"), join_broom_helpers)
 }
 
 .onUnload <- function(libpath) { # nolint: object_name_linter.

@@ -79,6 +79,19 @@ test_that("an environment is made by venv where reticulate cannot, or an error s
   expect_equal(make_environment("x", NULL, NULL, function(envname, python, packages) envname), "x")
 })
 
+test_that("a Python whose shared library is missing is told of when it has been installed", {
+  skip_on_os("windows")
+  runs <- tempfile("python")
+  writeLines(c("#!/bin/sh", "exit 0"), runs)
+  Sys.chmod(runs, "755")
+  expect_true(loads_its_library(runs, "Linux"))
+  expect_false(loads_its_library("/bin/false", "Linux"))
+  expect_true(loads_its_library("/bin/false", "Darwin"))
+  expect_message(tell_of_missing_library(runs, loads = function(python) FALSE), "shared library is missing")
+  expect_no_message(tell_of_missing_library(runs, loads = function(python) TRUE))
+  expect_equal(first_lines("not found.\nInstall one of:\n", most = 2), "not found.")
+})
+
 test_that("sitrep looks for no Python where none was chosen", {
   skip_if(environment_exists(), "r-spicestat is installed")
   skip_if(reticulate::py_available(), "Python runs already")
