@@ -6,7 +6,8 @@
 #' learning rate. Any other model trains a recurrent network with one embedding
 #' per participant, replaces its modules by sparse equations of learning, and
 #' re-estimates the coefficients of these equations on the choices by maximum
-#' likelihood, which gives standard errors.
+#' likelihood, which gives standard errors. That takes minutes, and longer with a hundred thousand trials;
+#' `progress = TRUE` shows how far it has got.
 #'
 #' Ctrl-C (Esc in RStudio) stops the fit at any stage. What the network has
 #' learned until then is kept if there is a `checkpoint`.

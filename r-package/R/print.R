@@ -35,7 +35,8 @@ format.spice_fit <- function(x, digits = 3, ...) {
     unidentified_lines(bad),
     "",
     "Terms of the equations (mean and sd over the participants that have them):",
-    term_lines(summary(x), digits)
+    term_lines(summary(x), digits),
+    "What each term means: spice_report(fit, \"report.html\")."
   )
 }
 

@@ -112,6 +112,7 @@ test_that("nobs, confint and tables agree with tidy", {
 
 test_that("printing shows what was fitted, in lines that fit a terminal", {
   lines <- format(example_fit)
+  expect_true(any(grepl("spice_report(fit", lines, fixed = TRUE)))
   expect_match(lines[1], "24 participants")
   expect_match(lines, "per choice", all = FALSE)
   expect_lte(max(nchar(c(lines, format(example_group)))), 100)
