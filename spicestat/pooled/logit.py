@@ -6,14 +6,13 @@ With contrasts :math:`d_{tj}` (an action's states minus the chosen one's), perso
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 
 from spicestat.pooled.contrasts import Batch, Design
 from spicestat.pooled.packed import Floats
+from spicestat.pooled.softmax import over_actions
 
 __all__ = ["Derivatives", "by_chance", "derivatives", "log_likelihood", "log_likelihoods", "skewness"]
 
@@ -35,16 +34,11 @@ def _probabilities(batch: Batch, weights: Floats) -> tuple[Floats, Floats]:
     logits = np.matmul(batch.contrast.reshape(n, -1, states), exact).reshape(n, others, longest)
     if batch.closed is not None:
         logits = np.where(batch.closed, -np.inf, logits)
-    top = np.maximum(_over_actions(np.maximum, logits), 0.0)
+    top = np.maximum(over_actions(np.maximum, logits, 1), 0.0)
     odds = np.exp(logits - top[:, None])
-    total = _over_actions(np.add, odds) + np.exp(-top)
+    total = over_actions(np.add, odds, 1) + np.exp(-top)
     log_lik = batch.n_padding * np.log(others + 1.0) - (top + np.log(total)).sum(axis=1, dtype=np.float64)
     return log_lik, odds / total[:, None]
-
-
-def _over_actions(combine: Callable[[Floats, Floats], Floats], values: Floats) -> Floats:
-    """Sum or maximum over the few actions on axis 1, one whole array at a time."""
-    return reduce(combine, (values[:, j] for j in range(values.shape[1])))
 
 
 def log_likelihood(design: Design, weights: Floats) -> Floats:
@@ -73,11 +67,11 @@ def log_likelihoods(design: Design, weights: Floats) -> Floats:
             logits = np.matmul(flat, some).reshape(n, others, longest, -1)
             if batch.closed is not None:
                 logits[batch.closed] = -np.inf
-            top = np.maximum(_over_actions(np.maximum, logits), 0.0)
+            top = np.maximum(over_actions(np.maximum, logits, 1), 0.0)
             logits -= top[:, None]
             np.exp(logits, out=logits)
             total = np.exp(-top)
-            total += _over_actions(np.add, logits)
+            total += over_actions(np.add, logits, 1)
             np.log(total, out=total)
             total += top
             value = batch.n_padding[:, None] * np.log(others + 1.0) - total.sum(axis=1, dtype=np.float64)
@@ -107,7 +101,7 @@ def _information(batch: Batch, p: Floats) -> Floats:
         weighted = flat * (p * (1.0 - p)).reshape(n, -1, 1)
         return np.asarray(np.matmul(weighted.transpose(0, 2, 1), flat))
     weighted = batch.contrast * p[..., None]
-    mean = _over_actions(np.add, weighted)
+    mean = over_actions(np.add, weighted, 1)
     squares = np.matmul(weighted.reshape(flat.shape).transpose(0, 2, 1), flat)
     return np.asarray(squares - np.matmul(mean.transpose(0, 2, 1), mean))
 
@@ -150,8 +144,8 @@ def _two_actions(batch: Batch, p: Floats, spread: Floats) -> Floats:
 def _many_actions(batch: Batch, p: Floats, spread: Floats) -> Floats:
     """Sum over actions, the chosen one included, of probability, squared distance from the mean, and distance."""
     n, _, _, states = batch.contrast.shape
-    mean = _over_actions(np.add, batch.contrast * p[..., None])
+    mean = over_actions(np.add, batch.contrast * p[..., None], 1)
     away = (batch.contrast - mean[:, None]).reshape(n, -1, states)
     size = _squared(away, spread) * p.reshape(n, -1)
-    size_chosen = _squared(mean, spread) * (1.0 - _over_actions(np.add, p))
+    size_chosen = _squared(mean, spread) * (1.0 - over_actions(np.add, p, 1))
     return np.asarray(np.matmul(size[:, None], away)[:, 0] - np.matmul(size_chosen[:, None], mean)[:, 0])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy.stats import norm, qmc
 
 from spicestat.pooled.packed import Floats, Ints
+from spicestat.pooled.softmax import softmax
 from spicestat.pooled.states import StateRows
 
 __all__ = [
@@ -39,8 +40,7 @@ def probabilities_of(logits: Floats, offered: npt.NDArray[np.bool_] | None = Non
     """Probabilities of A actions on axis 1 of logits, (R, A) or (R, A, Q); 0 where not on offer, (R, A)."""
     if offered is not None:
         logits = np.where(offered if logits.ndim == 2 else offered[..., None], logits, -np.inf)
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+    return softmax(logits, 1)
 
 
 def sampled(probabilities: Floats, rng: np.random.Generator) -> Ints:

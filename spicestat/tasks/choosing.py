@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from spicestat.pooled.packed import Floats, Ints
+from spicestat.pooled.softmax import log_softmax, softmax
 
 if TYPE_CHECKING:
     from spicestat.tasks.task_trials import TaskTrials
 
-__all__ = ["GIVEN", "SOFTMAX", "Given", "Rule", "Softmax", "log_shares"]
+__all__ = ["GIVEN", "SOFTMAX", "Given", "Rule", "Softmax"]
 
 
 class Rule(Protocol):
@@ -27,18 +28,6 @@ class Rule(Protocol):
         """Draw choices (S,) from what was yielded (1, S, ...); response times go into the trials."""
 
 
-def log_shares(utilities: Floats) -> Floats:
-    """Log of the softmax along the last axis.
-
-    Examples
-    --------
-    >>> log_shares(np.array([0.0, 0.0])).round(3).tolist()
-    [-0.693, -0.693]
-    """
-    shifted = utilities - utilities.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
-
-
 class Softmax:
     """Utilities (Q, S, A) are log-odds. Actions not on offer have none."""
 
@@ -48,11 +37,11 @@ class Softmax:
         if utilities.shape[-1] == 2:
             away = (utilities[..., 1] - utilities[..., 0]) * (1 - 2 * choice)
             return np.asarray(-np.logaddexp(0.0, away))
-        return np.asarray(log_shares(utilities)[:, np.arange(len(choice)), choice])
+        return np.asarray(log_softmax(utilities)[:, np.arange(len(choice)), choice])
 
     def probabilities(self, yielded: Floats, trials: TaskTrials, t: int) -> Floats:
         """Probabilities (Q, S, A) of all actions."""
-        return np.asarray(np.exp(log_shares(self._among(yielded, trials, t))))
+        return softmax(self._among(yielded, trials, t))
 
     def draw(self, yielded: Floats, trials: TaskTrials, t: int, rng: np.random.Generator) -> Ints:
         """Draw choices (S,)."""

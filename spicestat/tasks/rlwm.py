@@ -8,7 +8,8 @@ import numpy as np
 
 from spicestat.errors import ConfigError, DataError
 from spicestat.pooled.packed import Floats, Shown
-from spicestat.tasks.choosing import GIVEN, log_shares
+from spicestat.pooled.softmax import softmax
+from spicestat.tasks.choosing import GIVEN
 from spicestat.tasks.task import Size, Task, TaskParameter, World
 from spicestat.tasks.task_trials import TaskTrials
 
@@ -26,7 +27,7 @@ def utilities(trials: TaskTrials, p: Mapping[str, Floats]) -> Iterator[Floats]:
     lapse, fade = p["epsilon"][..., None], p["phi"][..., None]
     for t in trials.times:
         trust = (p["rho"] * np.minimum(1.0, p["capacity"] / set_size[t]))[..., None]
-        learned, held = (np.exp(log_shares(_BETA * trials.of_actions(values, t))) for values in (q, memory))
+        learned, held = (softmax(_BETA * trials.of_actions(values, t)) for values in (q, memory))
         yield np.log((1.0 - lapse) * (trust * held + (1.0 - trust) * learned) + lapse / n)
         taken = trials.taken(t)
         share = np.where(trials.reward[t] > 0, 1.0, p["gamma"])

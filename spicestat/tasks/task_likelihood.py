@@ -238,6 +238,14 @@ class UnconstrainedLikelihood:
         value, slope, information = (kept.copy() for kept in last[1:])
         return value, slope, information
 
+    def slopes(self, coefficients: np.ndarray) -> tuple[Floats, Floats]:
+        """Log-likelihood (P,) and its gradient (P, K), at coefficients (P, K)."""
+        n = coefficients.shape[1]
+        one = _STEP * np.eye(n)
+        found = self.log_likelihood(coefficients[None] + np.concatenate([np.zeros((1, n)), one, -one])[:, None])
+        value, up, down = np.split(found, [1, n + 1])
+        return value[0], (up - down).T / (2.0 * _STEP)
+
     def _worth(self, moved: Ints) -> bool:
         """Whether it is worth while to look at some people alone, who made choices."""
         return len(moved) < _MANY * len(self.participants) and bool(self.n_trials[moved].any())

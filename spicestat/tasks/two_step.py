@@ -8,6 +8,7 @@ import numpy as np
 
 from spicestat.errors import DataError
 from spicestat.pooled.packed import Floats, Shown
+from spicestat.pooled.softmax import over_actions
 from spicestat.tasks.task import Size, Task, TaskParameter, World
 from spicestat.tasks.task_trials import TaskTrials
 
@@ -24,7 +25,7 @@ def utilities(trials: TaskTrials, p: Mapping[str, Floats]) -> Iterator[Floats]:
     m, s = trials.zeros(beta1, 2), trials.zeros(beta1, 2, n_seconds)
     last = np.zeros((trials.n_sessions, 2))
     for t in trials.times:
-        best = s.max(axis=-1)[..., trials.common]
+        best = over_actions(np.maximum, s, -1)[..., trials.common]
         planned = _COMMON * best + (1.0 - _COMMON) * best[..., ::-1]
         yield beta1[..., None] * (w * planned + (1.0 - w) * m) + p["pi"][..., None] * last
         choice = trials.choice[t]

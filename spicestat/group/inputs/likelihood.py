@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-__all__ = ["ChoiceLikelihood", "HasLikelihood", "HasLinks", "HasSkewness", "own_links"]
+__all__ = ["ChoiceLikelihood", "HasLikelihood", "HasLinks", "HasSkewness", "HasSlopes", "own_links"]
 
 
 class ChoiceLikelihood(Protocol):
@@ -67,6 +67,14 @@ class HasSkewness(Protocol):
 
     def skewness(self, coefficients: np.ndarray, covariance: np.ndarray) -> np.ndarray:
         r"""Return :math:`\mathrm{tr}(V_i\, \partial J_i / \partial b_k)`, (P, K), from V (P, K, K), at (P, K)."""
+
+
+@runtime_checkable
+class HasSlopes(Protocol):
+    """A likelihood whose first derivatives cost less than its second."""
+
+    def slopes(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log-likelihood (P,) and its gradient (P, K), at (P, K)."""
 
 
 @runtime_checkable

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spicestat.group.inputs.likelihood import ChoiceLikelihood
+from spicestat.group.inputs.likelihood import ChoiceLikelihood, HasSlopes
 from spicestat.group.inputs.links import Link
 
 __all__ = ["LocalLikelihood", "Modes", "posterior_modes", "to_natural", "unconstrained_derivatives"]
 
 _SMALL = 1e-8
+_SLOW = 0.1
+"""Steps that promise more than this share of what the last did are slow."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,15 @@ def unconstrained_derivatives(
     return LocalLikelihood(value, gradient * first, curved)
 
 
+def _with_slopes(
+    likelihood: HasSlopes, links: Sequence[Link], unconstrained: np.ndarray, information: np.ndarray
+) -> LocalLikelihood:
+    """Return first derivatives as `unconstrained_derivatives` does, with the information of some other place."""
+    value, gradient = likelihood.slopes(to_natural(links, unconstrained))
+    first = np.stack([link.derivative(unconstrained[:, k]) for k, link in enumerate(links)], axis=-1)
+    return LocalLikelihood(value, gradient * first, information)
+
+
 def posterior_modes(
     likelihood: ChoiceLikelihood,
     links: Sequence[Link],
@@ -76,7 +87,8 @@ def posterior_modes(
     r"""Maximise :math:`\ell_i(u) + \log N(u; \mu_i, \Sigma)` for every participant.
 
     Newton's method with Levenberg damping per participant; eigenvalues of the information are taken by size,
-    so that every step goes uphill.
+    so that every step goes uphill. Where slopes cost less than curvature, the curvature of an earlier point serves
+    for as long as steps shrink fast, and is made anew at the end.
 
     Parameters
     ----------
@@ -94,37 +106,49 @@ def posterior_modes(
     """
     precision = np.linalg.inv(covariance)
     point = np.array(mean if start is None else start, dtype="float64")
+    cheap = likelihood if isinstance(likelihood, HasSlopes) else None
 
-    def posterior(where: np.ndarray) -> tuple[np.ndarray, LocalLikelihood, np.ndarray, np.ndarray]:
-        local = unconstrained_derivatives(likelihood, links, where)
+    def posterior(where: np.ndarray, known: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, LocalLikelihood]:
+        """Log posterior, its gradient, and the likelihood, whose information is known or made anew."""
+        if cheap is None or known is None:
+            local = unconstrained_derivatives(likelihood, links, where)
+        else:
+            local = _with_slopes(cheap, links, where, known)
         away = where - mean
         pull = np.matmul(away[:, None, :], precision)[:, 0]
-        value = local.value - 0.5 * np.sum(away * pull, axis=1)
-        return value, local, local.gradient - pull, local.information + precision
+        return local.value - 0.5 * np.sum(away * pull, axis=1), local.gradient - pull, local
 
     with np.errstate(all="ignore"):
-        value, local, gradient, information = posterior(point)
+        value, gradient, local = posterior(point, None)
         damping = np.full(len(point), 1e-3)
-        done = np.zeros(len(point), dtype=bool)
+        done, stale = np.zeros((2, len(point)), dtype=bool)
+        promised = np.full(len(point), np.inf)
         for _ in range(max_iter):
-            step = _uphill(gradient, information, damping)
-            done |= np.sum(gradient * step, axis=1) < tolerance
-            if done.all():
+            step = _uphill(gradient, local.information + precision, damping)
+            before, promised = promised, np.sum(gradient * step, axis=1)
+            done |= promised < tolerance
+            if done.all() and not stale.any():
                 break
-            trial_value, trial_local, trial_gradient, trial_information = posterior(
-                np.where(done[:, None], point, point + step)
-            )
+            if done.all():
+                value, gradient, local = posterior(point, None)
+                done, stale = np.zeros((2, len(point)), dtype=bool)
+                continue
+            anew = cheap is None or bool((promised > _SLOW * before)[~done].any())
+            trial = np.where(done[:, None], point, point + step)
+            trial_value, trial_gradient, trial_local = posterior(trial, None if anew else local.information)
             better = ~done & (trial_value >= value)
-            point = np.where(better[:, None], point + step, point)
+            point = np.where(better[:, None], trial, point)
             value = np.where(better, trial_value, value)
             gradient = np.where(better[:, None], trial_gradient, gradient)
-            information = np.where(better[:, None, None], trial_information, information)
             local = LocalLikelihood(
                 np.where(better, trial_local.value, local.value),
                 np.where(better[:, None], trial_local.gradient, local.gradient),
                 np.where(better[:, None, None], trial_local.information, local.information),
             )
+            stale = np.where(better, not anew, stale)
             damping = np.where(better, damping / 10.0, damping * 10.0).clip(1e-9, 1e9)
+        if stale.any():
+            local = posterior(point, None)[2]
     return Modes(point, _inverse_clipped(local.information, precision), local, done)
 
 

@@ -22,6 +22,9 @@ from spicestat.group.marginal.quadrature import Nodes
 __all__ = ["Cavities", "expanded", "log_normaliser", "tilted"]
 
 _LEAST = 1e-10
+_EXACT = 1e-8
+"""Gain in nats that steps to modes may leave. How uncertain covariances are is found from how modes follow small moves
+of theirs: searches that stopped at 1e-6 made standard errors of seven coefficients up to 17 % too large."""
 _MOST_LOST = 0.3
 """How much of a cavity's precision a site may take away, as likelihoods that are not concave do."""
 
@@ -51,7 +54,7 @@ def expanded(
     likelihood: ChoiceLikelihood, links: Sequence[Link], cavity: Cavities, start: np.ndarray
 ) -> tuple[Modes, Sites]:
     """Expand likelihoods about the modes that they have in their cavities."""
-    modes = posterior_modes(likelihood, links, cavity.mean, cavity.covariance, start=start)
+    modes = posterior_modes(likelihood, links, cavity.mean, cavity.covariance, start=start, tolerance=_EXACT)
     values, vectors = np.linalg.eigh(np.nan_to_num(modes.likelihood.information))
     precision = (vectors * values.clip(0.0)[:, None, :]) @ vectors.transpose(0, 2, 1)
     linear = np.matmul(precision, modes.mode[:, :, None])[:, :, 0] + np.nan_to_num(modes.likelihood.gradient)

@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 
 from spicestat.group.inputs.links import find_link
 from spicestat.group.marginal.modes import posterior_modes, to_natural, unconstrained_derivatives
+from spicestat.group.marginal.sites import Cavities, expanded
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -104,3 +105,44 @@ def test_a_likelihood_of_minus_infinity_beyond_a_wall_is_no_trap():
     found = posterior_modes(walls, IDENTITY[:1], np.full((3, 1), 0.5), 100 * np.eye(1), tolerance=1e-12)
     np.testing.assert_allclose(found.mode, heads / 10, atol=1e-4)
     assert found.converged.all()
+
+
+class Sloped(Coins):
+    """Coins that count how often they are asked for slopes, and for curvature."""
+
+    asked: dict[str, int] = {}
+
+    def slopes(self, coefficients):
+        self.asked["slopes"] += 1
+        return super().derivatives(coefficients)[:2]
+
+    def derivatives(self, coefficients):
+        self.asked["derivatives"] += 1
+        return super().derivatives(coefficients)
+
+
+@pytest.mark.parametrize("start", [0.2, -3.0, 4.0])
+def test_slopes_spare_curvature_and_lead_to_the_same_modes(start):
+    links, mean, plain = (find_link("logit"),) * 2, np.tile([0.3, -0.5], (12, 1)), coins()
+    sloped = Sloped(plain.y, plain.labels, plain.n)
+    sloped.asked.update(slopes=0, derivatives=0)
+    first = np.full((12, 2), start)
+    expected = posterior_modes(plain, links, mean, SIGMA, first, tolerance=1e-12)
+    found = posterior_modes(sloped, links, mean, SIGMA, first, tolerance=1e-12)
+    assert found.converged.all()
+    np.testing.assert_allclose(found.mode, expected.mode, atol=1e-6)
+    # of the modes themselves, not of points before them
+    np.testing.assert_allclose(found.likelihood.information, expected.likelihood.information, atol=1e-6)
+    np.testing.assert_allclose(found.covariance, expected.covariance, atol=1e-6)
+    assert sloped.asked["slopes"] >= 2
+    assert sloped.asked["derivatives"] < 5
+
+
+def test_expansions_follow_moves_too_small_to_gain_anything():
+    """By which standard errors learn how modes follow the covariances."""
+    links, mean, likelihood = (find_link("logit"),) * 2, np.tile([0.3, -0.5], (12, 1)), coins()
+    exact = posterior_modes(likelihood, links, mean, SIGMA, tolerance=1e-14).mode
+    wide = np.tile(SIGMA, (12, 1, 1))
+    # so little away from the modes that steps promise less than a millionth of a nat
+    modes, _ = expanded(likelihood, links, Cavities(mean, wide, np.linalg.inv(wide)), exact + 3e-4)
+    np.testing.assert_allclose(modes.mode, exact, atol=1e-4)
