@@ -18,32 +18,44 @@ ifneq ($(shell test -d "$$HOME" -a -w "$$HOME" && echo writable),writable)
   $(shell mkdir -p $(HOME))
 endif
 
-.PHONY: help setup setup-python setup-r demo test test-package test-fast lint lint-python lint-r test-python test-lowest test-r test-clients check-r \
-	coverage-r \
-	coverage-python mutants install-r vignettes prebuild-vignettes site lists document-r release-r format hooks constraints clean
+.PHONY: help setup venv setup-python setup-r demo test test-fast lint lint-python lint-r test-python \
+	test-lowest test-r test-clients check-r coverage-r coverage-python mutants install-r vignettes \
+	prebuild-vignettes site lists document-r release-r format hooks constraints clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-setup: setup-python setup-r ## Install everything: .venv, R and its packages
+setup: venv ## Install everything: .venv, R and its packages, side by side
+	@$(MAKE) --jobs=2 --output-sync=target setup-python setup-r
+
+# comes first: R's set-up looks which Python there is
+venv:
+	@scripts/create-venv.sh
 
 setup-python: .venv/.setup-python ## Create .venv with the engine and the development tools
 
-.venv/.setup-python: pyproject.toml constraints.txt scripts/setup-python.sh
+.venv/.setup-python: pyproject.toml constraints.txt scripts/setup-python.sh | venv
 	@scripts/setup-python.sh
 
-setup-r: ## Install R (with apt, as root) and the R packages that are missing
+setup-r: venv ## Install R (with apt, as root) and the R packages that are missing
 	@mkdir -p $(R_LIBRARY)
 	@R_LIBS_USER=$(R_LIBRARY) scripts/setup-r.sh
 
 demo: setup-python ## Simulate a cohort, fit it, compare groups; writes the report into demo/
 	$(BIN)/spicestat demo --out demo/
 
-test: setup lint-python test-python test-package ## Run all checks and tests, cheap ones first
+# The Python tests in jobs of about the same length: folders of tests/, and `rest` for all others and the docstrings.
+PYTHON_JOBS := rest equations fit group project
+python_tests = $(if $(filter rest,$(1)),$(addprefix --ignore=tests/,$(filter-out rest,$(PYTHON_JOBS))),tests/$(1))
 
-# each of them keeps one core busy, and none needs another's result
-test-package: install-r
-	@OMP_NUM_THREADS=1 $(MAKE) --jobs=2 --output-sync=target lint-r test-r check-r vignettes
+# Each job keeps one core busy, and none needs another's result: two at a time, cheap ones first, then the longest.
+# R CMD check leaves out the tests of the R package, which test-r runs with the engine.
+test: setup install-r ## Run all checks and tests; what CI does
+	@OMP_NUM_THREADS=1 $(MAKE) --jobs=2 --output-sync=target R_CHECK_OPTIONS=--no-tests \
+		lint-python lint-r $(addprefix test-python-,$(PYTHON_JOBS)) test-r check-r vignettes
+
+test-python-%: setup-python
+	OMP_NUM_THREADS=1 $(BIN)/pytest --durations=10 $(call python_tests,$*)
 
 lint: lint-python lint-r ## Check style, types and import directions
 
@@ -90,7 +102,7 @@ coverage-r: setup-python setup-r ## Test coverage of the R package with covr; be
 	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required Rscript --vanilla scripts/coverage-r.R
 
 check-r: setup-python setup-r ## R CMD build and R CMD check --as-cran; any finding fails
-	@scripts/check-r-package.sh
+	@scripts/check-r-package.sh $(R_CHECK_OPTIONS)
 
 install-r: setup-python setup-r $(R_LIBRARY)/.installed ## Install the R package into build/r-library
 

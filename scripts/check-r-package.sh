@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build the R package and run R CMD check; any ERROR, WARNING or NOTE fails, bar the two that no package can avoid.
+# Build the R package and run R CMD check, with further options of it as arguments; any ERROR, WARNING or NOTE fails,
+# bar the two that no package can avoid.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +13,7 @@ export _R_CHECK_SYSTEM_CLOCK_=FALSE LC_ALL=C.UTF-8
 export TORCHINDUCTOR_CACHE_DIR=$PWD/inductor
 
 R CMD build ../../r-package
-R CMD check --no-manual --as-cran spicestat_*.tar.gz || true
+R CMD check --no-manual --as-cran "$@" spicestat_*.tar.gz || true
 
 ../../scripts/r-check-findings.sh spicestat.Rcheck/00check.log
 echo "check-r: no findings"
