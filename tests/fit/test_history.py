@@ -431,11 +431,9 @@ def test_what_follows_from_kernels(fit):
     assert len(kernels.plot().axes) == 2
 
 
-def test_kernels_do_not_depend_on_the_unit_of_rewards(cohort):
-    one, cents = (
-        spice_fit(cohort[0].assign(reward=unit * cohort[0]["reward"]), block="block", model="history").kernels(lags=3)
-        for unit in (1.0, 100.0)
-    )
+def test_kernels_do_not_depend_on_the_unit_of_rewards(fit, cohort):
+    trials = cohort[0].assign(reward=100.0 * cohort[0]["reward"])
+    one, cents = (each.kernels(lags=3) for each in (fit, spice_fit(trials, block="block", model="history")))
     np.testing.assert_allclose(one.lags["estimate"], cents.lags["estimate"], atol=1e-6)
     assert cents.rewards == (0.0, 100.0)
 

@@ -23,7 +23,7 @@ POINTS = {"block": "block", "model": "rescorla_wagner", "epochs": 20, "reward_sc
 
 @pytest.fixture(scope="module")
 def fit() -> SpiceFit:
-    trials = simulate_cohort(6, 240, n_blocks=4, seed=1).trials
+    trials = simulate_cohort(6, 240, n_blocks=12, seed=1).trials
     # points from 2 to 12
     return spice_fit(trials.assign(reward=2 + 10 * trials["reward"]), **POINTS)  # type: ignore[arg-type]
 

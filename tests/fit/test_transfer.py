@@ -19,7 +19,7 @@ from spicestat.fit.update import spice_update
 from spicestat.simulate import simulate_cohort
 from spicestat.trials.reading import read_trials
 
-COHORT = simulate_cohort(5, 240, n_blocks=4, seed=1)
+COHORT = simulate_cohort(5, 240, n_blocks=12, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_an_update_with_the_same_trials_changes_nothing(fit: SpiceFit) -> None:
 
 
 def test_an_update_estimates_new_participants_with_the_old_structure(fit: SpiceFit, tmp_path: Path) -> None:
-    fresh = simulate_cohort(3, 240, n_blocks=4, seed=9).trials
+    fresh = simulate_cohort(3, 240, n_blocks=12, seed=9).trials
     fresh = fresh.assign(participant=fresh["participant"].str.replace("p1", "new"))
     updated = spice_update(fit, fresh.rename(columns={"participant": "id"}), participant="id")
     assert updated.trials.participants == ("new", "p2", "p3")

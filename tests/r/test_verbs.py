@@ -17,7 +17,7 @@ from spicestat.studies.compare import spice_compare
 from spicestat.studies.power import spice_power
 from spicestat.studies.reliability import spice_reliability
 
-COHORT = simulate_cohort(8, 240, n_blocks=4, seed=1)
+COHORT = simulate_cohort(8, 240, n_blocks=12, seed=1)
 TASK = {"kind": "flip", "reward_prob_high": 0.9}
 
 
@@ -46,7 +46,7 @@ def same(received: pd.DataFrame, expected: pd.DataFrame, **options: Any) -> None
 
 
 def test_simulate_is_the_cohort_of_the_same_seed() -> None:
-    options = {"n_participants": 8, "n_trials": 240, "n_blocks": 4, "seed": 1}
+    options = {"n_participants": 8, "n_trials": 240, "n_blocks": 12, "seed": 1}
     same(table(bridge.simulate(options), "trials"), COHORT.trials)
     changed = bridge.simulate({**options, "parameters": {"alpha": {"mean": 0.3}}, "environment": TASK})
     assert set(table(changed, "truth")["alpha"]) == {0.3}
@@ -118,12 +118,14 @@ def test_compare(folders: dict[str, str]) -> None:
     assert "membership" not in received["value"]
 
 
-def test_power(folders: dict[str, str], fit: SpiceFit) -> None:
-    coefficient = ("x_learning_rate_reward", "1")
+def test_power(folders: dict[str, str]) -> None:
+    folder, coefficient = folders["rescorla_wagner"], ("x_value_reward_chosen", "c_reward")
+    fit = load_fit(folder)
     design = {"effect": [0.1, 0.0], "n_participants": 8, "n_trials": 60, "n_simulations": 1, "seed": 1}
     sent = {**design, "coefficient": list(coefficient), "environment": TASK}
-    received = table(bridge.power(folders["learning_rate"], sent), "designs")
-    expected = spice_power(fit, coefficient, environment=BanditsFlip(reward_prob_high=0.9), **design)  # type: ignore[arg-type]
+    received = table(bridge.power(folder, sent), "designs")
+    task = BanditsFlip(reward_prob_high=0.9)
+    expected = spice_power(fit, coefficient, environment=task, **design)  # type: ignore[arg-type]
     same(received, expected.table)
     people = pd.DataFrame({"participant": list(fit.coefficients.participants)})
     ones = {
@@ -135,14 +137,15 @@ def test_power(folders: dict[str, str], fit: SpiceFit) -> None:
         "random": [],
     }
     population = {"design": ones, "method": "meta"}
-    assert bridge.power(folders["learning_rate"], {**sent, "effect": 0.1, "population": population})["ok"]
+    assert bridge.power(folder, {**sent, "effect": 0.1, "population": population})["ok"]
 
 
 def test_reliability(folders: dict[str, str], fit: SpiceFit) -> None:
-    sessions = {"block": ["1", "2", "3", "4"], "session": ["a", "a", "b", "b"]}
+    half = {block: "a" if block <= 6 else "b" for block in range(1, 13)}
+    sessions = {"block": [str(block) for block in half], "session": list(half.values())}
     sent = {"methods": ["first_second", "odd_even"], "sessions": sessions}
     received = table(bridge.reliability(folders["learning_rate"], sent), "reliability")
-    same(received, spice_reliability(fit, ["first_second", "odd_even"], sessions={1: "a", 2: "a", 3: "b", 4: "b"}))
+    same(received, spice_reliability(fit, ["first_second", "odd_even"], sessions=half))
 
 
 def test_card(folders: dict[str, str], fit: SpiceFit) -> None:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::spicestat.errors.ContradictionW
 
 @pytest.fixture(scope="module")
 def trials():
-    return read_trials(simulate_cohort(6, 160, n_blocks=2, seed=4).trials, block="block")
+    return read_trials(simulate_cohort(6, 160, n_blocks=8, seed=4).trials, block="block")
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_the_evidence_charges_more_than_the_likelihood(fits):
 
 
 def test_other_trials_are_refused(fits, trials):
-    other = simulate_cohort(6, 160, n_blocks=2, seed=9).trials
+    other = simulate_cohort(6, 160, n_blocks=8, seed=9).trials
     strange = spice_fit(other, block="block", model="rescorla_wagner", epochs=1)
     with pytest.raises(DataError, match="different choices"):
         spice_compare({"one": fits["learning_rate"], "other": strange})

@@ -29,7 +29,7 @@ TASK = BanditsDrift(0.2)
 @pytest.fixture(scope="module")
 def fit(equations_of):
     """Twelve Rescorla-Wagner learners with 200 trials, fitted with the true structure."""
-    cohort = simulate_cohort(12, 200, n_blocks=2, seed=2)
+    cohort = simulate_cohort(12, 200, n_blocks=10, seed=2)
     trials = read_trials(cohort.trials, block="block", people=cohort.people)
     made = spice_fit(trials, model="rescorla_wagner", epochs=1)
     values = {RATE: 0.4, (RATE[0], RATE[0]): 0.6}

@@ -143,16 +143,18 @@ test_that("rewards that are a factor, and arguments with a slip of the pen, are 
 test_that("equations come from some blocks and coefficients from the others, as in Python", {
   skip_if_no_engine()
   trials <- subset(example_trials, participant %in% sprintf("p%02d", 1:4) & trial <= 25)
-  split_at <- function(...) {
+  split_at <- function(..., model = "rescorla_wagner") {
     suppressWarnings(
-      spice_fit_split(trials, participant, choice, reward, block = block, epochs = 2, progress = FALSE, ...)
+      spice_fit_split(trials, participant, choice, reward,
+        block = block, model = model, epochs = 2, progress = FALSE, ...
+      )
     )
   }
   fit <- split_at(share = 0.25, split_seed = 3)
   engine <- python_module("spicestat")
   theirs <- suppressWarnings(engine$spice_fit_split(
     trials[c("participant", "block", "choice", "reward")],
-    block = "block", epochs = 2L, share = 0.25, split_seed = 3L
+    block = "block", model = "rescorla_wagner", epochs = 2L, share = 0.25, split_seed = 3L
   ))
   expect_equal(nobs(fit), reticulate::py_to_r(theirs$glance()$nobs$item()))
   expect_equal(fit$coefficients$estimate, as.numeric(reticulate::py_to_r(theirs$coefficients$frame$estimate$tolist())))

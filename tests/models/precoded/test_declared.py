@@ -27,7 +27,7 @@ LEARNING = ModelDeclaration([RATE, FORGETTING], {"x_value_reward": 0.5})
 
 
 def test_a_declared_model_is_the_precoded_one_with_the_same_parts() -> None:
-    cohort = simulate_cohort(4, 240, n_blocks=4)
+    cohort = simulate_cohort(4, 240, n_blocks=12)
     own = spice_fit(cohort.trials, block="block", model=LEARNING, epochs=20)
     precoded = spice_fit(cohort.trials, block="block", model="learning_rate", epochs=20)
     pd.testing.assert_frame_equal(own.coefficients.frame, precoded.coefficients.frame)
@@ -77,7 +77,7 @@ def test_an_additional_input_reaches_the_choices(tmp_path: Path) -> None:
 
 
 def test_the_saved_model_is_data_and_checked(tmp_path: Path) -> None:
-    fit = spice_fit(simulate_cohort(3, 120).trials, block="block", model=LEARNING, epochs=2)
+    fit = spice_fit(simulate_cohort(3, 120, n_blocks=6).trials, block="block", model=LEARNING, epochs=2)
     fit.save(tmp_path / "fit")
     manifest = tmp_path / "fit" / "fit.json"
     stored = json.loads(manifest.read_text())

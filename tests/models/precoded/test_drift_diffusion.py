@@ -293,7 +293,7 @@ def test_validation_is_on_choices_and_times(data):
 
 @pytest.fixture(scope="module")
 def cohort():
-    return simulate_diffusion_cohort(20, 200, seed=1)
+    return simulate_diffusion_cohort(20, 200, n_blocks=8, seed=1)
 
 
 @pytest.fixture(scope="module")
