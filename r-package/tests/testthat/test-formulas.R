@@ -101,6 +101,27 @@ test_that("models of the choices are those of the design matrix made by hand", {
   }
 })
 
+test_that("permutations, and models of whether a coefficient is there, take the same formulas", {
+  skip_if_no_engine()
+  data <- study()
+  absent <- seq(1, 40, 3)
+  data$table$selected <- !seq_len(80) %in% absent
+  data$table$estimate[absent] <- 0
+  data$table$std_error[absent] <- NA
+  settings <- list(permutation = list(n_permutations = 19, seed = 1), presence = list(), hurdle = list())
+  for (k in seq_along(formulas)) {
+    method <- names(settings)[[1 + k %% 3]]
+    arguments <- c(list(data, formulas[[k]], method), settings[[method]])
+    group <- do.call(of_formula, arguments)
+    manual <- do.call(by_hand, arguments)
+    label <- paste(method, deparse1(formulas[[k]]))
+    expect_gt(sum(!is.na(group$coefficients$estimate)), 0)
+    for (column in c("estimate", "std_error", "p_value")) {
+      expect_equal(group$coefficients[[column]], manual$coefficients[[column]], tolerance = 1e-8, label = label)
+    }
+  }
+})
+
 test_that("a posterior has the same draws as with the design matrix made by hand", {
   skip_if_no_engine()
   skip_if_not(reticulate::py_module_available("numpyro"), "Python package numpyro")
