@@ -22,10 +22,10 @@ _HOMES = {
     "ModuleDeclaration": "spicestat.models.precoded.declared",
     "SpiceConfig": "spicestat.models.config",
     "SpiceEstimator": "spicestat.fit.estimator",
-    "SpiceFit": "spicestat.fit.api",
+    "SpiceFit": "spicestat.fit.network_fit",
     "TaskFit": "spicestat.fit.task_fit",
     "TrialTable": "spicestat.trials.reading",
-    "load_fit": "spicestat.fit.api",
+    "load_fit": "spicestat.fit.loading",
     "load_group": "spicestat.group",
     "predict_choices": "spicestat.fit.predict",
     "progress_bars": "spicestat._runtime.bars",
@@ -53,8 +53,6 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat._runtime.bars import progress_bars as progress_bars
     from spicestat.coefficients import CoefficientTable as CoefficientTable
     from spicestat.coefficients import read_coefficients as read_coefficients
-    from spicestat.fit.api import SpiceFit as SpiceFit
-    from spicestat.fit.api import load_fit as load_fit
     from spicestat.fit.api import spice_fit as spice_fit
     from spicestat.fit.discoveries import Discoveries as Discoveries
     from spicestat.fit.estimator import SpiceEstimator as SpiceEstimator
@@ -62,6 +60,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which cannot follow __getatt
     from spicestat.fit.kernels import Kernels as Kernels
     from spicestat.fit.ladder import LadderResult as LadderResult
     from spicestat.fit.ladder import spice_ladder as spice_ladder
+    from spicestat.fit.loading import load_fit as load_fit
+    from spicestat.fit.network_fit import SpiceFit as SpiceFit
     from spicestat.fit.play import simulate_fit as simulate_fit
     from spicestat.fit.predict import predict_choices as predict_choices
     from spicestat.fit.splitting import spice_fit_split as spice_fit_split

@@ -23,7 +23,7 @@ from benchmarks.calibration.simulate import play
 from benchmarks.tutorial4.results import write_json
 from spicestat.equations.estimate.refit import refit
 from spicestat.errors import SpicestatWarning
-from spicestat.fit.api import SpiceFit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.models.precoded.learning_rate import LearningRateRNN
 from spicestat.studies.reliability import spice_reliability
 from spicestat.trials.reading import read_trials

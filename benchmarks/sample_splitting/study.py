@@ -15,7 +15,8 @@ import pandas as pd
 
 from benchmarks.tutorial4.results import write_json
 from spicestat.errors import SpicestatWarning
-from spicestat.fit.api import SpiceFit, spice_fit
+from spicestat.fit.api import spice_fit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.splitting import spice_fit_split
 from spicestat.group import spice_group
 from spicestat.simulate import Cohort, simulate_cohort

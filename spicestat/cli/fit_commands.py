@@ -194,7 +194,7 @@ def predict(
 ) -> None:
     """Write the probability of every action on every trial."""
     with reporting():
-        from spicestat.fit.api import load_fit
+        from spicestat.fit.loading import load_fit
         from spicestat.fit.predict import predict_choices
 
         check_result(out)
@@ -222,7 +222,7 @@ def simulate(
 ) -> None:
     """Let the fit's participants play a bandit with drifting rewards, or their own trials if these show something."""
     with reporting():
-        from spicestat.fit.api import load_fit
+        from spicestat.fit.loading import load_fit
         from spicestat.fit.play import simulate_fit
 
         check_result(out)

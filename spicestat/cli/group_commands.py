@@ -81,6 +81,6 @@ def _group_source(path: Path, method: str | None) -> Any:
 
     if kind_of(path) != "fit" or (method and not find_method(method).reads_choices):
         return path
-    from spicestat.fit.api import load_fit
+    from spicestat.fit.loading import load_fit
 
     return load_fit(path)

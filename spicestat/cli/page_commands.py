@@ -39,8 +39,8 @@ def report(
 ) -> None:
     """Write one HTML page about a fit: data, predictions, equations, people, effects, methods."""
     with reporting():
-        from spicestat.fit.api import load_fit
         from spicestat.fit.ladder import spice_ladder
+        from spicestat.fit.loading import load_fit
         from spicestat.group import spice_group
         from spicestat.report.report import check_page, spice_report
         from spicestat.studies.card import spice_card
@@ -80,7 +80,7 @@ def _drawn(source: Path, kind: str | None) -> Figure:
         from spicestat.group import load_group
 
         return load_group(source).plot(kind or "forest")  # type: ignore[arg-type]  # options are text
-    from spicestat.fit.api import load_fit
+    from spicestat.fit.loading import load_fit
     from spicestat.report.figures import fit_figure
 
     return fit_figure(load_fit(source), kind or "people")

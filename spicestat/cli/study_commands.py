@@ -32,8 +32,8 @@ def ladder(
 ) -> None:
     """Predict choices that were left out by the fit's equations, and by simpler models."""
     with reporting():
-        from spicestat.fit.api import load_fit
         from spicestat.fit.ladder import spice_ladder
+        from spicestat.fit.loading import load_fit
 
         check_result(out)
         with shown_progress(quiet) as progress:
@@ -62,7 +62,7 @@ def card(
 ) -> None:
     """Check what a fit's coefficients can be relied on for: recovery, trade-offs, structures, predictions, scope."""
     with reporting():
-        from spicestat.fit.api import load_fit
+        from spicestat.fit.loading import load_fit
         from spicestat.studies.card import spice_card
 
         check_result(out)
@@ -111,7 +111,7 @@ def power(
 ) -> None:
     """Simulate studies from a fit, and count how often effects of covariates are found."""
     with reporting():
-        from spicestat.fit.api import load_fit
+        from spicestat.fit.loading import load_fit
         from spicestat.group import load_group
         from spicestat.studies.power import spice_power
 
@@ -156,7 +156,7 @@ def reliability(
 ) -> None:
     """Estimate how reliable every coefficient is, by split halves and between sessions."""
     with reporting():
-        from spicestat.fit.api import load_fit
+        from spicestat.fit.loading import load_fit
         from spicestat.studies.reliability import METHODS, spice_reliability
 
         check_result(out)
@@ -186,7 +186,7 @@ def compare(
 ) -> None:
     """Compare models over people, as fixed and as random effects, and people by the models that they use."""
     with reporting():
-        from spicestat.fit.api import load_fit
+        from spicestat.fit.loading import load_fit
         from spicestat.studies.compare import spice_compare
 
         check_result(out)

@@ -18,10 +18,10 @@ from spicestat.fit.storage import pack_tables
 from spicestat.trials.table import TrialTable
 
 if TYPE_CHECKING:  # the ladder fits fits
-    from spicestat.fit.api import SpiceFit
     from spicestat.fit.held_out import Over
     from spicestat.fit.history import HistoryFit
     from spicestat.fit.ladder import LadderResult
+    from spicestat.fit.network_fit import SpiceFit
     from spicestat.fit.task_fit import TaskFit
 
 __all__ = ["AnyFit", "ModuleFreeFit"]

@@ -16,10 +16,10 @@ from spicestat._display import html_block, screen
 from spicestat._runtime.blas import on_one_blas_thread
 from spicestat._runtime.progress import Progress
 from spicestat.errors import ConfigError, NumericalError
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.held_out import Fold, Over, make_folds
 from spicestat.fit.history import HistoryFit
 from spicestat.fit.ladder_rungs import Rung, rungs_of
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit
 from spicestat.trials.labels import labels_to_series
 

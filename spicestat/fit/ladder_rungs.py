@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 
 from spicestat.errors import ContradictionWarning, ConvergenceWarning
-from spicestat.fit.api import SpiceFit, assemble_fit
 from spicestat.fit.held_out import Fold
 from spicestat.fit.history import HistoryFit, fit_history
+from spicestat.fit.network_fit import SpiceFit, assemble_fit
 from spicestat.fit.packing import frame_rows, in_actions, pack_table
 from spicestat.fit.predict import predict_choices
 from spicestat.fit.task_fit import TaskFit, fit_task

@@ -11,8 +11,8 @@ import pandas as pd
 from spicestat._checks import seed_number, whole_number
 from spicestat.agents.simulation import Simulation, simulate_model
 from spicestat.errors import ConfigError
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, play_history
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.own_trials import play_again
 from spicestat.fit.table import By
 from spicestat.fit.task_fit import TaskFit

@@ -11,8 +11,8 @@ import torch
 from spicestat._files.tables import TableSource
 from spicestat.equations.estimate.forward import equation_logits
 from spicestat.errors import ConfigError
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit
 from spicestat.fit.transfer import Unseen, known_codes, read_like
 from spicestat.training.evaluate import rnn_logits

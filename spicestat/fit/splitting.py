@@ -15,7 +15,8 @@ from spicestat._checks import check_options, real_number, seed_number
 from spicestat._files.tables import TableSource
 from spicestat._runtime.blas import on_one_blas_thread
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning, warn_user
-from spicestat.fit.api import FitSettings, SpiceFit, spice_fit
+from spicestat.fit.api import FitSettings, spice_fit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.transfer import estimated_on, scaled_like
 from spicestat.trials.labels import labels_to_series
 from spicestat.trials.reading import TrialTable, read_trials

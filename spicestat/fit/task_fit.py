@@ -47,7 +47,7 @@ from spicestat.tasks.task_trials import TaskTrials
 from spicestat.trials.table import TrialTable
 
 if TYPE_CHECKING:  # these make fits of this kind
-    from spicestat.fit.api import SpiceFit
+    from spicestat.fit.network_fit import SpiceFit
 
 __all__ = ["TaskFit", "fit_task", "refuse_task", "task_on"]
 

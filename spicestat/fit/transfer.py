@@ -16,9 +16,9 @@ from spicestat.equations.estimate.prior import NormalPrior
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.estimate.stand_ins import with_typical_equations
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning, warn_user
-from spicestat.fit.api import SpiceFit, assemble_fit
 from spicestat.fit.fitted_model import FittedModel
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.network_fit import SpiceFit, assemble_fit
 from spicestat.fit.task_fit import TaskFit
 from spicestat.trials.labels import label_key, match_labels
 from spicestat.trials.reading import ReadSettings, TrialTable, read_trials

@@ -6,8 +6,8 @@ from typing import Unpack, overload
 
 from spicestat._files.tables import TableSource
 from spicestat._runtime.blas import on_one_blas_thread
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, history_on
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit, task_on
 from spicestat.fit.transfer import estimated_on, known_codes, read_like
 from spicestat.trials.reading import ReadSettings, TrialTable

@@ -11,7 +11,8 @@ import pandas as pd
 from spicestat._files.sealed import check_target
 from spicestat._files.tables import check_table_target, write_table
 from spicestat._runtime.progress import Progress
-from spicestat.fit.api import SpiceFit, spice_fit
+from spicestat.fit.api import spice_fit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.group import GroupResult, spice_group
 from spicestat.report.report import spice_report
 from spicestat.simulate import Cohort, simulate_cohort

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from spicestat.errors import SpicestatError, SpicestatWarning
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit
 from spicestat.group.after.fitted import design_of
 from spicestat.group.after.kernel_effects import GroupKernels

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from spicestat._colours import BLUE, COLOURS, ORANGE
 from spicestat._drawing import panels
 from spicestat.errors import ConfigError
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit
 from spicestat.models.pieces import EnsembleEmbedding
 from spicestat.pooled.kernels import Event

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from spicestat._colours import BLUE, ORANGE
 from spicestat._drawing import panels
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
 from spicestat.fit.ladder import LadderResult
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit
 from spicestat.group.result import GroupResult
 from spicestat.report.levels import UNKNOWN, people_levels

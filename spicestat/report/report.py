@@ -11,10 +11,10 @@ import pandas as pd
 from spicestat._runtime.blas import on_one_blas_thread
 from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, unit_factors
 from spicestat.fit.kernels import Kernels
 from spicestat.fit.ladder import LadderResult
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit
 from spicestat.group.result import GroupResult
 from spicestat.report.effects import effect_sections, kernels_by_level

@@ -7,8 +7,8 @@ from importlib.metadata import version
 
 import spicestat
 from spicestat.equations.structure.equation_set import BETA
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit
 from spicestat.group.result import GroupResult
 from spicestat.pooled.state_signals import KINDS

@@ -14,8 +14,8 @@ from spicestat._checks import seed_number, whole_number
 from spicestat._display import html_block, screen
 from spicestat._runtime.blas import on_one_blas_thread
 from spicestat._runtime.progress import Progress, silent
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit, refuse_task
 from spicestat.studies.card_checks import (
     Check,

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import stats
 
 from spicestat.errors import DataError, SpicestatWarning
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.pooled.packed import Floats
 from spicestat.studies.redrawn import Redrawn, RedrawnHistory
 from spicestat.studies.redrawn_curves import redrawn_curves

@@ -18,8 +18,8 @@ from spicestat.equations.estimate.refit import refit
 from spicestat.equations.select.criteria import Arbiter
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ExclusionWarning, FormulaError, warn_user
 from spicestat.fit.any_fit import AnyFit
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.evidence import same_choices
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.group.formula.design import Design, build_design
 from spicestat.group.inputs.alignment import covariates_of
 from spicestat.studies.membership import Membership, regress_membership

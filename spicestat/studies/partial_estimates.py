@@ -11,8 +11,8 @@ import torch
 from spicestat.equations.estimate.refit import RefitResult, refit
 from spicestat.equations.structure.equation_set import BETA, FREE
 from spicestat.errors import DataError
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit, unit_factors
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.packing import pack_table
 from spicestat.pooled.fit import posterior_weights
 from spicestat.pooled.kernels import EVENTS, reward_range, state_moves

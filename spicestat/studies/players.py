@@ -14,10 +14,10 @@ from spicestat.equations.estimate.group_likelihood import EquationLikelihood
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.structure.equation_set import BETA, FREE, EquationSet
 from spicestat.errors import ConfigError
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.fitted_model import FittedModel
 from spicestat.fit.history import HistoryFit, history_on, unit_factors
 from spicestat.fit.history_likelihood import HistoryLikelihood
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.own_trials import play_again
 from spicestat.fit.packing import pack_table, pack_task
 from spicestat.fit.play import drifting_task, shows_something

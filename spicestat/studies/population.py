@@ -10,8 +10,8 @@ import pandas as pd
 from spicestat.coefficients import refuse_occasions
 from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError, DataError
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit
 from spicestat.group.api import spice_group
 from spicestat.group.inputs.links import find_link

@@ -13,7 +13,7 @@ from spicestat.agents.simulation import simulate_model
 from spicestat.equations.estimate.forward import equation_logits
 from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import ConfigError
-from spicestat.fit.api import SpiceFit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.group.inputs.contract import Posterior
 from spicestat.group.inputs.links import find_link
 from spicestat.studies.choice_curves import choice_curve_check, choice_events, reference_actions

@@ -18,8 +18,8 @@ from spicestat._checks import check_options, real_number, seed_number, whole_num
 from spicestat._display import html_block, screen
 from spicestat._runtime.blas import on_one_blas_thread
 from spicestat.errors import ConfigError
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit
 from spicestat.group.formula.design import build_design
 from spicestat.group.methods.registry import find_method

@@ -17,8 +17,8 @@ from spicestat.equations.estimate.forward import equation_logits
 from spicestat.equations.estimate.refit import refit
 from spicestat.equations.structure.equation_set import FREE, EquationSet
 from spicestat.errors import ConfigError, DataError
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.packing import pack_table
 from spicestat.pooled.fit import fit_choices, search_library, usual_begins
 from spicestat.pooled.packed import Floats, Ints, Sessions

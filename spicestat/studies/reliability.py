@@ -13,8 +13,8 @@ from spicestat._checks import check_level, seed_number, whole_number
 from spicestat._runtime.blas import on_one_blas_thread
 from spicestat.coefficients import refuse_occasions
 from spicestat.errors import ConfigError, DataError
-from spicestat.fit.api import SpiceFit
 from spicestat.fit.history import HistoryFit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit, refuse_task
 from spicestat.studies.icc import icc, spearman_brown, split_half
 from spicestat.studies.partial_estimates import PartialEstimates, PartialEstimator, Targets, partial_estimator

@@ -7,8 +7,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
 from spicestat.errors import ConfigError, ConvergenceWarning, NotFittedError, ShapeError, SpicestatError, StorageError
-from spicestat.fit.api import load_fit
 from spicestat.fit.estimator import SpiceEstimator
+from spicestat.fit.loading import load_fit
 from spicestat.models.config import SpiceConfig
 from spicestat.models.precoded import (
     LEARNING_RATE_RNN_CONFIG,

@@ -9,7 +9,8 @@ import pytest
 import spicestat
 import spicestat.fit.estimator as estimator_module
 from spicestat.errors import ColumnError, ConfigError, ExclusionWarning, InputError, StorageError, SuspiciousDataWarning
-from spicestat.fit.api import load_fit, spice_fit
+from spicestat.fit.api import spice_fit
+from spicestat.fit.loading import load_fit
 from spicestat.models.base import BaseRNN
 from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, PRECODED, LearningRateRNN
 from spicestat.simulate import simulate_cohort

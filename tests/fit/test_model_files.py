@@ -19,8 +19,8 @@ from spicestat._files.atomic import write_file
 from spicestat.equations.estimate.refit import RefitResult
 from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.errors import StorageError
-from spicestat.fit.api import load_fit
 from spicestat.fit.estimator import SpiceEstimator
+from spicestat.fit.loading import load_fit
 from spicestat.fit.model_files import (
     json_bytes,
     load_equations,

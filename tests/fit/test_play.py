@@ -8,7 +8,8 @@ import pytest
 
 from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError
-from spicestat.fit.api import SpiceFit, spice_fit
+from spicestat.fit.api import spice_fit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.play import simulate_fit
 from spicestat.fit.predict import predict_choices
 from spicestat.fit.update import spice_update

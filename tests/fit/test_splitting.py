@@ -5,7 +5,8 @@ import pytest
 
 from spicestat.equations.estimate.refit import refit
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, SuspiciousDataWarning
-from spicestat.fit.api import load_fit, spice_fit
+from spicestat.fit.api import spice_fit
+from spicestat.fit.loading import load_fit
 from spicestat.fit.splitting import spice_fit_split, split_blocks
 from spicestat.group import spice_group
 from spicestat.simulate import simulate_cohort

@@ -20,8 +20,9 @@ import spicestat.fit.model_files as model_files
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.coefficients import pack_coefficients
 from spicestat.errors import ConfigError, SpicestatError, StorageError
-from spicestat.fit.api import load_fit, spice_fit
+from spicestat.fit.api import spice_fit
 from spicestat.fit.estimator import SpiceEstimator
+from spicestat.fit.loading import load_fit
 from spicestat.fit.storage import pack_model, unpack_model
 from spicestat.models.precoded import LEARNING_RATE_RNN_CONFIG, LearningRateRNN
 from spicestat.simulate import simulate_cohort

@@ -13,7 +13,9 @@ import torch
 
 from spicestat.equations.estimate.refit import RefitResult
 from spicestat.errors import ConfigError, ConvergenceWarning, DataError, ScaleWarning
-from spicestat.fit.api import SpiceFit, load_fit, spice_fit
+from spicestat.fit.api import spice_fit
+from spicestat.fit.loading import load_fit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.predict import predict_choices
 from spicestat.fit.update import spice_update
 from spicestat.simulate import simulate_cohort

@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from spicestat.fit.api import SpiceFit, load_fit, spice_fit
+from spicestat.fit.api import spice_fit
+from spicestat.fit.loading import load_fit
+from spicestat.fit.network_fit import SpiceFit
 from spicestat.r import bridge
 from spicestat.r.columns import decode_table, encode_table
 from spicestat.simulate import BanditsFlip, simulate_cohort

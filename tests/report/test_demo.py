@@ -8,7 +8,7 @@ import pytest
 
 from spicestat.coefficients import read_coefficients
 from spicestat.errors import StorageError
-from spicestat.fit.api import load_fit
+from spicestat.fit.loading import load_fit
 from spicestat.report.demo import run_demo
 from spicestat.report.report import spice_report
 

@@ -11,7 +11,8 @@ import spicestat.studies.power
 from spicestat.agents.simulation import simulate_model
 from spicestat.equations.estimate.refit import refit
 from spicestat.errors import ConfigError, DataError
-from spicestat.fit.api import SpiceFit, assemble_fit, spice_fit
+from spicestat.fit.api import spice_fit
+from spicestat.fit.network_fit import SpiceFit, assemble_fit
 from spicestat.group import spice_group
 from spicestat.simulate import BanditsDrift, simulate_cohort
 from spicestat.studies.players import players_of

@@ -8,7 +8,8 @@ from spicestat.equations.structure.equation_set import EquationSet
 from spicestat.equations.structure.library import ModuleLibrary
 from spicestat.equations.structure.units import in_unit_of_data, unit_factors
 from spicestat.errors import ScaleWarning
-from spicestat.fit.api import load_fit, spice_fit
+from spicestat.fit.api import spice_fit
+from spicestat.fit.loading import load_fit
 from spicestat.fit.play import simulate_fit
 from spicestat.fit.predict import predict_choices
 from spicestat.fit.splitting import spice_fit_split

@@ -14,7 +14,8 @@ import torch
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat.equations.estimate.forward import equation_nll
 from spicestat.errors import ConfigError, StorageError
-from spicestat.fit.api import load_fit, spice_fit
+from spicestat.fit.api import spice_fit
+from spicestat.fit.loading import load_fit
 from spicestat.fit.play import simulate_fit
 from spicestat.models.precoded import LearningRateRNN, ModelDeclaration, ModuleDeclaration
 from spicestat.simulate import simulate_cohort

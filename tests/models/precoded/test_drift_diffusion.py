@@ -12,7 +12,8 @@ from spicestat.equations.estimate.forward import equation_logits, equation_nll
 from spicestat.equations.estimate.refit import local_curvature, refit
 from spicestat.equations.structure.equation_set import FREE, KEPT
 from spicestat.errors import ConfigError, DataError
-from spicestat.fit.api import load_fit, spice_fit
+from spicestat.fit.api import spice_fit
+from spicestat.fit.loading import load_fit
 from spicestat.models.base import BuildSettings, building
 from spicestat.models.precoded import DriftDiffusionRNN
 from spicestat.simulate import Parameter
