@@ -39,7 +39,8 @@ from spicestat.group.inputs.contract import RESCALE, GroupEstimates, GroupInputs
 from spicestat.group.inputs.likelihood import HasLikelihood, HasSkewness
 from spicestat.group.inputs.usable import select_equations, wanted_columns
 from spicestat.group.methods.registry import METHODS, Method, find_method
-from spicestat.group.result import WITHHELD, GroupResult
+from spicestat.group.printing import WITHHELD
+from spicestat.group.result import GroupResult
 from spicestat.trials.covariates import PERSON
 from spicestat.trials.joining import Tables
 from spicestat.trials.labels import label_key

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from spicestat._checks import check_level, explained_by, named_options
-from spicestat._display import html_block, screen
 from spicestat._files.sealed import read_sealed, write_sealed
 from spicestat._files.tables import names_file, write_table
 from spicestat.coefficients import CoefficientTable
@@ -25,39 +24,24 @@ from spicestat.group.after.intervals import intervals_at
 from spicestat.group.after.kernel_effects import GroupKernels, HasKernelMoves, kernel_effects
 from spicestat.group.after.marginal_means import MarginalMeans, marginal_means
 from spicestat.group.after.standardised import standardised_effects
-from spicestat.group.after.text import equation_paragraphs, wrapped
 from spicestat.group.formula.design import Design
 from spicestat.group.inference.rows import COLUMNS, GLANCE, SAMPLING
 from spicestat.group.inputs.contract import Posterior, Presence
 from spicestat.group.plots import caterpillar_plot, covariate_plot, forest_plot
+from spicestat.group.printing import printed, printed_html, summary_text
 from spicestat.group.storage import pack_group, unpack_group
 from spicestat.pooled.kernels import EVENTS, Event
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["WITHHELD", "GroupResult", "load_group"]
+__all__ = ["GroupResult", "load_group"]
 
 Plot = Literal["forest", "caterpillar", "covariate", "kernels"]
 """The plots of a group result."""
 
-WITHHELD = "p-values and intervals are withheld: "
-"""How a message begins that says why, and what would help."""
-
 _KIND = "group"
 _EFFECTS = ("fixed", "ran_pars")
-_SHOWN = [
-    "module",
-    "sparse_term",
-    "term",
-    "estimate",
-    "std_error",
-    "df",
-    "p_value",
-    "p_adjusted",
-    "conf_low",
-    "conf_high",
-]
 
 
 @dataclass(frozen=True)
@@ -592,95 +576,13 @@ class GroupResult:
 
     def summary(self) -> str:
         """Return the result as text: the model, the coefficients, and what to know about them."""
-        glance = self.glance_frame
-        lines = [
-            f"Group model {self.formula}, method {self.glance_frame['method'].iloc[0]}",
-            f"{len(self._equations())} equation terms, {_span(glance['nobs'])} observations, "
-            f"p-values adjusted by {self.adjust} within each covariate, {100 * self.conf_level:g} % intervals",
-            "",
-            self.tidy()[_SHOWN].to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="-"),
-            "",
-            self._spread_text(),
-        ]
-        lines += [f"Withheld p-values and intervals: {reason}." for reason in self._withheld()]
-        if not glance["converged"].all():
-            lines.append("Not converged: see the column `converged` of glance().")
-        lines += [f"Contradiction: {text}" for text in self._contradictions()]
-        lines += [f"Left out: {row.module} / {row.sparse_term}: {row.reason}" for row in self.skipped.itertuples()]
-        lines += self._notes()
-        return "\n".join(lines)
+        return summary_text(self)
 
     def __repr__(self) -> str:
-        frame = self.tidy()
-        # a posterior has no p-values
-        p_values = ["p_value", "p_adjusted"] if frame["p_value"].notna().any() else []
-        lines = [
-            wrapped(f"Group model {self.formula}, method {self.method}"),
-            wrapped(f"{self._people()}, {100 * self.conf_level:g} % intervals" + self._adjustment(p_values)),
-            *map(wrapped, [*self._warnings(), *self._notes()]),
-            "",
-            equation_paragraphs(frame, ["term"], ["estimate", "conf_low", "conf_high", *p_values]),
-            *self._together(),
-        ]
-        return screen("\n".join(lines), "tidy(), or summary()")
+        return printed(self)
 
     def _repr_html_(self) -> str:
-        frame = self.tidy()
-        p_values = ["p_value", "p_adjusted"] if frame["p_value"].notna().any() else []
-        columns = ["module", "sparse_term", "term", "estimate", "conf_low", "conf_high", *p_values]
-        notes = [f"{self._people()}, {100 * self.conf_level:g} % intervals" + self._adjustment(p_values)]
-        return html_block(
-            f"Group model {self.formula}, method {self.method}",
-            [*notes, *self._warnings(), *self._notes()],
-            frame[columns],
-        )
-
-    def _together(self) -> list[str]:
-        """Return the tests of covariates across equations, where there are some, as lines to print."""
-        if self.joint_covariance is None or self.design is None or len(self._equations()) < 2:
-            return []
-        # a posterior has no p-values
-        if self.tidy()["p_value"].isna().all():
-            return []
-        tests = term_tests(self, across=True).query("term != '(Intercept)'").dropna(subset="p_value")
-        if tests.empty:
-            return []
-        found = tests.assign(module="all coefficients", sparse_term="together")
-        return ["", equation_paragraphs(found, ["term"], ["df_num", "df", "statistic", "p_value"])]
-
-    def _people(self) -> str:
-        if self.table is None:
-            return f"{_span(self.glance_frame['nobs'])} observations"
-        n = _span(len(self.table.participants) - self.glance_frame["n_excluded"])
-        if not self.table.occasions or self.table.people is None or self.design is None:
-            return f"{n} participants"
-        persons = self.table.people["person"].iloc[self.design.rows].nunique()
-        return f"{persons} participants on {n} occasions of {', '.join(self.table.occasions)}"
-
-    def _adjustment(self, p_values: list[str]) -> str:
-        return f", p-values adjusted by {self.adjust}" if p_values else ""
-
-    def _warnings(self) -> list[str]:
-        """Return what stands above the table: what is withheld, not converged or left out."""
-        glance, found = self.glance_frame, []
-        found += [f"p-values and intervals are withheld (-): {reason}" for reason in self._withheld()]
-        if not glance["converged"].all():
-            found.append("Not converged: see the column `converged` of glance()")
-        found += self._contradictions()
-        if len(self.skipped):
-            found.append(f"Left out: {len(self.skipped)} equation terms, see .skipped")
-        return found
-
-    def _notes(self) -> list[str]:
-        """Return what to know when reading the table."""
-        return [f"Note: {message}" for message in self.messages if not message.startswith(WITHHELD)]
-
-    def _withheld(self) -> list[str]:
-        """Return why inference is withheld, and what would help."""
-        return [message.removeprefix(WITHHELD) for message in self.messages if message.startswith(WITHHELD)]
-
-    def _contradictions(self) -> list[str]:
-        return [text for text in self.glance_frame["contradictions"].unique() if text]
+        return printed_html(self)
 
     def _blocks(self) -> dict[str, Mapping[tuple[str, str], pd.DataFrame]]:
         """Return the covariances within equations, by part of the model; "" where it has one part."""
@@ -688,16 +590,6 @@ class GroupResult:
             return {"": self.covariance}
         size = {key: block for key, block in self.covariance.items() if key not in self.links}
         return {"presence": self.presence.covariance, "magnitude": size}
-
-    def _equations(self) -> pd.DataFrame:
-        return self.coefficients[["module", "sparse_term"]].drop_duplicates()
-
-    def _spread_text(self) -> str:
-        spread = self.tidy("ran_pars", conf_int=False)
-        if spread.empty:
-            return ""
-        shown = spread[["module", "sparse_term", "group", "term", "estimate"]]
-        return str(shown.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
 
 
 def load_group(folder: str | Path) -> GroupResult:
@@ -726,8 +618,3 @@ def _effect_index(fixed: pd.DataFrame) -> pd.MultiIndex:
     """Return labels of effects, with the part of the model where there are two."""
     names = ["module", "sparse_term", "term", *(["group"] if fixed["group"].notna().any() else [])]
     return pd.MultiIndex.from_frame(fixed[names])
-
-
-def _span(values: pd.Series[int]) -> str:
-    low, high = int(values.min()), int(values.max())
-    return str(low) if low == high else f"{low} to {high}"
