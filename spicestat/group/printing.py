@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 import pandas as pd
 
 from spicestat._display import html_block, screen
+from spicestat.group.after.fitted import FittedGroup
 from spicestat.group.after.hypotheses import term_tests
 from spicestat.group.after.text import equation_paragraphs, wrapped
-
-if TYPE_CHECKING:
-    from spicestat.group.result import GroupResult
 
 __all__ = ["WITHHELD", "printed", "printed_html", "summary_text"]
 
@@ -32,7 +31,32 @@ _SHOWN = [
 ]
 
 
-def summary_text(result: GroupResult) -> str:
+class PrintedGroup(FittedGroup, Protocol):
+    """What is printed of a group model; `spicestat.group.GroupResult` has all of it."""
+
+    @property
+    def formula(self) -> str:
+        """Model formula."""
+
+    @property
+    def adjust(self) -> str:
+        """How p-values are adjusted."""
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What to know, and why inference is withheld."""
+
+    @property
+    def skipped(self) -> pd.DataFrame:
+        """Equations that were left out, with the reason."""
+
+    def tidy(
+        self, effects: str | Sequence[str] = ("fixed",), conf_int: bool = True, conf_level: float | None = None
+    ) -> pd.DataFrame:
+        """Return effects of covariates, or standard deviations between people."""
+
+
+def summary_text(result: PrintedGroup) -> str:
     """Return the result as text: the model, the coefficients, and what to know about them."""
     glance = result.glance_frame
     lines = [
@@ -53,7 +77,7 @@ def summary_text(result: GroupResult) -> str:
     return "\n".join(lines)
 
 
-def printed(result: GroupResult) -> str:
+def printed(result: PrintedGroup) -> str:
     """Return the result as terminals show it."""
     frame = result.tidy()
     # a posterior has no p-values
@@ -69,7 +93,7 @@ def printed(result: GroupResult) -> str:
     return screen("\n".join(lines), "tidy(), or summary()")
 
 
-def printed_html(result: GroupResult) -> str:
+def printed_html(result: PrintedGroup) -> str:
     """Return the result as notebooks show it."""
     frame = result.tidy()
     p_values = ["p_value", "p_adjusted"] if frame["p_value"].notna().any() else []
@@ -82,7 +106,7 @@ def printed_html(result: GroupResult) -> str:
     )
 
 
-def _together(result: GroupResult) -> list[str]:
+def _together(result: PrintedGroup) -> list[str]:
     """Return the tests of covariates across equations, where there are some, as lines to print."""
     if result.joint_covariance is None or result.design is None or len(_equations(result)) < 2:
         return []
@@ -96,7 +120,7 @@ def _together(result: GroupResult) -> list[str]:
     return ["", equation_paragraphs(found, ["term"], ["df_num", "df", "statistic", "p_value"])]
 
 
-def _people(result: GroupResult) -> str:
+def _people(result: PrintedGroup) -> str:
     if result.table is None:
         return f"{_span(result.glance_frame['nobs'])} observations"
     n = _span(len(result.table.participants) - result.glance_frame["n_excluded"])
@@ -106,11 +130,11 @@ def _people(result: GroupResult) -> str:
     return f"{persons} participants on {n} occasions of {', '.join(result.table.occasions)}"
 
 
-def _adjustment(result: GroupResult, p_values: list[str]) -> str:
+def _adjustment(result: PrintedGroup, p_values: list[str]) -> str:
     return f", p-values adjusted by {result.adjust}" if p_values else ""
 
 
-def _warnings(result: GroupResult) -> list[str]:
+def _warnings(result: PrintedGroup) -> list[str]:
     """Return what stands above the table: what is withheld, not converged or left out."""
     glance, found = result.glance_frame, []
     found += [f"p-values and intervals are withheld (-): {reason}" for reason in _withheld(result)]
@@ -122,25 +146,25 @@ def _warnings(result: GroupResult) -> list[str]:
     return found
 
 
-def _notes(result: GroupResult) -> list[str]:
+def _notes(result: PrintedGroup) -> list[str]:
     """Return what to know when reading the table."""
     return [f"Note: {message}" for message in result.messages if not message.startswith(WITHHELD)]
 
 
-def _withheld(result: GroupResult) -> list[str]:
+def _withheld(result: PrintedGroup) -> list[str]:
     """Return why inference is withheld, and what would help."""
     return [message.removeprefix(WITHHELD) for message in result.messages if message.startswith(WITHHELD)]
 
 
-def _contradictions(result: GroupResult) -> list[str]:
+def _contradictions(result: PrintedGroup) -> list[str]:
     return [text for text in result.glance_frame["contradictions"].unique() if text]
 
 
-def _equations(result: GroupResult) -> pd.DataFrame:
+def _equations(result: PrintedGroup) -> pd.DataFrame:
     return result.coefficients[["module", "sparse_term"]].drop_duplicates()
 
 
-def _spread_text(result: GroupResult) -> str:
+def _spread_text(result: PrintedGroup) -> str:
     spread = result.tidy("ran_pars", conf_int=False)
     if spread.empty:
         return ""
