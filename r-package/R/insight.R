@@ -48,6 +48,7 @@ statistic_name <- function(table) if (all(is.infinite(table$df))) "z-statistic" 
 #' @rdname insight-methods
 #' @exportS3Method insight::get_intercept
 get_intercept.spice_group <- function(x, ...) { # nolint: object_name_linter.
+  check_dots(..., ignored = "verbose")
   table <- tidy(x)
   own <- table$term == "(Intercept)"
   stats::setNames(table$estimate[own], paste(table$component, table$sparse.term, sep = ":")[own])

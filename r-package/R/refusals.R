@@ -67,6 +67,7 @@ refused_standardisation <- function(model, ...) {
 #' @rdname refused-checks
 #' @exportS3Method performance::check_singularity
 check_singularity.spice_group <- function(x, tolerance = 1e-5, ...) { # nolint: object_name_linter.
+  check_dots(...)
   spread <- x$coefficients
   spread <- spread$estimate[spread$effect == "ran_pars" & startsWith(spread$term, "sd__")]
   any(spread < tolerance)
@@ -74,11 +75,17 @@ check_singularity.spice_group <- function(x, tolerance = 1e-5, ...) { # nolint: 
 
 #' @rdname refused-checks
 #' @exportS3Method insight::is_converged
-is_converged.spice_group <- function(x, ...) all(x$glance$converged) # nolint: object_name_linter.
+is_converged.spice_group <- function(x, ...) { # nolint: object_name_linter.
+  check_dots(..., ignored = c("tolerance", "verbose"))
+  all(x$glance$converged)
+}
 
 #' @rdname refused-checks
 #' @exportS3Method performance::check_convergence
-check_convergence.spice_group <- function(x, ...) all(x$glance$converged) # nolint: object_name_linter.
+check_convergence.spice_group <- function(x, ...) { # nolint: object_name_linter.
+  check_dots(..., ignored = c("tolerance", "verbose"))
+  all(x$glance$converged)
+}
 
 #' @rdname refused-checks
 #' @exportS3Method insight::get_deviance
