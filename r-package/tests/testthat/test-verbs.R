@@ -487,7 +487,7 @@ test_that("kernels are those of Python, and their tables those of broom", {
 
 test_that("group models have kernels by covariate", {
   skip_if_no_engine()
-  cohort <- spice_simulate(n_participants = 12, n_trials = 80, seed = 1)
+  cohort <- spice_simulate(n_participants = 20, n_trials = 120, seed = 1)
   fit <- spice_fit(cohort$trials, participant, choice, reward,
     block = block, trial = trial, people = cohort$people, progress = FALSE
   )
@@ -502,7 +502,7 @@ test_that("group models have kernels by covariate", {
   expect_identical(total$level[1:2], c("control", "patient"))
   expect_identical(total$contrast[3], "patient - control")
   expect_equal(total$estimate[3], total$estimate[2] - total$estimate[1])
-  expect_equal(total$conf.high[3] - total$estimate[3], stats::qt(0.975, 12 - 3) * total$std.error[3])
+  expect_equal(total$conf.high[3] - total$estimate[3], stats::qt(0.975, 20 - 3) * total$std.error[3])
   # what Python has for the same model
   module <- reticulate::import("spicestat", convert = FALSE)
   folder <- tempfile()
