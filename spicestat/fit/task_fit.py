@@ -156,7 +156,7 @@ class TaskFit(ModuleFreeFit):
         likelihood, estimates = self.choice_likelihood(), self.estimates
         return ModelEvidence(
             n_choices=likelihood.n_trials,
-            by_chance=likelihood.by_chance,
+            by_chance=likelihood.choices_by_chance,
             log_lik=estimates.own_log_likelihood,
             n_own=np.full(len(estimates.own), estimates.own.shape[1]),
             log_marginal=log_marginals(likelihood, estimates),

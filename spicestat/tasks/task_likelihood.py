@@ -81,8 +81,13 @@ class TaskLikelihood:
         return np.asarray(found, dtype=np.int64)
 
     @property
-    def by_chance(self) -> Floats:
-        """Log-likelihood of each participant's choices if all actions on offer are equally likely, (P,)."""
+    def by_chance(self) -> Floats | None:
+        """Log-likelihood of each participant's choices if all actions are equally likely, (P,); None with times."""
+        return None if self.trials.rt is not None else self.choices_by_chance
+
+    @property
+    def choices_by_chance(self) -> Floats:
+        """Log-probability of each participant's choices if all actions on offer are equally likely, (P,)."""
         trials = self.trials
         n_offered = trials.n_actions if trials.offered is None else trials.offered.sum(axis=2)
         total = -np.where(trials.predicted, np.log(np.maximum(n_offered, 1)), 0.0).sum(axis=0)
@@ -203,8 +208,8 @@ class UnconstrainedLikelihood:
         return self.natural.n_trials
 
     @property
-    def by_chance(self) -> Floats:
-        """Log-likelihood of guesses, (P,)."""
+    def by_chance(self) -> Floats | None:
+        """Log-likelihood of guesses, (P,); None with times."""
         return self.natural.by_chance
 
     @property

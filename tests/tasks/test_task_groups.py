@@ -63,3 +63,20 @@ def test_effects_are_on_the_scale_of_the_links(fit):
     assert group.links == {("bandit", "alpha"): "logit", ("bandit", "beta"): "log"}
     means = group.tidy().set_index("sparse_term")["estimate"]
     assert np.allclose(means, fit.population().set_index("term")["mean"][means.index], atol=0.05)
+
+
+def test_slow_people_are_not_taken_for_guessers():
+    """Where times are predicted, likelihoods are densities, which a guess at the choice alone is no match for."""
+    task = spice_task("ddm")
+    cohort = task.simulate(16, 60, seed=2, parameters={"boundary": np.linspace(1.2, 3.0, 16)})
+    fit = spice_fit(cohort.trials, model="ddm", **task.columns)
+    assert fit.choice_likelihood().by_chance is None
+    # densities below one half, as those of slow choices are
+    slow = fit.estimates.own_log_likelihood < 60 * np.log(0.5)
+    assert slow.sum() >= 5
+    group = spice_group(fit, "~ 1", max_unidentified=1.0)
+    assert (group.augment()["weight"] == 1.0).all()
+    mean = group.tidy().set_index("sparse_term")["estimate"]["boundary"]
+    # the error of a mean of 16 is .1 between people; guessers that are none moved it by .2
+    assert mean == pytest.approx(np.log(cohort.truth["boundary"]).mean(), abs=0.08)
+    assert np.isfinite(fit.model_evidence().by_chance).all()

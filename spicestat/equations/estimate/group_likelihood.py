@@ -99,8 +99,10 @@ class EquationLikelihood:
         self.high: np.ndarray = self._problem.high.numpy() * self._scale
 
     @property
-    def by_chance(self) -> np.ndarray:
-        """Log-likelihood of each participant's choices if all actions are equally likely, (P,)."""
+    def by_chance(self) -> np.ndarray | None:
+        """Log-likelihood of each participant's choices if all actions are equally likely, (P,); None with times."""
+        if self._model.needs_times:
+            return None
         return np.asarray(-self.n_trials * np.log(self._model.n_actions))
 
     def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:

@@ -23,8 +23,9 @@ class ChoiceLikelihood(Protocol):
         Number of predicted choices.
     low, high : ndarray of shape (K,)
         Bounds outside which a coefficient is meaningless.
-    by_chance : ndarray of shape (P,)
-        Log-likelihood of each participant's choices if all actions are equally likely.
+    by_chance : ndarray of shape (P,), or None
+        Log-likelihood of each participant's choices if all actions are equally likely; None where response times are
+        predicted, too, of which guesses say nothing.
     """
 
     @property
@@ -48,7 +49,7 @@ class ChoiceLikelihood(Protocol):
         """Upper bounds."""
 
     @property
-    def by_chance(self) -> np.ndarray:
+    def by_chance(self) -> np.ndarray | None:
         """Log-likelihoods of guesses."""
 
     def log_likelihood(self, coefficients: np.ndarray) -> np.ndarray:

@@ -60,7 +60,7 @@ class Settings:
         See `fit_hierarchical`.
     guessing : bool, default True
         Whether a share :math:`\pi` of the participants may guess; ``weight`` of `GroupResult.augment` says how probably
-        a participant does not.
+        a participant does not. Nobody may where response times are predicted, of which guesses say nothing.
     avoid_boundary : bool, default True
         Whether each covariance has the weak prior :math:`|\Sigma|^{1/2}` that keeps it from becoming singular.
     max_rounds : int, default 40

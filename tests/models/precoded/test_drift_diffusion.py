@@ -316,6 +316,8 @@ def test_the_whole_way_finds_the_true_structure(fit, cohort):
     for term, name in TRUTH.items():
         assert wide[term].mean() == pytest.approx(cohort.truth[name].mean(), rel=0.1), name
     assert fit.coefficients.share_unidentified <= 0.05
+    # a density of choice and time is no match for the probability of a guess
+    assert fit.choice_likelihood().by_chance is None
 
 
 def test_scores_beside_the_oracle(fit, cohort):
