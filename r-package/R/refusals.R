@@ -8,7 +8,7 @@
 #' outcome with one variance, so that they are refused: [augment()] has standardised residuals, leverage and Cook's
 #' distances, `car::vif()` the collinearity of covariates, and [glance()] heterogeneity and convergence.
 #'
-#' @param x,model,object A [spice_group()].
+#' @param x A [spice_group()].
 #' @param tolerance A standard deviation between participants below it counts as 0.
 #' @param ... Not used.
 #' @return Nothing: an error. `check_singularity()`: is a standard deviation between participants 0?
