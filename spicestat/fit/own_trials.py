@@ -68,7 +68,9 @@ def play_again(
     if columns.get("foregone"):
         trials[columns["foregone"]] = _foregone(got[columns["foregone"]], place)
     plain = {columns[role]: role for role in _PLAIN if isinstance(columns.get(role), str)}
-    return trials.rename(columns=plain), session
+    # a block may be an occasion, too
+    kept = [name for name in plain if name in table.shown or name in (columns.get("occasion") or ())]
+    return trials.rename(columns=plain).assign(**{name: trials[name] for name in kept}), session
 
 
 def _labels(table: TrialTable, row: np.ndarray, choice: np.ndarray) -> pd.Series[Any]:

@@ -139,3 +139,13 @@ def test_outcomes_of_cards_go_with_the_cards(outcomes: dict[str, object]) -> Non
         assert seen.mean() > 0.9
         np.testing.assert_array_equal(points[seen], card.map(code)[seen])
     assert len(predict_choices(fit, played.drop(columns="sim"))) == len(played)
+
+
+def test_occasions_that_are_blocks_keep_their_column() -> None:
+    trials = cards().assign(day=np.tile(np.repeat(["one", "two"], 30), 8))
+    fit = spice_fit(
+        trials, participant="id", choice="card", reward="points", options=["left", "right"], block="day", occasion="day"
+    )
+    played = simulate_fit(fit, seed=1)
+    assert played["day"].tolist() == trials["day"].tolist()
+    assert spice_update(fit, played.drop(columns="sim")).trials.n_participants == 16
