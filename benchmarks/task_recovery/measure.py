@@ -57,12 +57,14 @@ def main() -> None:
     store = arguments.out.with_suffix(".json")
     results: dict[str, list[dict[str, Any]]] = json.loads(store.read_text()) if store.exists() else {}
     begun = time.process_time()
-    for name in arguments.tasks or CHEAP_FIRST:
-        records = results.setdefault(name, [])
-        while len(records) < arguments.cohorts and time.process_time() - begun < 60.0 * arguments.minutes:
-            records.append(one_cohort(TASKS[name], seed=len(records)))
-            store.write_text(json.dumps(results, indent=0), encoding="utf-8")
-            arguments.out.with_suffix(".md").write_text(page(results), encoding="utf-8")
+    # round after round, so that a run that is stopped leaves as many cohorts of every task
+    for number in range(arguments.cohorts):
+        for name in arguments.tasks or CHEAP_FIRST:
+            records = results.setdefault(name, [])
+            if len(records) == number and time.process_time() - begun < 60.0 * arguments.minutes:
+                records.append(one_cohort(TASKS[name], seed=number))
+                store.write_text(json.dumps(results, indent=0), encoding="utf-8")
+                arguments.out.with_suffix(".md").write_text(page(results), encoding="utf-8")
 
 
 def one_cohort(task: Task, seed: int) -> dict[str, Any]:
