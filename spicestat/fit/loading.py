@@ -11,9 +11,7 @@ import pandas as pd
 from spicestat._files.sealed import read_sealed
 from spicestat.coefficients import CoefficientTable
 from spicestat.equations.structure.equation_set import BETA
-from spicestat.errors import (
-    StorageError,
-)
+from spicestat.errors import StorageError
 from spicestat.fit.history import HistoryFit
 from spicestat.fit.history_files import MANIFEST as HISTORY_MANIFEST
 from spicestat.fit.history_files import unpack_network, unpack_pooled

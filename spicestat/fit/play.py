@@ -20,10 +20,11 @@ from spicestat.simulate.environments import BanditsDrift
 from spicestat.simulate.user_environment import as_environment
 from spicestat.tasks.playing import play_parameters
 from spicestat.trials.labels import labels_to_series
+from spicestat.trials.roles import WITHOUT_NETWORK
 
 __all__ = ["drifting_task", "shows_something", "simulate_fit"]
 
-_NOT_OF_BANDITS = ("stimulus", "options", "attributes", "context", "forced", "loss", "state2")
+_NOT_OF_BANDITS = (*WITHOUT_NETWORK, "loss")
 
 
 def simulate_fit(
@@ -86,8 +87,8 @@ def simulate_fit(
     """
     if by != "pooled" and not isinstance(fit, SpiceFit):
         raise ConfigError("people of this fit play by pooled values", got=f"by={by!r}", allowed="'pooled'")
-    again = isinstance(fit, HistoryFit) and shows_something(fit)
-    if again:
+    again = fit if isinstance(fit, HistoryFit) and shows_something(fit) else None
+    if again is not None:
         _refuse_others(environment=environment, n_trials=n_trials, n_blocks=n_blocks)
     blocks = fit.trials.blocks
     n_blocks = n_blocks or _most_common(blocks.groupby("participant").size())
@@ -95,9 +96,9 @@ def simulate_fit(
     parts = []
     for number in range(whole_number("n_simulations", n_simulations, 1)):
         own_seed = seed_number(seed) + number
-        if isinstance(fit, HistoryFit) and again:
-            weights = fit.pooled.pooled[blocks["participant"].to_numpy()]
-            played, _ = play_again(fit, np.arange(len(blocks)), weights, np.random.default_rng(own_seed))
+        if again is not None:
+            weights = again.pooled.pooled[blocks["participant"].to_numpy()]
+            played, _ = play_again(again, np.arange(len(blocks)), weights, np.random.default_rng(own_seed))
         elif isinstance(fit, TaskFit):
             played = _play_task(fit, environment, n_trials, n_blocks, own_seed)
         else:

@@ -8,7 +8,7 @@ from typing import Protocol
 import pandas as pd
 
 from spicestat._display import html_block, screen
-from spicestat.group.after.fitted import FittedGroup
+from spicestat.group.after.fitted import DescribedGroup
 from spicestat.group.after.hypotheses import term_tests
 from spicestat.group.after.text import equation_paragraphs, wrapped
 
@@ -31,24 +31,8 @@ _SHOWN = [
 ]
 
 
-class PrintedGroup(FittedGroup, Protocol):
-    """What is printed of a group model; `spicestat.group.GroupResult` has all of it."""
-
-    @property
-    def formula(self) -> str:
-        """Model formula."""
-
-    @property
-    def adjust(self) -> str:
-        """How p-values are adjusted."""
-
-    @property
-    def messages(self) -> tuple[str, ...]:
-        """What to know, and why inference is withheld."""
-
-    @property
-    def skipped(self) -> pd.DataFrame:
-        """Equations that were left out, with the reason."""
+class PrintedGroup(DescribedGroup, Protocol):
+    """A described group model that gives its tables."""
 
     def tidy(
         self, effects: str | Sequence[str] = ("fixed",), conf_int: bool = True, conf_level: float | None = None

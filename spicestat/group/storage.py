@@ -18,7 +18,7 @@ from spicestat._files.atomic import DAMAGE, parse_json
 from spicestat._files.tables import frame_of_parquet, parquet_bytes
 from spicestat.coefficients import CoefficientTable, pack_coefficients, unpack_coefficients
 from spicestat.errors import DataError, InputError, StorageError
-from spicestat.group.after.fitted import FittedGroup, design_of, table_of
+from spicestat.group.after.fitted import DescribedGroup, design_of, table_of
 from spicestat.group.formula.design import Design, rebuild_design
 from spicestat.group.inference.rows import COLUMNS, GLANCE
 from spicestat.group.inputs.contract import Posterior, Presence
@@ -37,24 +37,8 @@ _EFFECT = ["module", "sparse_term", "term"]
 _Blocks = Mapping[tuple[str, str], pd.DataFrame]
 
 
-class SavedGroup(FittedGroup, Protocol):
+class SavedGroup(DescribedGroup, Protocol):
     """What is kept of a group result; `spicestat.group.GroupResult` has all of it."""
-
-    @property
-    def skipped(self) -> pd.DataFrame:
-        """Equations that were left out."""
-
-    @property
-    def formula(self) -> str:
-        """The formula."""
-
-    @property
-    def adjust(self) -> str:
-        """How p-values were adjusted."""
-
-    @property
-    def messages(self) -> tuple[str, ...]:
-        """What to know when reading the result."""
 
     @property
     def shrunken(self) -> pd.DataFrame | None:

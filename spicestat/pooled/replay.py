@@ -13,7 +13,7 @@ from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.prediction import probabilities_of, sampled
 from spicestat.pooled.states import State, state_products
 
-__all__ = ["Replayed", "alternatives", "replay_states"]
+__all__ = ["Replayed", "alternatives", "matched", "placed", "replay_states"]
 
 _NEAREST = 5
 """Outcomes are drawn among so many, which keeps chance in them and follows tasks that change."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from spicestat.pooled.packed import Floats, Ints
+from spicestat.pooled.prediction import sampled
 from spicestat.pooled.softmax import log_softmax, softmax
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ class Softmax:
 
     def draw(self, yielded: Floats, trials: TaskTrials, t: int, rng: np.random.Generator) -> Ints:
         """Draw choices (S,)."""
-        shares = np.cumsum(self.probabilities(yielded, trials, t)[0], axis=-1)
-        found = (rng.random(len(shares))[:, None] >= shares[:, :-1]).sum(axis=1)
-        return np.asarray(found, dtype=np.int64)
+        return sampled(self.probabilities(yielded, trials, t)[0], rng)
 
     def _among(self, yielded: Floats, trials: TaskTrials, t: int) -> Floats:
         if trials.offered is None or yielded.shape[-1] != trials.n_actions:

@@ -18,6 +18,7 @@ from spicestat.group.inputs.contract import Posterior
 from spicestat.group.inputs.links import Link, find_link
 
 __all__ = [
+    "DescribedGroup",
     "FittedEquation",
     "FittedGroup",
     "design_of",
@@ -76,6 +77,26 @@ class FittedGroup(Protocol):
     @property
     def conf_level(self) -> float:
         """Level of intervals."""
+
+
+class DescribedGroup(FittedGroup, Protocol):
+    """What printing and files need besides; `spicestat.group.GroupResult` has all of it."""
+
+    @property
+    def formula(self) -> str:
+        """Model formula."""
+
+    @property
+    def adjust(self) -> str:
+        """How p-values are adjusted."""
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What to know, and why inference is withheld."""
+
+    @property
+    def skipped(self) -> pd.DataFrame:
+        """Equations that were left out, with the reason."""
 
 
 @dataclass(frozen=True)
