@@ -29,6 +29,9 @@ class PretendBench:
         result = RefitResult(equations, covariance, np.zeros(n), np.full(n, 9), known, np.zeros((n, k)) > 0)
         return result, np.where(open_, self.score(equations.status), -np.inf)
 
+    def fit_all(self, candidates, starts=None, open_=None):
+        return [self.fit(equations, starts, open_) for equations in candidates]
+
     def outlook(self, equations, moves, open_=None, tell=lambda _: None):
         found = []
         for number, move in enumerate(moves):

@@ -57,28 +57,30 @@ class EquationModel:
         -------
         Tensor of shape (C, R, n_steps, A)
         """
-        flat, _ = self._run(coefficients, rows, n_steps)
+        flat, _ = self._run(*self._spread(coefficients, rows), n_steps)
         return flat.reshape(coefficients.shape[0], -1, *flat.shape[1:])
 
     def log_likelihood(self, coefficients: Tensor, rows: Tensor | None = None, n_steps: int | None = None) -> Tensor:
         """Log-likelihood (C, R) of each sequence, with the arguments of `logits`."""
-        logits, state = self._run(coefficients, rows, n_steps)
-        n_copies = coefficients.shape[0]
-        targets, times, mask = (
-            (part[:, :n_steps] if rows is None else part[rows, :n_steps]).repeat(n_copies, 1)
-            for part in (self.data.targets, self.data.times, self.data.mask)
-        )
-        return self.model.log_likelihood(logits, state, targets, times, mask).reshape(n_copies, -1)
+        return self.log_likelihood_of(*self._spread(coefficients, rows), n_steps).reshape(coefficients.shape[0], -1)
 
-    def _run(self, coefficients: Tensor, rows: Tensor | None, n_steps: int | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits (C * R, n_steps, A) and last states."""
-        features = self.features[:, :n_steps] if rows is None else self.features[rows, :n_steps]
-        who = self.data.participant if rows is None else self.data.participant[rows]
-        n_copies, n_rows = coefficients.shape[0], features.shape[0]
-        per_row = coefficients[:, who].reshape(n_copies * n_rows, -1)
+    def log_likelihood_of(self, per_row: Tensor, rows: Tensor, n_steps: int | None = None) -> Tensor:
+        """Log-likelihood (N,) of sequences ``rows`` (N,), which may recur, each with coefficients (N, K) of its own."""
+        logits, state = self._run(per_row, rows, n_steps)
+        targets, times, mask = (part[rows, :n_steps] for part in (self.data.targets, self.data.times, self.data.mask))
+        return self.model.log_likelihood(logits, state, targets, times, mask)
+
+    def _spread(self, coefficients: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Coefficients (C * R, K) of every copy's sequences, and these (C * R,)."""
+        rows = torch.arange(self.data.n_sequences) if rows is None else rows
+        per_row = coefficients[:, self.data.participant[rows]]
+        return per_row.reshape(-1, coefficients.shape[-1]), rows.repeat(coefficients.shape[0])
+
+    def _run(self, per_row: Tensor, rows: Tensor, n_steps: int | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits (N, n_steps, A) and last states."""
         modules, betas = row_equations(self.equations, per_row)
         with self.model.equations(modules, betas):
-            logits, state = self.model(features.repeat(n_copies, 1, 1), batch_first=True)
+            logits, state = self.model(self.features[rows, :n_steps], batch_first=True)
         return logits, state
 
 

@@ -50,7 +50,7 @@ def population_structure(
         learned, inverse temperatures mean nothing, and no single move pays.
     """
     climb, waiting = _Climb(bench), list(others)
-    climb.offer(bench.without_idle_states(start), [])
+    climb.offer([bench.without_idle_states(start)], [])
     moves, n_rounds = possible_moves(start, bench.allowed), 2 * int(bench.allowed.sum())
     n_steps = len(moves) + _TRIES
 
@@ -63,16 +63,14 @@ def population_structure(
         outlook = bench.outlook(climb.best.equations, moves, tell=partial(tell, done))
         ends = [(climb.sum(promise), moved) for moved, promise in outlook]
         ranked = sorted((end for end in ends if end[0] > hopeful), key=lambda end: -end[0])
-        better = []
-        for number, (_, moved) in enumerate(ranked[:_TRIES]):
-            tell(done, len(moves) + number)
-            better.append(climb.offer(moved, []))
+        tell(done, len(moves))
+        better = climb.offer([moved for _, moved in ranked[:_TRIES]], [])
         while waiting and not any(better):
-            better = [climb.offer(waiting.pop(0), [])]
+            better = climb.offer([waiting.pop(0)], [])
         if not any(better):
             break
         # the winner gets a second start, the median over participants
-        climb.offer(climb.best.equations, None)
+        climb.offer([climb.best.equations], None)
     if progress is not None:
         progress("equations", n_rounds * n_steps, n_rounds * n_steps, "structure found")
     chosen = climb.best
@@ -98,15 +96,17 @@ class _Climb:
         """Sum of scores (P,) over participants with data."""
         return float(scores[self.bench.present].sum())
 
-    def offer(self, equations: EquationSet, starts: list[np.ndarray] | None) -> bool:
-        """Refit a structure and say whether it is the best so far."""
-        result, scores = self.bench.fit(equations, starts)
+    def offer(self, candidates: Sequence[EquationSet], starts: list[np.ndarray] | None) -> list[bool]:
+        """Refit structures and say which were the best so far when their turn came."""
+        return [self._take(*fitted) for fitted in self.bench.fit_all(candidates, starts)]
+
+    def _take(self, result: RefitResult, scores: np.ndarray) -> bool:
         total, better = self.sum(scores), False
         if total > self.total or not hasattr(self, "best"):
             self.best, self.total, better = result, total, True
         few = float(result.unidentified[self.bench.present].mean()) <= _UNIDENTIFIED_LIMIT
         if not few:
-            self.barred.append(equations.status)
+            self.barred.append(result.equations.status)
         elif total > self.comparable_total:
             self.comparable, self.comparable_total = result, total
         return better

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ _NO_EFFECT = 1e-6
 
 _MAX_ASCENT, _SHORT_ASCENT = 40, 6
 """Evaluations of gradients: to come near a maximum, and to see what a move promises."""
+
+_ROWS_AT_ONCE = 2000
+"""Sequences that climb together: more do not come cheaper."""
 
 _SHARES = np.linspace(0, 1, 5)
 """How much of what the curvature advises is tried."""
@@ -89,13 +92,27 @@ class Workbench:
 
         Scores of the others are -inf.
         """
-        climbed = equations
-        if self._information is not None:
-            climbed, _ = self._ascended(equations, self.present if open_ is None else open_, _MAX_ASCENT)
+        return self.fit_all([equations], starts, open_)[0]
+
+    def fit_all(
+        self,
+        candidates: Sequence[EquationSet],
+        starts: list[np.ndarray] | None = None,
+        open_: np.ndarray | None = None,
+    ) -> list[tuple[RefitResult, np.ndarray]]:
+        """`fit` several structures, which climb together at little more than the cost of one."""
+        if self._information is not None and candidates:
+            everybody = self.present if open_ is None else open_
+            candidates, _ = self._ascended(candidates, np.stack([everybody] * len(candidates)), _MAX_ASCENT)
+        return [self._fitted(equations, starts, open_) for equations in candidates]
+
+    def _fitted(
+        self, climbed: EquationSet, starts: list[np.ndarray] | None, open_: np.ndarray | None
+    ) -> tuple[RefitResult, np.ndarray]:
         result = self._newton(self.data, climbed, starts, open_, _TOLERANCE)
         scored = self.arbiter.score(result) if not self._folds else self._held_out(result.equations, open_)
         score = np.where(result.n_trials > 0, scored, -np.inf)
-        self.visited.add(equations.status, score)
+        self.visited.add(climbed.status, score)
         return result, score
 
     def _newton(
@@ -118,38 +135,56 @@ class Workbench:
             max_iter=_MAX_ITER,
         )
 
-    def _ascended(self, equations: EquationSet, open_: np.ndarray, max_iter: int) -> tuple[EquationSet, np.ndarray]:
-        """Climb by gradients from the present coefficients; returns these and the log-likelihood (P,) there."""
+    def _ascended(
+        self, candidates: Sequence[EquationSet], open_: np.ndarray, max_iter: int
+    ) -> tuple[list[EquationSet], np.ndarray]:
+        """Climb by gradients, C structures at once, for whom ``open_`` (C, P) says so.
+
+        Returns structures with the coefficients reached, and the log-likelihoods (C, P) there.
+        """
+        n_at_once = max(1, _ROWS_AT_ONCE // len(self._who))
+        climbed, log_likelihood = [], []
+        for first in range(0, len(candidates), n_at_once):
+            some = slice(first, first + n_at_once)
+            coefficients, value = self._climb(candidates[some], open_[some], max_iter)
+            climbed += [one.with_coefficients(own) for one, own in zip(candidates[some], coefficients, strict=True)]
+            log_likelihood.append(value)
+        return climbed, np.concatenate(log_likelihood)
+
+    def _climb(
+        self, candidates: Sequence[EquationSet], open_: np.ndarray, max_iter: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients (C, P, K) after an ascent, and log-likelihoods (C, P) there."""
         assert self._information is not None
-        free = equations.status == FREE
-        inverse = self.arbiter.inverse(equations, self._information)
+        shape = (len(candidates), *candidates[0].coefficients.shape)
+        free = np.concatenate([one.status == FREE for one in candidates])
+        inverse = np.concatenate([self.arbiter.inverse(one, self._information) for one in candidates])
         with one_thread():
             run = ascend(
                 lambda values, active: self._objective(values, active, free),
-                torch.from_numpy(equations.coefficients),
+                torch.from_numpy(np.concatenate([one.coefficients for one in candidates])),
                 torch.from_numpy(free),
                 torch.from_numpy(inverse),
-                torch.from_numpy(open_),
+                torch.from_numpy(open_.reshape(-1)),
                 tolerance=_TOLERANCE,
                 max_iter=max_iter,
                 step_limit=self._stride,
             )
-        climbed = equations.with_coefficients(run.coefficients.numpy())
-        log_likelihood = run.value.numpy()
+        coefficients, log_likelihood = run.coefficients.numpy(), run.value.numpy()
         if self.arbiter.prior is not None:
-            density = self.arbiter.prior.log_density(climbed.coefficients)
+            density = self.arbiter.prior.log_density(coefficients)
             log_likelihood = log_likelihood - np.where(free, density, 0.0).sum(axis=1)
-        return climbed, log_likelihood
+        return coefficients.reshape(shape), log_likelihood.reshape(shape[:2])
 
     def _objective(self, values: Tensor, active: Tensor, free: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Log-likelihood plus log prior (P,), and its gradient (P, K)."""
-        rows = torch.nonzero(active[self._who]).squeeze(1)
+        """Log-likelihood plus log prior (C * P,), and its gradient (C * P, K)."""
+        who = torch.from_numpy(self._who)
+        copy, rows = torch.nonzero(active.reshape(-1, len(self.present))[:, who], as_tuple=True)
+        owner = copy * len(self.present) + who[rows]
         inside = values.clamp(-_WIDE * self._stride, _WIDE * self._stride).requires_grad_()
-        per_sequence = self._run.log_likelihood(inside.unsqueeze(0), rows)[0]
+        per_sequence = self._run.log_likelihood_of(inside[owner], rows)
         (gradient,) = torch.autograd.grad(per_sequence.sum(), inside)
-        total = torch.zeros(len(values), dtype=torch.float64).index_add_(
-            0, torch.from_numpy(self._who)[rows], per_sequence.detach()
-        )
+        total = torch.zeros(len(values), dtype=torch.float64).index_add_(0, owner, per_sequence.detach())
         prior = self.arbiter.prior
         if prior is not None:
             density = np.where(free, prior.log_density(values.numpy()), 0.0).sum(axis=1)
@@ -179,18 +214,24 @@ class Workbench:
         """
         curvature = local_curvature(self.model, self.data, equations, self.allowed)
         self._information, self._optimism = curvature.information, self._measured_optimism(equations)
-        stay, found = self._stay(equations, curvature), []
+        stay, compensated, possible = self._stay(equations, curvature), [], []
         for number, move in enumerate(moves):
             tell(number)
-            possible = move.possible(equations.status) & (self.present if open_ is None else open_)
-            if not possible.any():
+            can = move.possible(equations.status) & (self.present if open_ is None else open_)
+            if not can.any():
                 continue
-            status = np.where(possible[:, None], move.apply(equations.status), equations.status)
+            status = np.where(can[:, None], move.apply(equations.status), equations.status)
             moved = EquationSet(equations.libraries, equations.states, equations.coefficients, status)
-            climbed, log_likelihood = self._ascended(self._compensated(equations, moved), possible, _SHORT_ASCENT)
-            score = self._predicted(np.nan_to_num(log_likelihood, nan=-np.inf), climbed, curvature)
-            found.append((climbed, np.where(possible, score, stay)))
-        return found
+            compensated.append(self._compensated(equations, moved))
+            possible.append(can)
+        if not compensated:
+            return []
+        climbed, log_likelihood = self._ascended(compensated, np.stack(possible), _SHORT_ASCENT)
+        log_likelihood = np.nan_to_num(log_likelihood, nan=-np.inf)
+        return [
+            (one, np.where(can, self._predicted(value, one, curvature), stay))
+            for one, can, value in zip(climbed, possible, log_likelihood, strict=True)
+        ]
 
     def _compensated(self, equations: EquationSet, moved: EquationSet) -> EquationSet:
         """Let the free coefficients make up for a term that left, as far as the curvature tells and where it helps.

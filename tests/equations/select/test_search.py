@@ -131,16 +131,17 @@ def test_a_larger_price_gives_no_larger_equations(build, equations_of):
 def test_inclusion_is_what_the_compared_structures_say(shared, criterion, build, equations_of, monkeypatch):
     """Shares of exp(score), by hand, over all structures that the search has fitted."""
     data = cohort_data(Parameter(0.6), n_participants=2, n_trials=300)
-    seen, fit = {}, Workbench.fit
+    seen, fit_all = {}, Workbench.fit_all
 
     def recorded(bench, *arguments, **options):
-        result, scores = fit(bench, *arguments, **options)
-        for who, (status, score) in enumerate(zip(result.equations.status, scores, strict=True)):
-            best = seen.setdefault(who, {})
-            best[tuple(status)] = max(score, best.get(tuple(status), -np.inf))
-        return result, scores
+        fitted = fit_all(bench, *arguments, **options)
+        for result, scores in fitted:
+            for who, (status, score) in enumerate(zip(result.equations.status, scores, strict=True)):
+                best = seen.setdefault(who, {})
+                best[tuple(status)] = max(score, best.get(tuple(status), -np.inf))
+        return fitted
 
-    monkeypatch.setattr(Workbench, "fit", recorded)
+    monkeypatch.setattr(Workbench, "fit_all", recorded)
     start = equations_of("learning_rate", 2, SIMPLE)
     found = select_with_inclusion(
         build("learning_rate"), data, start, np.ones(7, dtype=bool), shared=shared, criterion=criterion

@@ -60,6 +60,24 @@ def test_what_a_move_promises_can_be_reached(first, build, equations_of, data):
         assert (bench.fit(moved, [])[1] >= promise - 0.1).all(), move
 
 
+def test_structures_climb_together_to_where_each_climbs_alone(build, equations_of, data, monkeypatch):
+    """Also where not all fit into one batch, and where some may not move."""
+    monkeypatch.setattr("spicestat.equations.select.workbench._ROWS_AT_ONCE", 2 * data.n_sequences)
+    start = equations_of("learning_rate", 3, SIMPLE)
+    bench = bench_of(build, data, start, Arbiter(1.5))
+    present, _ = bench.fit(start, [])
+    open_ = np.array([True, False, True])
+    moved = [one for one, _ in bench.outlook(present.equations, possible_moves(start, bench.allowed), open_)][:5]
+    together = bench.fit_all(moved, [], open_)
+    assert len({one.status[0].tobytes() for one in moved}) == 5
+    for own, (result, score) in zip(moved, together, strict=True):
+        alone, own_score = bench.fit(own, [], open_)
+        np.testing.assert_array_equal(result.equations.status, own.status)
+        np.testing.assert_array_equal(result.equations.coefficients[1], own.coefficients[1])
+        np.testing.assert_allclose(result.equations.coefficients, alone.equations.coefficients, atol=1e-6)
+        np.testing.assert_allclose(score, own_score, atol=1e-6)
+
+
 def test_dropping_one_of_several_terms_promises_what_it_leads_to(build, equations_of, data):
     """The others make up for it at once; a plain ascent from where the term is missing promised -10 million."""
     start = equations_of("learning_rate", 3, EVERYTHING)
