@@ -166,33 +166,41 @@ def _above_maxima(inputs: GroupInputs, likelihood: ChoiceLikelihood, fit: Hierar
 
 
 def starting_prior(inputs: GroupInputs, links: Sequence[Link]) -> tuple[np.ndarray, np.ndarray]:
-    """Center and scale (d,) of a wide prior on the unconstrained scale, from the participants' own estimates.
+    """Center and scale (d,) of a wide prior on the unconstrained scale, from the participants' estimates.
 
-    From pooled ones where nobody has own ones.
-
-    The median over participants, and 1.5 times their median absolute deviation (as a standard deviation), which a
-    fifth of useless estimates does not move; with a logit or log link between .5 and 1.5, or .5 and 1.
+    The median over participants of their pooled estimates, where there are some, else of their own; and 1.5 times the
+    median absolute deviation of their own (as a standard deviation), which a fifth of useless estimates does not move;
+    with a logit or log link between .5 and 1.5, or .5 and 1. The middle of own estimates may be far from the
+    population where many of them are at an end of their likelihood that is nearly flat.
     """
     likelihood = inputs.needed_likelihood()
-    wide = inputs.table.wide()
-    if wide.isna().all(axis=None) and "pooled" in inputs.table.frame:
-        wide = inputs.table.wide("pooled")
+    own = inputs.table.wide()
+    pooled = inputs.table.wide("pooled") if "pooled" in inputs.table.frame else own
+    if pooled.isna().all(axis=None):
+        pooled = own
+    if own.isna().all(axis=None):
+        own = pooled
     center, scale = np.empty(len(links)), np.empty(len(links))
     for k, (term, link) in enumerate(zip(likelihood.terms, links, strict=True)):
-        values = wide[term].to_numpy() if term in wide.columns else np.zeros(1)
-        values = values[np.isfinite(values)]
-        if link.name == "logit":
-            values = values.clip(0.02, 0.98)
-        elif link.name == "log":
-            values = values.clip(max(0.02 * float(np.abs(values).max(initial=0.0)), 1e-6))
-        shown = link.to_unconstrained(values) if len(values) else np.zeros(1)
-        center[k] = np.median(shown)
-        spread = 1.5 * 1.4826 * float(np.median(np.abs(shown - center[k])))
+        shown, middle = _unconstrained(own, term, link), _unconstrained(pooled, term, link)
+        center[k] = np.median(middle)
+        spread = 1.5 * 1.4826 * float(np.median(np.abs(shown - np.median(shown))))
         own_size = max(abs(float(center[k])), 1e-3)
         scale[k] = spread if spread > 1e-3 * own_size else 0.5 * own_size
         if link.name in _WIDEST:
             scale[k] = np.clip(scale[k], 0.5, _WIDEST[link.name])
     return center, scale
+
+
+def _unconstrained(wide: pd.DataFrame, term: tuple[str, str], link: Link) -> np.ndarray:
+    """Return the known estimates of a term on the scale of its link, those at ends pulled in; 0 where there is none."""
+    values = wide[term].to_numpy() if term in wide.columns else np.zeros(1)
+    values = values[np.isfinite(values)]
+    if link.name == "logit":
+        values = values.clip(0.02, 0.98)
+    elif link.name == "log":
+        values = values.clip(max(0.02 * float(np.abs(values).max(initial=0.0)), 1e-6))
+    return link.to_unconstrained(values) if len(values) else np.zeros(1)
 
 
 def _covaried(terms: Sequence[tuple[str, str]], chosen: str | Sequence[str] | None) -> list[bool]:

@@ -420,6 +420,12 @@ def test_the_starting_prior_is_robust_and_wide():
     values[:80] = 1e6
     assert prior_of(values, "identity")[0] == pytest.approx(2.2, abs=0.1)
     assert prior_of(values, "identity")[1] < 1.5
+    # most of the own ones at an end: the middle is that of the pooled, the width that of the own
+    own, pooled = np.repeat([-5.0, 1.0], [300, 100]) + np.linspace(-1.0, 1.0, 400), np.full(400, 0.4)
+    center, scale = prior_of(own, "identity", pooled)
+    assert center == pytest.approx(0.4)
+    assert scale == prior_of(own, "identity", own)[1]
+    assert prior_of(own, "identity", np.full(400, np.nan))[0] == np.median(own)
 
 
 @pytest.mark.parametrize("link", ["identity", "logit", "log"])
