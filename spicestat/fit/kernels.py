@@ -306,8 +306,9 @@ def _three(kernel: Floats, covariance: Floats, points: Floats, level: float) -> 
     kernel, square = kernel[there], covariance[np.ix_(there, there)]
     error = np.sqrt(np.maximum(np.diag(square), 0.0))
     total = _normal(kernel.sum(keepdims=True), np.sqrt(np.maximum(square.sum(keepdims=True).ravel(), 0.0)), level)
-    here = derive(kernel, error)
     draws = kernel + points[:, : len(kernel)] @ covariance_root(square).T
-    many = np.array([derive(draw, error) for draw in draws])
-    rest = [from_draws(value, column, level) for value, column in zip(here, many.T, strict=True)]
+    rest = [
+        from_draws(float(value), drawn, level)
+        for value, drawn in zip(derive(kernel, error), derive(draws, error), strict=True)
+    ]
     return np.array([np.concatenate(list(total.values())), *rest])

@@ -11,36 +11,53 @@ __all__ = ["derive", "from_draws", "history_spread"]
 _NEGLIGIBLE = 0.02
 
 
-def derive(kernel: Floats, error: Floats) -> tuple[float, float]:
-    r"""Half-life and effective learning rate of one kernel; NaN where it has both signs.
+def derive(kernel: Floats, error: Floats) -> tuple[Floats, Floats]:
+    r"""Half-lives and effective learning rates of kernels; NaN where one has both signs.
 
     Half-life: the lag by which half of the sum has come, linear between lags. Effective learning rate
     :math:`1 - g`, with the ratio g of the weighted least-squares line through :math:`\log |k_l|`, weights
     :math:`k_l^2 / \mathrm{SE}_l^2`. Lags at which the kernel is below 2 % of its largest size, or within two standard
     errors of 0, do not decide its sign, and those that have the other sign do not enter the line.
 
+    Parameters
+    ----------
+    kernel, error : ndarray of shape (..., L)
+        Kernels and their standard errors, which may be the same for all, (L,).
+
+    Returns
+    -------
+    (half_life, learning_rate) : ndarrays of shape (...)
+
     Examples
     --------
     >>> half_life, rate = derive(0.3 * 0.7 ** np.arange(20), np.full(20, 0.01))
-    >>> round(half_life, 3), round(rate, 3)
+    >>> round(float(half_life), 3), round(float(rate), 3)
     (1.95, 0.3)
     """
-    size, sign = np.abs(kernel), np.sign(kernel[np.abs(kernel).argmax()])
-    large = size > _NEGLIGIBLE * size.max(initial=0.0)
-    against = large & (size > 2.0 * error) & (np.sign(kernel) != sign)
-    if against.any() or kernel.sum() * sign <= 0.0:
-        return float("nan"), float("nan")
-    counted = large & (np.sign(kernel) == sign)
-    share = np.concatenate([[0.0], np.cumsum(kernel) / kernel.sum()])
-    after = int((share >= 0.5).argmax())
-    half_life = after - 1 + (0.5 - share[after - 1]) / (share[after] - share[after - 1])
-    if counted.sum() < 2:
-        return float(half_life), float("nan")
-    lag = np.flatnonzero(counted)
-    weight = (size[lag] / np.maximum(error[lag], 1e-12 * size.max())) ** 2
-    centred = lag - np.average(lag, weights=weight)
-    slope = np.sum(weight * centred * np.log(size[lag])) / np.sum(weight * centred**2)
-    return float(half_life), float(1.0 - np.exp(slope))
+    size = np.abs(kernel)
+    largest = size.max(axis=-1, keepdims=True)
+    sign = np.sign(np.take_along_axis(kernel, size.argmax(axis=-1)[..., None], axis=-1))
+    same = np.sign(kernel) == sign
+    large = size > _NEGLIGIBLE * largest
+    total = kernel.sum(axis=-1, keepdims=True)
+    both = (large & ~same & (size > 2.0 * error)).any(axis=-1) | (total * sign <= 0.0)[..., 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half_life = _halfway(np.cumsum(kernel, axis=-1) / total)
+        weight = np.where(large & same, size / np.maximum(error, 1e-12 * largest), 0.0) ** 2
+        lag = np.arange(kernel.shape[-1])
+        centred = lag - np.sum(weight * lag, axis=-1, keepdims=True) / weight.sum(axis=-1, keepdims=True)
+        steepness = np.sum(weight * centred * np.log(np.where(weight > 0.0, size, 1.0)), axis=-1)
+        rate = 1.0 - np.exp(steepness / np.sum(weight * centred**2, axis=-1))
+    one_lag = (large & same).sum(axis=-1) < 2
+    return np.where(both, np.nan, half_life), np.where(both | one_lag, np.nan, rate)
+
+
+def _halfway(share: Floats) -> Floats:
+    """Lag (...) at which the shares (..., L) of the sum that have come reach a half."""
+    after = (share >= 0.5).argmax(axis=-1)[..., None]
+    upper = np.take_along_axis(share, after, axis=-1)
+    lower = np.where(after > 0, np.take_along_axis(share, np.maximum(after - 1, 0), axis=-1), 0.0)
+    return np.asarray((after + (0.5 - lower) / (upper - lower))[..., 0])
 
 
 def from_draws(value: float, draws: Floats, level: float) -> Floats:

@@ -360,8 +360,4 @@ def _shapes(curves: Floats, square: Floats, df: float) -> tuple[Floats, Floats]:
     if np.isfinite(df):
         points *= np.sqrt(df / rng.chisquare(df, (_DRAWS, 1)))
     draws = curves + (points @ covariance_root(square.reshape(m * L, m * L)).T).reshape(_DRAWS, m, L)
-
-    def both(kernels: Floats) -> Floats:
-        return np.array([derive(kernel, error) for kernel, error in zip(kernels, errors, strict=True)])
-
-    return both(curves), np.array([both(draw) for draw in draws])
+    return np.stack(derive(curves, errors), axis=-1), np.stack(derive(draws, errors), axis=-1)
