@@ -79,13 +79,29 @@ def _read_by(task: Task) -> str:
     return f"Reads {', '.join(task.roles)}" + (f"; takes {', '.join(task.takes)}." if task.takes else ".")
 
 
+def _call(task: Task) -> str:
+    """Write the call that fits the columns that the task's simulator makes."""
+    columns = ", ".join(f"{role}={value!r}" for role, value in task.columns.items()).replace("'", '"')
+    return wrapped(f'`spice_fit(trials, model="{task.name}", {columns})`', 120, "", "")
+
+
 def tasks_text() -> str:
     """Write the tasks with equations, sources, roles and parameters, a section each."""
     texts = []
     for task in TASKS.values():
         parameters = [f"- `{one.name}`: {one.meaning} ({one.link})" for one in task.parameters]
         lines = [f"### `{task.name}`", "", f"{task.title[:1].upper()}{task.title[1:]}. {task.source}.", ""]
-        lines += [wrapped(task.equations, 120, "    ", "    "), "", _read_by(task), "", *parameters]
+        lines += [
+            wrapped(task.equations, 120, "    ", "    "),
+            "",
+            _read_by(task),
+            "",
+            _call(task),
+            "",
+            *parameters,
+            "",
+        ]
+        lines += [f"![Pooled against true parameters of 30 simulated people](images/tasks/{task.name}.png)"]
         texts.append("\n".join(lines))
     return "\n\n".join(texts) + "\n"
 

@@ -36,7 +36,7 @@ PACKAGES = (
     "spicestat.errors",
 )
 QUESTIONS = {
-    "Get started": ["index.md", "command-line.md", "tasks.md"],
+    "Get started": ["index.md", "gallery.md", "command-line.md", "tasks.md"],
     "Which model?": ["models/README.md", "models/history.md", "task-library.md"],
     "How well does it predict?": ["ladder.md"],
     "What can I rely on?": ["audit-card.md"],

@@ -55,6 +55,8 @@ def panels(n: int, width: float, height: float, columns: int = 4, **options: Any
     n_rows = -(-n // n_columns)
     drawing = Drawing(figsize=(width * n_columns, height * n_rows), layout="constrained")
     axes = drawing.subplots(n_rows, n_columns, squeeze=False, **options).ravel().tolist()
+    for axis in axes[:n]:
+        axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[n:]:
         axis.set_axis_off()
     return drawing, axes[:n]

@@ -85,6 +85,7 @@ class Kernels:
             axis.fill_between(rows["lag"], rows["conf_low"], rows["conf_high"], color=BLUE, alpha=0.25, linewidth=0)
             axis.plot(rows["lag"], rows["estimate"], color=BLUE, marker="o", markersize=3)
             axis.set(xlabel=f"choices after one {event}", ylabel="change in log odds of repeating")
+            axis.xaxis.get_major_locator().set_params(integer=True)
         return figure
 
     def __repr__(self) -> str:

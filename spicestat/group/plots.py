@@ -283,13 +283,12 @@ def _wilson(share: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     return centre - half, centre + half
 
 
-def _panels(n: int, height: float, share_y: bool = False, width: float | None = None) -> tuple[Figure, np.ndarray]:
-    from spicestat._drawing import Drawing
+def _panels(n: int, height: float, share_y: bool = False, width: float | None = None) -> tuple[Figure, list[Any]]:
+    from spicestat._drawing import panels
 
-    figure = Drawing(figsize=(max(5.0, 2.7 * n + 2.0) if width is None else width, height), layout="constrained")
-    axes = figure.subplots(1, n, squeeze=False, sharey=share_y)[0]
+    in_all = max(5.0, 2.7 * n + 2.0) if width is None else width
+    figure, axes = panels(n, in_all / n, height, columns=n, sharey=share_y)
     for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
         axis.locator_params(axis="x", nbins=5)
         axis.xaxis.label.set_fontsize(9)

@@ -93,6 +93,7 @@ class GroupKernels:
                 label = f"{self.variable}: {level}".replace("$", r"\$")
                 axis.plot(curve["lag"], curve["estimate"], color=colour, marker="o", markersize=3, label=label)
             axis.set(xlabel=f"choices after one {event}", ylabel="change in log odds of repeating")
+            axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(fontsize=8)
         return figure
 
