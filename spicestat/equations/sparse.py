@@ -6,7 +6,6 @@ import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, combinations_with_replacement
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,7 +62,7 @@ class _Moments:
 
 
 def polynomial_library(module: str, signals: Sequence[str], degree: int = 1) -> ModuleLibrary:
-    """All monomials up to a degree, in the order of ``pysindy.PolynomialLibrary``, which takes seconds to import.
+    """All monomials up to a degree, from ``pysindy.PolynomialLibrary``.
 
     Parameters
     ----------
@@ -86,10 +85,12 @@ def polynomial_library(module: str, signals: Sequence[str], degree: int = 1) -> 
     """
     if degree < 1:
         raise ConfigError("the polynomial degree must be 1 or more", got=degree)
+    import pysindy
+
     variables = (module, *signals)
-    positions = range(len(variables))
-    products = chain.from_iterable(combinations_with_replacement(positions, total) for total in range(degree + 1))
-    powers = tuple(tuple(factors.count(position) for position in positions) for factors in products)
+    polynomials = pysindy.PolynomialLibrary(degree=degree, include_bias=True)
+    polynomials.fit(np.zeros((1, len(variables))))
+    powers = tuple(tuple(int(power) for power in term) for term in polynomials.powers_)
     return ModuleLibrary(module, variables, powers)
 
 

@@ -14,14 +14,13 @@ from spicestat._runtime.progress import Progress
 from spicestat._runtime.threads import one_thread, seeded
 from spicestat.errors import ConfigError, NumericalError, StorageError
 from spicestat.models.base import BaseRNN
-from spicestat.training.adamw import AdamW, warm_restarts
 from spicestat.training.checkpoint import Checkpoint
 from spicestat.training.config import TrainingConfig
 from spicestat.training.evaluate import repeat_members, rnn_nll
 from spicestat.training.identity import run_identity
 from spicestat.training.loss import check_times
 from spicestat.training.result import TrainingResult
-from spicestat.training.state import TrainingState, random_states, set_random_states
+from spicestat.training.state import TrainingState, moments_of, random_states, set_moments, set_random_states
 from spicestat.trials.sequences import SequenceDataset
 
 __all__ = ["train"]
@@ -157,7 +156,14 @@ class _Run:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.features = data.xs
         self.weights = self._sequence_weights()
-        self.optimizer = AdamW(model.parameters(), config.learning_rate, config.l2_weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.l2_weight_decay
+        )
+        self.schedule = (
+            torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(self.optimizer, T_0=64, T_mult=2)
+            if config.scheduler
+            else None
+        )
         self.train_nll: list[float] = []
         self.validation_nll: list[tuple[int, float]] = []
         self.best_epoch = 0
@@ -184,14 +190,14 @@ class _Run:
 
     def epoch(self) -> float:
         """Train one epoch and return its mean NLL."""
-        if self.config.scheduler:
-            self.optimizer.rate = warm_restarts(self.config.learning_rate, self.n_epochs)
         order = torch.randperm(self.data.n_sequences, generator=self.generator)
         size = self.config.batch_size or self.data.n_sequences
         total, count = 0.0, 0.0
         for rows in torch.split(order, size) if size < self.data.n_sequences else [None]:
             batch_total, batch_count = self._batch(rows)
             total, count = total + batch_total, count + batch_count
+        if self.schedule is not None:
+            self.schedule.step()
         loss = total / max(count, 1.0)
         self._follow(loss)
         if not math.isfinite(loss):
@@ -209,7 +215,7 @@ class _Run:
         parts = {
             "model": self.model.state_dict(),
             "best": self._best or {},
-            "adamw": self.optimizer.moments(),
+            "adamw": moments_of(self.optimizer),
             "random": random_states(self.generator, self.data.mask.device),
         }
         return TrainingState.of(tuple(self.train_nll), tuple(self.validation_nll), self.best_epoch, parts)
@@ -218,11 +224,13 @@ class _Run:
         """Go on from a state; torch's random generators change, too."""
         self.model.load_state_dict(state.part("model"))
         self._best = state.part("best") or None
-        self.optimizer.set_moments(state.part("adamw"))
+        set_moments(self.optimizer, state.part("adamw"))
         set_random_states(state.part("random"), self.generator, self.data.mask.device)
         for loss in state.train_nll:
             self._follow(loss)
         self.validation_nll, self.best_epoch = list(state.validation_nll), state.best_epoch
+        if self.schedule is not None:
+            self.schedule.step(self.n_epochs)
 
     def _batch(self, rows: Tensor | None) -> tuple[float, float]:
         """One pass over sequences (all if None), with a step of the optimizer per chunk of time."""
@@ -251,7 +259,7 @@ class _Run:
         return total, count
 
     def _step(self, loss: Tensor) -> None:
-        self.optimizer.drop_gradients()
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         _clip_gradients([weights.grad for weights in self.model.parameters()], self.model.n_members)
         self.optimizer.step()

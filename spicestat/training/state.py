@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["TrainingState", "random_states", "set_random_states"]
+__all__ = ["TrainingState", "moments_of", "random_states", "set_moments", "set_random_states"]
 
 _TORCH, _CUDA, _RUN = "torch", "cuda", "run"
 
@@ -59,6 +59,21 @@ class TrainingState:
         """Return the tensors of a part by their own names."""
         start = f"{part}."
         return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
+
+
+def moments_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the step counts and moments of AdamW as ``moment.number of the parameter``."""
+    stored = optimizer.state_dict()["state"]
+    return {f"{moment}.{number}": value for number, moments in stored.items() for moment, value in moments.items()}
+
+
+def set_moments(optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
+    """Put back what `moments_of` returned."""
+    stored: dict[int, dict[str, Tensor]] = {}
+    for name, value in moments.items():
+        moment, number = name.split(".")
+        stored.setdefault(int(number), {})[moment] = value
+    optimizer.load_state_dict({"state": stored, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def random_states(run: torch.Generator, device: torch.device) -> dict[str, Tensor]:
