@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ class CoefficientTable:
             )
         return cls(completed, covariance, people, dict(info or {}))
 
-    @property
+    @cached_property
     def participants(self) -> tuple[Any, ...]:
         """Participant labels, length P, in table order."""
         return tuple(self.frame["participant"].drop_duplicates())
@@ -185,7 +186,7 @@ class CoefficientTable:
             return f"{n_units} participants"
         return f"{self.people['person'].nunique()} participants on {n_units} occasions of {', '.join(self.occasions)}"
 
-    @property
+    @cached_property
     def terms(self) -> tuple[tuple[str, str], ...]:
         """The K (module, term) pairs, in table order."""
         first = self.frame.iloc[: len(self.frame) // len(self.participants)]

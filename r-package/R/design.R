@@ -12,6 +12,7 @@
 group_design <- function(formula, people, call) {
   check_design_formula(formula, people, call)
   used <- intersect(all.vars(formula), names(people))
+  for (name in used) if (is.list(people[[name]])) refuse_type(people[[name]], name, call)
   complete <- stats::complete.cases(people[used]) | length(used) == 0
   if (!any(complete)) {
     abort_spicestat("data", "no participant has all the covariates of the formula.", call = call)
@@ -227,14 +228,25 @@ check_variables <- function(model, frame, call) {
     if (is_category(x)) {
       check_levels_of(x, name, call)
     } else if (!is_number(x)) {
-      abort_spicestat("covariate", paste0(
-        "covariate '", name, "' has an unusable type. Got: ", class(x)[[1]],
-        ". Allowed: numbers, text, logicals, factors."
-      ), call = call)
+      refuse_type(x, name, call)
     } else if (name %in% names(frame)) {
       check_finite(x, name, frame$participant, call)
     }
   }
+}
+
+refuse_type <- function(x, name, call) {
+  abort_spicestat("covariate", c(
+    paste0(
+      "covariate '", name, "' has an unusable type. Got: ", class(x)[[1]],
+      ". Allowed: numbers, text, logicals, factors."
+    ),
+    i = if (inherits(x, c("Date", "POSIXct", "difftime"))) {
+      paste0("as.numeric(", name, ") in the formula makes a number of it: days, seconds, or its own units.")
+    } else {
+      "Make a column with one value for each participant of it."
+    }
+  ), call = call)
 }
 
 check_finite <- function(x, name, who, call) {

@@ -29,17 +29,22 @@ fit_brms <- function(inputs, settings, call) {
 }
 
 brms_formula <- function(inputs) {
-  formula <- inputs$design$formula
-  formula <- stats::as.formula(paste("estimate | se(std.error, sigma = TRUE) ~", deparse1(formula[[2]])))
-  environment(formula) <- parent_of_data(inputs$formula)
-  formula
+  side <- formula_of_columns(inputs$design, brms_names(inputs$design))[[2]]
+  rlang::new_formula(quote(estimate | se(std.error, sigma = TRUE)), side, parent_of_data(inputs$formula))
+}
+
+#' Names of the formula's variables that brms can read
+#'
+#' It neither knows the session's variables, as in I(age / k), nor takes names with blanks, `__`, or `_` at the end.
+#' @noRd
+brms_names <- function(design) {
+  make.names(gsub("__+|_$", ".", names(design$model)), unique = TRUE)
 }
 
 #' Arguments of brms::brm() for one equation
 #' @noRd
 brms_arguments <- function(formula, equation, design, settings) {
-  data <- equation_data(equation, design)
-  data <- data[data$used, setdiff(names(data), "used")]
+  data <- brms_data(equation, design)
   spread <- stats::mad(data$estimate)
   # half of the estimates may be the same
   spread <- if (spread > 0) spread else stats::sd(data$estimate)
@@ -50,6 +55,15 @@ brms_arguments <- function(formula, equation, design, settings) {
     seed = 1, refresh = 0, silent = 2
   )
   utils::modifyList(defaults, settings)
+}
+
+#' Estimates of one equation beside the variables of the formula, computed ones such as log(age) too
+#' @noRd
+brms_data <- function(equation, design) {
+  variables <- stats::setNames(design$model, brms_names(design))
+  check_free(names(variables), c("estimate", "std.error"))
+  own <- data.frame(estimate = equation$estimate, std.error = equation$std_error)
+  cbind(own, variables[equation$rows, , drop = FALSE])
 }
 
 brms_prior <- function(design) {

@@ -176,14 +176,13 @@ check_free <- function(names, own, call = rlang::caller_env()) {
 
 variables_of <- function(terms) as.list(attr(terms, "variables"))[-1]
 
-#' A design's formula in which what it computes, such as log(age), is a column of that name
+#' A design's formula in which what it computes, such as log(age), is a column of that name, or of another
 #'
 #' Packages differ in what they make of calls beside `:`.
 #' @noRd
-formula_of_columns <- function(design) {
-  made <- Filter(is.call, variables_of(design$terms))
+formula_of_columns <- function(design, names = base::names(design$model)) {
   formula <- stats::formula(design$terms)
-  formula[[2]] <- replace_calls(formula[[2]], made, lapply(made, function(call) as.symbol(deparse1(call))))
+  formula[[2]] <- replace_calls(formula[[2]], variables_of(design$terms), lapply(names, as.symbol))
   formula
 }
 

@@ -116,7 +116,8 @@
 #'   estimated in the model. Tests are t(N - p); glmmTMB's own summary has
 #'   normal tests. Setting: `estimator`.
 #' * `"brms"`: `estimate | se(std.error, sigma = TRUE) ~ covariates` for each
-#'   coefficient, `$fit` a list of `brmsfit` objects. Priors: flat for effects,
+#'   coefficient, `$fit` a list of `brmsfit` objects. What the formula computes is a column
+#'   there, `log.age.` for `log(age)`. Priors: flat for effects,
 #'   Student t for the intercept and the standard deviation, with 2.5 times the
 #'   estimates' (median absolute) deviation as scale. There are no
 #'   p-values. Settings: those of `brms::brm()`, such as `prior`, `chains`, `cores`.

@@ -71,7 +71,7 @@ plain_people <- function(people, id, missing) {
   for (name in names(people)) {
     column <- plain_column(people[[name]])
     values <- if (is.null(names(missing))) missing else missing[[name]]
-    people[[name]] <- if (name == id) column else blanked(mark_missing(column, values))
+    people[[name]] <- if (name == id) column else mark_missing(blanked(column), values)
   }
   people
 }
@@ -95,7 +95,8 @@ mark_missing <- function(x, values) {
 #' @noRd
 blanked <- function(x) {
   if (is.factor(x)) {
-    levels(x) <- trimws(levels(x))
+    # a level that is NA, as addNA() makes it, is meant
+    levels(x) <- trimws(replace(levels(x), is.na(levels(x)), "NA"))
     return(if ("" %in% levels(x)) droplevels(x, exclude = "") else x)
   }
   if (!is.character(x)) {

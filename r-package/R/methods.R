@@ -288,7 +288,8 @@ df.residual.spice_group <- function(object, ...) {
 #' @importFrom stats formula
 #' @export
 formula.spice_group <- function(x, ...) {
-  check_dots(...)
+  # as.formula(group) passes it on
+  check_dots(..., ignored = "env")
   found <- stats::as.formula(x$formula, env = if (is.null(x$environment)) globalenv() else x$environment)
   # step() puts a formula with the response there
   if (length(found) == 3) rlang::new_formula(NULL, found[[3]], environment(found)) else found

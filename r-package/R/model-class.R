@@ -290,9 +290,7 @@ by_ml <- function(group, call) {
 #' @noRd
 fitted_again <- function(group, call, ...) {
   written <- stats::update(group, ..., evaluate = FALSE)
-  # a formula in a variable may be gone
-  written$formula <- formula.spice_group(group)
-  names <- all.vars(as.call(c(quote(list), as.list(written[c("fit", "data")]))))
+  names <- names_of_data(written, c("fit", "data"))
   places <- c(rev(sys.frames()), list(environment(written$formula), globalenv()))
   knows <- function(place) !identical(topenv(place), topenv()) && all(vapply(names, exists, NA, envir = place))
   place <- Find(knows, places)
@@ -303,6 +301,28 @@ fitted_again <- function(group, call, ...) {
     ), call = call)
   }
   eval(written, place)
+}
+
+#' @rdname anova.spice_group
+#' @param scope Terms to try, as [stats::drop1()] and [stats::add1()] take them.
+#' @importFrom stats drop1
+#' @export
+drop1.spice_group <- function(object, scope, ...) {
+  utils::getS3method("drop1", "default", envir = asNamespace("stats"))(fitted_in(object, parent.frame()), scope, ...)
+}
+
+#' @rdname anova.spice_group
+#' @importFrom stats add1
+#' @export
+add1.spice_group <- function(object, scope, ...) {
+  utils::getS3method("add1", "default", envir = asNamespace("stats"))(fitted_in(object, parent.frame()), scope, ...)
+}
+
+#' A model whose formula is of the place where it is used: R looks there for the data when it fits again
+#' @noRd
+fitted_in <- function(group, place) {
+  group$environment <- list2env(as.list(group$environment), parent = place)
+  group
 }
 
 #' @rdname anova.spice_group

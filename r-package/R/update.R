@@ -73,13 +73,14 @@ update.spice_fit <- function(object, ..., evaluate = TRUE) {
     )
   }
   written <- changed_call(written, match.call(expand.dots = FALSE)$...)
-  if (evaluate) eval(written, parent.frame()) else written
+  if (evaluate) fit_again(written, quote(spicestat::spice_fit), c("trials", "people"), parent.frame()) else written
 }
 
 #' Fit a group model again with another formula or changed arguments
 #'
 #' @param object A [spice_group()]. The fit and the data are taken by the names
-#'   that they had in its call, and must still be there.
+#'   that they had in its call, and must still be there; variables of the session in the
+#'   formula have the values that they had.
 #' @param formula. A new formula, in which `.` is what stood before: `~ . + age`, or
 #'   `. ~ . - age`.
 #' @param ... Arguments of [spice_group()] to change or add; `NULL` takes one
@@ -101,8 +102,34 @@ update.spice_group <- function(object, formula., ..., evaluate = TRUE) { # nolin
     ))
   }
   written <- changed_call(written, match.call(expand.dots = FALSE)$...)
-  if (!missing(formula.)) written$formula <- changed_formula(object, formula.)
-  if (evaluate) eval(written, parent.frame()) else written
+  # a formula in a variable may be gone, or another one by now
+  written$formula <- if (missing(formula.)) formula.spice_group(object) else changed_formula(object, formula.)
+  if (evaluate) fit_again(written, quote(spicestat::spice_group), c("fit", "data"), parent.frame()) else written
+}
+
+#' Evaluate a call where somebody wants a model again, or say what of its data is not there
+#' @noRd
+fit_again <- function(written, verb, data, env, call = rlang::caller_env()) {
+  # lapply(formulas, spice_group) calls it FUN
+  if (is.symbol(written[[1]]) && !exists(as.character(written[[1]]), env, mode = "function")) written[[1]] <- verb
+  lost <- Filter(function(name) !exists(name, env), names_of_data(written, data))
+  if (length(lost) > 0) {
+    abort_spicestat("config", c(
+      paste0("update() fits again by the call ", deparse1(written), ", and here is no ", name_some(lost), "."),
+      i = paste0("Name it again: update(model, ", paste(data, "= <table>", collapse = ", "), ", ...).")
+    ), call = call)
+  }
+  eval(written, env)
+}
+
+#' What arguments of a call start from: `d` in `d$table`, and `people` in `subset(people, age > 30)`
+#' @noRd
+names_of_data <- function(written, arguments) {
+  roots <- lapply(as.list(written)[intersect(arguments, names(written))], function(expr) {
+    while (is.call(expr) && length(expr) > 1 && !is_call(expr, c("::", ":::"))) expr <- expr[[2]]
+    if (is.symbol(expr)) as.character(expr)
+  })
+  unique(unlist(roots, use.names = FALSE))
 }
 
 #' The formula of a model, changed as update.formula() does it

@@ -7,6 +7,16 @@ skip_if_no_engine <- function() {
   testthat::skip_if_not(spicestat_available(), "Python package spicestat")
 }
 
+#' Do tests run that take minutes?
+runs_long <- function() identical(Sys.getenv("SPICESTAT_TEST_LONG"), "true")
+
+#' Let rstan find Boost where Debian keeps its headers
+find_boost <- function() {
+  if (!dir.exists(system.file("include", package = "BH")) && file.exists("/usr/include/boost")) {
+    rstan::rstan_options(boost_lib = "/usr/include")
+  }
+}
+
 #' A Python module, unconverted; one test file may stand in for a slow engine
 python_module <- function(name) {
   reticulate::import(name, convert = FALSE)

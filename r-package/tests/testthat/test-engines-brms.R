@@ -30,6 +30,24 @@ test_that("the Stan program knows the standard errors and adds a variance betwee
   expect_equal(arguments$chains, 1)
 })
 
+test_that("what the formula computes is a column for brms, with a name that it can read", {
+  data <- cohort(20)
+  data$people$`Fragen_` <- data$people$age^2
+  data$people$`BDI total` <- rev(data$people$age)
+  data$people$BDI.total <- sqrt(data$people$age)
+  formula <- ~ ill + I(age / 10) + `Fragen_` + `BDI total` + BDI.total
+  people <- group_people(data$table, data$table, formula, data$people, "id", NULL, NULL)
+  arguments <- arguments_of(group_inputs(data$table, NULL, people, NULL, NULL, TRUE, NULL), "beta:v")
+  expect_equal(arguments$formula[[3]], quote(ill + I.age.10. + Fragen. + BDI.total.1 + BDI.total))
+  told <- do.call(brms::make_standata, arguments[c("formula", "data", "prior", "stanvars")])
+  expect_equal(unname(told$X), unname(stats::model.matrix(formula, data$people)), ignore_attr = TRUE)
+  data$people$estimate <- data$people$age
+  expect_error(
+    group_cohort(data, ~estimate, method = "brms"), "names of the table's own",
+    class = "spicestat_error_covariate"
+  )
+})
+
 test_that("without an intercept there is no prior for one", {
   inputs <- brms_inputs(~ 0 + ill)
   code <- do.call(brms::make_stancode, arguments_of(inputs, "beta:v")[c("formula", "data", "prior", "stanvars")])
@@ -53,11 +71,8 @@ test_that("draws become the tables of a group model", {
 })
 
 test_that("brms agrees with metafor", {
-  skip_if_not(identical(Sys.getenv("SPICESTAT_TEST_LONG"), "true"), "SPICESTAT_TEST_LONG=true")
-  if (!dir.exists(system.file("include", package = "BH")) && file.exists("/usr/include/boost")) {
-    # Debian keeps the headers elsewhere
-    rstan::rstan_options(boost_lib = "/usr/include")
-  }
+  skip_if_not(runs_long(), "SPICESTAT_TEST_LONG=true")
+  find_boost()
   data <- cohort()
   group <- group_cohort(data, method = "brms", chains = 2, iter = 3000)
   reference <- group_cohort(data, method = "metafor")

@@ -1,4 +1,5 @@
 # Formulas of every kind, in every method: the same as with the design matrix made by hand, and as metafor has them.
+# SPICESTAT_TEST_LONG=true runs the whole grid; otherwise some methods take turns, a formula each.
 
 study <- function() {
   data <- cohort(40)
@@ -34,8 +35,8 @@ of_formula <- function(data, formula, method, ...) {
   suppressWarnings(suppressMessages(spice_group(data$table, formula, data$people, method, participant = id, ...)))
 }
 
-#' The same model by a design matrix that is given column by column
-by_hand <- function(data, formula, method, ...) {
+#' Data and formula of the same model by a design matrix that is given column by column
+with_matrix <- function(data, formula) {
   X <- stats::model.matrix(formula, data$people) # nolint: object_name_linter.
   intercept <- colnames(X)[1] == "(Intercept)"
   if (intercept) X <- X[, -1, drop = FALSE] # nolint: object_name_linter.
@@ -43,7 +44,12 @@ by_hand <- function(data, formula, method, ...) {
   columns <- stats::setNames(as.data.frame(unname(X)), names)
   columns$id <- data$people$id
   side <- paste(if (!intercept) "0 +", paste(names, collapse = " + "))
-  of_formula(list(table = data$table, people = columns), stats::as.formula(paste("~", side)), method, ...)
+  list(table = data$table, people = columns, formula = stats::as.formula(paste("~", side)))
+}
+
+by_hand <- function(data, formula, method, ...) {
+  made <- with_matrix(data, formula)
+  of_formula(made, made$formula, method, ...)
 }
 
 #' The choices of the example, whose participants have the covariates of the study
@@ -53,30 +59,72 @@ study_of_choices <- function() {
   list(table = example_fit, people = people)
 }
 
+#' The study, in which a third of the participants lack the first coefficient
+study_with_gaps <- function() {
+  data <- study()
+  absent <- seq(1, 40, 3)
+  data$table$selected <- !seq_len(80) %in% absent
+  data$table$estimate[absent] <- 0
+  data$table$std_error[absent] <- NA
+  data
+}
+
+#' A model by a formula, with the numbers and the predictions of the one with the design matrix made by hand
+expect_by_hand <- function(data, formula, method, ..., tolerance = 1e-6) {
+  label <- paste(method, deparse1(formula))
+  group <- of_formula(data, formula, method, ...)
+  manual <- by_hand(data, formula, method, ...)
+  expect_gt(sum(!is.na(group$coefficients$estimate)), 0)
+  for (column in c("estimate", "std_error", "df", "p_value")) {
+    expect_equal(group$coefficients[[column]], manual$coefficients[[column]], tolerance = tolerance, label = label)
+  }
+  # two parts have no single value to predict
+  if (method != "hurdle") {
+    new <- data$people[c(3, 8, 20), ]
+    theirs <- predict(manual)
+    theirs <- theirs$.fitted[theirs$participant %in% new$id]
+    expect_equal(predict(group, new)$.fitted, theirs, tolerance = tolerance, label = label)
+  }
+  group
+}
+
+#' Methods that the k-th formula is tried with
+in_turn <- function(methods, k) if (runs_long()) methods else methods[1 + k %% length(methods)]
+
 test_that("formulas mean what they mean to R, in every method", {
   skip_if_no_engine()
-  for (package in c("metafor", "lme4", "glmmTMB", "emmeans")) skip_if_not_installed(package)
+  for (package in c("metafor", "lme4", "glmmTMB")) skip_if_not_installed(package)
   data <- study()
-  methods <- c("meta", "ols", "multivariate_meta", "mixed", "lme4", "glmmTMB")
+  methods <- c("ols", "multivariate_meta", "mixed", "lme4", "glmmTMB", "metafor")
   for (k in seq_along(formulas)) {
-    formula <- formulas[[k]]
-    label <- deparse1(formula)
-    separate <- of_formula(data, formula, "meta")
-    for (method in c("meta", methods[2 + k %% 5])) {
-      group <- if (method == "meta") separate else of_formula(data, formula, method)
-      manual <- by_hand(data, formula, method)
-      expect_equal(group$coefficients$estimate, manual$coefficients$estimate, tolerance = 1e-6, label = label)
-      expect_equal(group$coefficients$std_error, manual$coefficients$std_error, tolerance = 1e-5, label = label)
-      expect_equal(fitted(group)$.fitted, predict(group)$.fitted, label = label)
+    for (method in in_turn(methods, k)) expect_by_hand(data, formulas[[k]], method)
+  }
+})
+
+test_that("models of a coefficient that some lack take the same formulas", {
+  skip_if_no_engine()
+  data <- study_with_gaps()
+  settings <- list(presence = list(), hurdle = list(), permutation = list(n_permutations = 19, seed = 1))
+  for (k in seq_along(formulas)) {
+    for (method in in_turn(names(settings), k)) {
+      do.call(expect_by_hand, c(list(data, formulas[[k]], method, tolerance = 1e-8), settings[[method]]))
     }
-    group <- separate
+  }
+})
+
+test_that("meta-regressions of formulas are metafor's, and so are their predictions, means and figures", {
+  skip_if_no_engine()
+  for (package in c("metafor", "emmeans")) skip_if_not_installed(package)
+  data <- study()
+  for (formula in formulas) {
+    label <- deparse1(formula)
+    group <- expect_by_hand(data, formula, "meta")
+    expect_equal(fitted(group)$.fitted, predict(group)$.fitted, label = label)
     expect_equal(unique(tidy(group)$term), colnames(stats::model.matrix(formula, data$people)))
     theirs <- of_formula(data, formula, "metafor")
-    X <- theirs$fit[[1]]$X # nolint: object_name_linter.
     expect_equal(unname(fitted(theirs$fit[[1]])), fitted(group)$.fitted[1:40], tolerance = 1e-6, label = label)
     new <- data$people[c(3, 8, 20), ]
     expect_equal(predict(group, new)$.fitted, predict(theirs, new)$.fitted, tolerance = 1e-6, label = label)
-    expect_equal(predict(group, new)$.fitted, predict(group)$.fitted[c(3, 8, 20, 43, 48, 60)], label = label)
     variable <- all.vars(formula[[2]])[[1]]
     of <- stats::as.formula(paste0("~ `", variable, "` | coefficient"))
     ours <- suppressWarnings(suppressMessages(as.data.frame(emmeans::emmeans(group, of))))
@@ -101,39 +149,73 @@ test_that("models of the choices are those of the design matrix made by hand", {
   }
 })
 
-test_that("permutations, and models of whether a coefficient is there, take the same formulas", {
+#' Draws of a posterior by a formula, which are those by the design matrix made by hand
+expect_same_draws <- function(data, formula, method) {
+  fitted <- lapply(list(of_formula, by_hand), function(fitting) {
+    fitting(data, formula, method, chains = 1, draws = 5, tune = 50, seed = 1)
+  })
+  drawn <- lapply(fitted, function(group) unname(as.matrix(group$draws[-(1:2)])))
+  expect_equal(nrow(drawn[[1]]), 5)
+  expect_equal(drawn[[1]], drawn[[2]], tolerance = 1e-10, label = paste(method, deparse1(formula)))
+  new <- data$people[c(3, 8, 20), ]
+  theirs <- predict(fitted[[2]])
+  expect_equal(predict(fitted[[1]], new)$.fitted, theirs$.fitted[theirs$participant %in% new$id], tolerance = 1e-8)
+}
+
+test_that("a posterior of estimates has the same draws as with the design matrix made by hand", {
   skip_if_no_engine()
+  skip_if_not(reticulate::py_module_available("numpyro"), "Python package numpyro")
   data <- study()
-  absent <- seq(1, 40, 3)
-  data$table$selected <- !seq_len(80) %in% absent
-  data$table$estimate[absent] <- 0
-  data$table$std_error[absent] <- NA
-  settings <- list(permutation = list(n_permutations = 19, seed = 1), presence = list(), hurdle = list())
-  for (k in seq_along(formulas)) {
-    method <- names(settings)[[1 + k %% 3]]
-    arguments <- c(list(data, formulas[[k]], method), settings[[method]])
-    group <- do.call(of_formula, arguments)
-    manual <- do.call(by_hand, arguments)
-    label <- paste(method, deparse1(formulas[[k]]))
-    expect_gt(sum(!is.na(group$coefficients$estimate)), 0)
-    for (column in c("estimate", "std_error", "p_value")) {
-      expect_equal(group$coefficients[[column]], manual$coefficients[[column]], tolerance = 1e-8, label = label)
-    }
+  for (name in c("w1", "w2")) data$people[[name]] <- stats::rnorm(40)
+  for (formula in formulas) {
+    # with further covariates nearly all have four columns, for which the sampler is compiled once
+    n_columns <- ncol(stats::model.matrix(formula, data$people))
+    fillers <- lapply(c("w1", "w2")[seq_len(max(0, 4 - n_columns))], as.symbol)
+    formula[[2]] <- Reduce(function(side, filler) call("+", call("(", side), filler), fillers, formula[[2]])
+    if (n_columns <= 4 || runs_long()) expect_same_draws(data, formula, "bayes_meta")
   }
 })
 
-test_that("a posterior has the same draws as with the design matrix made by hand", {
+test_that("a posterior of the choices has the same draws as with the design matrix made by hand", {
   skip_if_no_engine()
   skip_if_not(reticulate::py_module_available("numpyro"), "Python package numpyro")
   data <- study_of_choices()
-  # of as many columns, for which the sampler is compiled once
+  # of as many columns, for which the sampler is compiled once; each takes four seconds
   some <- list(~ relevel(ill, ref = "yes") + half(age), ~ poly(age, 2), ~ 0 + C(ill, contr.sum) + age)
-  for (formula in some) {
-    drawn <- lapply(list(of_formula, by_hand), function(fitted) {
-      group <- fitted(data, formula, "bayes", chains = 1, draws = 5, tune = 50, seed = 1)
-      unname(as.matrix(group$draws[-(1:2)]))
+  for (formula in if (runs_long()) formulas else some) expect_same_draws(data, formula, "bayes")
+})
+
+#' What Stan is told of a model's second coefficient
+told_stan <- function(data, formula) {
+  people <- group_people(data$table, data$table, formula, data$people, "id", NULL, NULL)
+  inputs <- group_inputs(data$table, NULL, people, NULL, NULL, TRUE, NULL)
+  arguments <- brms_arguments(brms_formula(inputs), inputs$equations[["beta:v"]], inputs$design, list())
+  do.call(brms::make_standata, arguments[c("formula", "data", "prior", "stanvars")])
+}
+
+test_that("brms gives Stan what it gives it of the design matrix made by hand", {
+  skip_if_not_installed("brms")
+  data <- study()
+  for (formula in formulas) {
+    told <- told_stan(data, formula)
+    X <- stats::model.matrix(formula, data$people) # nolint: object_name_linter.
+    expect_equal(unname(told$X), unname(X), ignore_attr = TRUE, label = deparse1(formula))
+    made <- with_matrix(data, formula)
+    manual <- told_stan(made, made$formula)
+    expect_equal(lapply(told, as.vector), lapply(manual, as.vector), label = deparse1(formula))
+  }
+})
+
+test_that("brms draws what it draws with the design matrix made by hand", {
+  skip_if_not_installed("brms")
+  skip_if_not(runs_long(), "SPICESTAT_TEST_LONG=true")
+  find_boost()
+  data <- study()
+  for (formula in list(~ C(site, sum) + I(age / k) + `BDI total`, ~ 0 + ill + poly(age, 2))) {
+    drawn <- lapply(list(of_formula, by_hand), function(fitting) {
+      group <- fitting(data, formula, "brms", chains = 1, iter = 200, seed = 3)
+      lapply(group$fit, function(fit) unname(as.matrix(fit)))
     })
-    expect_equal(nrow(drawn[[1]]), 5)
     expect_equal(drawn[[1]], drawn[[2]], tolerance = 1e-10, label = deparse1(formula))
   }
 })

@@ -176,6 +176,37 @@ test_that("a group model is fitted again with another formula, by its call", {
   expect_error(update(group, ~age), "Call spice_group\\(\\)", class = "spicestat_error_config")
 })
 
+test_that("a model from elsewhere is fitted again, or the data to name again are said", {
+  skip_if_not_installed("metafor")
+  inside <- function() {
+    own <- example_fit
+    half <- 2
+    wanted <- ~ I(age / half)
+    spice_group(own, wanted, method = "metafor", modules = "beta")
+  }
+  group <- inside()
+  half <- 10
+  expect_error(update(group, conf_level = 0.9), "no 'own'", class = "spicestat_error_config")
+  again <- update(group, fit = example_fit, conf_level = 0.9)
+  expect_equal(coef(again), coef(group))
+  expect_equal(nrow(tidy(update(again, ~ . + diagnosis))), 3)
+  # what data start from must be there, not the columns that a call of subset() names
+  inside <- function(people) {
+    some <- spice_group(as.data.frame(example_fit), ~diagnosis, subset(people, age > 0), "metafor", modules = "beta")
+    list(update(some, ~ . + age), stats::drop1(some), stats::add1(some, ~ . + age))
+  }
+  environment(inside) <- globalenv()
+  found <- inside(as.data.frame(example_fit$people))
+  larger <- spice_group(example_fit, ~ diagnosis + age, method = "metafor", modules = "beta", estimator = "ML")
+  expect_equal(coef(found[[1]]), coef(update(larger, estimator = "REML")))
+  smaller <- update(larger, ~ . - age)
+  expect_equal(found[[2]]$AIC[1], stats::AIC(smaller), tolerance = 1e-6)
+  expect_equal(found[[3]]$AIC[2], stats::AIC(larger), tolerance = 1e-6)
+  each <- lapply(list(~age, ~diagnosis), spice_group, fit = example_fit, method = "metafor")
+  expect_equal(coef(update(each[[1]], ~diagnosis, fit = example_fit)), coef(each[[2]]))
+  expect_error(update(each[[1]], ~diagnosis), "update\\(model, fit = <table>", class = "spicestat_error_config")
+})
+
 test_that("the package parameters shows a group model", {
   skip_if_not_installed("parameters")
   table <- parameters::model_parameters(example_group, ci = 0.9)

@@ -56,6 +56,11 @@ test_that("values are made missing, blank text too, and ids stay", {
   factors <- plain_people(data.frame(id = 1:3, g = factor(c("b", "", "a"), c("", "b", "a"))), "id", NULL)
   expect_identical(factors$g, factor(c("b", NA, "a"), c("b", "a")))
   expect_identical(plain_people(people, "id", list(n = list(-99)))$age, people$age)
+  # addNA() says that a missing value is a category, as lm() has it
+  meant <- data.frame(id = 1:4, g = addNA(factor(c("b", NA, "a", "b"))))
+  expect_identical(levels(plain_people(meant, "id", NULL)$g), c("a", "b", "NA"))
+  expect_identical(colnames(model.matrix(~g, plain_people(meant, "id", NULL))), colnames(model.matrix(~g, meant)))
+  expect_identical(plain_people(meant, "id", list(g = list("NA")))$g, factor(c("b", NA, "a", "b")))
 })
 
 test_that("recommended arguments are code of R", {

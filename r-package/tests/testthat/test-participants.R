@@ -85,9 +85,12 @@ test_that("formulas that cannot be used are refused with the engine's codes", {
     class = "spicestat_error_covariate"
   )
   expect_error(
-    design(~age, transform(with_names(), age = as.Date("2020-01-01") + age)), "unusable type",
+    design(~age, transform(with_names(), age = as.Date("2020-01-01") + age)), "unusable type.*as.numeric\\(age\\)",
     class = "spicestat_error_covariate"
   )
+  listed <- with_names()
+  listed$age <- as.list(listed$age)
+  expect_error(design(~age, listed), "Got: list.*one value for each", class = "spicestat_error_covariate")
   expect_error(design(~age, transform(with_names(), age = NA_real_)), class = "spicestat_error_data")
   expect_error(design(~ age * sex, with_names()[1:4, ]), "too few", class = "spicestat_error_data")
 })
