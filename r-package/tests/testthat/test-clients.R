@@ -186,6 +186,9 @@ gives("insight::get_varcov", "every model", "the covariance of `vcov()`", expect
 
 gives("insight::get_df", "every model with tests", "the smallest degrees of freedom", {
   expect_equal(verb(joint), df.residual(joint))
+  # as Satterthwaite's are, with random parts
+  joint$coefficients$df[2] <- 12.5
+  expect_equal(verb(joint), 12.5)
 })
 
 gives("insight::get_intercept", "every model", "the intercept of each coefficient", {
