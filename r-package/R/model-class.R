@@ -292,7 +292,7 @@ fitted_again <- function(group, call, ...) {
   written <- stats::update(group, ..., evaluate = FALSE)
   names <- names_of_data(written, c("fit", "data"))
   places <- c(rev(sys.frames()), list(environment(written$formula), globalenv()))
-  knows <- function(place) !identical(topenv(place), topenv()) && all(vapply(names, exists, NA, envir = place))
+  knows <- function(place) !identical(topenv(place), topenv()) && all(vapply(names, has_data, NA, env = place))
   place <- Find(knows, places)
   if (is.null(place)) {
     abort_spicestat("config", c(

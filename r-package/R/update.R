@@ -112,7 +112,7 @@ update.spice_group <- function(object, formula., ..., evaluate = TRUE) { # nolin
 fit_again <- function(written, verb, data, env, call = rlang::caller_env()) {
   # lapply(formulas, spice_group) calls it FUN
   if (is.symbol(written[[1]]) && !exists(as.character(written[[1]]), env, mode = "function")) written[[1]] <- verb
-  lost <- Filter(function(name) !exists(name, env), names_of_data(written, data))
+  lost <- Filter(function(name) !has_data(env, name), names_of_data(written, data))
   if (length(lost) > 0) {
     abort_spicestat("config", c(
       paste0("update() fits again by the call ", deparse1(written), ", and here is no ", name_some(lost), "."),
@@ -120,6 +120,13 @@ fit_again <- function(written, verb, data, env, call = rlang::caller_env()) {
     ), call = call)
   }
   eval(written, env)
+}
+
+#' Is there something else than a function of that name?
+#' @noRd
+has_data <- function(env, name) {
+  value <- get0(name, env)
+  !is.null(value) && !is.function(value)
 }
 
 #' What arguments of a call start from: `d` in `d$table`, and `people` in `subset(people, age > 30)`
