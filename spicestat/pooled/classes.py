@@ -186,8 +186,7 @@ class _Quadratic:
         """Solve for the modes, which takes one step."""
         at, own, precision = self.about, population.own, population.precision
         start = at.mode.copy()
-        shared = np.setdiff1d(np.arange(start.shape[1]), own)
-        start[:, shared] = population.mean[shared]
+        start[:, population.shared] = population.mean[population.shared]
         information = at.at_mode.information
         slope = at.at_mode.slope - np.einsum("nkl,nl->nk", information, start - at.mode)
         curvature = information[:, own[:, None], own] + precision

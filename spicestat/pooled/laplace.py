@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import logsumexp
@@ -39,11 +40,18 @@ class Normal:
     covariance: Floats
     own: Ints
 
-    @property
+    @cached_property
     def precision(self) -> Floats:
         """Inverse of the covariance."""
         inverse = np.linalg.inv(self.covariance)
         return np.asarray((inverse + inverse.T) / 2.0)
+
+    @cached_property
+    def shared(self) -> Ints:
+        """Positions of the other states."""
+        others = np.ones(len(self.mean), dtype=bool)
+        others[self.own] = False
+        return np.flatnonzero(others)
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,8 +104,7 @@ def _spread(own: Ints, parts: Sequence[Part], centre: Floats, prior: Prior | Non
 
 def _shared_step(population: Normal, parts: Sequence[Part], prior: Prior | None) -> Floats:
     """Newton step of the shared weights, with people's own weights following; 0 for the own."""
-    step, own = np.zeros_like(population.mean), population.own
-    shared = np.setdiff1d(np.arange(len(step)), own)
+    step, own, shared = np.zeros_like(population.mean), population.own, population.shared
     if not len(shared):
         return step
     slope, curvature = np.zeros(len(shared)), 1e-9 * np.eye(len(shared))
@@ -146,7 +145,7 @@ def laplace_gradient(population: Normal, found: Posterior) -> tuple[Floats, Floa
     away, n_people = found.mode[:, own] - population.mean[own], len(found.mode)
     by_mean = np.zeros_like(population.mean)
     by_mean[own] = (away + found.shift).sum(axis=0) @ precision
-    shared = np.setdiff1d(np.arange(len(by_mean)), own)
+    shared = population.shared
     by_mean[shared] = _shared_slope(found, own, shared).sum(axis=0)
     mixed = np.einsum("nk,nl->kl", away, found.shift)
     moment = found.covariance.sum(axis=0) + away.T @ away + mixed + mixed.T
