@@ -85,6 +85,18 @@ align_people <- function(participants, people, id, call) {
   list(people = aligned, positions = which(!missing))
 }
 
+#' Refuse names that say two columns of a table of people
+#' @noRd
+check_names <- function(names, used, call) {
+  twice <- intersect(unique(names[duplicated(names)]), used)
+  if (length(twice) > 0) {
+    abort_spicestat("column", c(
+      paste0("`data` has more than one column ", name_some(twice), ", so that it is not known which is meant."),
+      i = "Rename or remove one: names(data) <- make.unique(names(data)) tells them apart."
+    ), call = call)
+  }
+}
+
 check_one_row_each <- function(labels, keys, call) {
   twice <- !is.na(keys) & duplicated(keys)
   if (any(twice)) {
@@ -126,6 +138,7 @@ group_people <- function(fit, estimates, formula, data, id, missing, call) {
   }
   person <- if (is.null(occasions)) "participant" else "person"
   if (!is.null(data)) {
+    check_names(names(data), c(all.vars(formula), id), call)
     data <- with_session_columns(plain_people(data, id, missing), formula, aliases)
     covariates <- setdiff(names(data), c(id, "participant", "person"))
     formula <- without_dot(formula, covariates, call)

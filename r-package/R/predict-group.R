@@ -91,6 +91,12 @@ check_newdata <- function(object, newdata, call) {
   if (!is.data.frame(newdata)) {
     abort_spicestat("column", "`newdata` must be a data frame with one row per person.", call = call)
   }
+  if (nrow(newdata) == 0) {
+    abort_spicestat("data", c(
+      "`newdata` has no rows.",
+      i = "A filter may have left nobody; without `newdata`, predictions are for the participants of the analysis."
+    ), call = call)
+  }
   known <- model_data(object, call)
   needed <- intersect(all.vars(fixed_part(formula.spice_group(object))), names(known))
   lacking <- setdiff(needed, names(newdata))
@@ -102,21 +108,33 @@ check_newdata <- function(object, newdata, call) {
   }
   check_by_row(object, call)
   newdata <- as.data.frame(newdata)
-  for (name in needed) check_levels(newdata[[name]], known[[name]], name, call)
+  levels <- known_design(object, call)$xlevels
+  for (name in needed) {
+    check_kind(newdata[[name]], known[[name]], name, call)
+    if (is.factor(known[[name]]) || is.character(known[[name]])) {
+      check_levels(newdata[[name]], known[[name]], levels[[name]], name, call)
+    }
+  }
   newdata
 }
 
-check_levels <- function(values, known, name, call) {
-  if (is.numeric(known) && !is.numeric(values)) {
-    abort_spicestat(
-      "column", paste0("column '", name, "' of `newdata` must be numeric, as in the analysis."),
-      call = call
-    )
+check_kind <- function(values, known, name, call) {
+  kinds <- list(numeric = is.numeric, "TRUE or FALSE" = is.logical)
+  for (kind in names(kinds)) {
+    if (kinds[[kind]](known) && !kinds[[kind]](values) && !all(is.na(values))) {
+      abort_spicestat(
+        "column", paste0("column '", name, "' of `newdata` must be ", kind, ", as in the analysis."),
+        call = call
+      )
+    }
   }
-  if (!is.factor(known) && !is.character(known)) {
-    return(invisible())
-  }
-  known <- if (is.factor(known)) levels(known) else sort(unique(known))
+}
+
+#' @param levels Levels that have effects, where the formula has the variable as it is.
+#' @noRd
+check_levels <- function(values, known, levels, name, call) {
+  if (is.factor(known) && is.null(levels)) levels <- base::levels(known)
+  known <- if (is.null(levels)) sort(unique(known)) else levels
   unknown <- setdiff(as.character(values), c(known, NA))
   if (length(unknown) > 0) {
     abort_spicestat("covariate", paste0(

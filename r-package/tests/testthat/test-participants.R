@@ -28,6 +28,16 @@ test_that("participants without a row are left out with a warning, and nobody ha
 
 with_names <- function() stats::setNames(people, c("participant", "age", "sex", "smokes"))
 
+test_that("a name of two columns says neither", {
+  skip_if_not_installed("metafor")
+  data <- cohort(20)
+  data$people <- cbind(data$people, age = rev(data$people$age))
+  expect_error(
+    group_cohort(data, ~ ill + age, method = "metafor"), "more than one column 'age'", class = "spicestat_error_column"
+  )
+  expect_s3_class(group_cohort(data, ~ill, method = "metafor"), "spice_group")
+})
+
 test_that("participants who lack a covariate are left out with a warning", {
   expect_warning(
     design <- group_design(~ age + smokes, with_names(), here), "1 of 6 participants lack 'smokes'.*'c'",

@@ -82,6 +82,27 @@ test_that("what cannot be predicted is refused, and what is withheld stays so", 
   expect_error(predict(group), "earlier version", class = "spicestat_error_config")
 })
 
+test_that("new people have the kinds and the levels that the analysis had", {
+  skip_if_not_installed("metafor")
+  data <- cohort(30)
+  # nobody has the last level, which so has no effect
+  data$people$arm <- factor(rep(c("a", "b", "c"), 10), c("a", "b", "c", "d"))
+  data$people$old <- data$people$age > 40
+  group <- group_cohort(data, ~ arm + old, method = "metafor", modules = "beta")
+  refused <- function(...) {
+    tryCatch(predict(group, data.frame(...)), spicestat_error = conditionMessage)
+  }
+  expect_match(refused(arm = "d", old = TRUE), "Got: 'd'. Allowed: 'a', 'b', 'c'.", fixed = TRUE)
+  expect_match(refused(arm = "a", old = 1), "'old' of `newdata` must be TRUE or FALSE", fixed = TRUE)
+  expect_match(refused(arm = character(), old = logical()), "no rows", fixed = TRUE)
+  some <- predict(group, data.frame(arm = c("c", "a"), old = c(TRUE, NA)))
+  expect_equal(some$.fitted, c(sum(coef(group)[c(1, 3, 4)]), NA))
+  # as numbers, levels need have been nobody's
+  number <- group_cohort(data, ~ as.numeric(arm), method = "metafor", modules = "beta")
+  last <- predict(number, data.frame(arm = factor("d", levels(data$people$arm))))
+  expect_equal(last$.fitted, sum(coef(number) * c(1, 4)))
+})
+
 test_that("models of presence and of two parts say so", {
   group <- example_group
   group$method <- "presence"
