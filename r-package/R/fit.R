@@ -172,6 +172,7 @@ trial_columns <- function(quos, covariates, trials, people, call) {
   check_table(trials, "trials", call)
   roles <- trial_roles(quos, names(trials_of(trials)), call)
   check_rewards(trials_of(trials)[unlist(roles$reward)], call)
+  check_order(trials_of(trials)[unlist(roles$trial)], call)
   covariates <- covariate_names(covariates, trials, people, call)
   list(
     names = c(unlist(roles), covariates),
@@ -189,6 +190,17 @@ check_rewards <- function(rewards, call) {
     abort_spicestat("column", c(
       paste0("column '", name, "' with the rewards is a factor, and must be numeric."),
       i = paste0("Where its levels are numbers, convert it: as.numeric(as.character(", name, ")).")
+    ), call = call)
+  }
+}
+
+#' Trials are numbered; times of day may cross midnight, and dates have many trials
+#' @noRd
+check_order <- function(trials, call) {
+  for (name in names(trials)[vapply(trials, inherits, NA, c("Date", "POSIXct", "difftime"))]) {
+    abort_spicestat("column", c(
+      paste0("column '", name, "' with the number of the trial is a ", class(trials[[name]])[[1]], "."),
+      i = paste0("Where each trial has its own, in order within a block, convert it: as.numeric(", name, ").")
     ), call = call)
   }
 }

@@ -130,9 +130,13 @@ test_that("ids keep their type, factors their levels, and missing covariates sta
   expect_equal(fit$people$sex, people$sex)
 })
 
-test_that("rewards that are a factor, and arguments with a slip of the pen, are refused", {
+test_that("rewards that are a factor, dates of trials, and arguments with a slip of the pen are refused", {
   trials <- data.frame(id = 1, pick = 1, pay = factor(c(0, 1)))
   expect_error(spice_fit(trials, id, pick, pay), "as.numeric(as.character(pay))",
+    fixed = TRUE, class = "spicestat_error_column"
+  )
+  dated <- data.frame(id = 1, pick = 1, pay = c(0, 1), day = as.Date("2026-11-29") + 0:1)
+  expect_error(spice_fit(dated, id, pick, pay, trial = day), "as.numeric(day)",
     fixed = TRUE, class = "spicestat_error_column"
   )
   expect_error(spice_fit(trials, id, pick, pay, pepole = trials), "Did you mean `people`?",
