@@ -64,13 +64,13 @@ get_df.spice_group <- function(x, type = "residual", ...) { # nolint: object_nam
   switch(type,
     model = attr(stats::logLik(x), "df"),
     normal = Inf,
-    smallest_df(x)
+    least_df(x)
   )
 }
 
 #' The smallest degrees of freedom of a model's effects, which are one number for packages that know no others
 #' @noRd
-smallest_df <- function(group) {
+least_df <- function(group) {
   table <- tidy(group)
   # says why there are none
   if (all(is.na(table$p.value))) stats::df.residual(group) else min(table$df, na.rm = TRUE)
