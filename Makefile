@@ -11,6 +11,8 @@ R_SOURCES := $(shell find r-package -type f 2>/dev/null)
 export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
 export R_LIBS := $(R_LIBRARY)
 export MPLBACKEND := Agg
+# containers often set it, and then every Python compiles all that it imports
+unexport PYTHONDONTWRITEBYTECODE
 
 # matplotlib, pip and R keep files in the home folder; where it cannot be written to (clusters, containers), in build/
 ifneq ($(shell test -d "$$HOME" -a -w "$$HOME" && echo writable),writable)

@@ -3,11 +3,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-pip() { .venv/bin/python -m pip --disable-pip-version-check --no-input "$@"; }
+# what is used is compiled when it is first imported; to compile all of it takes a minute of processor time
+pip_install() { .venv/bin/python -m pip --disable-pip-version-check --no-input install -qq --no-compile "$@"; }
 
 # torch comes first and alone, by its plain pin, so that pip takes whichever build of it this machine prefers
-pip install -qq "$(grep '^torch==' constraints.txt)"
+pip_install "$(grep '^torch==' constraints.txt)"
 # compat: a finder-style editable install would lose to any folder named spicestat in the working directory
-pip install -qq -c constraints.txt --config-settings editable_mode=compat -e '.[dev,bayes]'
+pip_install -c constraints.txt --config-settings editable_mode=compat -e '.[dev,bayes]'
 touch .venv/.setup-python
 echo "setup: .venv is ready"
