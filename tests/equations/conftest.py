@@ -30,7 +30,8 @@ class PretendBench:
         return result, np.where(open_, self.score(equations.status), -np.inf)
 
     def fit_all(self, candidates, starts=None, open_=None):
-        return [self.fit(equations, starts, open_) for equations in candidates]
+        each = [None] * len(candidates) if open_ is None else open_
+        return [self.fit(equations, starts, own) for equations, own in zip(candidates, each, strict=True)]
 
     def outlook(self, equations, moves, open_=None, tell=lambda _: None):
         found = []

@@ -78,20 +78,21 @@ class _Search:
         self.bench = bench
         self.current, self.score = bench.fit(start, [])
 
-    def _offer(self, equations: EquationSet, who: np.ndarray) -> np.ndarray:
-        """Refit a structure for some participants (P,); those take it whose score it raises, and are returned."""
-        if not who.any():
-            return who
-        trial, score = self.bench.fit(equations, [], who)
-        better = who & (score > self.score)
-        self.current = merged(self.current, trial, better)
-        self.score = np.where(better, score, self.score)
-        return better
+    def _offer(self, candidates: Sequence[EquationSet], who: Sequence[np.ndarray]) -> np.ndarray:
+        """Refit structures, each for some participants (P,); who takes one, as it raises the score, is returned."""
+        offers = [(one, own) for one, own in zip(candidates, who, strict=True) if own.any()]
+        taken = np.zeros_like(self.bench.present)
+        for trial, score in self.bench.fit_all([one for one, _ in offers], [], [own for _, own in offers]):
+            better = score > self.score
+            self.current = merged(self.current, trial, better)
+            self.score = np.where(better, score, self.score)
+            taken |= better
+        return taken
 
     def restart(self, other: EquationSet) -> bool:
         """Offer another start to the participants whose choices it predicts better; say whether anybody takes it."""
         better = self.bench.log_likelihood(other.coefficients) > self.current.log_likelihood + _BEHIND
-        return bool(self._offer(other, self.bench.present & better).any())
+        return bool(self._offer([other], [self.bench.present & better]).any())
 
     def grow(self, growth: list[Move], n_rounds: int, tell: Callable[[int, int], None]) -> None:
         """Add terms until nobody gains by it; ``tell`` is called with the round and the move that is looked at."""
@@ -101,9 +102,9 @@ class _Search:
             if not outlook:
                 break
             gains = np.stack([np.where(open_, _gain(promise, self.score), -np.inf) for _, promise in outlook])
-            offered, changed = _favourites(gains), np.zeros_like(open_)
-            for number in offered:
-                changed |= self._offer(outlook[number][0], open_ & (gains[number] > _PROMISING))
+            offered = _favourites(gains)
+            promising = [open_ & (gains[number] > _PROMISING) for number in offered]
+            changed = self._offer([outlook[number][0] for number in offered], promising)
             # whose own favourite is too rare to be offered yet has not declined anything
             open_ = changed | ((gains.max(axis=0) > 0) & ~np.isin(gains.argmax(axis=0), offered))
             if not open_.any():
@@ -117,7 +118,7 @@ class _Search:
             tell(number)
             own = present & (equations.status == status).all(axis=1)
             typical = np.median(equations.coefficients[own], axis=0)
-            self._offer(_with_status(self.current.equations, status, typical), present & ~own)
+            self._offer([_with_status(self.current.equations, status, typical)], [present & ~own])
 
 
 def _gain(new: np.ndarray, old: np.ndarray) -> np.ndarray:

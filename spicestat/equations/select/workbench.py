@@ -92,19 +92,20 @@ class Workbench:
 
         Scores of the others are -inf.
         """
-        return self.fit_all([equations], starts, open_)[0]
+        return self.fit_all([equations], starts, None if open_ is None else [open_])[0]
 
     def fit_all(
         self,
         candidates: Sequence[EquationSet],
         starts: list[np.ndarray] | None = None,
-        open_: np.ndarray | None = None,
+        open_: Sequence[np.ndarray] | None = None,
     ) -> list[tuple[RefitResult, np.ndarray]]:
-        """`fit` several structures, which climb together at little more than the cost of one."""
+        """`fit` several structures, each for its own participants; together, which costs little more than one."""
         if self._information is not None and candidates:
-            everybody = self.present if open_ is None else open_
-            candidates, _ = self._ascended(candidates, np.stack([everybody] * len(candidates)), _MAX_ASCENT)
-        return [self._fitted(equations, starts, open_) for equations in candidates]
+            who = [self.present] * len(candidates) if open_ is None else open_
+            candidates, _ = self._ascended(candidates, np.stack(who), _MAX_ASCENT)
+        each = [None] * len(candidates) if open_ is None else open_
+        return [self._fitted(one, starts, own) for one, own in zip(candidates, each, strict=True)]
 
     def _fitted(
         self, climbed: EquationSet, starts: list[np.ndarray] | None, open_: np.ndarray | None
