@@ -77,7 +77,8 @@ test_that("every method with dots checks or passes them on", {
     "print", "plot", "as_tibble", "as.data.frame", "recover_data", "emm_basis", "linearHypothesis", "modelparm",
     "update", "add1", "drop1", "anova", "lrtest", "waldtest", "loo", "performance_aic", "r2", "link_function",
     "link_inverse", "model_info", "find_formula", "get_data", "get_statistic", "get_varcov", "get_df",
-    "get_loglikelihood", "get_predicted", "get_deviance", "ellipsis_info", "bayesfactor_models", grep("^refused_", names, value = TRUE)
+    "get_loglikelihood", "get_predicted", "get_deviance", "ellipsis_info", "bayesfactor_models",
+    grep("^refused_", names, value = TRUE)
   )
   for (name in names[!sub("\\.spice_.*", "", names) %in% passing]) {
     method <- get(name, namespace)
