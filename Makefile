@@ -47,7 +47,7 @@ demo: setup-python ## Simulate a cohort, fit it, compare groups; writes the repo
 	$(BIN)/spicestat demo --out demo/
 
 # The Python tests in jobs: folders of tests/, and `rest` for all others and the docstrings. Those first that need no R.
-PYTHON_JOBS := models equations fit studies project rest group
+PYTHON_JOBS := models equations fit recovery studies project report rest group
 python_tests = $(if $(filter rest,$(1)),$(addprefix --ignore=tests/,$(filter-out rest,$(PYTHON_JOBS))),tests/$(1))
 
 # Each job keeps one core busy, and none needs another's result: two at a time, and cheap ones last, so that no core
