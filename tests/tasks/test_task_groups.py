@@ -80,3 +80,13 @@ def test_slow_people_are_not_taken_for_guessers():
     # the error of a mean of 16 is .1 between people; guessers that are none moved it by .2
     assert mean == pytest.approx(np.log(cohort.truth["boundary"]).mean(), abs=0.08)
     assert np.isfinite(fit.model_evidence().by_chance).all()
+
+
+@pytest.mark.filterwarnings("ignore::spicestat.errors.SpicestatWarning")
+def test_a_population_does_not_run_away_where_likelihoods_are_flat():
+    """That of p is nearly flat towards 0: expansions about modes end at a mean of -20 on the log scale."""
+    task = spice_task("effort_sigmoid")
+    cohort = task.simulate(10, 60, seed=3)
+    fit = spice_fit(cohort.trials, model=task.name, **task.columns)
+    true = np.log(cohort.truth["p"]).mean()
+    assert abs(fit.estimates.mean[1] - true) < 0.5

@@ -45,6 +45,9 @@ APART, DIFFERENT = 2.0, 0.5
 _MANY = 4
 """Coefficients above which nodes are a sample."""
 _FIRST_SHARE = 0.05
+_RAN_AWAY = 2.0
+"""Standard deviation between rows, in those of the wide prior, at which expansions have run away: they do where
+likelihoods stay nearly as high however far a coefficient goes, and moments at nodes see that they do not rise."""
 _MOVE, _PASSES, _FOLLOWED = 0.02, 8, 40
 _FLAT, _NOTHING = 1e-6, 1e-6
 
@@ -219,13 +222,13 @@ def fit_hierarchical(
         return climber.laplace(end, max_rounds) if wanted else climber.integrated(end, per_dimension, max_rounds)
 
     heights, apart = climber.heights(ends), climber.apart(ends)
-    highest = int(np.argmax(heights))
-    state = finished(ends[highest])
-    if apart > DIFFERENT:
+    if apart > DIFFERENT or not all(np.isfinite(end.change) for end in ends):
         # modes may differ where what is integrated does not
-        last = [state if k == highest else finished(end) for k, end in enumerate(ends)]
-        apart = climber.apart(last)
-        state = last[int(np.argmax(climber.heights(last)))] if apart > DIFFERENT else state
+        ends = [finished(end) for end in ends]
+        heights, apart = climber.heights(ends), climber.apart(ends)
+        state = ends[int(np.argmax(heights))]
+    else:
+        state = finished(ends[int(np.argmax(heights))])
     turned = back * sizes[(Z != 0).any(axis=0).argmax(axis=0)][:, None]
     found = climber.report_on(state, heights, apart, turned, units, sizes, with_errors)
     rough = state.nodes is None and climber.knows_skewness and not state.skewed
@@ -299,20 +302,24 @@ class _Climber:
         return np.asarray(sizes * self.likelihood.skewness(sizes * mode, np.outer(sizes, sizes) * spread))
 
     def expansions(self, center: np.ndarray) -> list[_State]:
-        """Search roughly, by expansions about modes, from each start, and return where these ended."""
+        """Search roughly, by expansions about modes, from each start, and return where these ended.
+
+        Where a search ran away, the finer one goes on from where it began, with a change that is infinite.
+        """
         n, d = self.model.n, len(center)
         eye = np.tile(np.eye(d), (n, 1, 1))
         wide = Cavities(np.tile(center, (n, 1)), eye, eye)
         modes, sites = expanded(self.likelihood, self.links, wide, wide.mean)
-        ends = []
+        begun, ends = [], []
         for size in _STARTS:
             roots = self._beginning(modes.mode, size)
             state = _State(roots, sites, sites, self.model.at(roots, sites), np.zeros(n), np.zeros(n), modes.mode)
+            begun.append(state)
             ends.append(self._roughly(state, _ROUGH))
         if self.apart(ends) > DIFFERENT:
             # a search that is slow looks like another optimum
             ends = [self._roughly(state, 0.1 * _ROUGH) for state in ends]
-        return ends
+        return [old if _ran_away(end) else end for old, end in zip(begun, ends, strict=True)]
 
     def _roughly(self, state: _State, tolerance: float) -> _State:
         """Search by expansions about modes without third derivatives."""
@@ -619,3 +626,7 @@ def _orthonormal(Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         triangle = np.linalg.qr(block[:, columns])[1] / np.sqrt(len(Z))
         back[np.ix_(columns, columns)] = np.linalg.inv(triangle)
     return Z @ back, back
+
+
+def _ran_away(state: _State) -> bool:
+    return any(bool((np.diag(root @ root.T) > _RAN_AWAY**2).any()) for root in state.roots)
