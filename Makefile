@@ -46,19 +46,21 @@ setup-r: venv ## Install R (with apt, as root) and the R packages that are missi
 demo: setup-python ## Simulate a cohort, fit it, compare groups; writes the report into demo/
 	$(BIN)/spicestat demo --out demo/
 
-# The Python tests in jobs: folders of tests/, and `rest` for all others and the docstrings. Those first that need no R.
-PYTHON_JOBS := models equations fit recovery studies project report rest group
+# The Python tests in jobs: folders of tests/, and `rest` for all others and the docstrings. The first ones need no R.
+BEFORE_R := models equations fit recovery
+PYTHON_JOBS := $(BEFORE_R) rest group project studies report
 python_tests = $(if $(filter rest,$(1)),$(addprefix --ignore=tests/,$(filter-out rest,$(PYTHON_JOBS))),tests/$(1))
 
 # Each job keeps one core busy, and none needs another's result: two at a time, and cheap ones last, so that no core
 # idles at the end. Python tests begin while R is still being installed.
 # R CMD check leaves out the tests of the R package, which test-r runs with the engine.
 test: venv ## Run all checks and tests; what CI does
-	@OMP_NUM_THREADS=1 $(MAKE) --jobs=2 --output-sync=target R_CHECK_OPTIONS=--no-tests R_FIRST=setup-r \
+	@OMP_NUM_THREADS=1 $(MAKE) --jobs=2 --output-sync=target R_CHECK_OPTIONS=--no-tests R_FIRST=install-r \
 		setup-r setup-python lint-python install-r test-r check-r $(addprefix test-python-,$(PYTHON_JOBS)) vignettes lint-r
 
-# tests that call R would be skipped before it is there
-test-python-rest test-python-group: $(R_FIRST)
+# Tests that call R would be skipped before it is there. make starts what is ready, and looks at the others when all that
+# was ready has begun: so that test-r, the longest job, does not begin last, all others wait for R with it.
+check-r lint-r $(addprefix test-python-,$(filter-out $(BEFORE_R),$(PYTHON_JOBS))): $(R_FIRST)
 
 test-python-%: setup-python
 	OMP_NUM_THREADS=1 $(BIN)/pytest --durations=10 $(call python_tests,$*)
