@@ -23,7 +23,11 @@ __all__ = ["demo", "plot", "report"]
 def report(
     source: Fit,
     formula: Annotated[
-        str | None, typer.Option(help="Also a group model, such as '~ age'; of the fit's own covariates.")
+        str | None,
+        typer.Option(
+            help="Also a group model, such as '~ age'. Levels of a factor are compared with the first one, or with "
+            "that of '~ C(group, contr.treatment(\"control\"))'."
+        ),
     ] = None,
     covariates: Covariates = None,
     method: Annotated[str | None, typer.Option(help="Group method; default: as of `spicestat group`.")] = None,

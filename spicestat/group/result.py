@@ -92,7 +92,7 @@ class GroupResult:
     source : HistoryFit or None
         The fit that was analysed, for `kernels`; files do not keep it.
     refit : callable or None
-        Fits the same group model to another fit of the same people, for `kernels`; files do not keep it.
+        Fits the same group model to another fit of the same people, or by another ``method``; files do not keep it.
     """
 
     coefficients: pd.DataFrame
@@ -114,7 +114,7 @@ class GroupResult:
     presence: Presence | None = None
     exact: bool | None = None
     source: HasKernelMoves | None = field(default=None, repr=False)
-    refit: Callable[[Any], GroupResult] | None = field(default=None, repr=False)
+    refit: Callable[..., GroupResult] | None = field(default=None, repr=False)
 
     @named_options
     def tidy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit
 from spicestat.group.after.fitted import design_of
 from spicestat.group.after.kernel_effects import GroupKernels
-from spicestat.group.api import spice_group
+from spicestat.group.api import group_of_design
 from spicestat.group.result import GroupResult
 from spicestat.report.figures import events_of
 from spicestat.report.levels import comparisons
@@ -99,6 +100,8 @@ def _kernel_section(found: GroupKernels) -> Section:
 def _side_by_side(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult) -> Sheet:
     """Lay out estimates with intervals, a column per method; a method that cannot answer says why."""
     columns = {group.method: _in_words(group)}
+    # groups that were read from a folder no longer know how they were fitted
+    again = group.refit or partial(group_of_design, design=design_of(group), conf_level=group.conf_level)
     for method in _METHODS:
         if method == group.method:
             continue
@@ -106,8 +109,7 @@ def _side_by_side(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult) -> S
             with warnings.catch_warnings():
                 # what they say is about other methods than the one that was chosen
                 warnings.simplefilter("ignore", SpicestatWarning)
-                people = None if group.table is None else group.table.people
-                other = spice_group(fit, group.formula, data=people, method=method, conf_level=group.conf_level)
+                other = again(fit, method=method)
         except SpicestatError as error:
             columns[method] = columns[group.method].map(lambda _, error=error: f"not fitted: {error}")
         else:

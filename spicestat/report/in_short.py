@@ -33,7 +33,7 @@ def in_short(
         Of the group model's covariates.
     """
     texts = [_predicted(scores)]
-    texts += [] if kernels is None else [_event(*row) for row in _totals(kernels)]
+    texts += [] if kernels is None else [_event(kernels, event) for event in dict.fromkeys(kernels.lags["event"])]
     if group is not None:
         texts.append(_effects(group))
     texts += [text for found in by_level for text in _differences(found)]
@@ -52,22 +52,28 @@ def _percent(nll: float) -> str:
     return f"{100.0 * math.exp(-nll):.0f} %"
 
 
-def _totals(kernels: Kernels) -> list[tuple[str, float, float, float, int]]:
-    rows = kernels.influence.query("scope == 'population' and quantity == 'total'")
-    lags = int(kernels.lags["lag"].max())
-    numbers = rows[["estimate", "conf_low", "conf_high"]].to_numpy(dtype="float64").tolist()
-    return [(str(event), *row, lags) for event, row in zip(rows["event"], numbers, strict=True)]
+def _event(kernels: Kernels, event: str) -> str:
+    """Say in which direction one event moves the choices after it, and if it is another one for the very next."""
+    n_lags = int(kernels.lags["lag"].max())
+    total, low, high = _numbers(kernels.influence, event, "quantity == 'total'")
+    start = f"Summed over the next {n_lags} choices, one {event}"
+    if low <= 0.0 <= high:
+        return (
+            f"{start} does not clearly change the log odds that its action is chosen again "
+            f"({total:.3g} [{low:.3g}, {high:.3g}])."
+        )
+    does = "raises" if total > 0.0 else "lowers"
+    text = f"{start} {does} the log odds that its action is chosen again by {total:.3g} [{low:.3g}, {high:.3g}]."
+    first, low, high = _numbers(kernels.lags, event, "lag == 1")
+    if first * total < 0.0 and low * high > 0.0:
+        text += f" At the very next choice it is the other way round: {first:.3g} [{low:.3g}, {high:.3g}]."
+    return text
 
 
-def _event(event: str, total: float, low: float, high: float, lags: int) -> str:
-    """Say in which direction one event moves the choices after it, all together."""
-    what = "One reward" if event == "reward" else "One choice"
-    sure = "raises" if total > 0.0 else "lowers"
-    effect = "does not clearly change" if low <= 0.0 <= high else sure
-    return (
-        f"{what} {effect} the chance that its action is chosen in the {lags} choices after it: {total:.3g} log odds "
-        f"[{low:.3g}, {high:.3g}], all of these choices together."
-    )
+def _numbers(table: pd.DataFrame, event: str, which: str) -> list[float]:
+    """Return the estimate of the population and its interval."""
+    rows = table.query(f"scope == 'population' and {which}").set_index("event")
+    return [float(number) for number in rows.loc[event, ["estimate", "conf_low", "conf_high"]].to_numpy()]
 
 
 def _effects(group: GroupResult) -> str:
@@ -85,8 +91,9 @@ def _effects(group: GroupResult) -> str:
         for row in rows.itertuples()
     ]
     more = f", and {len(found) - _MOST} more" if len(found) > _MOST else ""
+    have = "has" if len(found) == 1 else "have"
     return (
-        f"{len(found)} of {len(table)} effects of covariates on single coefficients have an adjusted p-value below "
+        f"{len(found)} of {len(table)} effects of covariates on single coefficients {have} an adjusted p-value below "
         f".05: {', '.join(told)}{more}."
     )
 
@@ -96,7 +103,7 @@ def _differences(found: GroupKernels) -> list[str]:
     rows = found.frame[(found.frame["quantity"] == "total") & found.frame["contrast"].notna()]
     sure = rows[(rows["conf_low"] > 0.0) | (rows["conf_high"] < 0.0)]
     return [
-        f"What one {row.event} does, all choices after it together, differs by {found.variable} "
+        f"What one {row.event} does, summed over the choices after it, differs by {found.variable} "
         f"({_contrast(str(row.contrast))}): {row.estimate:.3g} log odds [{row.conf_low:.3g}, {row.conf_high:.3g}], "
         "not adjusted."
         for row in sure.itertuples()

@@ -219,7 +219,8 @@ def _history(fit: HistoryFit, kernels: Kernels) -> list[Section]:
     )
     texts = [
         "The log odds η of each action a are a weighted sum of states s, each of which follows from what was seen "
-        "before the choice. One more unit of log odds makes 73 % of an even chance, two make 88 %.",
+        "before the choice. Between two actions, one more unit of log odds turns an even chance into 73 %, two into "
+        "88 %.",
         "A trace is a running average: one that keeps 0.8 is made of 0.8 of what it was and 0.2 of what was seen last, "
         "so that the smaller the number, the sooner the past is forgotten. Single weights of similar states say "
         "little; the next section says what they make together.",

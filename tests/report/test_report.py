@@ -1,6 +1,7 @@
 """spice_report: what is on the page, for every kind of fit; nothing of it is executed."""
 
 import re
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -15,6 +16,7 @@ from spicestat.errors import ConfigError
 from spicestat.pooled.state_library import further_states, history_states
 from spicestat.pooled.states import Signal, State
 from spicestat.report.figures import embedding_figure, embeddings_of
+from spicestat.report.in_short import in_short
 from spicestat.report.levels import comparisons, people_levels
 from spicestat.report.typeset import equation_math
 from spicestat.report.wording import state_in_words
@@ -133,6 +135,27 @@ def test_other_methods_stand_beside_the_chosen_one(fit, tmp_path):
     assert "by other methods, with 95 % intervals" in html
 
 
+@pytest.mark.filterwarnings("ignore::spicestat.errors.ExclusionWarning")
+def test_other_methods_know_covariates_that_came_with_the_group_model(fit, tmp_path):
+    people = pd.DataFrame({"participant": fit.people["participant"], "later": np.arange(len(fit.people)) % 5})
+    group = spice_group(fit, "~ later", data=people, method="meta")
+    html = spice_report(fit, group, tmp_path / "fit.html").read_text(encoding="utf-8")
+    ols = spice_group(fit, "~ later", data=people, method="ols").tidy().query("term == 'later'")
+    assert "not fitted" not in html
+    assert all(f"{row.estimate:.3g} [{row.conf_low:.3g}, {row.conf_high:.3g}]" in html for row in ols.itertuples())
+
+
+def test_a_first_choice_that_goes_against_the_sum_is_told(fit):
+    kernels = fit.kernels()
+    reward = kernels.lags["event"] == "reward"
+    numbers = ["estimate", "conf_low", "conf_high"]
+    turned = kernels.lags.copy()
+    turned.loc[reward & (turned["lag"] == 1), numbers] = [-1.1, -1.5, -0.7]
+    against = in_short(fit.scores, replace(kernels, lags=turned), None, []).texts[1]
+    assert against.endswith("At the very next choice it is the other way round: -1.1 [-1.5, -0.7].")
+    assert "other way round" not in in_short(fit.scores, kernels, None, []).texts[1]
+
+
 def test_a_card_and_its_references_are_on_the_page(fit, tmp_path):
     card = spice_card(fit, n_simulations=1)
     html = unescape(spice_report(fit, path=tmp_path / "fit.html", card=card).read_text(encoding="utf-8"))
@@ -161,8 +184,8 @@ def test_results_come_first_in_sentences(fit, tmp_path):
     total = fit.kernels().influence.query("scope == 'population' and quantity == 'total' and event == 'reward'").iloc[0]
     assert total["conf_low"] > 0
     assert (
-        f"One reward raises the chance that its action is chosen in the 20 choices after it: {total['estimate']:.3g}"
-        in short
+        "Summed over the next 20 choices, one reward raises the log odds that its action is chosen again by "
+        f"{total['estimate']:.3g}" in short
     )
     kernels = group.kernels("diagnosis").frame.query("quantity == 'total' and contrast == contrast")
     sure = kernels[(kernels["conf_low"] > 0) | (kernels["conf_high"] < 0)]
