@@ -19,6 +19,7 @@ from spicestat._files.atomic import write_file
 
 __all__ = ["Picture", "Section", "Sheet", "picture", "sheet", "write_page"]
 
+_PROBABILITIES = ("p_value", "p_adjusted")
 _MOST_ROWS = 400
 _LEAST_PIXELS = 65  # per inch: the labels, of 8 points, are then 7 pixels high
 
@@ -56,25 +57,30 @@ class Section:
 
 
 def sheet(frame: pd.DataFrame, caption: str, folded: bool = False) -> Sheet:
-    """Write a frame as text: numbers with four digits, nothing for what is missing, at most 400 rows.
+    """Write a frame as text: numbers with four digits, small p-values as such, nothing for gaps, at most 400 rows.
 
     Examples
     --------
-    >>> sheet(pd.DataFrame({"n": [3], "share": [1 / 3], "who": [None]}), "Who").rows
-    (('3', '0.3333', ''),)
+    >>> sheet(pd.DataFrame({"n": [3], "share": [1 / 3], "p_value": [2e-9], "who": [None]}), "Who").rows
+    (('3', '0.3333', '< 0.001', ''),)
     """
     shown = frame.head(_MOST_ROWS)
     if len(shown) < len(frame):
         caption = f"{caption} (the first {len(shown)} of {len(frame)} rows)"
-    rows = tuple(tuple(_cell(value) for value in row) for row in shown.itertuples(index=False, name=None))
+    rows = tuple(
+        tuple(_cell(value, name) for value, name in zip(row, frame.columns, strict=True))
+        for row in shown.itertuples(index=False, name=None)
+    )
     numeric = tuple(pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes)
     return Sheet(caption, tuple(map(str, frame.columns)), rows, numeric, folded)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, name: str) -> str:
     if value is None or (isinstance(value, float) and pd.isna(value)) or value is pd.NA:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return "< 0.001" if name in _PROBABILITIES and value < 0.001 else f"{value:.4g}"
 
 
 def picture(figure: Figure, alt: str) -> Picture:

@@ -94,7 +94,8 @@ class GroupKernels:
                 axis.plot(curve["lag"], curve["estimate"], color=colour, marker="o", markersize=3, label=label)
             axis.set(xlabel=f"choices after one {event}", ylabel="change in log odds of repeating")
             axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend(fontsize=8)
+        # in the first panel, which narrow pages show without scrolling
+        axes[0].legend(fontsize=8)
         return figure
 
     def __repr__(self) -> str:
