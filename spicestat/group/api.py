@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -269,17 +269,26 @@ def group_of_design(
         exact=estimates.exact,
         source=coefficients if isinstance(coefficients, HasKernelMoves) else None,
         refit=partial(
-            group_of_design,
+            _again,
+            own_method=method,
+            own_settings=settings,
             design=design,
-            method=method,
             adjust=adjust,
             conf_level=conf_level,
             max_unidentified=max_unidentified,
             imputed=imputed,
             imputed_text=imputed_text,
-            **settings,
-        ),  # fmt: skip
+        ),
     )
+
+
+def _again(
+    coefficients: Any, method: str | None = None, *, own_method: str, own_settings: Mapping[str, Any], **given: Any
+) -> GroupResult:
+    """Fit a group model to another fit, or by another method, which has settings of its own."""
+    if method in (None, own_method):
+        return group_of_design(coefficients, method=own_method, **given, **own_settings)
+    return group_of_design(coefficients, method=method, **given)
 
 
 def _inputs(
