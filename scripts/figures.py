@@ -5,8 +5,9 @@ Those of the gallery are drawn by the code on the page, those of README.md from 
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -29,16 +30,11 @@ def draw_gallery(folder: Path) -> None:
     """Run the page's blocks one after the other, and keep the pictures that they leave."""
     page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
-    before = Path.cwd()
     with tempfile.TemporaryDirectory() as place:
-        os.chdir(place)
-        try:
+        with contextlib.chdir(place):
             exec(compile("\n".join(blocks), "docs/gallery.md", "exec"), {"__name__": "gallery"})
-        finally:
-            os.chdir(before)
-        folder.mkdir(exist_ok=True)
         for picture in Path(place).glob("*.png"):
-            (folder / picture.name).write_bytes(picture.read_bytes())
+            shutil.copy(picture, folder)
 
 
 def draw_for_readme(folder: Path) -> None:

@@ -91,17 +91,8 @@ def tasks_text() -> str:
     for task in TASKS.values():
         parameters = [f"- `{one.name}`: {one.meaning} ({one.link})" for one in task.parameters]
         lines = [f"### `{task.name}`", "", f"{task.title[:1].upper()}{task.title[1:]}. {task.source}.", ""]
-        lines += [
-            wrapped(task.equations, 120, "    ", "    "),
-            "",
-            _read_by(task),
-            "",
-            _call(task),
-            "",
-            *parameters,
-            "",
-        ]
-        lines += [f"![Pooled against true parameters of 30 simulated people](images/tasks/{task.name}.png)"]
+        lines += [wrapped(task.equations, 120, "    ", "    "), "", _read_by(task), "", _call(task), "", *parameters]
+        lines += ["", f"![Pooled against true parameters of 30 simulated people](images/tasks/{task.name}.png)"]
         texts.append("\n".join(lines))
     return "\n\n".join(texts) + "\n"
 

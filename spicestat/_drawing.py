@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-__all__ = ["Drawing", "panels"]
+__all__ = ["Drawing", "kernel_axis", "panels"]
 
 _DPI = 110
 
@@ -60,3 +60,10 @@ def panels(n: int, width: float, height: float, columns: int = 4, **options: Any
     for axis in axes[n:]:
         axis.set_axis_off()
     return drawing, axes[:n]
+
+
+def kernel_axis(axis: Any, event: str) -> None:
+    """Prepare an axis for kernels over lags, which are whole numbers: what one event does to the next choices."""
+    axis.axhline(0.0, color="#BDBDBD", linewidth=0.8)
+    axis.set(xlabel=f"choices after one {event}", ylabel="change in log odds of repeating")
+    axis.xaxis.get_major_locator().set_params(integer=True)

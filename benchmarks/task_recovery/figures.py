@@ -15,8 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-from benchmarks.task_recovery.measure import CHEAP_FIRST, N_PEOPLE
-from spicestat import spice_fit
+from benchmarks.task_recovery.measure import CHEAP_FIRST, fitted_cohort
 from spicestat._colours import BLUE
 from spicestat._drawing import panels
 from spicestat.errors import SpicestatWarning
@@ -35,10 +34,9 @@ def main() -> None:
 
 def draw(task: Task, file: Path) -> None:
     """Simulate, fit, and draw a panel for each parameter."""
-    cohort = task.simulate(N_PEOPLE, seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpicestatWarning)
-        fit = spice_fit(cohort.trials, model=task.name, **task.columns)
+        cohort, fit, _ = fitted_cohort(task, seed=0)
     means, sds = fit.coefficients.wide("pooled"), fit.coefficients.wide("pooled_sd")
     figure, axes = panels(len(task.parameters), 2.1, 2.1)
     for axis, one in zip(axes, task.parameters, strict=True):

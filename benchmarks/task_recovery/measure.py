@@ -18,7 +18,9 @@ import pandas as pd
 
 from spicestat import spice_fit, spice_group
 from spicestat.errors import SpicestatWarning
+from spicestat.fit.task_fit import TaskFit
 from spicestat.tasks import TASKS, Task
+from spicestat.tasks.playing import TaskCohort
 
 N_PEOPLE = 30
 CHEAP_FIRST = (
@@ -69,12 +71,9 @@ def main() -> None:
 
 def one_cohort(task: Task, seed: int) -> dict[str, Any]:
     """Simulate, fit, and compare with the truth."""
-    cohort = task.simulate(N_PEOPLE, seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpicestatWarning)
-        begun = time.process_time()
-        fit = spice_fit(cohort.trials, model=task.name, **task.columns)
-        seconds = time.process_time() - begun
+        cohort, fit, seconds = fitted_cohort(task, seed)
         # withheld intervals are what is to be judged
         group = spice_group(fit, "~ 1", max_unidentified=1.0)
     means, parameters = group.tidy().set_index("sparse_term"), {}
@@ -97,6 +96,13 @@ def one_cohort(task: Task, seed: int) -> dict[str, Any]:
         "unidentified": fit.coefficients.share_unidentified,
         "parameters": parameters,
     }
+
+
+def fitted_cohort(task: Task, seed: int) -> tuple[TaskCohort, TaskFit, float]:
+    """Simulate a cohort and fit it; also seconds of processor time."""
+    cohort, begun = task.simulate(N_PEOPLE, seed=seed), time.process_time()
+    fit = spice_fit(cohort.trials, model=task.name, **task.columns)
+    return cohort, fit, time.process_time() - begun
 
 
 def true_sizes(task: Task, found: Mapping[str, float], attributes: Mapping[str, object]) -> dict[str, float]:

@@ -74,18 +74,16 @@ class Kernels:
 
     def plot(self) -> Figure:
         """Draw the population's kernels with their intervals, one panel per event."""
-        from spicestat._drawing import panels
+        from spicestat._drawing import kernel_axis, panels
 
         ours = self.lags[self.lags["scope"] == "population"]
         events = list(dict.fromkeys(ours["event"]))
         figure, axes = panels(len(events), 3.7, 3.0)
         for axis, event in zip(axes, events, strict=True):
             rows = ours[ours["event"] == event]
-            axis.axhline(0.0, color="#BDBDBD", linewidth=0.8)
+            kernel_axis(axis, event)
             axis.fill_between(rows["lag"], rows["conf_low"], rows["conf_high"], color=BLUE, alpha=0.25, linewidth=0)
             axis.plot(rows["lag"], rows["estimate"], color=BLUE, marker="o", markersize=3)
-            axis.set(xlabel=f"choices after one {event}", ylabel="change in log odds of repeating")
-            axis.xaxis.get_major_locator().set_params(integer=True)
         return figure
 
     def __repr__(self) -> str:

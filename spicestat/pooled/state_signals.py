@@ -209,7 +209,7 @@ def _learn(data: Sessions, how: Settings) -> tuple[Floats, Floats]:
 
 
 def untried(data: Sessions, how: Settings) -> Floats:
-    """Return 1 for actions that have not been chosen in this session."""
+    """Return 1 for actions that have not been chosen in this block."""
     tried = np.cumsum(_trace(_chosen(data), 0.0), axis=0) > 0
     return (~tried).astype(float)
 
@@ -287,7 +287,7 @@ def fading(data: Sessions, how: Settings) -> Floats:
 
 
 def elapsed(data: Sessions, how: Settings) -> Floats:
-    """Log of one plus the number of choices in this session."""
+    """Log of one plus the number of choices in this block."""
     return np.log1p(np.broadcast_to(np.arange(len(data.choice))[:, None], data.choice.shape))[..., None]
 
 

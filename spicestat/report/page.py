@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 
 import spicestat
 from spicestat._files.atomic import write_file
+from spicestat.group.after.text import P_VALUES, p_value_text
 
 __all__ = ["Picture", "Section", "Sheet", "picture", "sheet", "write_page"]
 
-_PROBABILITIES = ("p_value", "p_adjusted")
 _MOST_ROWS = 400
 _LEAST_PIXELS = 65  # per inch: the labels, of 8 points, are then 7 pixels high
 
@@ -57,12 +57,12 @@ class Section:
 
 
 def sheet(frame: pd.DataFrame, caption: str, folded: bool = False) -> Sheet:
-    """Write a frame as text: numbers with four digits, small p-values as such, nothing for gaps, at most 400 rows.
+    """Write a frame as text: numbers with four digits, p-values with decimals, nothing for gaps, at most 400 rows.
 
     Examples
     --------
     >>> sheet(pd.DataFrame({"n": [3], "share": [1 / 3], "p_value": [2e-9], "who": [None]}), "Who").rows
-    (('3', '0.3333', '< 0.001', ''),)
+    (('3', '0.3333', '<0.001', ''),)
     """
     shown = frame.head(_MOST_ROWS)
     if len(shown) < len(frame):
@@ -80,7 +80,7 @@ def _cell(value: object, name: str) -> str:
         return ""
     if not isinstance(value, float):
         return str(value)
-    return "< 0.001" if name in _PROBABILITIES and value < 0.001 else f"{value:.4g}"
+    return p_value_text(value) if name in P_VALUES else f"{value:.4g}"
 
 
 def picture(figure: Figure, alt: str) -> Picture:

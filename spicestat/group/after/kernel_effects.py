@@ -77,13 +77,13 @@ class GroupKernels:
 
     def plot(self) -> Figure:
         """Draw the kernels of the levels with their intervals, one panel per event."""
-        from spicestat._drawing import panels
+        from spicestat._drawing import kernel_axis, panels
 
         rows = self.frame[(self.frame["quantity"] == "kernel") & self.frame["level"].notna()]
         events, levels = (list(dict.fromkeys(rows[name])) for name in ("event", "level"))
         figure, axes = panels(len(events), 3.7, 3.2)
         for axis, event in zip(axes, events, strict=True):
-            axis.axhline(0.0, color="#BDBDBD", linewidth=0.8)
+            kernel_axis(axis, event)
             for place, level in enumerate(levels):
                 curve = rows[(rows["event"] == event) & (rows["level"] == level)]
                 colour = COLOURS[place % len(COLOURS)]
@@ -92,8 +92,6 @@ class GroupKernels:
                 )
                 label = f"{self.variable}: {level}".replace("$", r"\$")
                 axis.plot(curve["lag"], curve["estimate"], color=colour, marker="o", markersize=3, label=label)
-            axis.set(xlabel=f"choices after one {event}", ylabel="change in log odds of repeating")
-            axis.xaxis.get_major_locator().set_params(integer=True)
         # in the first panel, which narrow pages show without scrolling
         axes[0].legend(fontsize=8)
         return figure

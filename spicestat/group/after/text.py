@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-__all__ = ["equation_paragraphs", "wrapped"]
+__all__ = ["P_VALUES", "equation_paragraphs", "p_value_text", "wrapped"]
 
 _WIDTH = 80
-_P_VALUES = ("p_value", "p_adjusted")
+P_VALUES = ("p_value", "p_adjusted")
 
 
 def wrapped(text: str) -> str:
@@ -73,7 +73,17 @@ def _label(value: object) -> str:
 def _number(name: str, value: float) -> str:
     if math.isnan(value):
         return "-"
-    if name in _P_VALUES:
-        # decimals, not digits: an adjusted value must not look smaller than the one it adjusts
-        return "<0.001" if value < 0.001 else f"{value:.3f}"
+    if name in P_VALUES:
+        return p_value_text(value)
     return f"{value:#.3g}".rstrip(".")
+
+
+def p_value_text(value: float) -> str:
+    """Write a p-value with decimals, not digits: an adjusted value must not look smaller than the one it adjusts.
+
+    Examples
+    --------
+    >>> p_value_text(0.0421), p_value_text(2e-9)
+    ('0.042', '<0.001')
+    """
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
