@@ -341,7 +341,8 @@ class HistoryFit(ModuleFreeFit):
     def choice_likelihood(self) -> HistoryLikelihood:
         """Return the likelihood of the choices in people's own weights, in the unit of the data.
 
-        Weights that are the population's are held at their estimates.
+        Weights that are the population's are held at their estimates; ``shared`` of the likelihood says how well these
+        are known.
 
         Raises
         ------
@@ -356,8 +357,8 @@ class HistoryFit(ModuleFreeFit):
                 do="fit more trials per person, or a model with coefficients of everybody's own, such as 'choice'",
             )
         rows = pooled.rows(pack_table(self.trials, pooled.reward_size))
-        factors = unit_factors(pooled.states, pooled.reward_size)[: pooled.n_own]
-        return HistoryLikelihood.of(rows, pooled.n_own, pooled.mean, factors, self.trials.participants)
+        factors = unit_factors(pooled.states, pooled.reward_size)
+        return HistoryLikelihood.of(rows, pooled, factors, self.trials.participants)
 
     def predict(
         self, table: TrialTable, codes: np.ndarray, by: Literal["equations", "rnn"] = "equations"

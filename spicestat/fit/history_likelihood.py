@@ -10,7 +10,9 @@ import numpy as np
 from spicestat.equations.structure.equation_set import BETA
 from spicestat.pooled.asked import checked_coefficients, checked_people
 from spicestat.pooled.contrasts import Design, make_design
+from spicestat.pooled.fit import PooledFit
 from spicestat.pooled.logit import by_chance, derivatives, log_likelihoods, skewness
+from spicestat.pooled.shared import SharedWeights
 from spicestat.pooled.states import StateRows
 
 __all__ = ["HistoryLikelihood"]
@@ -33,6 +35,8 @@ class HistoryLikelihood:
         By what the states are divided to be in the unit of the data.
     participants : tuple of length P
     terms : tuple of L (module, term)
+    shared : SharedWeights
+        The shared weights that are held at their estimates, in the unit of the data.
     """
 
     rows: StateRows
@@ -40,32 +44,33 @@ class HistoryLikelihood:
     participants: tuple[Hashable, ...]
     terms: tuple[tuple[str, str], ...]
     design: Design
+    shared: SharedWeights
 
     @classmethod
     def of(
-        cls, rows: StateRows, n_own: int, mean: np.ndarray, factors: np.ndarray, participants: Sequence[Hashable]
+        cls, rows: StateRows, pooled: PooledFit, factors: np.ndarray, participants: Sequence[Hashable]
     ) -> HistoryLikelihood:
         """Make the likelihood of the states of a fit.
 
         Parameters
         ----------
         rows : StateRows
-            K states, the first ``n_own`` of which have weights of people's own.
-        n_own : int
-        mean : ndarray of shape (K,)
-            Weights of the population, of which those that are shared are used.
-        factors : ndarray of shape (n_own,)
+            The fit's K states of everybody's choices.
+        pooled : PooledFit
+        factors : ndarray of shape (K,)
             By what weights are multiplied to be those of the unit of the data.
         participants : sequence of length P
         """
+        n_own, mean = pooled.n_own, pooled.mean
         shared = (rows.values[:, :, n_own:] @ mean[n_own:])[..., None]
         names = rows.names[:n_own]
         both = replace(
             rows, values=np.concatenate([rows.values[:, :, :n_own], shared], axis=2), names=(*names, "shared")
         )
-        scale = np.append(factors, 1.0)
+        scale = np.append(factors[:n_own], 1.0)
         design = make_design(both, len(participants), scale)
-        return cls(both, scale, tuple(participants), tuple((BETA, name) for name in names), design)
+        terms = tuple((BETA, name) for name in names)
+        return cls(both, scale, tuple(participants), terms, design, SharedWeights.of(pooled, factors))
 
     @property
     def n_trials(self) -> np.ndarray:

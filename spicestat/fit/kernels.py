@@ -21,6 +21,7 @@ from spicestat.pooled.kernels import Event, FittedMoves, Moves, check_events, re
 from spicestat.pooled.packed import Floats, Ints, Sessions
 from spicestat.pooled.prediction import covariance_root
 from spicestat.pooled.rivals import Rivals
+from spicestat.pooled.shared import SharedWeights
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -251,14 +252,11 @@ def fitted_moves(
     """
     _rewards_of([event], data)
     moves = state_moves(data, pooled.states, event, len(participants), lags, events_per_person)
-    n_own = pooled.n_own
-    shared = factors[n_own:]
     return FittedMoves(
         replace(moves, mean=moves.mean / factors),
         tuple(participants),
-        tuple((BETA, name) for name in pooled.names[:n_own]),
-        pooled.mean[n_own:] * shared,
-        pooled.mean_covariance[n_own:, n_own:] * np.outer(shared, shared),
+        tuple((BETA, name) for name in pooled.names[: pooled.n_own]),
+        SharedWeights.of(pooled, factors),
     )
 
 

@@ -27,6 +27,7 @@ from spicestat.group.after.standardised import standardised_effects
 from spicestat.group.formula.design import Design
 from spicestat.group.inference.rows import COLUMNS, GLANCE, SAMPLING
 from spicestat.group.inputs.contract import Posterior, Presence
+from spicestat.group.methods.registry import find_method
 from spicestat.group.plots import caterpillar_plot, covariate_plot, forest_plot
 from spicestat.group.printing import printed, printed_html, summary_text
 from spicestat.group.storage import pack_group, unpack_group
@@ -163,6 +164,11 @@ class GroupResult:
         """
         shown = [*GLANCE, *(name for name in SAMPLING if name in self.glance_frame)]
         return self.glance_frame[shown].copy()
+
+    @property
+    def reads_choices(self) -> bool:
+        """Whether the method reads the choices themselves, not people's estimates."""
+        return find_method(self.method).reads_choices
 
     def diagnostics(self) -> pd.DataFrame:
         """Return one row per parameter of a sampled posterior.

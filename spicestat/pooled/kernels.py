@@ -10,6 +10,7 @@ import numpy as np
 
 from spicestat.errors import ConfigError
 from spicestat.pooled.packed import Floats, Ints, Sessions
+from spicestat.pooled.shared import SharedWeights
 from spicestat.pooled.states import State, state_products
 
 __all__ = ["EVENTS", "Event", "FittedMoves", "Moves", "check_events", "reward_range", "state_moves"]
@@ -53,17 +54,14 @@ class FittedMoves:
     participants : tuple of length N
     terms : tuple of L (module, term)
         What coefficient tables call people's own weights.
-    shared : ndarray of shape (S,)
-        Shared weights, and
-    shared_covariance : ndarray of shape (S, S)
-        of these as estimates.
+    shared : SharedWeights
+        The weights of the last S states.
     """
 
     moves: Moves
     participants: tuple[Hashable, ...]
     terms: tuple[tuple[str, str], ...]
-    shared: Floats
-    shared_covariance: Floats
+    shared: SharedWeights
 
 
 class _At(NamedTuple):

@@ -152,7 +152,7 @@ class _HistoryPlayers:
     def likelihood(self, table: TrialTable) -> HistoryLikelihood:
         pooled = self.fit.pooled
         rows = pooled.rows(pack_table(table, pooled.reward_size))
-        return HistoryLikelihood.of(rows, pooled.n_own, pooled.mean, self._factors, table.participants)
+        return HistoryLikelihood.of(rows, pooled, self._factors, table.participants)
 
     def estimated(self, table: TrialTable) -> HistoryFit:
         return history_on(self.fit, table, table.n_participants)
@@ -160,12 +160,12 @@ class _HistoryPlayers:
     @property
     def _factors(self) -> np.ndarray:
         pooled = self.fit.pooled
-        return unit_factors(pooled.states, pooled.reward_size)[: pooled.n_own]
+        return unit_factors(pooled.states, pooled.reward_size)
 
     def _weights(self, values: np.ndarray, n_blocks: int) -> np.ndarray:
         """Weights (R x blocks, K) in the unit of the states, of own ones (R, K') in that of the data."""
         weights = np.tile(self.fit.pooled.mean, (len(values), 1))
-        weights[:, : self.fit.pooled.n_own] = values / self._factors
+        weights[:, : self.fit.pooled.n_own] = values / self._factors[: self.fit.pooled.n_own]
         return np.repeat(weights, n_blocks, axis=0)
 
 

@@ -18,6 +18,7 @@ from spicestat.group.inputs.links import find_link
 from spicestat.group.marginal.hierarchical_fit import fit_hierarchical, stacked_design
 from spicestat.group.marginal.linear_model import Part
 from spicestat.pooled.contrasts import make_design
+from spicestat.pooled.shared import SharedWeights
 from spicestat.pooled.states import StateRows
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "group"))
@@ -39,7 +40,9 @@ def likelihood_of(case):
     rows = StateRows(values, rows.choice, row, row, place, rows.names)
     scale = np.ones(len(names) + 1)
     terms = tuple(("beta", name) for name in names)
-    return HistoryLikelihood(rows, scale, tuple(range(row.max() + 1)), terms, make_design(rows, row.max() + 1, scale))
+    design = make_design(rows, row.max() + 1, scale)
+    nothing = SharedWeights(np.zeros(0), np.zeros((0, 0)), np.zeros((len(names), 0)))
+    return HistoryLikelihood(rows, scale, tuple(range(row.max() + 1)), terms, design, nothing)
 
 
 @pytest.fixture(params=CHOICES, ids=[case["name"] for case in CHOICES])

@@ -39,6 +39,10 @@ class FittedGroup(Protocol):
         """Name of the method, as given to `spice_group`."""
 
     @property
+    def reads_choices(self) -> bool:
+        """Whether the method reads the choices themselves, not people's estimates."""
+
+    @property
     def coefficients(self) -> pd.DataFrame:
         """Rows of the result, fixed effects and standard deviations."""
 

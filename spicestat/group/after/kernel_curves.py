@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from spicestat.errors import ConfigError
-from spicestat.group.after.fitted import FittedGroup
+from spicestat.group.after.fitted import FittedGroup, design_of
+from spicestat.group.inputs.shared import step_of_all
 from spicestat.pooled.kernel_shape import history_spread
 from spicestat.pooled.kernels import Event, FittedMoves
 from spicestat.pooled.packed import Floats
@@ -127,7 +128,7 @@ def curves_of(model: FittedGroup, event: Event, fitted: FittedMoves, levels: Ker
     mean, reached = fitted.moves.mean[places], fitted.moves.n_events[places] > 0
     n, (m, L) = np.maximum(reached.sum(axis=0), 1), (len(levels.rows), reached.shape[1])
     own = deviation[:, None] + levels.rows @ effects.gamma
-    weights = np.concatenate([own, np.tile(fitted.shared, (*own.shape[:2], 1))], axis=2)
+    weights = np.concatenate([own, np.tile(fitted.shared.estimate, (*own.shape[:2], 1))], axis=2)
     average = np.where(reached[..., None], mean, 0.0).sum(axis=0) / n[:, None]
     values = np.einsum("nlk,nck->ncl", mean, weights)
     reaches = np.tile(reached[:, None], (1, m, 1))
@@ -137,7 +138,13 @@ def curves_of(model: FittedGroup, event: Event, fitted: FittedMoves, levels: Ker
     shared = np.tile(average[:, n_own:], (m, 1))
     same = np.einsum("lk,nck->ncl", average, weights)
     flat = (len(mean), m * L)
-    covariance = slope @ effects.covariance @ slope.T + shared @ fitted.shared_covariance @ shared.T
+    step = step_of_all(design_of(model).matrix)[:, None]
+    own_covariance = effects.covariance
+    if not model.reads_choices:
+        # estimates of people's own weights hold the shared ones
+        own_covariance = own_covariance + np.kron(fitted.shared.of_own, step @ step.T)
+    both = slope @ np.kron(fitted.shared.with_own, step) @ shared.T
+    covariance = slope @ own_covariance @ slope.T + shared @ fitted.shared.covariance @ shared.T + both + both.T
     covariance += history_spread(values.reshape(flat), same.reshape(flat), reaches.reshape(flat))
     curves[:, ~reached.any(axis=0)] = np.nan
     changed = np.abs(average[:, :n_own]).max(initial=0.0) > _NOTHING * np.abs(average).max(initial=0.0)

@@ -143,8 +143,8 @@ def kernel_effects(
     in weights, never in the histories that people happened to have. Levels are those of a factor, or the mean of a
     number minus and plus one standard deviation over the rows of the design.
 
-    Kernels and totals are linear in :math:`\gamma`, and their errors are those of the joint covariance of all effects,
-    of the shared weights (as the fit has them) and of the histories; half-lives and effective learning rates have
+    Kernels and totals are linear in :math:`\gamma`, and their errors are those of the joint covariance of all effects
+    and the weights that the population shares, with which means move (`SharedWeights`), and of the histories; half-lives and effective learning rates have
     quantiles of 400 draws. Degrees of freedom are combined from those of the effects as Welch and Satterthwaite do.
 
     The states of the fit are taken as known: a state that the search missed, or whose weight it shared, cannot show a

@@ -7,7 +7,9 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-__all__ = ["ChoiceLikelihood", "HasLikelihood", "HasLinks", "HasSkewness", "HasSlopes", "own_links"]
+from spicestat.pooled.shared import SharedWeights
+
+__all__ = ["ChoiceLikelihood", "HasLikelihood", "HasLinks", "HasShared", "HasSkewness", "HasSlopes", "own_links"]
 
 
 class ChoiceLikelihood(Protocol):
@@ -76,6 +78,15 @@ class HasSlopes(Protocol):
 
     def slopes(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log-likelihood (P,) and its gradient (P, K), at (P, K)."""
+
+
+@runtime_checkable
+class HasShared(Protocol):
+    """A likelihood in which other weights are held at what the population shares."""
+
+    @property
+    def shared(self) -> SharedWeights:
+        """These weights, and how the means of its own coefficients, without links, move with them."""
 
 
 @runtime_checkable

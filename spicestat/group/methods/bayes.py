@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from spicestat.group.formula.design import name_some
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.inputs.likelihood import ChoiceLikelihood, own_links
 from spicestat.group.inputs.links import Link, choose_links, on_links
+from spicestat.group.inputs.shared import draws_from_shared, step_of_all
 from spicestat.group.marginal.hierarchical_fit import fit_hierarchical, stacked_design
 from spicestat.group.marginal.quadrature import Place
 from spicestat.group.methods.bayes_meta import prior_data
@@ -94,6 +95,7 @@ def estimate(inputs: GroupInputs, settings: Settings | None = None) -> GroupEsti
     draws = posterior.theta.reshape(-1, *posterior.theta.shape[2:])
     compared = compare_likelihoods(mixture, likelihood, links, draws[:: max(1, len(draws) // _COMPARED)])
     _warn(compared)
+    posterior = _with_shared(posterior, likelihood, links, chosen.seed)
     shares = [equation.share_unidentified for equation in inputs.equations]
     return collect_draws(
         posterior,
@@ -177,6 +179,17 @@ def _first_place(inputs: GroupInputs, likelihood: ChoiceLikelihood, links: Seque
     Z = stacked_design([inputs.design.matrix] * len(links))
     fit = fit_hierarchical(*on_links(likelihood, links), Z, *starting_prior(inputs, links))
     return Place(fit.mean, fit.spread, Z @ fit.gamma, fit.sigma)
+
+
+def _with_shared(
+    posterior: PosteriorDraws, likelihood: ChoiceLikelihood, links: Sequence[Link], seed: int
+) -> PosteriorDraws:
+    """Count what is not known of weights that the population shares, and that the likelihood holds."""
+    shape, mean = posterior.theta.shape, posterior.theta.mean(axis=(0, 1, 2))
+    moves = draws_from_shared(likelihood, links, mean, shape[0] * shape[1], np.random.default_rng([seed, 2]))
+    moves = moves.reshape(*shape[:2], 1, shape[3])
+    gamma = posterior.gamma + step_of_all(posterior.design)[:, None] * moves
+    return replace(posterior, gamma=gamma, theta=posterior.theta + moves)
 
 
 def _total_spread(place: Place) -> np.ndarray:

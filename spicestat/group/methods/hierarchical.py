@@ -14,6 +14,7 @@ from spicestat.group.formula.random_columns import RandomColumns
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.inputs.likelihood import ChoiceLikelihood, own_links
 from spicestat.group.inputs.links import Link, choose_links, on_links
+from spicestat.group.inputs.shared import covariance_from_shared
 from spicestat.group.marginal.hierarchical_fit import HierarchicalFit, Integration, fit_hierarchical, stacked_design
 from spicestat.group.marginal.linear_model import Part
 from spicestat.group.marginal.tables import Layout, hierarchical_estimates
@@ -40,7 +41,8 @@ class Settings:
     the scale of their links g, with the random parts of the formula. :math:`\Sigma` joins all coefficients, and so
     does :math:`G_p` where it has no more than 12 rows, and 3 levels of the grouping for each; else it joins the terms
     of each coefficient. :math:`\Sigma` is left out where the random parts can take all that it could be.
-    Standard errors count what is not known of the covariances. Tests are by t(N - p), with random parts with
+    Standard errors count what is not known of the covariances, and those of intercepts what is not known of weights
+    that the population shares. Tests are by t(N - p), with random parts with
     Satterthwaite's degrees of freedom.
 
     Attributes
@@ -118,6 +120,8 @@ def estimate(inputs: GroupInputs, settings: Settings) -> GroupEstimates:
         max_rounds=settings.max_rounds,
         report=inputs.report,
     )
+    of_shared = covariance_from_shared(likelihood, links, designs, fit.mean.mean(axis=0))
+    fit = replace(fit, covariance=fit.covariance + of_shared)
     names = [inputs.design.names if with_covariates else ("(Intercept)",) for with_covariates in covaried]
     layout = Layout(likelihood.terms, likelihood.participants, links, tuple(names), tuple(designs))
     found = hierarchical_estimates(inputs, layout, fit)

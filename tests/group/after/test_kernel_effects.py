@@ -46,7 +46,7 @@ def by_hand(group, fit, event, row, lags=4):
     coef, vals = group.coef(), group.ran_vals.set_index(["module", "sparse_term", "level"])["estimate"]
     own = np.array([sum(coef[(*term, name)] * x for name, x in row.items()) for term in moves.terms])
     deviation = np.array([[vals[(*term, label)] for term in moves.terms] for label in fit.trials.participants])
-    weights = np.hstack([own + deviation, np.tile(moves.shared, (len(deviation), 1))])
+    weights = np.hstack([own + deviation, np.tile(moves.shared.estimate, (len(deviation), 1))])
     return np.einsum("nlk,nk->nl", moves.moves.mean, weights), moves
 
 
