@@ -100,7 +100,7 @@ test-lowest: setup-python ## Group and fit tests with the lowest versions that p
 		tests/files/test_tables.py tests/test_coefficients.py tests/spice/test_sessions.py tests/studies/test_model_selection.py
 
 test-r: install-r ## testthat on the installed R package
-	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE)'
+	@NOT_CRAN=true SPICESTAT_TEST_ENGINE=required Rscript --vanilla -e 'testthat::test_dir("r-package/tests/testthat", package = "spicestat", load_package = "installed", stop_on_failure = TRUE, stop_on_warning = TRUE)'
 	@Rscript --vanilla tests/readme.R
 
 test-clients: install-r ## What other packages make of group models, in a Debian 13 (root, debootstrap)

@@ -47,9 +47,10 @@ def derive(kernel: Floats, error: Floats) -> tuple[Floats, Floats]:
         lag = np.arange(kernel.shape[-1])
         centred = lag - np.sum(weight * lag, axis=-1, keepdims=True) / weight.sum(axis=-1, keepdims=True)
         steepness = np.sum(weight * centred * np.log(np.where(weight > 0.0, size, 1.0)), axis=-1)
-        rate = 1.0 - np.exp(steepness / np.sum(weight * centred**2, axis=-1))
-    one_lag = (large & same).sum(axis=-1) < 2
-    return np.where(both, np.nan, half_life), np.where(both | one_lag, np.nan, rate)
+        slope = steepness / np.sum(weight * centred**2, axis=-1)
+    a_line = ~both & ((large & same).sum(axis=-1) > 1)
+    rate = 1.0 - np.exp(np.where(a_line, slope, np.nan))
+    return np.where(both, np.nan, half_life), rate
 
 
 def _halfway(share: Floats) -> Floats:

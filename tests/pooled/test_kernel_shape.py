@@ -37,3 +37,11 @@ def test_a_kernel_of_both_signs_has_neither_and_one_of_one_lag_no_rate():
     assert half_life[3] == 1.5
     assert half_life[4] == pytest.approx(0.55)
     assert rate[[0, 4]] == pytest.approx(0.5)
+
+
+def test_rounding_makes_no_line_of_one_lag():
+    """With one lag that counts, its distance from the weighted mean of lags is 0 but for rounding."""
+    kernels = np.arange(1.0, 60.0)[:, None] * np.array([0.0, 0.0, 0.0, 1.0])
+    half_life, rate = derive(kernels, np.full(4, 0.7))
+    assert np.isnan(rate).all()
+    np.testing.assert_allclose(half_life, 3.5)
