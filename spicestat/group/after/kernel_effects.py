@@ -144,8 +144,9 @@ def kernel_effects(
     number minus and plus one standard deviation over the rows of the design.
 
     Kernels and totals are linear in :math:`\gamma`, and their errors are those of the joint covariance of all effects
-    and the weights that the population shares, with which means move (`SharedWeights`), and of the histories; half-lives and effective learning rates have
-    quantiles of 400 draws. Degrees of freedom are combined from those of the effects as Welch and Satterthwaite do.
+    and the weights that the population shares, with which means move (`SharedWeights`), and of the histories;
+    half-lives and effective learning rates have quantiles of 400 draws. Degrees of freedom are combined from those of
+    the effects as Welch and Satterthwaite do.
 
     The states of the fit are taken as known: a state that the search missed, or whose weight it shared, cannot show a
     difference. Contrasts are missing, with a warning, where all that an event changes is shared. With ``average=True``
