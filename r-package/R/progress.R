@@ -8,7 +8,8 @@ new_progress <- function(show, envir = rlang::caller_env()) {
   bar <- NULL
   labels <- c(
     rnn = "Training the network", equations = "Finding equations", refit = "Estimating",
-    group = "Fitting the group model", ladder = "Predicting left-out choices"
+    group = "Fitting the group model", ladder = "Predicting left-out choices", card = "Checking the study",
+    report = "Writing the report"
   )
   function(stage, done, total, message) {
     if (!identical(stage, stage_now)) {

@@ -18,6 +18,7 @@
 #' @param card Also check what the coefficients can be relied on for, as
 #'   [spice_card()] does?
 #' @param title Heading of the page.
+#' @param progress Show progress?
 #' @return The path of the file, invisibly.
 #' @export
 #' @examples
@@ -27,7 +28,7 @@
 #' }
 #' }
 spice_report <- function(fit, file = "report.html", formula = NULL, method = NULL, ladder = FALSE, card = FALSE,
-                         title = "spicestat report") {
+                         title = "spicestat report", progress = interactive()) {
   call <- rlang::current_env()
   check_fit(fit, call)
   if (!is.null(formula)) {
@@ -50,6 +51,7 @@ spice_report <- function(fit, file = "report.html", formula = NULL, method = NUL
     path = enc2utf8(path.expand(file)), title = enc2utf8(title), formula = formula, method = method, ladder = ladder,
     card = card
   )
-  with_fit_folder(fit, function(folder) call_bridge("report", folder, options, call = call))
+  show <- new_progress(progress)
+  with_fit_folder(fit, function(folder) call_bridge("report", folder, options, progress = show, call = call))
   invisible(file)
 }

@@ -22,6 +22,7 @@ _STAGES = {
     "group": "Fitting the group model",
     "ladder": "Predicting left-out choices",
     "card": "Checking the study",
+    "report": "Writing the report",
 }
 
 

@@ -58,7 +58,8 @@ def report(
                 rungs = spice_ladder(fitted, progress=progress)
             if card:
                 checks = spice_card(fitted, progress=progress)
-        typer.echo(f"written to {spice_report(fitted, group, out, ladder=rungs, card=checks, title=title)}")
+            written = spice_report(fitted, group, out, ladder=rungs, card=checks, title=title, progress=progress)
+        typer.echo(f"written to {written}")
 
 
 @app.command(epilog="Example: `spicestat plot fit/ --kind people --out people.png`")

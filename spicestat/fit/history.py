@@ -144,6 +144,14 @@ class HistoryFit(ModuleFreeFit):
         )
 
     @property
+    def n_structures(self) -> int:
+        """How many structures `kernels` averages over, those that were found several times counted as often.
+
+        1 with fewer than six people, and after `spice_update`. Other structures are searched when first asked for.
+        """
+        return 1 if self._is_update else sum(count for _, count in self._rivals.distinct)
+
+    @property
     def _is_update(self) -> bool:
         """Whether people's weights are of other trials than the states."""
         return "updated" in self.coefficients.info

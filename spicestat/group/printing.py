@@ -9,7 +9,7 @@ import pandas as pd
 
 from spicestat._display import html_block, screen
 from spicestat.group.after.fitted import DescribedGroup
-from spicestat.group.after.hypotheses import term_tests
+from spicestat.group.after.hypotheses import covariates_together
 from spicestat.group.after.text import equation_paragraphs, wrapped
 
 __all__ = ["WITHHELD", "printed", "printed_html", "summary_text"]
@@ -92,12 +92,7 @@ def printed_html(result: PrintedGroup) -> str:
 
 def _together(result: PrintedGroup) -> list[str]:
     """Return the tests of covariates across equations, where there are some, as lines to print."""
-    if result.joint_covariance is None or result.design is None or len(_equations(result)) < 2:
-        return []
-    # a posterior has no p-values
-    if result.tidy()["p_value"].isna().all():
-        return []
-    tests = term_tests(result, across=True).query("term != '(Intercept)'").dropna(subset="p_value")
+    tests = covariates_together(result)
     if tests.empty:
         return []
     found = tests.assign(module="all coefficients", sparse_term="together")

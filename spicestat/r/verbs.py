@@ -294,7 +294,7 @@ def discover(folder: str, options: Mapping[str, Any]) -> Envelope:
     return enveloped(work)
 
 
-def report(folder: str, options: Mapping[str, Any]) -> Envelope:
+def report(folder: str, options: Mapping[str, Any], progress: Progress | None = None) -> Envelope:
     """Run `spicestat.spice_report` on a fit folder; the value is the path.
 
     Options: ``path``, ``title``; ``formula`` and ``method`` of a group model on the fit's own covariates, or None; and
@@ -304,11 +304,12 @@ def report(folder: str, options: Mapping[str, Any]) -> Envelope:
     def work() -> dict[str, Any]:
         fit = engine().load_fit(folder)
         formula, method = options.get("formula"), options.get("method")
-        group = None if formula is None else engine().spice_group(fit, formula, method=method)
-        rungs = engine().spice_ladder(fit) if options["ladder"] else None
-        card = engine().spice_card(fit) if options["card"] else None
-        told = engine().spice_report(fit, group, options["path"], ladder=rungs, card=card, title=options["title"])
-        return {"path": str(told)}
+        report = throttled(progress)
+        group = None if formula is None else engine().spice_group(fit, formula, method=method, progress=report)
+        rungs = engine().spice_ladder(fit, progress=report) if options["ladder"] else None
+        card = engine().spice_card(fit, progress=report) if options["card"] else None
+        own = {"ladder": rungs, "card": card, "title": options["title"], "progress": report}
+        return {"path": str(engine().spice_report(fit, group, options["path"], **own))}
 
     return enveloped(work)
 

@@ -106,7 +106,9 @@ def run_demo(
         {"model": ["oracle"], "nll": [cohort.oracle_nll], "n_trials": fit.scores["n_trials"].iloc[:1]}
     )
     scores = pd.concat([fit.scores, oracle], ignore_index=True)
-    report = spice_report(fit, group, target / "report.html", title="spicestat demonstration", scores=scores)
+    report = spice_report(
+        fit, group, target / "report.html", title="spicestat demonstration", scores=scores, progress=progress
+    )
     return Demo(cohort, fit, group, scores, _recovery(cohort, group), report)
 
 

@@ -13,6 +13,7 @@ from spicestat.fit.history import HistoryFit
 from spicestat.fit.network_fit import SpiceFit
 from spicestat.fit.task_fit import TaskFit
 from spicestat.group.after.fitted import design_of
+from spicestat.group.after.hypotheses import covariates_together
 from spicestat.group.after.kernel_effects import GroupKernels
 from spicestat.group.api import group_of_design
 from spicestat.group.result import GroupResult
@@ -54,8 +55,12 @@ def effect_sections(
     shown = table.drop(columns=[name for name in _FOLDED if name in table])
     covariates = [term for term in dict.fromkeys(shown["term"]) if term != "(Intercept)"]
     figures, others = [], []
+    together = covariates_together(group)
+    if len(together):
+        columns = ["term", "statistic", "df_num", "df", "p_value"]
+        others.append(sheet(together[columns], "Each covariate, for all coefficients together (F tests)"))
     if covariates:
-        words = f"Standardised effects of {', '.join(covariates)} on each coefficient, with intervals"
+        words = f"Standardised effects of {', '.join(covariates)} on each coefficient, with intervals, not adjusted"
         figures.append(picture(group.plot("forest"), words))
         others.append(_side_by_side(fit, group))
     return [
@@ -99,7 +104,7 @@ def _kernel_section(found: GroupKernels) -> Section:
 
 def _side_by_side(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult) -> Sheet:
     """Lay out estimates with intervals, a column per method; a method that cannot answer says why."""
-    columns = {group.method: _in_words(group)}
+    columns, left_out = {group.method: _in_words(group)}, []
     # groups that were read from a folder no longer know how they were fitted
     again = group.refit or partial(group_of_design, design=design_of(group), conf_level=group.conf_level)
     for method in _METHODS:
@@ -114,9 +119,12 @@ def _side_by_side(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult) -> S
             columns[method] = columns[group.method].map(lambda _, error=error: f"not fitted: {error}")
         else:
             columns[method] = _in_words(other)
+            n_excluded = int(other.glance()["n_excluded"].max())
+            left_out += [f"{method} leaves out up to {n_excluded} participants per coefficient"] if n_excluded else []
     rows = pd.DataFrame(columns).loc[columns[group.method].index].fillna("")
     level = f"{100 * group.conf_level:g} %"
-    return sheet(rows.reset_index(), f"The same effects by other methods, with {level} intervals")
+    caption = f"The same effects by other methods, with {level} intervals"
+    return sheet(rows.reset_index(), "; ".join([caption, *left_out]))
 
 
 def _in_words(group: GroupResult) -> pd.Series[str]:

@@ -7,8 +7,11 @@ import math
 import pandas as pd
 
 from spicestat.fit.kernels import Kernels
+from spicestat.group.after.hypotheses import covariates_together
 from spicestat.group.after.kernel_effects import GroupKernels
+from spicestat.group.after.text import p_value_text
 from spicestat.group.result import GroupResult
+from spicestat.report.levels import effect_words
 from spicestat.report.page import Section
 
 __all__ = ["in_short"]
@@ -35,7 +38,7 @@ def in_short(
     texts = [_predicted(scores)]
     texts += [] if kernels is None else [_event(kernels, event) for event in dict.fromkeys(kernels.lags["event"])]
     if group is not None:
-        texts.append(_effects(group))
+        texts += [*_together(group), _effects(group)]
     texts += [text for found in by_level for text in _differences(found)]
     return Section("In short", texts)
 
@@ -76,6 +79,22 @@ def _numbers(table: pd.DataFrame, event: str, which: str) -> list[float]:
     return [float(number) for number in rows.loc[event, ["estimate", "conf_low", "conf_high"]].to_numpy()]
 
 
+def _together(group: GroupResult) -> list[str]:
+    """Say of each covariate whether it has to do with the coefficients at all."""
+    tests = covariates_together(group)
+    numbers = tests[["statistic", "df_num", "df", "p_value"]].to_numpy(dtype="float64")
+    return [
+        f"All coefficients together {'differ' if p_value < _ALPHA else 'do not clearly differ'} with {term}: "
+        f"F({df_num:.0f}, {df:.0f}) = {statistic:.3g}, p {_equals(p_value)}."
+        for term, (statistic, df_num, df, p_value) in zip(tests["term"], numbers, strict=True)
+    ]
+
+
+def _equals(p_value: float) -> str:
+    text = p_value_text(p_value)
+    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
+
+
 def _effects(group: GroupResult) -> str:
     table = group.tidy().query("term != '(Intercept)'")
     if not len(table):
@@ -86,8 +105,10 @@ def _effects(group: GroupResult) -> str:
     if not len(found):
         return f"None of {len(table)} effects of covariates on single coefficients is significant after adjustment."
     rows = found.head(_MOST)
+    words = effect_words(group)
     told = [
-        f"{row.term} on {row.sparse_term} ({row.estimate:.3g} [{row.conf_low:.3g}, {row.conf_high:.3g}])"
+        f"{words.get(str(row.term), row.term)} on {row.sparse_term} "
+        f"({row.estimate:.3g} [{row.conf_low:.3g}, {row.conf_high:.3g}])"
         for row in rows.itertuples()
     ]
     more = f", and {len(found) - _MOST} more" if len(found) > _MOST else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from spicestat.group.after.fitted import design_of
 from spicestat.group.formula.functions import level_word
 from spicestat.group.result import GroupResult
 
-__all__ = ["UNKNOWN", "comparisons", "people_levels"]
+__all__ = ["UNKNOWN", "comparisons", "effect_words", "people_levels"]
 
 UNKNOWN = "unknown"
 _MOST_LEVELS = 4
@@ -29,16 +30,51 @@ def comparisons(group: GroupResult) -> list[str]:
     >>> cohort = simulate_cohort(12, 80, n_blocks=2, seed=4)
     >>> fit = spice_fit(cohort.trials, block="block", trial="trial", people=cohort.people)
     >>> comparisons(spice_group(fit, "~ diagnosis"))
-    ['diagnosispatient is the difference of patient from control, the first level of diagnosis.']
+    ['diagnosispatient is the difference of patient (n = 6) from control (n = 6), the first level of diagnosis.']
     """
-    design, told = design_of(group), []
+    told = []
+    for factor, (first, *others) in _treatment_levels(group).items():
+        counts = _counts(group, factor)
+        text = "; ".join(f"{factor}{level} is the difference of {level}{counts[level]}" for level in others)
+        told.append(f"{text} from {first}{counts[first]}, the first level of {factor}.")
+    return told
+
+
+def effect_words(group: GroupResult) -> dict[str, str]:
+    """Return what differences between levels are called in sentences, by their columns of the design.
+
+    Examples
+    --------
+    >>> from spicestat import simulate_cohort, spice_fit, spice_group
+    >>> cohort = simulate_cohort(12, 80, n_blocks=2, seed=4)
+    >>> fit = spice_fit(cohort.trials, block="block", trial="trial", people=cohort.people)
+    >>> effect_words(spice_group(fit, "~ diagnosis + age"))
+    {'diagnosispatient': 'diagnosis (patient - control)'}
+    """
+    levels = _treatment_levels(group).items()
+    return {
+        f"{factor}{level}": f"{factor} ({level} - {first})" for factor, (first, *others) in levels for level in others
+    }
+
+
+def _treatment_levels(group: GroupResult) -> dict[str, list[str]]:
+    """Return the first level of each factor, and those of the others whose differences from it are in the design."""
+    design, found = design_of(group), {}
     for factor, values in design.levels.items():
         first, *others = map(level_word, values)
-        there = [(f"{factor}{level}", level) for level in others if f"{factor}{level}" in design.names]
+        there = [level for level in others if f"{factor}{level}" in design.names]
         if there:
-            text = "; ".join(f"{name} is the difference of {level} from {first}" for name, level in there)
-            told.append(f"{text}, the first level of {factor}.")
-    return told
+            found[factor] = [first, *there]
+    return found
+
+
+def _counts(group: GroupResult, factor: str) -> dict[str, str]:
+    """Return how many rows of the design have each level, in words."""
+    frame = design_of(group).frame
+    if frame is None or factor not in frame:
+        return defaultdict(str)
+    counts = Counter(level_word(value) for value in frame[factor])
+    return {level: f" (n = {count})" for level, count in counts.items()}
 
 
 def people_levels(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult | None) -> tuple[str, Sequence[str]] | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat._runtime.blas import on_one_blas_thread
+from spicestat._runtime.progress import Progress, silent
 from spicestat.equations.structure.equation_set import FREE
 from spicestat.errors import ConfigError
 from spicestat.fit.history import HistoryFit, unit_factors
@@ -38,6 +39,7 @@ from spicestat.trials.table import TrialTable
 __all__ = ["check_page", "spice_report"]
 
 _SHOWN_FLAGS = 15
+_STEPS = 4
 
 
 @on_one_blas_thread
@@ -50,6 +52,7 @@ def spice_report(
     card: CardResult | None = None,
     scores: pd.DataFrame | None = None,
     title: str = "spicestat report",
+    progress: Progress | None = None,
 ) -> Path:
     """Write an HTML page that says what was fitted to what, how well it predicts, and what it means.
 
@@ -74,6 +77,8 @@ def spice_report(
     scores : DataFrame, optional
         Shown instead of ``fit.scores``, for example with an oracle's row.
     title : str, default "spicestat report"
+    progress : callable, optional
+        Called with ("report", done, total, what is computed next).
 
     Returns
     -------
@@ -97,6 +102,7 @@ def spice_report(
     True
     """
     check_page(path)
+    report = progress or silent
     glance = fit.glance().iloc[0]
     n_choices, n_trials = int(glance["nobs"]), len(fit.trials.frame)
     summary = (
@@ -105,8 +111,11 @@ def spice_report(
     )
     warnings = [text[:1].upper() + text[1:] + "." for text in fit.contradictions]
     scores = fit.scores if scores is None else scores
+    report("report", 0, _STEPS, "what one event does")
     kernels = fit.kernels(events=events_of(fit)) if isinstance(fit, HistoryFit) else None
+    report("report", 1, _STEPS, "what one event does, by covariate")
     by_level = kernels_by_level(fit, group)
+    report("report", 2, _STEPS, "choices that the fit draws")
     sections = [
         in_short(scores, kernels, group, by_level),
         _data(fit.trials),
@@ -115,12 +124,14 @@ def spice_report(
         _people(fit),
         *check_sections(fit, group),
     ]
+    report("report", 3, _STEPS, "effects by other methods")
     if group is not None:
         warnings += [text[:1].upper() + text[1:] for text in (*_unidentified(fit, group), *group.messages)]
         sections += effect_sections(fit, group, by_level)
     if card is not None:
         sections.append(_card(card))
     sections.append(Section("Methods, to paste", methods(fit, group, card)))
+    report("report", _STEPS, _STEPS, "")
     return write_page(path, title, summary, warnings, sections)
 
 

@@ -94,6 +94,18 @@ def methods(
     return texts
 
 
+def _states(fit: HistoryFit) -> str:
+    names, n_own = fit.pooled.names, fit.pooled.n_own
+    own, shared = (", ".join(part) or "none" for part in (names[:n_own], names[n_own:]))
+    text = f"States with weights of people's own: {own}; with the population's: {shared}."
+    if fit.n_structures < 2:
+        return text
+    return (
+        f"{text} What one event does to later choices was averaged over {fit.n_structures} structures, these states "
+        "and those of searches without some of the people each; intervals hold what differs between them."
+    )
+
+
 def _versions(fit: SpiceFit | HistoryFit | TaskFit) -> str:
     packages = ["numpy", "scipy", "pandas", *(["torch", "pysindy"] if isinstance(fit, SpiceFit) else [])]
     return ", ".join(f"{name} {version(name)}" for name in packages)
@@ -125,7 +137,8 @@ def _model(fit: SpiceFit | HistoryFit | TaskFit) -> str:
         return (
             f"Choices were modelled by a mixed multinomial logit on states of choice history ({who}). States were "
             "chosen from a library by the likelihood of left-out blocks; the weights of each participant come from one "
-            "population, estimated together with them by maximum marginal likelihood (Laplace approximation)."
+            "population, estimated together with them by maximum marginal likelihood (Laplace approximation). "
+            f"{_states(fit)}"
         )
     return (
         f"Choices were modelled by a recurrent network with an embedding of participants ({who}), whose modules were "

@@ -191,7 +191,31 @@ def test_results_come_first_in_sentences(fit, tmp_path):
     kernels = group.kernels("diagnosis").frame.query("quantity == 'total' and contrast == contrast")
     sure = kernels[(kernels["conf_low"] > 0) | (kernels["conf_high"] < 0)]
     assert short.count("differs by diagnosis (patient - control)") == len(sure)
-    assert "diagnosispatient is the difference of patient from control" in html
+    assert "diagnosispatient is the difference of patient (n = 6) from control (n = 6)" in html
+    together = group.term_tests(across=True).query("term == 'diagnosis'").iloc[0]
+    assert (
+        "All coefficients together " in short
+        and f"= {together['statistic']:.3g}, p = {together['p_value']:.3f}." in short
+    )
+    assert "F tests" in html and "diagnosispatient on" not in short
+
+
+def test_effects_are_said_as_differences_between_levels(fit):
+    """A group model in which an effect is beyond doubt."""
+    group = spice_group(fit, "~ diagnosis")
+    there = group.coefficients["term"] == "diagnosispatient"
+    sure = group.coefficients.assign(p_adjusted=group.coefficients["p_adjusted"].where(~there, 0.001))
+    told = " ".join(in_short(fit.scores, None, replace(group, coefficients=sure), []).texts)
+    assert "have an adjusted p-value below .05: diagnosis (patient - control) on " in told
+
+
+def test_progress_is_told_and_methods_name_states_and_structures(fit, tmp_path):
+    told = []
+    page = spice_report(fit, path=tmp_path / "fit.html", progress=lambda *news: told.append(news))
+    assert [news[:3] for news in told] == [("report", step, 4) for step in range(5)]
+    text = unescape(page.read_text(encoding="utf-8"))
+    assert f"States with weights of people's own: {', '.join(fit.pooled.names[: fit.pooled.n_own])};" in text
+    assert fit.n_structures == 1 + 6 and "was averaged over 7 structures" in text
 
 
 def test_levels_of_people(fit):

@@ -13,7 +13,7 @@ from spicestat.errors import ConfigError
 from spicestat.group.after.fitted import FittedEquation, FittedGroup, design_of, fitted_equations, t_interval, t_test
 from spicestat.group.inference.multiplicity import adjust_families, adjust_p_values
 
-__all__ = ["equation_f", "hotelling_f", "linear_hypotheses", "term_tests", "wald_f"]
+__all__ = ["covariates_together", "equation_f", "hotelling_f", "linear_hypotheses", "term_tests", "wald_f"]
 
 
 def term_tests(
@@ -80,6 +80,19 @@ def term_tests(
     table = pd.DataFrame(rows)
     p_values = table["p_value"].to_numpy(dtype="float64")
     return table.assign(p_adjusted=adjust_families(p_values, table["term"].tolist(), adjust))
+
+
+def covariates_together(model: FittedGroup) -> pd.DataFrame:
+    """Test each covariate for all coefficients together, as `term_tests` does; no rows where there is no such test.
+
+    There is none for a single coefficient, by methods that estimate each alone, and where p-values are withheld or,
+    as of a posterior, do not exist.
+    """
+    fixed = model.coefficients[model.coefficients["effect"] == "fixed"]
+    equations = fixed[["module", "sparse_term"]].drop_duplicates()
+    if model.joint_covariance is None or model.design is None or len(equations) < 2 or fixed["p_value"].isna().all():
+        return pd.DataFrame(columns=["term", "df_num", "df", "statistic", "p_value"])
+    return term_tests(model, across=True).query("term != '(Intercept)'").dropna(subset="p_value")
 
 
 def hotelling_f(wald: float, n_outcomes: int, n_effects: int, df: float) -> tuple[float, float, float]:
