@@ -52,7 +52,9 @@ def effect_sections(
 ) -> list[Section]:
     """Show a group model, its effects of covariates by other methods, and kernels at levels of the covariates."""
     table = group.tidy()
-    shown = table.drop(columns=[name for name in _FOLDED if name in table])
+    # where all coefficients are of one module, rows begin with their terms
+    folded = [*_FOLDED, *(["module"] if table["module"].nunique() == 1 else [])]
+    shown = table.drop(columns=[name for name in folded if name in table])
     covariates = [term for term in dict.fromkeys(shown["term"]) if term != "(Intercept)"]
     figures, others = [], []
     together = covariates_together(group)
@@ -89,7 +91,7 @@ def _kernel_section(found: GroupKernels) -> Section:
     rows = found.frame[found.frame["quantity"] == "total"]
     who = rows["level"].where(rows["level"].notna(), rows["contrast"])
     table = rows[["event", "estimate", "conf_low", "conf_high"]].copy()
-    table.insert(1, found.variable, who)
+    table.insert(0, found.variable, who)
     words = f"What one event does to the next choices at levels of {found.variable}, with intervals"
     return Section(
         f"What one event does, by {found.variable}",
