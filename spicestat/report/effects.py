@@ -53,7 +53,7 @@ def effect_sections(
     """Show a group model, its effects of covariates by other methods, and kernels at levels of the covariates."""
     table = group.tidy()
     # where all coefficients are of one module, rows begin with their terms
-    folded = [*_FOLDED, *(["module"] if table["module"].nunique() == 1 else [])]
+    folded = [*_FOLDED, *(["module"] if len(set(table["module"])) == 1 else [])]
     shown = table.drop(columns=[name for name in folded if name in table])
     covariates = [term for term in dict.fromkeys(shown["term"]) if term != "(Intercept)"]
     figures, others = [], []
