@@ -47,13 +47,10 @@ run_in_new_r <- function(code, python = Sys.getenv("RETICULATE_PYTHON"), env = c
   ))
 }
 
-#' Options for the rest of a test
+#' The engine's place for the rest of a test; a process of its own, which takes seconds to start, stays for other tests
 local_engine <- function(place, .env = parent.frame()) {
   old <- options(spicestat.engine = place)
-  restore <- function() {
-    stop_worker()
-    options(old)
-  }
+  restore <- function() options(old)
   do.call(on.exit, list(as.call(list(restore)), add = TRUE), envir = .env)
 }
 

@@ -46,9 +46,9 @@ test_that("it crosses as lists that keep their shape", {
 
 test_that("a model of named parts is fitted, saved, loaded and analysed", {
   skip_if_no_engine()
-  few <- subset(example_trials, participant %in% sprintf("p%02d", 1:6) & trial <= 25)
+  few <- subset(example_trials, participant %in% sprintf("p%02d", 1:4) & trial <= 12)
   fit_with <- function(model) {
-    spice_fit(few, participant, choice, reward, block = block, model = model, epochs = 15, progress = FALSE)
+    spice_fit(few, participant, choice, reward, block = block, model = model, epochs = 3, progress = FALSE)
   }
   own <- suppressWarnings(fit_with(delta_rule()))
   expect_equal(glance(own)$model, "declared")

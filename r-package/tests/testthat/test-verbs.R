@@ -417,20 +417,22 @@ test_that("the same group model in R and in Python has identical numbers", {
   skip_if_no_engine()
   folder <- tempfile()
   spice_save(example_fit, folder)
-  for (method in c("hierarchical", "meta", "permutation")) {
-    # hexadecimal, which loses no bit
-    printed <- run_in_python(sprintf(
-      paste(
-        "from spicestat import load_fit",
-        "from spicestat.group import spice_group",
-        "table = spice_group(load_fit('%s'), '~ diagnosis + age', method='%s').coefficients",
-        "columns = table[['estimate', 'std_error', 'p_value', 'conf_low']]",
-        "print(*(float(x).hex() for x in columns.to_numpy().T.ravel()))",
-        sep = "; "
-      ), folder, method
-    ))
+  methods <- c("hierarchical", "meta", "permutation")
+  # hexadecimal, which loses no bit
+  printed <- run_in_python(sprintf(
+    paste(
+      "from spicestat import load_fit",
+      "from spicestat.group import spice_group",
+      "for method in '%s'.split():",
+      "    table = spice_group(load_fit('%s'), '~ diagnosis + age', method=method).coefficients",
+      "    columns = table[['estimate', 'std_error', 'p_value', 'conf_low']]",
+      "    print(*(float(x).hex() for x in columns.to_numpy().T.ravel()))",
+      sep = "\n"
+    ), paste(methods, collapse = " "), folder
+  ))
+  for (method in methods) {
     table <- spice_group(example_fit, ~ diagnosis + age, method = method)$coefficients
-    there <- as.numeric(sub("nan", "NaN", strsplit(printed, " ")[[1]]))
+    there <- as.numeric(sub("nan", "NaN", strsplit(printed[[match(method, methods)]], " ")[[1]]))
     here <- unlist(table[c("estimate", "std_error", "p_value", "conf_low")], use.names = FALSE)
     expect_identical(ifelse(is.na(there), NA, there), ifelse(is.na(here), NA, here), label = method)
   }
