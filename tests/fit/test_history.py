@@ -60,6 +60,17 @@ def fit(cohort) -> HistoryFit:
     return spice_fit(trials, block="block", people=people, model="history")
 
 
+@pytest.fixture(scope="module")
+def few(cohort):
+    """Trials of 12 of the people: kernels that are averaged take long, and longer the more there are."""
+    return cohort[0].iloc[: 12 * 160]
+
+
+@pytest.fixture(scope="module")
+def few_fit(few) -> HistoryFit:
+    return spice_fit(few, block="block", model="history")
+
+
 def mean_loss(table):
     return -np.log(table["probability"].dropna()).mean()
 
@@ -293,12 +304,11 @@ def test_names_and_order_do_not_matter(fit, cohort):
     assert wide["99"] == pytest.approx(mine["s0"], abs=0.02)
 
 
-def test_more_actions_and_rewards_of_other_actions(cohort):
-    trials, _ = cohort
+def test_more_actions_and_rewards_of_other_actions(few):
     rng = np.random.default_rng(1)
-    three = trials.assign(choice=np.where(rng.random(len(trials)) < 0.3, "M", trials["choice"]))
+    three = few.assign(choice=np.where(rng.random(len(few)) < 0.3, "M", few["choice"]))
     assert spice_fit(three, block="block", model="history").glance()["n_actions"][0] == 3
-    shown = trials.drop(columns="reward").assign(left=rng.integers(0, 2, len(trials)), right=0.5)
+    shown = few.drop(columns="reward").assign(left=rng.integers(0, 2, len(few)), right=0.5)
     with_all = spice_fit(shown, block="block", reward=["left", "right"], model="history")
     assert np.isfinite(with_all.scores["nll"]).all()
 
@@ -338,10 +348,10 @@ def test_settings_that_are_not_for_it(cohort, settings, error, message):
         spice_fit(trials, block="block", model="history", **settings)
 
 
-def test_a_population_needs_people(cohort):
-    few = cohort[0][cohort[0]["participant"].isin(["s0", "s1"])]
+def test_a_population_needs_people(few):
+    two = few[few["participant"].isin(["s0", "s1"])]
     with pytest.raises(DataError, match="too few people"):
-        spice_fit(few, block="block", model="history")
+        spice_fit(two, block="block", model="history")
 
 
 def test_an_update_on_the_same_trials_changes_nothing(fit, cohort):
@@ -412,8 +422,7 @@ def test_kernels_say_what_was_simulated(fit):
 def test_text_and_html_are_short_and_escaped(fit, cohort):
     assert len(repr(fit).splitlines()) <= 25
     evil = cohort[0].assign(choice=cohort[0]["choice"].map({"L": "<script>", "R": "right"}))
-    few = evil[evil["participant"].isin([f"s{i}" for i in range(8)])]
-    html = spice_fit(few, block="block")._repr_html_()
+    html = spice_fit(evil[evil["participant"].isin([f"s{i}" for i in range(8)])], block="block")._repr_html_()
     assert "&lt;script&gt;" in html
     assert "<script>" not in html
 
@@ -431,9 +440,9 @@ def test_what_follows_from_kernels(fit):
     assert len(kernels.plot().axes) == 2
 
 
-def test_kernels_do_not_depend_on_the_unit_of_rewards(fit, cohort):
-    trials = cohort[0].assign(reward=100.0 * cohort[0]["reward"])
-    one, cents = (each.kernels(lags=3) for each in (fit, spice_fit(trials, block="block", model="history")))
+def test_kernels_do_not_depend_on_the_unit_of_rewards(few_fit, few):
+    trials = few.assign(reward=100.0 * few["reward"])
+    one, cents = (each.kernels(lags=3) for each in (few_fit, spice_fit(trials, block="block", model="history")))
     np.testing.assert_allclose(one.lags["estimate"], cents.lags["estimate"], atol=1e-6)
     assert cents.rewards == (0.0, 100.0)
 
@@ -500,21 +509,21 @@ def test_averaged_kernels_are_those_of_nine_structures(fit):
             assert after["std_error"] ** 2 == pytest.approx(before["std_error"] ** 2 + ours.var())
 
 
-def test_averaged_kernels_do_not_depend_on_labels(fit, cohort):
-    named = cohort[0].assign(participant=cohort[0]["participant"].map(lambda label: f"z{99 - int(label[1:])}"))
+def test_averaged_kernels_do_not_depend_on_labels(few_fit, few):
+    named = few.assign(participant=few["participant"].map(lambda label: f"z{99 - int(label[1:])}"))
     other = totals(spice_fit(named, block="block").kernels())
-    ours = totals(fit.kernels())
+    ours = totals(few_fit.kernels())
     np.testing.assert_allclose(other.loc[("reward", "all")], ours.loc[("reward", "all")], rtol=1e-4)
     np.testing.assert_allclose(other.loc[("choice", "z96")], ours.loc[("choice", "s3")], rtol=1e-3)
 
 
-def test_few_people_are_not_left_out(cohort):
-    few = spice_fit(cohort[0][cohort[0]["participant"].isin([f"s{i}" for i in range(5)])], block="block")
-    pd.testing.assert_frame_equal(totals(few.kernels()), totals(few.kernels(structure="given")))
+def test_few_people_are_not_left_out(few):
+    five = spice_fit(few[few["participant"].isin([f"s{i}" for i in range(5)])], block="block")
+    pd.testing.assert_frame_equal(totals(five.kernels()), totals(five.kernels(structure="given")))
 
 
-def test_equal_rewards_have_no_influence(cohort):
-    fit = spice_fit(cohort[0].assign(reward=1.0), block="block", model="history")
+def test_equal_rewards_have_no_influence(few):
+    fit = spice_fit(few.assign(reward=1.0), block="block", model="history")
     with pytest.raises(DataError, match=r'events=\["choice"\]'):
         fit.kernels()
     assert set(fit.kernels(events=["choice"]).lags["event"]) == {"choice"}

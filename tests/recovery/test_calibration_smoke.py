@@ -72,7 +72,7 @@ def test_standard_errors_do_not_hang_on_the_nodes():
         assert group.glance()["converged"].all()
         return group.tidy().query("term == 'z'")["std_error"].to_numpy()
 
-    fine = errors(nodes_per_dimension=13)
+    fine = errors(nodes_per_dimension=11)
     np.testing.assert_allclose(errors(nodes_per_dimension=5), fine, rtol=0.08)
     np.testing.assert_allclose(errors(), fine, rtol=0.04)
 
