@@ -13,7 +13,8 @@ from spicestat.errors import DataError
 from spicestat.group.formula.random_columns import RandomColumns
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
 from spicestat.group.inputs.links import Link
-from spicestat.group.marginal.hierarchical_fit import APART, DIFFERENT, HierarchicalFit
+from spicestat.group.marginal.climber import APART, DIFFERENT
+from spicestat.group.marginal.hierarchical_fit import HierarchicalFit
 from spicestat.group.marginal.modes import to_natural
 
 __all__ = ["Layout", "hierarchical_estimates"]
