@@ -47,7 +47,7 @@ def test_baselines_are_those_of_counts():
     "ignore::spicestat.errors.ConvergenceWarning", "ignore:the equations read off the network predict worse"
 )
 def test_a_network_that_learned_nothing_is_said_everywhere():
-    trials = simulate_cohort(4, 60, n_blocks=1, seed=2).trials
+    trials = simulate_cohort(4, 60, n_blocks=6, seed=2).trials
     guesses = trials.assign(choice=np.random.default_rng(0).integers(1, 3, len(trials)))
     with pytest.warns(ContradictionWarning, match="the network predicts worse .* choice shares") as caught:
         fit = spice_fit(guesses, block="block", model="learning_rate", epochs=1)
@@ -56,7 +56,7 @@ def test_a_network_that_learned_nothing_is_said_everywhere():
     assert "note: the network predicts worse" in repr(fit)
 
 
-def complete_feedback(seed, n_participants=8, n_trials=120):
+def complete_feedback(seed, n_participants=8, n_trials=80):
     """Learners who see all rewards of two actions, of which the better one changes now and then."""
     rng, rows = np.random.default_rng(seed), []
     for person in range(n_participants):

@@ -30,7 +30,7 @@ def fit() -> SpiceFit:
 
 
 def test_rewards_come_back_in_the_unit_of_the_data(fit: SpiceFit) -> None:
-    played = simulate_fit(fit, n_trials=400)
+    played = simulate_fit(fit, n_trials=40, n_blocks=40)
     assert set(played["reward"]) == {2.0, 12.0}
     updated = spice_update(fit, played)
     true, found = fit.model_by("pooled").equations, updated.model.equations
@@ -56,7 +56,7 @@ def test_one_simulation_is_the_first_of_many(fit: SpiceFit) -> None:
 
 
 def test_the_task_has_the_actions_of_the_fit() -> None:
-    trials = simulate_cohort(8, 120, n_actions=3, seed=1).trials
+    trials = simulate_cohort(8, 120, n_blocks=8, n_actions=3, seed=1).trials
     trials = trials.assign(choice=trials["choice"].map({1: "a", 2: "b", 3: "c"}))
     fit = spice_fit(trials, block="block", model="rescorla_wagner", epochs=5)
     assert set(simulate_fit(fit)["choice"]) == {"a", "b", "c"}

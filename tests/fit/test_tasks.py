@@ -127,7 +127,7 @@ def test_power_of_a_task_that_shows_something(fits):
     """No effect and a large one, in 12 studies each; where there is none, four or more find one in 1 of 500 runs."""
     fit = fits["discounting"]
     coefficient = fit.choice_likelihood().terms[0]
-    settings = {"n_participants": 30, "n_trials": 60, "n_simulations": 12}
+    settings = {"n_participants": 20, "n_trials": 60, "n_simulations": 12}
     none, large = spice_power(fit, coefficient, effect=[0.0, 2.0], **settings).tidy()["power"]
     assert none < 4 / 12 < large
     with pytest.raises(ConfigError, match="nobody made as many choices.*121 trials.*at most 1 block.*120 trials"):
