@@ -38,9 +38,13 @@ def people():
     return data, fit_pooled(data, [state("last"), state(("choices", 0.8)), state("last", ("switching", 0.8))])
 
 
-def test_what_the_equations_lack_is_proposed_first(people):
+@pytest.fixture(scope="module")
+def network(people):
+    return train_state_network(*people, SEEN)
+
+
+def test_what_the_equations_lack_is_proposed_first(people, network):
     data, fit = people
-    network = train_state_network(data, fit, SEEN)
     assert network.nll < network.nll_equations
     first, *none = propose_states(data, fit, network, n_terms=1)
     assert {signal.name for signal in HIDDEN.signals} <= {signal.name for signal in first.signals}
@@ -51,7 +55,6 @@ def test_what_the_equations_lack_is_proposed_first(people):
     assert len({frozenset(declared.signals) for declared in more}) == 4
 
 
-def test_a_network_that_is_the_equations_proposes_nothing(people):
+def test_a_network_that_is_the_equations_proposes_nothing(people, network):
     data, fit = people
-    network = train_state_network(data, fit, SEEN)
     assert propose_states(data, fit, replace(network, members=())) == ()

@@ -122,8 +122,8 @@ def test_the_start_does_not_matter(model, data, start, result):
 
 def test_a_start_without_a_likelihood_does_not_hide_a_good_one(build, equations_of):
     """An unstable first start (NaN likelihood) must lose against a start that works."""
-    values = np.r_[np.tile([1, 2], 7), np.ones(46, dtype=int)]
-    table = simulate_cohort(2, 60, n_blocks=1, seed=0).trials.assign(choice=np.tile(values, 2))
+    values = np.r_[np.tile([1, 2], 7), np.ones(26, dtype=int)]
+    table = simulate_cohort(2, 40, n_blocks=1, seed=0).trials.assign(choice=np.tile(values, 2))
     data = data_of(table)
     unstable = equations_of(
         "learning_rate", 2, {(RATE, "1"): 1.0, (RATE, RATE): 5.0, (NOT_CHOSEN, NOT_CHOSEN): 1.0, BETA: 3.0}

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::spicestat.errors.ContradictionWarning", "ignore::spicestat.errors.ConvergenceWarning"
 )
 
-COHORT = simulate_cohort(6, 60, n_blocks=2, seed=4)
+COHORT = simulate_cohort(6, 60, n_blocks=6, seed=4)
 TRIALS = COHORT.trials
 UNITS = {
     ("beta", "x_value_reward"): -1,
@@ -144,7 +144,7 @@ def test_studies_are_drawn_in_the_unit_of_the_data(plain, scaled):
     factor = np.array([scale ** UNITS.get(term, 0) for term in own.terms])
     np.testing.assert_allclose(other.mean, factor * own.mean, rtol=1e-5)
     np.testing.assert_allclose(other.covariance, np.outer(factor, factor) * own.covariance, rtol=1e-4, atol=1e-12)
-    drawn = spice_power(fit, "beta", effect=0.0, n_participants=8, n_trials=200, n_simulations=2, group=None)
+    drawn = spice_power(fit, "beta", effect=0.0, n_participants=8, n_trials=60, n_simulations=2, group=None)
     true = fit.coefficients.wide()[("beta", "x_value_reward")].median()
     estimated = drawn.studies["std_error"].median()
     # in another unit it would be off by the scale, 25 or 1/100
