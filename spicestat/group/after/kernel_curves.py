@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from spicestat.errors import ConfigError
-from spicestat.group.after.fitted import FittedGroup, design_of
-from spicestat.group.inputs.shared import step_of_all
+from spicestat.group.after.fitted import FittedGroup
 from spicestat.pooled.kernel_shape import history_spread
 from spicestat.pooled.kernels import Event, FittedMoves
 from spicestat.pooled.packed import Floats
@@ -138,13 +137,13 @@ def curves_of(model: FittedGroup, event: Event, fitted: FittedMoves, levels: Ker
     shared = np.tile(average[:, n_own:], (m, 1))
     same = np.einsum("lk,nck->ncl", average, weights)
     flat = (len(mean), m * L)
-    step = step_of_all(design_of(model).matrix)[:, None]
-    own_covariance = effects.covariance
+    # with shared weights the means of own ones move, at all levels alike
+    means = np.tile(average[:, :n_own], (m, 1))
+    both = means @ fitted.shared.with_own @ shared.T
+    covariance = slope @ effects.covariance @ slope.T + shared @ fitted.shared.covariance @ shared.T + both + both.T
     if not model.reads_choices:
         # estimates of people's own weights hold the shared ones
-        own_covariance = own_covariance + np.kron(fitted.shared.of_own, step @ step.T)
-    both = slope @ np.kron(fitted.shared.with_own, step) @ shared.T
-    covariance = slope @ own_covariance @ slope.T + shared @ fitted.shared.covariance @ shared.T + both + both.T
+        covariance += means @ fitted.shared.of_own @ means.T
     covariance += history_spread(values.reshape(flat), same.reshape(flat), reaches.reshape(flat))
     curves[:, ~reached.any(axis=0)] = np.nan
     changed = np.abs(average[:, :n_own]).max(initial=0.0) > _NOTHING * np.abs(average).max(initial=0.0)
