@@ -27,7 +27,7 @@ from spicestat.group.after.standardised import standardised_effects
 from spicestat.group.formula.design import Design
 from spicestat.group.inference.rows import COLUMNS, GLANCE, SAMPLING
 from spicestat.group.inputs.contract import Posterior, Presence
-from spicestat.group.methods.registry import find_method
+from spicestat.group.methods.registry import METHODS, find_method
 from spicestat.group.plots import caterpillar_plot, covariate_plot, forest_plot
 from spicestat.group.printing import printed, printed_html, summary_text
 from spicestat.group.storage import pack_group, unpack_group
@@ -167,8 +167,8 @@ class GroupResult:
 
     @property
     def reads_choices(self) -> bool:
-        """Whether the method reads the choices themselves, not people's estimates."""
-        return find_method(self.method).reads_choices
+        """Whether the method reads the choices themselves; others, also those that R has of its own, read estimates."""
+        return self.method in METHODS and find_method(self.method).reads_choices
 
     def diagnostics(self) -> pd.DataFrame:
         """Return one row per parameter of a sampled posterior.
