@@ -326,7 +326,7 @@ test_that("power has a row per design and a plot", {
   built <- ggplot2::ggplot_build(autoplot(power))
   expect_equal(nlevels(built$layout$layout$panel), 2)
   again <- spice_power(example_fit, c("x_learning_rate_reward", "1"),
-    effect = 0.3, n_participants = 8, n_trials = 60, n_simulations = 3, seed = 2, population = ~1
+    effect = 0.3, n_participants = 8, n_trials = 60, n_simulations = 1, seed = 2, population = ~1
   )
   expect_equal(nrow(tidy(again)), 1)
   expect_error(
@@ -440,7 +440,7 @@ test_that("the same group model in R and in Python has identical numbers", {
 
 test_that("the same seed gives the same fit and the same group model, and another seed another", {
   skip_if_no_engine()
-  data <- little_trials()
+  data <- little_trials(3, 10)
   fit <- function(...) suppressWarnings(quick_fit(data, ...))$coefficients
   expect_identical(fit(seed = 3), fit(seed = 3))
   expect_identical(fit(), fit())
