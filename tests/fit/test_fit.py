@@ -84,11 +84,6 @@ def test_people_are_in_the_order_of_the_participants(tiny_fit, small_cohort):
     pd.testing.assert_frame_equal(tiny_fit.people, small_cohort.people)
 
 
-def test_fit_is_reproducible(tiny_fit, small_cohort):
-    again = spice_fit(small_cohort.trials, block="block", people=small_cohort.people, model="choice", epochs=5)
-    pd.testing.assert_frame_equal(again.tidy(), tiny_fit.tidy())
-
-
 def test_names_of_the_package_are_these():
     assert spicestat.spice_fit is spice_fit
 
@@ -96,7 +91,7 @@ def test_names_of_the_package_are_these():
 # --- data of all kinds ----------------------------------------------------------------------------------------------
 
 
-def test_a_trial_table_gives_the_same_as_its_source(tiny_fit, small_trials):
+def test_a_trial_table_gives_the_same_as_its_source_and_a_fit_is_reproducible(tiny_fit, small_trials):
     again = spice_fit(small_trials, model="choice", epochs=5)
     pd.testing.assert_frame_equal(again.tidy(), tiny_fit.tidy())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
@@ -57,7 +58,7 @@ class RandomPart:
         """Number of effects of each level, r."""
         return int(self.matrix.shape[1])
 
-    @property
+    @cached_property
     def entries(self) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of the entries of the lower triangle of G that are estimated."""
         row, column = np.tril_indices(self.n_columns)
