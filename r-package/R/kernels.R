@@ -142,12 +142,10 @@ sent_estimates <- function(group, call) {
   names <- paste(fixed$module, fixed$sparse_term, fixed$term, sep = ":")
   link <- link_of(group, fixed$module, fixed$sparse_term)
   linked <- which(link != "identity")
-  design <- known_design(group, call)
   known <- !is.null(group$joint_covariance) && all(names %in% rownames(group$joint_covariance))
   Filter(Negate(is.null), list(
     formula = enc2utf8(group$formula), method = group$method, conf_level = group$coefficients$conf_level[[1]],
     coefficients = encode_table(group$coefficients, call = call),
-    matrix = sent_matrix(matrix_for(design, design$frame)),
     ran_vals = if (!is.null(group$ran_vals)) encode_table(group$ran_vals, call = call),
     joint_covariance = if (known) sent_matrix(group$joint_covariance[names, names, drop = FALSE]),
     links = lapply(linked, function(row) list(fixed$module[row], fixed$sparse_term[row], link[row]))

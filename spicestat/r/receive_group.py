@@ -11,7 +11,6 @@ import pandas as pd
 
 from spicestat.coefficients import CoefficientTable
 from spicestat.group.after.kernel_curves import KernelLevels
-from spicestat.group.formula.design import Design
 from spicestat.group.result import GroupResult
 from spicestat.r.columns import Table, decode_table
 from spicestat.r.receive_design import received_design
@@ -22,14 +21,13 @@ _EFFECT = ["module", "sparse_term", "term"]
 
 
 def received_estimates(sent: Mapping[str, Any]) -> GroupResult:
-    """Return what R keeps of a group model, with the matrix of its design, but not how it was made.
+    """Return what R keeps of a group model, without its design.
 
     Parameters
     ----------
     sent : mapping
-        The texts ``formula`` and ``method``, the number ``conf_level``, the tables ``coefficients``, ``matrix`` (the
-        design's) and, where the method has them, ``ran_vals`` and ``joint_covariance`` (one column for each fixed
-        effect, in their order).
+        The texts ``formula`` and ``method``, the number ``conf_level``, the tables ``coefficients`` and, where the
+        method has them, ``ran_vals`` and ``joint_covariance`` (one column for each fixed effect, in their order).
 
     Examples
     --------
@@ -39,15 +37,15 @@ def received_estimates(sent: Mapping[str, Any]) -> GroupResult:
     ...     column("module", [1.0], levels=["beta"]), column("sparse_term", [1.0], levels=["last"]),
     ...     column("term", [1.0], levels=["(Intercept)"]), column("effect", [1.0], levels=["fixed"]),
     ...     column("estimate", [0.5])]}
-    >>> joint, matrix = ({"nrow": len(values), "columns": [column("V1", values)]} for values in ([0.04], [1.0, 1.0]))
-    >>> found = received_estimates({"formula": "~1", "method": "hierarchical", "conf_level": 0.95,
-    ...     "coefficients": coefficients, "matrix": matrix, "joint_covariance": joint})
-    >>> found.joint_covariance.to_numpy().tolist(), found.design.names, found.design.matrix.tolist()
-    ([[0.04]], ('(Intercept)',), [[1.0], [1.0]])
+    >>> joint = {"nrow": 1, "columns": [column("V1", [0.04])]}
+    >>> received_estimates({"formula": "~1", "method": "hierarchical", "conf_level": 0.95,
+    ...     "coefficients": coefficients, "joint_covariance": joint}).joint_covariance.to_numpy().tolist()
+    [[0.04]]
     """
     coefficients, ran_vals = decode_table(sent["coefficients"]), sent.get("ran_vals")
-    joint, matrix, fixed = None, _matrix(sent["matrix"]), coefficients[coefficients["effect"] == "fixed"]
+    joint = None
     if sent.get("joint_covariance") is not None:
+        fixed = coefficients[coefficients["effect"] == "fixed"]
         index = pd.MultiIndex.from_frame(fixed[_EFFECT])
         joint = pd.DataFrame(_matrix(sent["joint_covariance"]), index=index, columns=index)
     return GroupResult(
@@ -60,7 +58,6 @@ def received_estimates(sent: Mapping[str, Any]) -> GroupResult:
         conf_level=float(sent["conf_level"]),
         ran_vals=None if ran_vals is None else decode_table(ran_vals),
         joint_covariance=joint,
-        design=Design(str(sent["formula"]), tuple(fixed["term"].unique()), matrix, np.arange(len(matrix))),
         links={(str(module), str(term)): str(link) for module, term, link in sent.get("links", ())},
     )
 
