@@ -160,18 +160,23 @@ abort_no_engine <- function(reason, call, python = python_path()) {
 #' What to do where Python has no shared library, which R loads to run it in its own process
 #' @noRd
 shared_library_hints <- function(python) {
-  code <- "import sys; print('libpython%d.%d' % sys.version_info[:2])"
-  library <- tryCatch(
-    system2(python, c("-c", shQuote(code)), stdout = TRUE, stderr = FALSE),
-    error = function(error) "libpython3", warning = function(warning) "libpython3"
-  )
   c(
-    i = paste0("On Debian and Ubuntu its shared library is a package of its own: apt install ", library, "."),
+    i = paste0("On Debian and Ubuntu its shared library is a package of its own: apt install ", library_of(python), "."),
     i = "Or run Python in a process of its own, with the package processx: options(spicestat.engine = \"subprocess\")."
   )
 }
 
-#' Say after installing what R would say at the first use only: that Python's shared library is not there
+#' The package of Debian and Ubuntu with a Python's shared library
+#' @noRd
+library_of <- function(python) {
+  code <- "import sys; print('libpython%d.%d' % sys.version_info[:2])"
+  tryCatch(
+    system2(python, c("-c", shQuote(code)), stdout = TRUE, stderr = FALSE),
+    error = function(error) "libpython3", warning = function(warning) "libpython3"
+  )
+}
+
+#' Say before minutes of downloads what R would say at the first use only: that Python's shared library is not there
 #' @noRd
 tell_of_missing_library <- function(python, loads = loads_its_library) {
   if (!loads(python)) {
@@ -334,11 +339,20 @@ install_spicestat <- function(source = NULL, envname = "r-spicestat", python = N
     reticulate::virtualenv_remove(envname, confirm = FALSE)
   })
   if (is_new) make_environment(envname, python, call)
+  tell_of_missing_library(reticulate::virtualenv_python(envname))
+  tell_of_size()
   reticulate::virtualenv_install(envname, packages = source, ignore_installed = FALSE)
   done <- TRUE
   cli::cli_alert_success("Installed in the virtual environment {.val {envname}}. Restart R to use it.")
-  tell_of_missing_library(reticulate::virtualenv_python(envname))
   invisible(envname)
+}
+
+#' Say before it is downloaded how large torch is on Linux, and how it gets smaller
+#' @noRd
+tell_of_size <- function(system = Sys.info()[["sysname"]], index = Sys.getenv("PIP_EXTRA_INDEX_URL")) {
+  if (system == "Linux" && !nzchar(index)) {
+    cli::cli_bullets(c(i = "torch brings 5 GB for graphics cards: {.help install_spicestat} says how to do without."))
+  }
 }
 
 #' An empty virtual environment
@@ -352,7 +366,10 @@ make_environment <- function(envname, python, call, by_reticulate = reticulate::
       abort_spicestat("install", c(
         "no environment can be made for Python.",
         x = first_lines(conditionMessage(error)),
-        i = "It needs Python 3.11 or later with venv. On Debian and Ubuntu: apt install python3-venv.",
+        i = paste0(
+          "It needs Python 3.11 or later with venv and its shared library. On Debian and Ubuntu: apt install ",
+          "python3-venv ", library_of(if (is.null(python)) "python3" else python), "."
+        ),
         i = "install_spicestat(python = \"path/to/python3\") names another Python."
       ), call = call)
     }

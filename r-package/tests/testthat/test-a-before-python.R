@@ -89,6 +89,10 @@ test_that("a Python whose shared library is missing is told of when it has been 
   expect_true(loads_its_library("/bin/false", "Darwin"))
   expect_message(tell_of_missing_library(runs, loads = function(python) FALSE), "shared library is missing")
   expect_no_message(tell_of_missing_library(runs, loads = function(python) TRUE))
+  expect_equal(library_of("/bin/false"), "libpython3")
+  expect_message(tell_of_size("Linux", ""), "5 GB")
+  expect_no_message(tell_of_size("Linux", "https://download.pytorch.org/whl/cpu"))
+  expect_no_message(tell_of_size("Darwin", ""))
   expect_equal(first_lines("not found.\nInstall one of:\n", most = 2), "not found.")
 })
 

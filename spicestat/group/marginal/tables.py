@@ -12,6 +12,7 @@ import pandas as pd
 from spicestat.errors import DataError
 from spicestat.group.formula.random_columns import RandomColumns
 from spicestat.group.inputs.contract import GroupEstimates, GroupInputs
+from spicestat.group.inputs.likelihood import HasShared
 from spicestat.group.inputs.links import Link
 from spicestat.group.marginal.climber import APART, DIFFERENT
 from spicestat.group.marginal.hierarchical_fit import HierarchicalFit
@@ -214,6 +215,11 @@ def _messages(inputs: GroupInputs, layout: Layout, fit: HierarchicalFit) -> Iter
     count = int((fit.guesses > 0.5).sum())
     if count:
         yield (f"{count} of {len(fit.guesses)} {people} probably guessed, and count little: see 'weight' in augment()")
+    if isinstance(inputs.likelihood, HasShared) and len(layout.terms) > 1 and X.shape[1] > 1:
+        yield (
+            "weights of similar states share one effect between them, and single rows may go against each other: the "
+            "kernels of a group model compare what all of them do together"
+        )
     random: Sequence[RandomColumns] = inputs.design.random
     if random and not fit.sigma.any() and unit not in {part.group for part in random}:
         yield (

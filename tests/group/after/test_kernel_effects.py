@@ -79,6 +79,12 @@ def test_levels_and_contrasts_are_means_over_everybodys_histories(group, fit, ev
     assert width == pytest.approx(2 * 2.1788 * own.loc["total", "std_error"], rel=1e-3)
 
 
+def test_that_single_weights_share_effects_is_said(group, fit):
+    assert len(fit.choice_likelihood().terms) > 1
+    assert any("kernels of a group model compare" in message for message in group.messages)
+    assert not any("kernels" in message for message in spice_group(fit, "~ 1").messages)
+
+
 def test_a_number_has_levels_a_standard_deviation_away_and_a_slope(group, fit):
     table = group.kernels("anxiety", events=["reward"], lags=3).tidy()
     total = table[table["quantity"] == "total"]
