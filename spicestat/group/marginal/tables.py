@@ -215,7 +215,7 @@ def _messages(inputs: GroupInputs, layout: Layout, fit: HierarchicalFit) -> Iter
     count = int((fit.guesses > 0.5).sum())
     if count:
         yield (f"{count} of {len(fit.guesses)} {people} probably guessed, and count little: see 'weight' in augment()")
-    if isinstance(inputs.likelihood, HasShared) and len(layout.terms) > 1 and X.shape[1] > 1:
+    if isinstance(inputs.needed_likelihood(), HasShared) and len(layout.terms) > 1 and X.shape[1] > 1:
         yield (
             "weights of similar states share one effect between them, and single rows may go against each other: the "
             "kernels of a group model compare what all of them do together"
