@@ -34,10 +34,22 @@ format.spice_fit <- function(x, digits = 3, ...) {
     fit_notes(x$glance),
     unidentified_lines(bad),
     "",
-    "Terms of the equations (mean and sd over the participants that have them):",
+    strwrap(terms_header(table), width = getOption("width")),
     term_lines(summary(x), digits),
     "What each term means: spice_report(fit, \"report.html\")."
   )
+}
+
+#' What the table of terms is of: people's own estimates, which differ more than people do
+#' @noRd
+terms_header <- function(table) {
+  about <- if (any(is.finite(table[["pooled"]]))) {
+    "of participants' own estimates, which scatter more than they do; tidy() has pooled ones"
+  } else {
+    "over the participants that have them"
+  }
+  shared <- if (any(table[["shared"]] %in% TRUE)) "; with sd 0, the population's, which is everybody's"
+  paste0("Terms of the equations (mean and sd ", about, shared, "):")
 }
 
 #' Terms that somebody has as a table, those that nobody has in a sentence

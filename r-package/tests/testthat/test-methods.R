@@ -88,6 +88,17 @@ test_that("summary counts who has a term", {
   expect_equal(sum(table$n.present), sum(long$present))
 })
 
+test_that("means of people's own estimates are called so, and weights of the population", {
+  header <- function(fit) gsub("\\s+", " ", paste(format(fit), collapse = " "))
+  fit <- example_fit
+  fit$coefficients$pooled <- fit$coefficients$estimate
+  expect_match(header(fit), "own estimates, which scatter more than they do; tidy() has pooled ones):", fixed = TRUE)
+  fit$coefficients$shared[[1]] <- TRUE
+  expect_match(header(fit), "pooled ones; with sd 0, the population's, which is everybody's):", fixed = TRUE)
+  fit$coefficients[c("pooled", "shared")] <- NULL
+  expect_match(header(fit), "over the participants that have them):", fixed = TRUE)
+})
+
 test_that("logLik knows its degrees of freedom", {
   row <- glance(example_fit)
   expect_equal(AIC(logLik(example_fit)), row$AIC)
