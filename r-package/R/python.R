@@ -161,7 +161,9 @@ abort_no_engine <- function(reason, call, python = python_path()) {
 #' @noRd
 shared_library_hints <- function(python) {
   c(
-    i = paste0("On Debian and Ubuntu its shared library is a package of its own: apt install ", library_of(python), "."),
+    i = paste0(
+      "On Debian and Ubuntu its shared library is a package of its own: apt install ", library_of(python), "."
+    ),
     i = "Or run Python in a process of its own, with the package processx: options(spicestat.engine = \"subprocess\")."
   )
 }
