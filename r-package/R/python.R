@@ -342,7 +342,7 @@ install_spicestat <- function(source = NULL, envname = "r-spicestat", python = N
   })
   if (is_new) make_environment(envname, python, call)
   tell_of_missing_library(reticulate::virtualenv_python(envname))
-  tell_of_size()
+  if (is_new) tell_of_size()
   reticulate::virtualenv_install(envname, packages = source, ignore_installed = FALSE)
   done <- TRUE
   cli::cli_alert_success("Installed in the virtual environment {.val {envname}}. Restart R to use it.")

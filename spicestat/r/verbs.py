@@ -304,11 +304,11 @@ def report(folder: str, options: Mapping[str, Any], progress: Progress | None = 
     def work() -> dict[str, Any]:
         fit = engine().load_fit(folder)
         formula, method = options.get("formula"), options.get("method")
-        report = throttled(progress)
-        group = None if formula is None else engine().spice_group(fit, formula, method=method, progress=report)
-        rungs = engine().spice_ladder(fit, progress=report) if options["ladder"] else None
-        card = engine().spice_card(fit, progress=report) if options["card"] else None
-        own = {"ladder": rungs, "card": card, "title": options["title"], "progress": report}
+        tell = throttled(progress)
+        group = None if formula is None else engine().spice_group(fit, formula, method=method, progress=tell)
+        rungs = engine().spice_ladder(fit, progress=tell) if options["ladder"] else None
+        card = engine().spice_card(fit, progress=tell) if options["card"] else None
+        own = {"ladder": rungs, "card": card, "title": options["title"], "progress": tell}
         return {"path": str(engine().spice_report(fit, group, options["path"], **own))}
 
     return enveloped(work)

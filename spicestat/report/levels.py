@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,11 +32,12 @@ def comparisons(group: GroupResult) -> list[str]:
     >>> comparisons(spice_group(fit, "~ diagnosis"))
     ['diagnosispatient is the difference of patient (n = 6) from control (n = 6), the first level of diagnosis.']
     """
-    told = []
-    for factor, (first, *others) in _treatment_levels(group).items():
-        counts = _counts(group, factor)
-        text = "; ".join(f"{factor}{level} is the difference of {level}{counts[level]}" for level in others)
-        told.append(f"{text} from {first}{counts[first]}, the first level of {factor}.")
+    levels, frame, told = _treatment_levels(group), design_of(group).frame, []
+    assert frame is not None  # else there are no levels
+    for factor, (first, *others) in levels.items():
+        n = Counter(map(level_word, frame[factor]))
+        text = "; ".join(f"{factor}{level} is the difference of {level} (n = {n[level]})" for level in others)
+        told.append(f"{text} from {first} (n = {n[first]}), the first level of {factor}.")
     return told
 
 
@@ -66,15 +67,6 @@ def _treatment_levels(group: GroupResult) -> dict[str, list[str]]:
         if there:
             found[factor] = [first, *there]
     return found
-
-
-def _counts(group: GroupResult, factor: str) -> dict[str, str]:
-    """Return how many rows of the design have each level, in words."""
-    frame = design_of(group).frame
-    if frame is None or factor not in frame:
-        return defaultdict(str)
-    counts = Counter(level_word(value) for value in frame[factor])
-    return {level: f" (n = {count})" for level, count in counts.items()}
 
 
 def people_levels(fit: SpiceFit | HistoryFit | TaskFit, group: GroupResult | None) -> tuple[str, Sequence[str]] | None:

@@ -42,8 +42,7 @@ class Settings:
     does :math:`G_p` where it has no more than 12 rows, and 3 levels of the grouping for each; else it joins the terms
     of each coefficient. :math:`\Sigma` is left out where the random parts can take all that it could be.
     Standard errors count what is not known of the covariances, and those of intercepts what is not known of weights
-    that the population shares. Tests are by t(N - p), with random parts with
-    Satterthwaite's degrees of freedom.
+    that the population shares. Tests are by t(N - p), with random parts with Satterthwaite's degrees of freedom.
 
     Attributes
     ----------

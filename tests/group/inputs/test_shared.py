@@ -53,7 +53,7 @@ def test_contrasts_are_as_if_shared_weights_were_known(fit, as_known, formula):
 
 @pytest.mark.parametrize("method", ["hierarchical", "multivariate_meta"])
 def test_kernels_at_levels_know_that_means_go_against_shared_weights(fit, method):
-    """The two halves of a covariate are about the population: its kernel has half the variance of each."""
+    """The mean of two halves of the people is the population's kernel, and has the error that the fit gives it."""
     people = fit.trials.people.assign(half=np.array(["a", "b"])[np.arange(30) % 2])
     group = spice_group(fit, "~ half", data=people, method=method)
     levels = group.kernels("half", events=["choice"], lags=5).tidy().query("quantity == 'total'")
